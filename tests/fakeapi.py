@@ -279,6 +279,9 @@ class Answer:
         return cls(status=status, body=body, content_type="text/plain; charset=utf-8")
 
 
+Raw = str | bytes | Mapping[str, Any] | Sequence[Any] | Answer
+"""An answer as a test writes it: text, a JSON document, or all of it."""
+
 NOT_FOUND = Answer.text("404 page not found\n", 404)
 
 
@@ -508,6 +511,13 @@ class Exchange:
         """What would be said without the fault."""
         return self.api.answer(self.request, self._handler.peer_name)
 
+    def forbidden(self) -> Answer:
+        """What would be said if rbac did not allow it."""
+        try:
+            return self.api.access(self.request, self._handler.peer_name).forbidden()
+        except Refused as refused:
+            return refused.answer
+
     def send(self, answer: Answer) -> None:
         """Say it all, framed as the real server frames it."""
         body = answer.body
@@ -588,7 +598,7 @@ class Fault:
 
         def act(exchange: Exchange) -> None:
             if message is None and code == 403:
-                exchange.send(exchange.api.access(exchange.request).forbidden())
+                exchange.send(exchange.forbidden())
             elif message is None and code == 410:
                 exchange.send(_expired(exchange.request.query.get("continue", "")))
             else:
@@ -841,7 +851,7 @@ class FakeAPI:
         *,
         tls: bool | TLS = False,
         logs: Mapping[tuple[str, str, str, bool], str | bytes] | None = None,
-        raw: Mapping[str, str | bytes | Mapping[str, Any] | Sequence[Any] | Answer] | None = None,
+        raw: Mapping[str, Raw] | None = None,
         rbac: Rbac | None = None,
         date: datetime | timedelta | None = None,
         users: Mapping[str, str] | None = None,
@@ -1028,7 +1038,8 @@ class FakeAPI:
         """Note a request and say which fault it meets."""
         with self._lock:
             self.requests.append(request)
-            return next((line.fault for line in self._script if line.meets(request)), None)
+            met = [line.fault for line in self._script if line.meets(request)]  # every line counts it
+        return met[0] if met else None
 
     def answer(self, request: Request, peer_name: str = "") -> Answer:
         """Answer as a healthy server would."""
@@ -1094,9 +1105,9 @@ class FakeAPI:
         return self.rbac(access) if callable(self.rbac) else any(rule.allows(access) for rule in self.rbac)
 
     def _review(self, resource: str, request: Request, user: str) -> Answer:
-        body = json.loads(request.body or b"{}")
+        body = _posted(request.body)
         spec = body.get("spec") or {}
-        head = {"kind": body.get("kind"), "apiVersion": body.get("apiVersion"), "metadata": {}}
+        head: dict[str, Any] = {"kind": body.get("kind"), "apiVersion": body.get("apiVersion"), "metadata": {}}
         match resource:
             case "selfsubjectaccessreviews":
                 head |= {"spec": spec, "status": {"allowed": self.allowed(_asked(spec, user))}}
@@ -1393,7 +1404,7 @@ def _custom(path: str, items: Sequence[Object]) -> Kind:
     )
 
 
-def _raw_answer(raw: str | bytes | Mapping[str, Any] | Sequence[Any] | Answer) -> Answer:
+def _raw_answer(raw: Raw) -> Answer:
     match raw:
         case Answer():
             return raw
@@ -1414,6 +1425,59 @@ def _asked(spec: Object, user: str) -> Access:
     wanted = spec.get("resourceAttributes") or {}
     names = ("verb", "group", "resource", "subresource", "namespace", "name")
     return Access(user=user, **{name: wanted.get(name, "") for name in names})
+
+
+# What kubectl posts is protobuf: the numbers of the few fields that reviews use.
+_ATTRIBUTES = ("namespace", "verb", "group", "version", "resource", "subresource", "name")
+
+
+def _posted(body: bytes) -> Object:
+    """A review, from JSON or from protobuf."""
+    if not body.startswith(b"k8s\0"):
+        try:
+            return cast(Object, json.loads(body or b"{}"))
+        except ValueError as error:
+            raise _bad_request(f"the object provided is unrecognized: {error}") from error
+    envelope = _protobuf(body[4:])
+    version, kind = (_protobuf(envelope[1]).get(number, b"").decode() for number in (1, 2))
+    asked = _protobuf(_protobuf(envelope.get(2, b"")).get(2, b""))
+    spec: dict[str, Any] = {}
+    if kind == "SelfSubjectRulesReview":
+        spec["namespace"] = asked.get(1, b"").decode()
+    elif kind == "SelfSubjectAccessReview" and 1 in asked:
+        given = _protobuf(asked[1])
+        spec["resourceAttributes"] = {
+            name: given[number].decode() for number, name in enumerate(_ATTRIBUTES, 1) if given.get(number)
+        }
+    elif kind == "SelfSubjectAccessReview" and 2 in asked:
+        given = _protobuf(asked[2])
+        spec["nonResourceAttributes"] = {"path": given.get(1, b"").decode(), "verb": given.get(2, b"").decode()}
+    return {"kind": kind, "apiVersion": version, "spec": spec}
+
+
+def _protobuf(data: bytes) -> dict[int, bytes]:
+    """The fields of a message that have a length: strings and messages. Numbers are passed over."""
+    fields: dict[int, bytes] = {}
+    position = 0
+
+    def number() -> int:
+        nonlocal position
+        value = shift = 0
+        while True:
+            byte = data[position]
+            position += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while position < len(data):
+        tag = number()
+        length = number()  # of the field, or else the number itself
+        if tag & 7 == 2:
+            fields[tag >> 3] = data[position : position + length]
+            position += length
+    return fields
 
 
 # ---- logs
@@ -1657,7 +1721,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self._pending:
             self.write(b"")
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = exchange
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = exchange
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing: requests are in FakeAPI.requests."""

@@ -1,0 +1,1 @@
+"""The check library: one file, one check."""

@@ -1,0 +1,1 @@
+"""Checks of workloads, scheduling, storage, rollouts and access."""

@@ -1,0 +1,1 @@
+"""Checks of services, DNS, kube-proxy and the network plugin."""

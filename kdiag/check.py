@@ -1,0 +1,142 @@
+"""All that a check file imports from the engine: the decorator and the values that a check yields."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from kdiag.errors import CheckDefinitionError
+from kdiag.facts.base import Fact
+from kdiag.model.result import CLUSTER as CLUSTER
+from kdiag.model.result import Evidence as Evidence
+from kdiag.model.result import Finding as Finding
+from kdiag.model.result import Gap as Gap
+from kdiag.model.result import Ref as Ref
+from kdiag.model.result import Severity as Severity
+from kdiag.model.text import duration as duration
+from kdiag.model.text import listing as listing
+from kdiag.model.text import middle as middle
+from kdiag.model.text import nearest as nearest
+from kdiag.model.text import plural as plural
+from kdiag.model.text import shorten as shorten
+
+
+class Layer(enum.IntEnum):
+    """Where a fault sits: what is lower breaks what is higher. Ranks causes where no edge decides."""
+
+    HOST = 0
+    ETCD = 1
+    APISERVER = 2
+    CONTROLLERS = 3
+    NODE = 4
+    CNI = 5
+    PROXY = 6
+    DNS = 7
+    WEBHOOK = 8
+    ADMISSION = 9
+    VOLUME = 10
+    SCHEDULING = 11
+    POD = 12
+    DEPENDENCY = 13
+    ROLLOUT = 14
+    ENDPOINTS = 15
+    INGRESS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Yielded by a check that does not apply to this cluster, and why."""
+
+    reason: str
+
+
+Yield = Finding | Gap | Skip
+Run = Callable[..., Iterable[Yield]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """A check: its function and what there is to know about it. The id is the file's place in the library."""
+
+    id: str
+    title: str
+    summary: str
+    severity: Severity
+    layer: Layer
+    explains: tuple[str, ...]
+    tags: tuple[str, ...]
+    namespaces: tuple[str, ...]
+    run: Run
+    needs: dict[str, type[Fact]]
+    wants: dict[str, type[Fact]]
+
+    @property
+    def group(self) -> str:
+        """The folder that it is in."""
+        return self.id.partition("/")[0]
+
+    @property
+    def risk(self) -> bool:
+        """Whether it finds what may go wrong, and not what is wrong."""
+        return self.severity is Severity.RISK
+
+
+def check(
+    *,
+    title: str,
+    severity: Severity,
+    layer: Layer,
+    explains: Sequence[str] = (),
+    tags: Sequence[str] = (),
+    namespaces: Sequence[str] = (),
+) -> Callable[[Run], Check]:
+    """Turn a pure function over facts into a check.
+
+    The parameters' annotations say what the check reads: ``nodes: Nodes`` is required (without it, or with a gap in
+    it, the check is unknown), ``events: Events | None`` is optional evidence. ``explains`` names the checks whose
+    findings this one causes directly; what those explain follows. ``namespaces`` are those that it reads: when the
+    user asked for another one it is skipped. Raises CheckDefinitionError for a malformed check.
+    """
+
+    def wrap(run: Run) -> Check:
+        group, name = run.__module__.split(".")[-2:]
+        needs: dict[str, type[Fact]] = {}
+        wants: dict[str, type[Fact]] = {}
+        hints = typing.get_type_hints(run)
+        hints.pop("return", None)
+        for param, hint in hints.items():
+            options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+            facts = [t for t in options if isinstance(t, type) and issubclass(t, Fact)]
+            if len(facts) != 1:
+                raise CheckDefinitionError(f"{run.__module__}: {param}: {hint} is not a fact")
+            (wants if type(None) in options else needs)[param] = facts[0]
+        if not needs:
+            raise CheckDefinitionError(f"{run.__module__}: a check needs at least one fact")
+        doc = inspect.getdoc(inspect.getmodule(run)) or ""
+        return Check(
+            id=f"{group}/{name}",
+            title=title,
+            summary=doc.partition("\n")[0],
+            severity=severity,
+            layer=layer,
+            explains=tuple(explains),
+            tags=tuple(tags),
+            namespaces=tuple(namespaces),
+            run=run,
+            needs=needs,
+            wants=wants,
+        )
+
+    return wrap
+
+
+def kubectl(*words: str, namespace: str = "") -> str:
+    """A kubectl command as a person types it, quoted for a shell."""
+    import shlex
+
+    scope = ["-n", namespace] if namespace else []
+    return shlex.join(["kubectl", *scope, *words])

@@ -1,0 +1,1 @@
+"""From observations to a ranked verdict. Pure: no clock, no network, no files."""

@@ -1,0 +1,132 @@
+"""Fold findings: each symptom under the finding that causes it. Nothing is dropped; what nothing explains is a cause.
+
+A finding is the symptom of another when two things hold: the other's check says, directly or through further checks,
+that it explains this one's check; and this one's object depends on the other's object, or on one that it touches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from kdiag.check import Check, Layer
+from kdiag.engine.topology import Topology
+from kdiag.model.result import Finding, Ref, Result, Severity
+
+
+@dataclass(slots=True)
+class Node:
+    """A finding in its place: what it causes hangs below it."""
+
+    check: Check
+    finding: Finding
+    symptoms: list[Node] = field(default_factory=list)
+
+    @property
+    def severity(self) -> Severity:
+        """Its own severity."""
+        return self.finding.severity if self.finding.severity is not None else self.check.severity
+
+    @property
+    def worst(self) -> Severity:
+        """The worst severity in its tree."""
+        return max([self.severity, *(s.worst for s in self.symptoms)])
+
+    @property
+    def size(self) -> int:
+        """How many symptoms hang below it, at any depth."""
+        return sum(1 + s.size for s in self.symptoms)
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same fault of the same object: after a new pod name, a restart or a re-run."""
+        ref = self.finding.subject
+        text = "\0".join((self.check.id, ref.kind, ref.namespace, ref.name, self.finding.key))
+        return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
+
+    def walk(self) -> Iterable[Node]:
+        """This finding and all below it."""
+        yield self
+        for symptom in self.symptoms:
+            yield from symptom.walk()
+
+
+def rank(node: Node) -> tuple[int, int, int, Ref, str, str]:
+    """The order of causes: the worst first, then the lowest layer, then the most symptoms, then by name."""
+    return (
+        -int(node.worst),
+        int(node.check.layer),
+        -node.size,
+        node.finding.subject,
+        node.check.id,
+        node.finding.key + node.finding.message,
+    )
+
+
+def reach(library: Mapping[str, Check]) -> Mapping[str, frozenset[str]]:
+    """For each check, all checks that it explains, directly or through others. Terminates on a cycle."""
+    found: dict[str, frozenset[str]] = {}
+    for start in library:
+        seen: set[str] = set()
+        todo = list(library[start].explains)
+        while todo:
+            one = todo.pop()
+            if one in library and one not in seen:
+                seen.add(one)
+                todo.extend(library[one].explains)
+        found[start] = frozenset(seen - {start})
+    return found
+
+
+def correlate(results: Iterable[Result], library: Mapping[str, Check], topology: Topology) -> list[Node]:
+    """The causes in rank order, each with its symptoms folded below it."""
+    nodes = [Node(library[r.check_id], f) for r in results if r.check_id in library for f in r.findings]
+    explains = reach(library)
+    explained_by: dict[str, set[str]] = {}
+    for cause, symptoms in explains.items():
+        for symptom in symptoms:
+            explained_by.setdefault(symptom, set()).add(cause)
+    sites: dict[Ref, list[Node]] = {}
+    for node in nodes:
+        for ref in {node.finding.subject, *node.finding.touches}:
+            sites.setdefault(ref, []).append(node)
+    causes: list[Node] = []
+    for node in sorted(nodes, key=rank):
+        parent = _parent(node, explained_by.get(node.check.id, set()), sites, topology, explains)
+        (parent.symptoms if parent else causes).append(node)
+    for node in nodes:
+        node.symptoms.sort(key=rank)
+    return sorted(causes, key=rank)
+
+
+def _parent(
+    node: Node,
+    causes: set[str],
+    sites: Mapping[Ref, Sequence[Node]],
+    topology: Topology,
+    explains: Mapping[str, frozenset[str]],
+) -> Node | None:
+    """The nearest cause: of those that explain this finding, one that explains no other of them."""
+    if not causes:
+        return None
+    context = topology.closure((node.finding.subject, *node.finding.touches))
+    found = [
+        other
+        for ref in context
+        for other in sites.get(ref, ())
+        if other is not node and other.check.id in causes and other.check.id != node.check.id
+    ]
+    if not found:
+        return None
+    unique = list({id(n): n for n in found}.values())
+    ids = {n.check.id for n in unique}
+    nearest = [n for n in unique if not (explains[n.check.id] & ids)]
+    return min(
+        nearest or unique, key=lambda n: (n.finding.subject != node.finding.subject, -int(n.check.layer), *rank(n))
+    )
+
+
+def layers() -> Sequence[str]:
+    """The layers' names from the lowest."""
+    return [layer.name.lower() for layer in Layer]

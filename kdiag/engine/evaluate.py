@@ -1,0 +1,72 @@
+"""Run one check over the facts. Whatever a check does, its result is a result and no other check's is lost."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+from kdiag.check import Check, Skip
+from kdiag.engine.intake import Facts
+from kdiag.facts.base import Fact
+from kdiag.facts.cluster import Cluster
+from kdiag.model.result import Finding, Gap, Result, Status, cleaned
+from kdiag.model.text import clean_line, shorten
+
+
+def evaluate(check: Check, facts: Facts) -> Result:
+    """What the check comes to: see Status."""
+    cluster = facts.get(Cluster)
+    if check.namespaces and isinstance(cluster, Cluster) and cluster.namespace not in ("", *check.namespaces):
+        return Result(
+            check.id,
+            Status.SKIPPED,
+            reason=f"reads namespace {check.namespaces[0]}; only {cluster.namespace} was asked for",
+        )
+    asked: dict[str, Fact | None] = {}
+    gaps: dict[Gap, None] = {}
+    missing: dict[Gap, None] = {}
+    for param, kind in check.needs.items():
+        fact = facts.get(kind)
+        if fact is None:
+            missing.update((Gap(name, "not collected"), None) for name in facts.missing(kind) or (kind.__name__,))
+        else:
+            asked[param] = fact
+            gaps.update(dict.fromkeys(fact.gaps))
+    if missing:
+        return Result(check.id, Status.UNKNOWN, gaps=(*missing, *gaps))
+    asked |= {param: facts.get(kind) for param, kind in check.wants.items()}
+    findings: list[Finding] = []
+    skipped = ""
+    try:
+        for item in check.run(**asked):
+            if isinstance(item, Finding):
+                findings.append(_with_severity(check, cleaned(item)))
+            elif isinstance(item, Gap):
+                gaps[item] = None
+            else:
+                skipped = clean_line(item.reason) if isinstance(item, Skip) else f"yielded {item!r}"
+    except Exception as exc:  # the one place where a check may break: it becomes a result of its own
+        where = _where(exc)
+        text = shorten(clean_line(f"{type(exc).__name__}: {exc}{where}"), 300)
+        return Result(check.id, Status.ERROR, tuple(findings), tuple(gaps), reason=text)
+    if findings:
+        return Result(check.id, Status.FAIL, tuple(findings), tuple(gaps))
+    if gaps:
+        return Result(check.id, Status.UNKNOWN, gaps=tuple(gaps))
+    return Result(check.id, Status.SKIPPED, reason=skipped) if skipped else Result(check.id, Status.PASS)
+
+
+def evaluate_all(checks: Iterable[Check], facts: Facts) -> list[Result]:
+    """Every check's result, in the order of the checks."""
+    return [evaluate(check, facts) for check in checks]
+
+
+def _with_severity(check: Check, finding: Finding) -> Finding:
+    return finding if finding.severity is not None else dataclasses.replace(finding, severity=check.severity)
+
+
+def _where(exc: BaseException) -> str:
+    trace = exc.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    return f" (line {trace.tb_lineno})" if trace else ""

@@ -1,0 +1,125 @@
+"""Observations in, facts out: each observation goes to the builders that read it, as it arrives."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar, cast
+
+from kdiag.check import Check
+from kdiag.facts.base import Builder, Derived, Fact, Source
+from kdiag.model.observation import Observation
+from kdiag.model.result import Gap
+
+
+def inputs(fact: type[Derived]) -> dict[str, type[Fact]]:
+    """The facts that a derived fact is made of, by parameter."""
+    hints = typing.get_type_hints(fact.derive)
+    hints.pop("return", None)
+    return {name: hints[name] for name in inspect.signature(fact.derive).parameters}
+
+
+def roots(facts: Iterable[type[Fact]]) -> tuple[type[Fact], ...]:
+    """The facts that come straight from observations, behind all of these."""
+    found: dict[type[Fact], None] = {}
+    todo = list(facts)
+    seen: set[type[Fact]] = set()
+    while todo:
+        fact = todo.pop()
+        if fact in seen:
+            continue
+        seen.add(fact)
+        if issubclass(fact, Derived):
+            todo.extend(inputs(fact).values())
+        else:
+            found[fact] = None
+    return tuple(sorted(found, key=lambda f: f.__name__))
+
+
+def needed(checks: Iterable[Check]) -> tuple[type[Fact], ...]:
+    """The facts that these checks read, down to those that come from observations."""
+    return roots(fact for c in checks for fact in (*c.needs.values(), *c.wants.values()))
+
+
+def sources(facts: Iterable[type[Fact]]) -> tuple[Source, ...]:
+    """What must be asked for to make these facts; each thing once."""
+    return tuple(dict.fromkeys(source for fact in facts for source in fact.sources))
+
+
+F = TypeVar("F", bound=Fact)
+
+
+class Intake:
+    """Takes observations as they arrive and has a builder make each fact of them.
+
+    One thread at a time may feed a key.
+    """
+
+    def __init__(self, facts: Iterable[type[Fact]]) -> None:
+        self._builders: dict[type[Fact], Builder] = {}
+        self._by_key: dict[str, list[Builder]] = {}
+        for fact in facts:
+            builder = self._builders[fact] = fact.builder()
+            for source in fact.sources:
+                self._by_key.setdefault(source.key, []).append(builder)
+        self._seen: set[str] = set()
+
+    def feed(self, seen: Observation) -> None:
+        """Pass an observation to those who read it."""
+        self._seen.add(seen.key)
+        for builder in self._by_key.get(seen.key, ()):
+            builder.feed(seen)
+
+    def fact(self, kind: type[Fact]) -> Fact | None:
+        """The fact as far as it was fed; None when nothing was asked that makes it."""
+        builder = self._builders.get(kind)
+        if builder is None or not any(source.key in self._seen for source in kind.sources):
+            return None
+        return builder.finish()
+
+    def finish(self) -> Facts:
+        """All facts of which anything was seen."""
+        made = {kind: self.fact(kind) for kind in self._builders}
+        return Facts({kind: fact for kind, fact in made.items() if fact is not None})
+
+
+class Facts:
+    """The facts of a run. Derived ones are made when first asked for, and once."""
+
+    def __init__(self, seen: Mapping[type[Fact], Fact]) -> None:
+        self._facts: dict[type[Fact], Fact] = dict(seen)
+
+    def get(self, kind: type[F]) -> F | None:
+        """The fact; None when it, or one that it is made of, was not collected."""
+        return cast("F | None", self._get(kind))
+
+    def _get(self, kind: type[Fact]) -> Fact | None:
+        if kind not in self._facts and issubclass(kind, Derived):
+            parts = {name: self._get(part) for name, part in inputs(kind).items()}
+            if any(part is None for part in parts.values()):
+                return None
+            fact = kind.derive(**parts)
+            gaps = dict.fromkeys(gap for part in parts.values() if part for gap in part.gaps)
+            self._facts[kind] = _with_gaps(fact, (*fact.gaps, *gaps))
+        return self._facts.get(kind)
+
+    def missing(self, kind: type[Fact]) -> tuple[str, ...]:
+        """The names of the facts that were not collected and that this one needs."""
+        return tuple(root.__name__ for root in roots([kind]) if root not in self._facts)
+
+    def without(self, kind: type[Fact]) -> Facts:
+        """The same facts without this one and what is made of it."""
+        return Facts({k: f for k, f in self._facts.items() if k is not kind and not issubclass(k, Derived)})
+
+    def replaced(self, fact: Fact) -> Facts:
+        """The same facts with another in the place of the one of its kind."""
+        return Facts({k: f for k, f in self._facts.items() if not issubclass(k, Derived)} | {type(fact): fact})
+
+    def __contains__(self, kind: type[Fact]) -> bool:
+        return kind in self._facts
+
+
+def _with_gaps(fact: Any, gaps: tuple[Gap, ...]) -> Fact:
+    return cast(Fact, dataclasses.replace(fact, gaps=gaps) if gaps else fact)

@@ -1,0 +1,76 @@
+"""Find the checks that are shipped in ``kdiag.checks``: one module, one check."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from collections.abc import Collection, Iterable, Mapping
+
+from kdiag.check import Check
+from kdiag.errors import CheckDefinitionError, UsageError
+from kdiag.model.text import listing, nearest
+
+GROUPS = ("application", "control_plane", "worker_node", "network")
+
+
+@functools.cache
+def checks() -> Mapping[str, Check]:
+    """Every check by its id. Raises CheckDefinitionError for a file without exactly one."""
+    package = importlib.import_module("kdiag.checks")
+    found: dict[str, Check] = {}
+    for info in sorted(pkgutil.walk_packages(package.__path__, "kdiag.checks."), key=lambda i: i.name):
+        if info.ispkg:
+            continue
+        here = [v for v in vars(importlib.import_module(info.name)).values() if isinstance(v, Check)]
+        if len(here) != 1:
+            raise CheckDefinitionError(f"{info.name}: one check a file, not {len(here)}")
+        found[here[0].id] = here[0]
+    return found
+
+
+def choose(wanted: Collection[str], *, risks: bool = False) -> tuple[Check, ...]:
+    """The checks of these ids, names, groups or tags; all but the risks when nothing is named.
+
+    Raises UsageError for a word that names none, with the nearest that does.
+    """
+    library = checks()
+    if not wanted:
+        return tuple(c for c in library.values() if risks or not c.risk)
+    chosen: dict[str, Check] = {}
+    for word in wanted:
+        plain = word.strip("/").replace("-", "_").lower()
+        hits = [c for c in library.values() if plain in (c.id, c.group, c.id.partition("/")[2], *c.tags)]
+        if plain in GROUPS:
+            hits = [c for c in hits if risks or not c.risk]
+        if not hits and plain not in GROUPS:
+            raise UsageError(f"no check, group or tag is called {word!r}{_meant(plain, library.values())}")
+        chosen.update((c.id, c) for c in hits)
+    return tuple(chosen[i] for i in sorted(chosen))
+
+
+def find(word: str) -> Check:
+    """The one check of that id or name. Raises UsageError, with the nearest, when there is none."""
+    library = checks()
+    plain = word.strip("/").replace("-", "_").lower()
+    hits = [c for c in library.values() if plain in (c.id, c.id.partition("/")[2])]
+    if len(hits) == 1:
+        return hits[0]
+    if hits:
+        raise UsageError(f"{word!r} is the name of {len(hits)} checks: {listing([c.id for c in hits])}")
+    raise UsageError(f"no check is called {word!r}{_meant(plain, library.values())}")
+
+
+def _meant(word: str, library: Iterable[Check]) -> str:
+    names = [n for c in library for n in (c.id, c.id.partition("/")[2], *c.tags)] + list(GROUPS)
+    close = nearest(word, names)
+    return f"; did you mean {close!r}?" if close else "; see: kdiag list"
+
+
+def tags() -> Mapping[str, int]:
+    """Every tag, with the number of checks that have it."""
+    found: dict[str, int] = {}
+    for c in checks().values():
+        for tag in c.tags:
+            found[tag] = found.get(tag, 0) + 1
+    return dict(sorted(found.items()))

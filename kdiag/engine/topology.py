@@ -1,0 +1,255 @@
+"""What depends on what: the links along which a fault in one object shows in another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from kdiag.engine.intake import Facts
+from kdiag.facts import (
+    APIServices,
+    Autoscalers,
+    Backends,
+    Claims,
+    CronJobs,
+    DaemonSets,
+    Dependencies,
+    Deployments,
+    DisruptionBudgets,
+    Ingresses,
+    Jobs,
+    MutatingWebhookConfiguration,
+    MutatingWebhooks,
+    Owners,
+    Pod,
+    Pods,
+    PodSpec,
+    ReplicaSets,
+    Services,
+    StatefulSets,
+    ValidatingWebhookConfiguration,
+    ValidatingWebhooks,
+    Workloads,
+)
+from kdiag.model.result import CLUSTER, Ref
+
+_DEPTH = 8
+_MOST = 5000
+
+
+class Topology:
+    """Answers, for one object, which others it cannot work without. Looks only at what is asked for."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        self._known: dict[Ref, tuple[Ref, ...]] = {}
+
+    def closure(self, refs: tuple[Ref, ...]) -> frozenset[Ref]:
+        """These objects, all that they depend on through others, and the cluster."""
+        found: set[Ref] = {*refs, CLUSTER}
+        edge = list(refs)
+        for _ in range(_DEPTH):
+            edge = [d for ref in edge for d in self.direct(ref) if d not in found and not found.add(d)]  # type: ignore[func-returns-value]
+            if not edge or len(found) > _MOST:
+                break
+        return frozenset(found)
+
+    def direct(self, ref: Ref) -> tuple[Ref, ...]:
+        """The objects that this one depends on directly."""
+        if ref not in self._known:
+            self._known[ref] = tuple(dict.fromkeys(self._direct(ref)))
+        return self._known[ref]
+
+    def labels(self, ref: Ref) -> Mapping[str, str]:
+        """The labels of an object, as far as it was read."""
+        kinds = {
+            "Pod": Pods,
+            "Service": Services,
+            "Deployment": Deployments,
+            "ReplicaSet": ReplicaSets,
+            "StatefulSet": StatefulSets,
+            "DaemonSet": DaemonSets,
+            "Job": Jobs,
+            "CronJob": CronJobs,
+            "Ingress": Ingresses,
+            "PersistentVolumeClaim": Claims,
+        }
+        fact = self._facts.get(kinds[ref.kind]) if ref.kind in kinds else None
+        item = fact.get(ref.name, ref.namespace) if fact else None  # type: ignore[attr-defined]
+        return item.labels if item else {}
+
+    def _direct(self, ref: Ref) -> Iterator[Ref]:
+        if ref.namespace:
+            yield Ref("Namespace", ref.namespace)
+        match ref.kind:
+            case "Pod":
+                if (pods := self._facts.get(Pods)) and (pod := pods.get(ref.name, ref.namespace)):
+                    yield from self._of_pod(pod)
+            case "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet":
+                yield from self._of_workload(ref)
+            case "Job":
+                yield from self._of_job(ref)
+            case "CronJob":
+                yield from self._of_cronjob(ref)
+            case "Service":
+                yield from self._of_service(ref)
+            case "Ingress":
+                if (ingresses := self._facts.get(Ingresses)) and (ingress := ingresses.get(ref.name, ref.namespace)):
+                    for _, backend in ingress.backends:
+                        yield Ref("Service", backend.name, ref.namespace)
+                    if ingress.spec.ingress_class_name:
+                        yield Ref("IngressClass", ingress.spec.ingress_class_name)
+            case "HorizontalPodAutoscaler":
+                if (scalers := self._facts.get(Autoscalers)) and (scaler := scalers.get(ref.name, ref.namespace)):
+                    target = scaler.spec.scale_target_ref
+                    yield Ref(target.kind, target.name, ref.namespace)
+                    yield Ref("APIService", "v1beta1.metrics.k8s.io")
+            case "PodDisruptionBudget":
+                yield from self._of_budget(ref)
+            case "PersistentVolumeClaim":
+                if (claims := self._facts.get(Claims)) and (claim := claims.get(ref.name, ref.namespace)):
+                    if claim.spec.storage_class_name:
+                        yield Ref("StorageClass", claim.spec.storage_class_name)
+                    if claim.spec.volume_name:
+                        yield Ref("PersistentVolume", claim.spec.volume_name)
+            case "APIService":
+                if (services := self._facts.get(APIServices)) and (api := services.get(ref.name)) and api.spec.service:
+                    yield Ref("Service", api.spec.service.name, api.spec.service.namespace)
+            case "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration":
+                yield from self._of_webhooks(ref)
+
+    def _of_spec(self, spec: PodSpec, namespace: str) -> Iterator[Ref]:
+        for kind, name in references(spec):
+            yield Ref(kind, name, namespace)
+        if spec.priority_class_name:
+            yield Ref("PriorityClass", spec.priority_class_name)
+
+    def _of_pod(self, pod: Pod) -> Iterator[Ref]:
+        yield from self._of_spec(pod.spec, pod.namespace)
+        if pod.node:
+            yield Ref("Node", pod.node)
+        dependencies = self._facts.get(Dependencies)
+        if dependencies:
+            for dependency in dependencies.of(pod):
+                if target := dependencies.resolve(dependency.host, pod.namespace):
+                    yield Ref("Service", target.name, target.namespace)
+
+    def _of_workload(self, ref: Ref) -> Iterator[Ref]:
+        workloads = self._facts.get(Workloads)
+        if workloads is None:
+            return
+        workload = workloads.get(ref)
+        if workload is None:
+            replicasets = self._facts.get(ReplicaSets)
+            made = replicasets.get(ref.name, ref.namespace) if replicasets else None
+            if made and made.controller:
+                yield Ref(made.controller.kind, made.controller.name, ref.namespace)
+            return
+        yield from self._of_spec(workload.pod_spec, ref.namespace)
+        pods = workloads.pods_of(workload)
+        for pod in [*pods[:1], *(p for p in pods if not p.ready or p.deleted)]:
+            yield from self._of_pod(pod)
+            yield pod.ref()
+        if ref.kind == "Deployment":
+            for made in workloads.replicasets.by_owner.get(workload.metadata.uid, ()):
+                if made.desired:
+                    yield Ref("ReplicaSet", made.name, ref.namespace)
+        if ref.kind == "StatefulSet":
+            for template in workload.spec.volume_claim_templates:
+                for ordinal in range(min(workload.desired, 20)):
+                    yield Ref("PersistentVolumeClaim", f"{template.name}-{ref.name}-{ordinal}", ref.namespace)
+
+    def _of_job(self, ref: Ref) -> Iterator[Ref]:
+        jobs = self._facts.get(Jobs)
+        job = jobs.get(ref.name, ref.namespace) if jobs else None
+        if job is None:
+            return
+        yield from self._of_spec(job.pod_spec, ref.namespace)
+        pods = self._facts.get(Pods)
+        if pods:
+            for pod in pods.by_owner.get(job.metadata.uid, ()):
+                yield pod.ref()
+                if pod.node:
+                    yield Ref("Node", pod.node)
+
+    def _of_cronjob(self, ref: Ref) -> Iterator[Ref]:
+        cronjobs, jobs = self._facts.get(CronJobs), self._facts.get(Jobs)
+        cron = cronjobs.get(ref.name, ref.namespace) if cronjobs else None
+        if cron is not None:
+            yield from self._of_spec(cron.pod_spec, ref.namespace)
+        if jobs:
+            for job in jobs.within(ref.namespace):
+                if job.controller and (job.controller.kind, job.controller.name) == ("CronJob", ref.name):
+                    yield Ref("Job", job.name, ref.namespace)
+
+    def _of_service(self, ref: Ref) -> Iterator[Ref]:
+        backends, owners = self._facts.get(Backends), self._facts.get(Owners)
+        if backends is None:
+            return
+        service = backends.services.get(ref.name, ref.namespace)
+        if service is None:
+            return
+        if service.external:
+            labels = service.spec.external_name.split(".")
+            if len(labels) > 2 and labels[2] == "svc":
+                yield Ref("Service", labels[0], labels[1])
+        for pod in backends.of(service)[:200]:
+            yield owners.top(pod) if owners else pod.ref()
+        # A workload whose pods do not exist (yet) is behind the Service all the same.
+        workloads = self._facts.get(Workloads)
+        if workloads and service.spec.selector:
+            for workload in workloads.items:
+                labels_ = workload.spec.template.metadata.labels
+                if workload.namespace == ref.namespace and service.spec.selector.items() <= labels_.items():
+                    yield workload.ref()
+
+    def _of_budget(self, ref: Ref) -> Iterator[Ref]:
+        budgets, workloads = self._facts.get(DisruptionBudgets), self._facts.get(Workloads)
+        budget = budgets.get(ref.name, ref.namespace) if budgets else None
+        if budget and budget.spec.selector and workloads:
+            for workload in workloads.items:
+                labels = workload.spec.template.metadata.labels
+                if workload.namespace == ref.namespace and budget.spec.selector.matches(labels):
+                    yield workload.ref()
+
+    def _of_webhooks(self, ref: Ref) -> Iterator[Ref]:
+        found: ValidatingWebhookConfiguration | MutatingWebhookConfiguration | None = None
+        if ref.kind.startswith("Validating"):
+            validating = self._facts.get(ValidatingWebhooks)
+            found = validating.get(ref.name) if validating else None
+        else:
+            mutating = self._facts.get(MutatingWebhooks)
+            found = mutating.get(ref.name) if mutating else None
+        for hook in found.webhooks if found else ():
+            if hook.client_config.service:
+                yield Ref("Service", hook.client_config.service.name, hook.client_config.service.namespace)
+
+
+def references(spec: PodSpec) -> Iterator[tuple[str, str]]:
+    """The kind and name of each namespaced object that a template needs."""
+    if spec.service_account_name:
+        yield "ServiceAccount", spec.service_account_name
+    for secret in spec.image_pull_secrets:
+        yield "Secret", secret.name
+    for container in spec.all_containers:
+        for env in container.env:
+            if env.value_from and env.value_from.config_map_key_ref:
+                yield "ConfigMap", env.value_from.config_map_key_ref.name
+            if env.value_from and env.value_from.secret_key_ref:
+                yield "Secret", env.value_from.secret_key_ref.name
+        for source in container.env_from:
+            if source.config_map_ref:
+                yield "ConfigMap", source.config_map_ref.name
+            if source.secret_ref:
+                yield "Secret", source.secret_ref.name
+    for volume in spec.volumes:
+        if volume.config_map:
+            yield "ConfigMap", volume.config_map.name
+        if volume.secret:
+            yield "Secret", volume.secret.secret_name
+        if volume.persistent_volume_claim:
+            yield "PersistentVolumeClaim", volume.persistent_volume_claim.claim_name
+        for projection in volume.projected.sources if volume.projected else ():
+            if projection.config_map:
+                yield "ConfigMap", projection.config_map.name
+            if projection.secret:
+                yield "Secret", projection.secret.name

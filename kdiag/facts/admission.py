@@ -1,0 +1,136 @@
+"""What stands in the way of API calls: webhooks, aggregated APIs, certificate requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from kdiag.facts.base import ApiList, Objects
+from kdiag.facts.meta import Condition, LabelSelector, Lean, Object, condition
+
+
+class ServiceRef(Lean, frozen=True, gc=False):
+    """A Service that the API server calls."""
+
+    name: str = ""
+    namespace: str = ""
+    port: int = 443
+    path: str = ""
+
+
+class ClientConfig(Lean, frozen=True, gc=False):
+    """How the API server reaches a webhook."""
+
+    service: ServiceRef | None = None
+    url: str = ""
+
+
+class WebhookRule(Lean, frozen=True, gc=False):
+    """Which calls a webhook sees."""
+
+    api_groups: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    operations: tuple[str, ...] = ()
+
+
+class Webhook(Lean, frozen=True, gc=False):
+    """One webhook of a configuration."""
+
+    name: str = ""
+    client_config: ClientConfig = ClientConfig()
+    failure_policy: str = "Fail"
+    timeout_seconds: int = 10
+    rules: tuple[WebhookRule, ...] = ()
+    namespace_selector: LabelSelector | None = None
+
+
+class ValidatingWebhookConfiguration(Object, frozen=True, gc=False):
+    """Webhooks that may refuse."""
+
+    webhooks: tuple[Webhook, ...] = ()
+
+
+class MutatingWebhookConfiguration(Object, frozen=True, gc=False):
+    """Webhooks that may change."""
+
+    webhooks: tuple[Webhook, ...] = ()
+
+
+_GROUP = "admissionregistration.k8s.io/v1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidatingWebhooks(Objects[ValidatingWebhookConfiguration]):
+    """Every ValidatingWebhookConfiguration."""
+
+    item: ClassVar[type[Any]] = ValidatingWebhookConfiguration
+    sources = (ApiList("validatingwebhookconfigurations", _GROUP, "validatingwebhookconfigurations", namespaced=False),)
+    items: tuple[ValidatingWebhookConfiguration, ...] = field(default=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class MutatingWebhooks(Objects[MutatingWebhookConfiguration]):
+    """Every MutatingWebhookConfiguration."""
+
+    item: ClassVar[type[Any]] = MutatingWebhookConfiguration
+    sources = (ApiList("mutatingwebhookconfigurations", _GROUP, "mutatingwebhookconfigurations", namespaced=False),)
+    items: tuple[MutatingWebhookConfiguration, ...] = field(default=())
+
+
+class _APIServiceSpec(Lean, frozen=True, gc=False):
+    service: ServiceRef | None = None
+    group: str = ""
+    version: str = ""
+
+
+class _Conditions(Lean, frozen=True, gc=False):
+    conditions: tuple[Condition, ...] = ()
+
+
+class APIService(Object, frozen=True, gc=False):
+    """An API group that another server answers."""
+
+    spec: _APIServiceSpec = _APIServiceSpec()
+    status: _Conditions = _Conditions()
+
+    @property
+    def available(self) -> Condition | None:
+        """Its Available condition."""
+        return condition(self.status.conditions, "Available")
+
+
+@dataclass(frozen=True, kw_only=True)
+class APIServices(Objects[APIService]):
+    """Every APIService."""
+
+    item: ClassVar[type[Any]] = APIService
+    sources = (ApiList("apiservices", "apiregistration.k8s.io/v1", "apiservices", namespaced=False),)
+    items: tuple[APIService, ...] = field(default=())
+
+
+class _RequestSpec(Lean, frozen=True, gc=False):
+    signer_name: str = ""
+    username: str = ""
+
+
+class CertificateSigningRequest(Object, frozen=True, gc=False):
+    """A certificate request."""
+
+    spec: _RequestSpec = _RequestSpec()
+    status: _Conditions = _Conditions()
+
+    @property
+    def pending(self) -> bool:
+        """Whether nobody has approved or denied it."""
+        return not any(c.type in ("Approved", "Denied", "Failed") for c in self.status.conditions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertificateRequests(Objects[CertificateSigningRequest]):
+    """Every CertificateSigningRequest."""
+
+    item: ClassVar[type[Any]] = CertificateSigningRequest
+    sources = (
+        ApiList("certificatesigningrequests", "certificates.k8s.io/v1", "certificatesigningrequests", namespaced=False),
+    )
+    items: tuple[CertificateSigningRequest, ...] = field(default=())

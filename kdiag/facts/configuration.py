@@ -1,0 +1,155 @@
+"""ConfigMaps, service accounts, namespaces, quotas, limits and priorities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import msgspec
+
+from kdiag.facts.base import ApiList, Objects
+from kdiag.facts.meta import Condition, Lean, Object, Resources
+from kdiag.facts.podspec import NameRef
+from kdiag.model.quantity import Quantity
+from kdiag.model.redact import RUN
+
+
+class ConfigMap(Object, frozen=True, gc=False):
+    """A ConfigMap; values that look like credentials are tokens that only compare."""
+
+    data: dict[str, str] = {}
+    binary_data: dict[str, Any] = {}
+
+    def has(self, key: str) -> bool:
+        """Whether it has that key."""
+        return key in self.data or key in self.binary_data
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All its keys."""
+        return (*self.data, *self.binary_data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigMaps(Objects[ConfigMap]):
+    """Every ConfigMap."""
+
+    item: ClassVar[type[Any]] = ConfigMap
+    sources = (ApiList("configmaps", "v1", "configmaps"),)
+    items: tuple[ConfigMap, ...] = field(default=())
+
+    @classmethod
+    def adapt(cls, item: ConfigMap) -> ConfigMap:
+        """Take credentials out; a value over 64 KiB is kept as its size alone."""
+        data = {k: RUN.value(k, v) if len(v) <= 65536 else f"({len(v):,} characters)" for k, v in item.data.items()}
+        return msgspec.structs.replace(item, data=data, binary_data=dict.fromkeys(item.binary_data, ""))
+
+
+class ServiceAccount(Object, frozen=True, gc=False):
+    """A service account."""
+
+    image_pull_secrets: tuple[NameRef, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceAccounts(Objects[ServiceAccount]):
+    """Every ServiceAccount."""
+
+    item: ClassVar[type[Any]] = ServiceAccount
+    sources = (ApiList("serviceaccounts", "v1", "serviceaccounts"),)
+    items: tuple[ServiceAccount, ...] = field(default=())
+
+
+class _NamespaceSpec(Lean, frozen=True, gc=False):
+    finalizers: tuple[str, ...] = ()
+
+
+class _NamespaceStatus(Lean, frozen=True, gc=False):
+    phase: str = ""
+    conditions: tuple[Condition, ...] = ()
+
+
+class Namespace(Object, frozen=True, gc=False):
+    """A namespace."""
+
+    spec: _NamespaceSpec = _NamespaceSpec()
+    status: _NamespaceStatus = _NamespaceStatus()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Namespaces(Objects[Namespace]):
+    """Every Namespace."""
+
+    item: ClassVar[type[Any]] = Namespace
+    sources = (ApiList("namespaces", "v1", "namespaces", namespaced=False),)
+    items: tuple[Namespace, ...] = field(default=())
+
+
+class _QuotaSpec(Lean, frozen=True, gc=False):
+    hard: Resources = {}
+
+
+class _QuotaStatus(Lean, frozen=True, gc=False):
+    hard: Resources = {}
+    used: Resources = {}
+
+
+class ResourceQuota(Object, frozen=True, gc=False):
+    """A quota."""
+
+    spec: _QuotaSpec = _QuotaSpec()
+    status: _QuotaStatus = _QuotaStatus()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResourceQuotas(Objects[ResourceQuota]):
+    """Every ResourceQuota."""
+
+    item: ClassVar[type[Any]] = ResourceQuota
+    sources = (ApiList("resourcequotas", "v1", "resourcequotas"),)
+    items: tuple[ResourceQuota, ...] = field(default=())
+
+
+class Limit(Lean, frozen=True, gc=False):
+    """One rule of a LimitRange."""
+
+    type: str = ""
+    max: dict[str, Quantity] = {}
+    min: dict[str, Quantity] = {}
+    default: dict[str, Quantity] = {}
+    default_request: dict[str, Quantity] = {}
+
+
+class _LimitSpec(Lean, frozen=True, gc=False):
+    limits: tuple[Limit, ...] = ()
+
+
+class LimitRange(Object, frozen=True, gc=False):
+    """A LimitRange."""
+
+    spec: _LimitSpec = _LimitSpec()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitRanges(Objects[LimitRange]):
+    """Every LimitRange."""
+
+    item: ClassVar[type[Any]] = LimitRange
+    sources = (ApiList("limitranges", "v1", "limitranges"),)
+    items: tuple[LimitRange, ...] = field(default=())
+
+
+class PriorityClass(Object, frozen=True, gc=False):
+    """A priority class."""
+
+    value: int = 0
+    global_default: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorityClasses(Objects[PriorityClass]):
+    """Every PriorityClass."""
+
+    item: ClassVar[type[Any]] = PriorityClass
+    sources = (ApiList("priorityclasses", "scheduling.k8s.io/v1", "priorityclasses", namespaced=False),)
+    items: tuple[PriorityClass, ...] = field(default=())

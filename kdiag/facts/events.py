@@ -1,0 +1,137 @@
+"""Events: evidence, never the judge. They expire after an hour, and a healthy object may have bad ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any, ClassVar
+
+import msgspec
+
+from kdiag.facts.base import ApiList, Objects
+from kdiag.facts.meta import Lean, Object, Time
+from kdiag.model.redact import RUN
+from kdiag.model.result import Ref
+
+#: What happens on every healthy day, by the thousand, and proves nothing.
+_ROUTINE = frozenset(
+    {
+        *("Pulled", "Pulling", "Created", "Started", "Scheduled", "SuccessfulCreate", "SuccessfulDelete"),
+        *("SawCompletedJob", "Completed", "LeaderElection", "RegisteredNode", "NodeAllocatableEnforced"),
+        *("NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID"),
+    }
+)
+
+
+class Involved(Lean, frozen=True, gc=False):
+    """The object that an event is about."""
+
+    kind: str = ""
+    namespace: str = ""
+    name: str = ""
+    uid: str = ""
+    field_path: str = ""
+
+
+class _Series(Lean, frozen=True, gc=False):
+    count: int = 0
+    last_observed_time: Time | None = None
+
+
+class _Source(Lean, frozen=True, gc=False):
+    component: str = ""
+    host: str = ""
+
+
+class Event(Object, frozen=True, gc=False):
+    """An event."""
+
+    involved_object: Involved = Involved()
+    reason: str = ""
+    message: str = ""
+    type: str = ""
+    count: int = 0
+    first_timestamp: Time | None = None
+    last_timestamp: Time | None = None
+    event_time: Time | None = None
+    series: _Series | None = None
+    source: _Source = _Source()
+    reporting_component: str = ""
+
+    @property
+    def when(self) -> datetime | None:
+        """The last time that it happened."""
+        return (
+            (self.series.last_observed_time if self.series else None)
+            or self.last_timestamp
+            or self.event_time
+            or self.created
+        )
+
+    @property
+    def first(self) -> datetime | None:
+        """The first time that it happened."""
+        return self.first_timestamp or self.event_time or self.created
+
+    @property
+    def times(self) -> int:
+        """How often it happened."""
+        return max(self.count, self.series.count if self.series else 0, 1)
+
+    @property
+    def about(self) -> Ref:
+        """The object that it is about."""
+        o = self.involved_object
+        return Ref(o.kind, o.name, o.namespace)
+
+    @property
+    def component(self) -> str:
+        """Who said it."""
+        return self.source.component or self.reporting_component
+
+
+@dataclass(frozen=True, kw_only=True)
+class Events(Objects[Event]):
+    """Every event that is not routine. Bounded where it is read; what was cut is a gap."""
+
+    item: ClassVar[type[Any]] = Event
+    sources = (ApiList("events", "v1", "events"),)
+    items: tuple[Event, ...] = field(default=())
+
+    @classmethod
+    def adapt(cls, item: Event) -> Event | None:
+        """Drop routine, take credentials out of the text."""
+        if item.type == "Normal" and item.reason in _ROUTINE:
+            return None
+        text = RUN.text(item.message)
+        return item if text is item.message or text == item.message else msgspec.structs.replace(item, message=text)
+
+    @cached_property
+    def _by_object(self) -> Mapping[Ref, tuple[Event, ...]]:
+        found: dict[Ref, list[Event]] = {}
+        for event in self.items:
+            found.setdefault(event.about, []).append(event)
+        return {ref: tuple(sorted(events, key=_when, reverse=True)) for ref, events in found.items()}
+
+    def about(self, ref: Ref, *reasons: str) -> tuple[Event, ...]:
+        """The events of one object, newest first; with reasons, only those of these reasons."""
+        events = self._by_object.get(ref, ())
+        return tuple(e for e in events if e.reason in reasons) if reasons else events
+
+    def latest(self, ref: Ref, *reasons: str) -> Event | None:
+        """The newest event of one object, of these reasons if any are given."""
+        return next(iter(self.about(ref, *reasons)), None)
+
+    @cached_property
+    def by_reason(self) -> Mapping[str, tuple[Event, ...]]:
+        """Events by reason, newest first."""
+        found: dict[str, list[Event]] = {}
+        for event in self.items:
+            found.setdefault(event.reason, []).append(event)
+        return {reason: tuple(sorted(events, key=_when, reverse=True)) for reason, events in found.items()}
+
+
+def _when(event: Event) -> float:
+    return event.when.timestamp() if event.when else 0.0

@@ -1,0 +1,98 @@
+"""The last lines of the logs of containers that fail, or that depend on something by name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from kdiag.facts.base import Builder, Fact, PodLog
+from kdiag.model.observation import Observation
+from kdiag.model.redact import RUN
+from kdiag.model.result import Gap
+from kdiag.model.text import clean
+
+_STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d) ?")
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line, with the time at which the runtime took it; None when that was not given."""
+
+    text: str
+    when: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerLog:
+    """The end of one container's log. ``previous`` is the log of the run before the present one."""
+
+    namespace: str
+    pod: str
+    container: str
+    previous: bool = False
+    lines: tuple[LogLine, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logs(Fact):
+    """The logs that were read. ``skipped`` says how many were wanted beyond the bound."""
+
+    sources = (PodLog(),)
+    items: tuple[ContainerLog, ...] = field(default=())
+
+    def of(self, namespace: str, pod: str, container: str = "") -> tuple[ContainerLog, ...]:
+        """The logs of one pod (and container): the previous run's first, because it holds the reason for the end."""
+        found = [
+            log
+            for log in self.items
+            if (log.namespace, log.pod) == (namespace, pod) and container in ("", log.container)
+        ]
+        return tuple(sorted(found, key=lambda log: not log.previous))
+
+    def lines(self, namespace: str, pod: str, container: str = "") -> Iterator[LogLine]:
+        """All lines of one pod or container, newest first, the present run's before the previous run's."""
+        for log in reversed(self.of(namespace, pod, container)):
+            yield from reversed(log.lines)
+
+    @classmethod
+    def builder(cls) -> Builder:
+        """Read logs; one that could not be read is a gap of its own."""
+        return _LogBuilder()
+
+
+class _LogBuilder:
+    def __init__(self) -> None:
+        self._items: list[ContainerLog] = []
+        self._gaps: list[Gap] = []
+
+    def feed(self, seen: Observation) -> None:
+        if seen.error:
+            self._gaps.append(Gap(f"log of {seen.name}" if seen.name else "log", seen.error))
+            return
+        parts = seen.name.split("/")
+        if len(parts) != 4:
+            self._gaps.append(Gap("log", f"{clean(seen.name)[:80]!r} does not name a container"))
+            return
+        text = RUN.text(clean(bytes(seen.body).decode("utf-8", "replace").replace("\r\n", "\n")))
+        self._items.append(
+            ContainerLog(
+                namespace=parts[0],
+                pod=parts[1],
+                container=parts[2],
+                previous=parts[3] == "previous",
+                lines=tuple(map(_line, text.splitlines())),
+            )
+        )
+
+    def finish(self) -> Fact:
+        return Logs(items=tuple(self._items), gaps=tuple(self._gaps))
+
+
+def _line(text: str) -> LogLine:
+    match = _STAMP.match(text)
+    if not match:
+        return LogLine(text[:2000])
+    when = datetime.fromisoformat(match[1] + match[2].replace("Z", "+00:00"))
+    return LogLine(text[match.end() :][:2000], when)

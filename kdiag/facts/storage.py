@@ -1,0 +1,193 @@
+"""Claims, volumes, classes and drivers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from kdiag.facts.base import ApiList, Objects
+from kdiag.facts.meta import Condition, LabelSelector, Lean, Object, Resources
+from kdiag.facts.podspec import CSIVolume, HostPath, NodeSelector
+
+
+class _Needs(Lean, frozen=True, gc=False):
+    requests: Resources = {}
+
+
+class _ClaimSpec(Lean, frozen=True, gc=False):
+    access_modes: tuple[str, ...] = ()
+    storage_class_name: str | None = None
+    volume_name: str = ""
+    volume_mode: str = "Filesystem"
+    resources: _Needs = _Needs()
+    selector: LabelSelector | None = None
+
+
+class _ClaimStatus(Lean, frozen=True, gc=False):
+    phase: str = ""
+    capacity: Resources = {}
+    conditions: tuple[Condition, ...] = ()
+
+
+class PersistentVolumeClaim(Object, frozen=True, gc=False):
+    """A claim. A class of None means the default one, an empty class means none."""
+
+    spec: _ClaimSpec = _ClaimSpec()
+    status: _ClaimStatus = _ClaimStatus()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claims(Objects[PersistentVolumeClaim]):
+    """Every PersistentVolumeClaim."""
+
+    item: ClassVar[type[Any]] = PersistentVolumeClaim
+    sources = (ApiList("persistentvolumeclaims", "v1", "persistentvolumeclaims"),)
+    items: tuple[PersistentVolumeClaim, ...] = field(default=())
+
+
+class ClaimRef(Lean, frozen=True, gc=False):
+    """The claim that a volume is kept for."""
+
+    namespace: str = ""
+    name: str = ""
+    uid: str = ""
+
+
+class VolumeNodeAffinity(Lean, frozen=True, gc=False):
+    """The nodes from which a volume can be reached."""
+
+    required: NodeSelector | None = None
+
+
+class _VolumeSpec(Lean, frozen=True, gc=False):
+    access_modes: tuple[str, ...] = ()
+    storage_class_name: str = ""
+    capacity: Resources = {}
+    claim_ref: ClaimRef | None = None
+    persistent_volume_reclaim_policy: str = ""
+    volume_mode: str = "Filesystem"
+    node_affinity: VolumeNodeAffinity | None = None
+    csi: CSIVolume | None = None
+    host_path: HostPath | None = None
+
+
+class _VolumeStatus(Lean, frozen=True, gc=False):
+    phase: str = ""
+    reason: str = ""
+    message: str = ""
+
+
+class PersistentVolume(Object, frozen=True, gc=False):
+    """A volume."""
+
+    spec: _VolumeSpec = _VolumeSpec()
+    status: _VolumeStatus = _VolumeStatus()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Volumes(Objects[PersistentVolume]):
+    """Every PersistentVolume."""
+
+    item: ClassVar[type[Any]] = PersistentVolume
+    sources = (ApiList("persistentvolumes", "v1", "persistentvolumes", namespaced=False),)
+    items: tuple[PersistentVolume, ...] = field(default=())
+
+
+class StorageClass(Object, frozen=True, gc=False):
+    """A storage class."""
+
+    provisioner: str = ""
+    volume_binding_mode: str = "Immediate"
+    allow_volume_expansion: bool = False
+
+    @property
+    def default(self) -> bool:
+        """Whether claims that name no class get this one."""
+        a = self.metadata.annotations
+        return "true" in (a.default_storage_class, a.default_storage_class_beta)
+
+    @property
+    def waits(self) -> bool:
+        """Whether binding waits for the first pod that uses the claim."""
+        return self.volume_binding_mode == "WaitForFirstConsumer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StorageClasses(Objects[StorageClass]):
+    """Every StorageClass."""
+
+    item: ClassVar[type[Any]] = StorageClass
+    sources = (ApiList("storageclasses", "storage.k8s.io/v1", "storageclasses", namespaced=False),)
+    items: tuple[StorageClass, ...] = field(default=())
+
+
+class _Driver(Lean, frozen=True, gc=False):
+    name: str = ""
+
+
+class _CSINodeSpec(Lean, frozen=True, gc=False):
+    drivers: tuple[_Driver, ...] = ()
+
+
+class CSINode(Object, frozen=True, gc=False):
+    """The CSI drivers of a node."""
+
+    spec: _CSINodeSpec = _CSINodeSpec()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CSINodes(Objects[CSINode]):
+    """Every CSINode."""
+
+    item: ClassVar[type[Any]] = CSINode
+    sources = (ApiList("csinodes", "storage.k8s.io/v1", "csinodes", namespaced=False),)
+    items: tuple[CSINode, ...] = field(default=())
+
+
+class CSIDriver(Object, frozen=True, gc=False):
+    """A CSI driver that was installed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CSIDrivers(Objects[CSIDriver]):
+    """Every CSIDriver."""
+
+    item: ClassVar[type[Any]] = CSIDriver
+    sources = (ApiList("csidrivers", "storage.k8s.io/v1", "csidrivers", namespaced=False),)
+    items: tuple[CSIDriver, ...] = field(default=())
+
+
+class _AttachSource(Lean, frozen=True, gc=False):
+    persistent_volume_name: str = ""
+
+
+class _AttachSpec(Lean, frozen=True, gc=False):
+    attacher: str = ""
+    node_name: str = ""
+    source: _AttachSource = _AttachSource()
+
+
+class _AttachError(Lean, frozen=True, gc=False):
+    message: str = ""
+
+
+class _AttachStatus(Lean, frozen=True, gc=False):
+    attached: bool = False
+    attach_error: _AttachError | None = None
+    detach_error: _AttachError | None = None
+
+
+class VolumeAttachment(Object, frozen=True, gc=False):
+    """A volume's attachment to a node."""
+
+    spec: _AttachSpec = _AttachSpec()
+    status: _AttachStatus = _AttachStatus()
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeAttachments(Objects[VolumeAttachment]):
+    """Every VolumeAttachment."""
+
+    item: ClassVar[type[Any]] = VolumeAttachment
+    sources = (ApiList("volumeattachments", "storage.k8s.io/v1", "volumeattachments", namespaced=False),)
+    items: tuple[VolumeAttachment, ...] = field(default=())

@@ -1,0 +1,164 @@
+"""JSON from the API into lean structs, one page at a time.
+
+A page is decoded in one pass into the few fields that facts need. Where one object breaks the shape (a null for a
+list, a number for a name), the page is read again object by object, without its nulls; what still does not fit
+is a gap that names the object, and the others stay.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from kdiag.facts.base import Fact, Objects
+from kdiag.model.observation import Observation
+from kdiag.model.quantity import Quantity
+from kdiag.model.result import Gap
+from kdiag.model.text import clean, clean_line, listing, shorten
+
+T = TypeVar("T")
+
+_ESCAPED = re.compile(
+    r"\\\\|\\u[dD][89aAbB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u([0-9a-fA-F]{4})|\\([rbf])"
+    r"|([\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb])"
+)
+
+
+class ListMeta(msgspec.Struct, gc=False):
+    """The part of a list that says whether more pages follow."""
+
+    continue_: str = msgspec.field(name="continue", default="")
+
+
+class Page(msgspec.Struct, Generic[T], gc=False):
+    """One page of a list."""
+
+    metadata: ListMeta = msgspec.field(default_factory=ListMeta)
+    items: list[T] = []
+
+
+class RawPage(msgspec.Struct, gc=False):
+    """One page whose objects are still text."""
+
+    kind: str = ""
+    items: list[Any] | None = None
+
+
+def dec_hook(kind: type, value: Any) -> Any:
+    """Make the types that JSON has not."""
+    if kind is Quantity:
+        return Quantity.parse(value)
+    raise NotImplementedError(kind)
+
+
+@cache
+def decoder(shape: Any) -> msgspec.json.Decoder[Any]:
+    """The decoder of one shape, made once."""
+    return msgspec.json.Decoder(shape, dec_hook=dec_hook)
+
+
+def clean_json(body: bytes) -> bytes:
+    """Replace, in JSON text, every escape or character that could drive a terminal by a visible one."""
+    if body.isascii() and b"\x7f" not in body and not any(mark in body for mark in (b"\\u", b"\\r", b"\\b", b"\\f")):
+        return body
+    return _ESCAPED.sub(_visible, body.decode("utf-8", "replace")).encode("utf-8", "replace")
+
+
+def _visible(match: re.Match[str]) -> str:
+    code, short, char = match.groups()
+    if code:
+        value = int(code, 16)
+        if 0xD800 <= value <= 0xDFFF:
+            return "\ufffd"
+        char = chr(value)
+        return match[0] if char in '"\\\n\t' or char.isprintable() else clean(char)
+    if short:
+        return clean({"r": "\r", "b": "\b", "f": "\f"}[short])
+    return clean(char) if char else match[0]
+
+
+def without_nulls(value: Any) -> Any:
+    """The same document without the keys whose value is null."""
+    if isinstance(value, dict):
+        return {k: without_nulls(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list):
+        return [without_nulls(v) for v in value if v is not None]
+    return value
+
+
+def describe(raw: Any) -> str:
+    """Name a raw object for a person, whatever it is."""
+    meta = raw.get("metadata") if isinstance(raw, dict) else None
+    if isinstance(meta, dict):
+        name = "/".join(str(meta[k]) for k in ("namespace", "name") if isinstance(meta.get(k), str))
+        if name:
+            return shorten(clean_line(name), 120)
+    return "an object without a name"
+
+
+def read_page(body: bytes, item: type[T], what: str) -> tuple[list[T], list[Gap]]:
+    """The objects of one page, and a gap for each part of it that could not be read."""
+    try:
+        page: Page[T] = decoder(Page[item]).decode(body)  # type: ignore[valid-type]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
+        return _read_one_by_one(body, item, what)
+    return page.items, []
+
+
+def _read_one_by_one(body: bytes, item: type[T], what: str) -> tuple[list[T], list[Gap]]:
+    try:
+        raw: RawPage = decoder(RawPage).decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as exc:
+        return [], [Gap(what, f"the answer is not a list: {shorten(clean_line(str(exc)), 160)}")]
+    items: list[T] = []
+    gaps: list[Gap] = []
+    for value in raw.items or ():
+        try:
+            items.append(msgspec.convert(without_nulls(value), item, strict=False, dec_hook=dec_hook))
+        except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
+            gaps.append(Gap(what, f"{describe(value)} cannot be read: {shorten(clean_line(str(exc)), 160)}"))
+    return items, gaps
+
+
+class ListBuilder:
+    """Makes an ``Objects`` fact of the pages of its list."""
+
+    def __init__(self, fact: type[Objects[Any]]) -> None:
+        self._fact = fact
+        self._what = fact.sources[0].key
+        self._items: list[Any] = []
+        self._gaps: list[Gap] = []
+        self._absent = False
+        self._scope = ""
+
+    def feed(self, seen: Observation) -> None:
+        """Take one page, or the error that came in its place."""
+        self._scope = seen.scope or self._scope
+        if seen.absent:
+            self._absent = True
+        elif seen.error:
+            self._gaps.append(Gap(seen.key, seen.error))
+        else:
+            items, gaps = read_page(clean_json(bytes(seen.body)), self._fact.item, self._what)
+            self._items.extend(kept for item in items if (kept := self._fact.adapt(item)) is not None)
+            self._gaps.extend(gaps)
+
+    def finish(self) -> Fact:
+        """The fact, with its gaps cut to a readable number."""
+        return self._fact(items=tuple(self._items), gaps=fold_gaps(self._gaps), scope=self._scope, absent=self._absent)
+
+
+def fold_gaps(gaps: list[Gap]) -> tuple[Gap, ...]:
+    """At most five gaps a source, the last of which counts the others."""
+    found: dict[str, list[str]] = {}
+    for gap in gaps:
+        found.setdefault(gap.source, []).append(gap.reason)
+    return tuple(
+        gap
+        for source, reasons in sorted(found.items())
+        for gap in [Gap(source, reason) for reason in list(dict.fromkeys(reasons))[:4]]
+        + ([Gap(source, f"and {len(reasons) - 4:,} more: {listing(reasons[4:], 1)}")] if len(set(reasons)) > 4 else [])
+    )

@@ -1,0 +1,452 @@
+"""What makes pods: Deployments, ReplicaSets, StatefulSets, DaemonSets, Jobs, CronJobs, and what scales them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
+
+import msgspec
+
+from kdiag.facts.base import ApiList, Derived, Objects
+from kdiag.facts.meta import Condition, IntOrString, LabelSelector, Lean, Meta, Object, Time, condition
+from kdiag.facts.pods import Pod, Pods
+from kdiag.facts.podspec import PodSpec, redacted
+from kdiag.model.result import Ref
+
+
+class PodTemplate(Lean, frozen=True, gc=False):
+    """The template inside a workload."""
+
+    metadata: Meta = Meta()
+    spec: PodSpec = PodSpec()
+
+
+class RollingUpdate(Lean, frozen=True, gc=False):
+    """How many pods more, and how many fewer, a rollout may have: counts or percentages."""
+
+    max_surge: IntOrString | None = None
+    max_unavailable: IntOrString | None = None
+    partition: int = 0
+
+
+class Strategy(Lean, frozen=True, gc=False):
+    """How a rollout replaces pods."""
+
+    type: str = ""
+    rolling_update: RollingUpdate = RollingUpdate()
+
+
+class _WorkloadSpec(Lean, frozen=True, gc=False):
+    replicas: int = 1
+    selector: LabelSelector = LabelSelector()
+    template: PodTemplate = PodTemplate()
+    strategy: Strategy = Strategy()
+    update_strategy: Strategy = Strategy()
+    min_ready_seconds: int = 0
+    progress_deadline_seconds: int = 600
+    paused: bool = False
+    service_name: str = ""
+    pod_management_policy: str = "OrderedReady"
+    volume_claim_templates: tuple[Object, ...] = ()
+
+
+class _WorkloadStatus(Lean, frozen=True, gc=False):
+    observed_generation: int = 0
+    replicas: int = 0
+    updated_replicas: int = 0
+    ready_replicas: int = 0
+    available_replicas: int = 0
+    unavailable_replicas: int = 0
+    fully_labeled_replicas: int = 0
+    conditions: tuple[Condition, ...] = ()
+    current_revision: str = ""
+    update_revision: str = ""
+    desired_number_scheduled: int = 0
+    current_number_scheduled: int = 0
+    number_ready: int = 0
+    number_available: int = 0
+    number_unavailable: int = 0
+    updated_number_scheduled: int = 0
+
+
+class Workload(Object, frozen=True, gc=False):
+    """A controller of pods."""
+
+    spec: _WorkloadSpec = _WorkloadSpec()
+    status: _WorkloadStatus = _WorkloadStatus()
+
+    @property
+    def pod_spec(self) -> PodSpec:
+        """The template's spec."""
+        return self.spec.template.spec
+
+    def condition(self, kind: str) -> Condition | None:
+        """The condition of that type."""
+        return condition(self.status.conditions, kind)
+
+    @property
+    def desired(self) -> int:
+        """How many pods it should have."""
+        return self.spec.replicas
+
+    @property
+    def ready(self) -> int:
+        """How many of them are ready."""
+        return self.status.ready_replicas
+
+    @property
+    def revision(self) -> str:
+        """The rollout's number, where the controller wrote it."""
+        return self.metadata.annotations.revision
+
+    @property
+    def observed(self) -> bool:
+        """Whether its controller has seen the present spec."""
+        return self.status.observed_generation >= self.metadata.generation
+
+
+class Deployment(Workload, frozen=True, gc=False):
+    """A Deployment."""
+
+
+class ReplicaSet(Workload, frozen=True, gc=False):
+    """A ReplicaSet."""
+
+
+class StatefulSet(Workload, frozen=True, gc=False):
+    """A StatefulSet."""
+
+
+class DaemonSet(Workload, frozen=True, gc=False):
+    """A DaemonSet."""
+
+    @property
+    def desired(self) -> int:
+        """How many nodes should have a pod of it, as its controller counted."""
+        return self.status.desired_number_scheduled
+
+    @property
+    def ready(self) -> int:
+        """How many of those pods are ready."""
+        return self.status.number_ready
+
+
+def _adapt(item: Any) -> Any:
+    spec = redacted(item.spec.template.spec)
+    if spec is item.spec.template.spec:
+        return item
+    template = msgspec.structs.replace(item.spec.template, spec=spec)
+    return msgspec.structs.replace(item, spec=msgspec.structs.replace(item.spec, template=template))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployments(Objects[Deployment]):
+    """Every Deployment."""
+
+    item: ClassVar[type[Any]] = Deployment
+    sources = (ApiList("deployments", "apps/v1", "deployments"),)
+    items: tuple[Deployment, ...] = field(default=())
+    adapt = staticmethod(_adapt)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplicaSets(Objects[ReplicaSet]):
+    """Every ReplicaSet."""
+
+    item: ClassVar[type[Any]] = ReplicaSet
+    sources = (ApiList("replicasets", "apps/v1", "replicasets"),)
+    items: tuple[ReplicaSet, ...] = field(default=())
+    adapt = staticmethod(_adapt)
+
+    @cached_property
+    def by_owner(self) -> Mapping[str, tuple[ReplicaSet, ...]]:
+        """ReplicaSets by the uid of their Deployment, newest revision first."""
+        found: dict[str, list[ReplicaSet]] = {}
+        for item in self.items:
+            if item.controller:
+                found.setdefault(item.controller.uid, []).append(item)
+        return {uid: tuple(sorted(sets, key=_revision, reverse=True)) for uid, sets in found.items()}
+
+
+def _revision(item: ReplicaSet) -> int:
+    return int(item.revision) if item.revision.isdigit() else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatefulSets(Objects[StatefulSet]):
+    """Every StatefulSet."""
+
+    item: ClassVar[type[Any]] = StatefulSet
+    sources = (ApiList("statefulsets", "apps/v1", "statefulsets"),)
+    items: tuple[StatefulSet, ...] = field(default=())
+    adapt = staticmethod(_adapt)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DaemonSets(Objects[DaemonSet]):
+    """Every DaemonSet."""
+
+    item: ClassVar[type[Any]] = DaemonSet
+    sources = (ApiList("daemonsets", "apps/v1", "daemonsets"),)
+    items: tuple[DaemonSet, ...] = field(default=())
+    adapt = staticmethod(_adapt)
+
+
+class _JobSpec(Lean, frozen=True, gc=False):
+    parallelism: int | None = None
+    completions: int | None = None
+    backoff_limit: int = 6
+    active_deadline_seconds: int | None = None
+    suspend: bool = False
+    template: PodTemplate = PodTemplate()
+
+
+class _JobStatus(Lean, frozen=True, gc=False):
+    active: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    ready: int = 0
+    start_time: Time | None = None
+    completion_time: Time | None = None
+    conditions: tuple[Condition, ...] = ()
+
+
+class Job(Object, frozen=True, gc=False):
+    """A Job."""
+
+    spec: _JobSpec = _JobSpec()
+    status: _JobStatus = _JobStatus()
+
+    def condition(self, kind: str) -> Condition | None:
+        """The condition of that type."""
+        return condition(self.status.conditions, kind)
+
+    @property
+    def pod_spec(self) -> PodSpec:
+        """The template's spec."""
+        return self.spec.template.spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jobs(Objects[Job]):
+    """Every Job."""
+
+    item: ClassVar[type[Any]] = Job
+    sources = (ApiList("jobs", "batch/v1", "jobs"),)
+    items: tuple[Job, ...] = field(default=())
+    adapt = staticmethod(_adapt)
+
+
+class _JobTemplate(Lean, frozen=True, gc=False):
+    spec: _JobSpec = _JobSpec()
+
+
+class _CronJobSpec(Lean, frozen=True, gc=False):
+    schedule: str = ""
+    time_zone: str = ""
+    suspend: bool = False
+    starting_deadline_seconds: int | None = None
+    concurrency_policy: str = "Allow"
+    job_template: _JobTemplate = _JobTemplate()
+
+
+class _CronJobStatus(Lean, frozen=True, gc=False):
+    last_schedule_time: Time | None = None
+    last_successful_time: Time | None = None
+
+
+class CronJob(Object, frozen=True, gc=False):
+    """A CronJob."""
+
+    spec: _CronJobSpec = _CronJobSpec()
+    status: _CronJobStatus = _CronJobStatus()
+
+    @property
+    def pod_spec(self) -> PodSpec:
+        """The template's spec."""
+        return self.spec.job_template.spec.template.spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class CronJobs(Objects[CronJob]):
+    """Every CronJob."""
+
+    item: ClassVar[type[Any]] = CronJob
+    sources = (ApiList("cronjobs", "batch/v1", "cronjobs"),)
+    items: tuple[CronJob, ...] = field(default=())
+
+
+class ScaleTarget(Lean, frozen=True, gc=False):
+    """What an autoscaler scales."""
+
+    kind: str = ""
+    name: str = ""
+    api_version: str = ""
+
+
+class _ResourceMetric(Lean, frozen=True, gc=False):
+    name: str = ""
+
+
+class Metric(Lean, frozen=True, gc=False):
+    """What an autoscaler looks at."""
+
+    type: str = ""
+    resource: _ResourceMetric | None = None
+
+
+class _AutoscalerSpec(Lean, frozen=True, gc=False):
+    scale_target_ref: ScaleTarget = ScaleTarget()
+    min_replicas: int = 1
+    max_replicas: int = 0
+    metrics: tuple[Metric, ...] = ()
+
+
+class _AutoscalerStatus(Lean, frozen=True, gc=False):
+    current_replicas: int = 0
+    desired_replicas: int = 0
+    last_scale_time: Time | None = None
+    conditions: tuple[Condition, ...] = ()
+
+
+class HorizontalPodAutoscaler(Object, frozen=True, gc=False):
+    """An autoscaler."""
+
+    spec: _AutoscalerSpec = _AutoscalerSpec()
+    status: _AutoscalerStatus = _AutoscalerStatus()
+
+    def condition(self, kind: str) -> Condition | None:
+        """The condition of that type."""
+        return condition(self.status.conditions, kind)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Autoscalers(Objects[HorizontalPodAutoscaler]):
+    """Every HorizontalPodAutoscaler."""
+
+    item: ClassVar[type[Any]] = HorizontalPodAutoscaler
+    sources = (ApiList("horizontalpodautoscalers", "autoscaling/v2", "horizontalpodautoscalers"),)
+    items: tuple[HorizontalPodAutoscaler, ...] = field(default=())
+
+
+class _BudgetSpec(Lean, frozen=True, gc=False):
+    min_available: IntOrString | None = None
+    max_unavailable: IntOrString | None = None
+    selector: LabelSelector | None = None
+
+
+class _BudgetStatus(Lean, frozen=True, gc=False):
+    disruptions_allowed: int = 0
+    current_healthy: int = 0
+    desired_healthy: int = 0
+    expected_pods: int = 0
+    conditions: tuple[Condition, ...] = ()
+
+
+class PodDisruptionBudget(Object, frozen=True, gc=False):
+    """A disruption budget."""
+
+    spec: _BudgetSpec = _BudgetSpec()
+    status: _BudgetStatus = _BudgetStatus()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DisruptionBudgets(Objects[PodDisruptionBudget]):
+    """Every PodDisruptionBudget."""
+
+    item: ClassVar[type[Any]] = PodDisruptionBudget
+    sources = (ApiList("poddisruptionbudgets", "policy/v1", "poddisruptionbudgets"),)
+    items: tuple[PodDisruptionBudget, ...] = field(default=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owners(Derived):
+    """The workload that a pod belongs to in a person's mind.
+
+    The Deployment and not the ReplicaSet, the CronJob and not the Job.
+    """
+
+    replicasets: ReplicaSets = field(default_factory=ReplicaSets)
+    jobs: Jobs = field(default_factory=Jobs)
+
+    @classmethod
+    def derive(cls, replicasets: ReplicaSets, jobs: Jobs) -> Owners:
+        """Join the two kinds that stand between a pod and its workload."""
+        return cls(replicasets=replicasets, jobs=jobs)
+
+    def top(self, pod: Pod) -> Ref:
+        """The workload of a pod; the pod itself when nothing owns it or its node does."""
+        owner = pod.owner
+        if owner is None or pod.mirror:
+            return pod.ref()
+        return self.above(Ref(owner.kind, owner.name, pod.namespace))
+
+    def above(self, ref: Ref) -> Ref:
+        """The Deployment of a ReplicaSet, the CronJob of a Job, and anything else itself."""
+        made: Object | None = None
+        if ref.kind == "ReplicaSet":
+            made = self.replicasets.get(ref.name, ref.namespace)
+        elif ref.kind == "Job":
+            made = self.jobs.get(ref.name, ref.namespace)
+        if made is not None and made.controller:
+            return Ref(made.controller.kind, made.controller.name, ref.namespace)
+        return ref
+
+    def group(self, pods: tuple[Pod, ...] | list[Pod]) -> dict[Ref, list[Pod]]:
+        """Pods by their workload, in the order in which they came."""
+        found: dict[Ref, list[Pod]] = {}
+        for pod in pods:
+            found.setdefault(self.top(pod), []).append(pod)
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workloads(Derived):
+    """The workloads that are meant to keep running, of every kind, and their pods."""
+
+    items: tuple[Workload, ...] = ()
+    pods: Pods = field(default_factory=Pods)
+    replicasets: ReplicaSets = field(default_factory=ReplicaSets)
+
+    @classmethod
+    def derive(
+        cls,
+        deployments: Deployments,
+        replicasets: ReplicaSets,
+        statefulsets: StatefulSets,
+        daemonsets: DaemonSets,
+        pods: Pods,
+    ) -> Workloads:
+        """All of them; a ReplicaSet only where no Deployment made it."""
+        alone = tuple(r for r in replicasets.items if r.controller is None)
+        items = (*deployments.items, *statefulsets.items, *daemonsets.items, *alone)
+        return cls(items=items, pods=pods, replicasets=replicasets)
+
+    @cached_property
+    def _index(self) -> Mapping[Ref, Workload]:
+        return {w.ref(): w for w in self.items}
+
+    def get(self, ref: Ref) -> Workload | None:
+        """The workload of that name."""
+        return self._index.get(ref)
+
+    def pods_of(self, workload: Workload) -> tuple[Pod, ...]:
+        """Its pods, of every revision."""
+        if isinstance(workload, Deployment):
+            sets = self.replicasets.by_owner.get(workload.metadata.uid, ())
+            return tuple(p for r in sets for p in self.pods.by_owner.get(r.metadata.uid, ()))
+        return self.pods.by_owner.get(workload.metadata.uid, ())
+
+
+def scaled(value: IntOrString | None, total: int, *, up: bool, default: IntOrString) -> int:
+    """A count or percentage of ``total``; a surge is rounded up and an unavailability down, as the controllers do."""
+    wanted = default if value is None else value
+    if isinstance(wanted, int):
+        return wanted
+    text = wanted.strip().removesuffix("%")
+    if not text.isdigit():
+        return 0
+    product = int(text) * total
+    return -(-product // 100) if up else product // 100

@@ -1,0 +1,1 @@
+"""The values that travel through kdiag; no I/O, no rules."""

@@ -1,0 +1,85 @@
+"""What looks like a credential, and how it is taken out.
+
+A value is replaced by a token that is the same for the same value within one run or one snapshot, so
+that two places can be compared ("the client's password is not the server's") and nothing can be read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+
+_NAME = re.compile(
+    r"pass(?:word|wd|phrase)?(?:$|[^a-z])|passw|pwd|secret|token|credential|api[-_]?key|access[-_]?key|private[-_]?key"
+    r"|auth[-_]?key|dsn$|conn(?:ection)?[-_]?str|database[-_]?url|redis[-_]?url|mongo[-_]?ur[il]|encryption[-_]?key|salt$",
+    re.IGNORECASE,
+)
+_NOT_A_VALUE = re.compile(
+    r"[-_]?(file|path|dir|name|ttl|expiry|expiration|seconds|enabled|type|url|uri|host|port)$", re.IGNORECASE
+)
+_TEXT = tuple(
+    re.compile(pattern, flags)
+    for pattern, flags in (
+        (r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", 0),
+        (r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?", 0),
+        (r"(?<=\bBearer )[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE),
+        (r"(?<=\bBasic )[A-Za-z0-9+/=]{8,}", re.IGNORECASE),
+        (r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b", 0),
+        (r"\bgh[pousr]_[A-Za-z0-9]{20,}\b", 0),
+        (r"\bxox[abprs]-[A-Za-z0-9-]{10,}", 0),
+        (r"(?<=://)[^\s/:@\"']+:[^\s/@\"']+(?=@)", 0),
+        (
+            r"(?<![A-Za-z])(?:(?<=password=)|(?<=passwd=)|(?<=pwd=)|(?<=secret=)|(?<=token=)|(?<=apikey=)|(?<=api_key=))"
+            r"[^\s&;,\"'})]+",
+            re.IGNORECASE,
+        ),
+        (
+            r"(?<=--password=)\S+|(?<=--token=)\S+|(?<=--password )\S+|(?<=--token )\S+|(?<=--requirepass )\S+"
+            r"|(?<=\"password\":\")[^\"]+|(?<=\"token\":\")[^\"]+|(?<=password: )[^\s\"']+",
+            re.IGNORECASE,
+        ),
+    )
+)
+PREFIX = "<redacted:"
+
+
+class Redactor:
+    """Replaces credentials by tokens under one random key, and counts what it replaced."""
+
+    def __init__(self, key: bytes | None = None) -> None:
+        self._key = key or secrets.token_bytes(32)
+        self.count = 0
+
+    def token(self, value: str) -> str:
+        """The token that stands for ``value``; a token stands for itself."""
+        if value.startswith(PREFIX):
+            return value
+        self.count += 1
+        return f"{PREFIX}{hmac.new(self._key, value.encode(errors='replace'), hashlib.sha256).hexdigest()[:12]}>"
+
+    def value(self, name: str, value: str) -> str:
+        """The value of a variable or key called ``name``, with what is secret in it replaced."""
+        if value and names_a_secret(name):
+            return self.token(value)
+        return self.text(value)
+
+    def text(self, text: str) -> str:
+        """Free text with private keys, tokens and passwords replaced."""
+        if len(text) < 8:
+            return text
+        for pattern in _TEXT:
+            text = pattern.sub(lambda m: m[0] if m[0].startswith(PREFIX) else self.token(m[0]), text)
+        return text
+
+
+def names_a_secret(name: str) -> bool:
+    """Whether a variable, key or flag of this name holds a credential rather than a place or a setting."""
+    return bool(_NAME.search(name)) and not (
+        _NOT_A_VALUE.search(name) and not re.search(r"dsn|url|uri", name, re.IGNORECASE)
+    )
+
+
+#: The redactor of this run: what it writes into facts compares equal within the run and reads back nowhere.
+RUN = Redactor()

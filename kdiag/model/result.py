@@ -1,0 +1,119 @@
+"""The values that a check yields and that everything after it reads."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from kdiag.model.text import clean_line
+
+
+class Severity(enum.IntEnum):
+    """How bad a finding is. RISK is not broken now: it is shown only when asked for."""
+
+    RISK = 0
+    INFO = 1
+    WARNING = 2
+    ERROR = 3
+    CRITICAL = 4
+
+
+class Status(enum.Enum):
+    """What came out of one check. UNKNOWN is never to be read as healthy."""
+
+    PASS = "pass"  # noqa: S105
+    FAIL = "fail"
+    UNKNOWN = "unknown"
+    SKIPPED = "skipped"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Ref:
+    """An object of a cluster, named whether or not an API server could name it."""
+
+    kind: str
+    name: str
+    namespace: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.path}"
+
+    @property
+    def path(self) -> str:
+        """``namespace/name``, or the name alone for what has no namespace."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+#: The whole cluster: the subject of what concerns no single object, and what everything depends on.
+CLUSTER = Ref("Cluster", "cluster")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One observation: the command that a person would have typed, and what of its answer tells."""
+
+    command: str
+    shown: str
+    source: str = "api"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong, about one object, with what was seen to say so.
+
+    ``touches`` names further objects that the fault sits in or breaks directly; folding uses them.
+    ``key`` tells two findings of one check about one object apart and must hold no count, time or pod name.
+    ``since`` is when it began, as an RFC 3339 time, where that was observed.
+    """
+
+    subject: Ref
+    message: str
+    evidence: tuple[Evidence, ...] = ()
+    next: tuple[str, ...] = ()
+    touches: tuple[Ref, ...] = ()
+    key: str = ""
+    severity: Severity | None = None
+    since: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Something that was asked for and not seen, and why."""
+
+    source: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one check came to."""
+
+    check_id: str
+    status: Status
+    findings: tuple[Finding, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    reason: str = ""
+
+
+def cleaned(finding: Finding) -> Finding:
+    """The finding with every string safe to show, whatever the check put into it."""
+    return Finding(
+        subject=_ref(finding.subject),
+        message=clean_line(finding.message),
+        evidence=tuple(
+            Evidence(clean_line(e.command), clean_line(e.shown), clean_line(e.source)) for e in finding.evidence
+        ),
+        next=tuple(clean_line(step) for step in finding.next),
+        touches=tuple(_ref(t) for t in finding.touches),
+        key=clean_line(finding.key),
+        severity=finding.severity,
+        since=clean_line(finding.since),
+    )
+
+
+def _ref(ref: Ref) -> Ref:
+    return Ref(clean_line(ref.kind), clean_line(ref.name), clean_line(ref.namespace))

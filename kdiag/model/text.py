@@ -1,0 +1,120 @@
+"""Text from a cluster, made safe to show, and small helpers for sentences.
+
+Whatever a cluster, a node or a file says may hold terminal escapes, bidirectional overrides or
+invisible characters. ``clean`` makes them visible; it is applied once, where text is observed.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+_C0 = {i: chr(0x2400 + i) for i in range(0x20)} | {0x7F: "␡"}
+_KEPT = {0x09, 0x0A}
+_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+
+
+def clean(text: str) -> str:
+    """Make every character visible that could move a cursor, hide or reorder text; keep tabs and line ends."""
+    if text.isprintable():
+        return text
+    return "".join(map(_visible, text))
+
+
+def clean_line(text: str) -> str:
+    """As ``clean``, and on one line: line ends and tabs become a visible mark or a space."""
+    if text.isprintable():
+        return text
+    return clean(text.strip().replace("\r\n", "\n")).replace("\n", " ⏎ ").replace("\t", " ")
+
+
+def _visible(char: str) -> str:
+    code = ord(char)
+    if code in _KEPT or char.isprintable():
+        return char
+    if code in _C0:
+        return _C0[code]
+    return f"<U+{code:04X}>" if unicodedata.category(char) in _UNSAFE else char
+
+
+def shorten(text: str, width: int) -> str:
+    """Cut ``text`` to ``width`` characters, with an ellipsis in place of what was cut."""
+    return text if len(text) <= width else text[: max(width - 1, 0)].rstrip() + "…"
+
+
+def middle(text: str, width: int) -> str:
+    """Cut the middle out of ``text``, so that both ends of a long path or name stay readable."""
+    if len(text) <= width:
+        return text
+    head = (width - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+
+
+def plural(count: int, noun: str, many: str = "") -> str:
+    """``1 pod``, ``2 pods``."""
+    return f"{count:,} {noun if count == 1 else many or noun + 's'}"
+
+
+def listing(words: Iterable[str], most: int = 3) -> str:
+    """The first few words and how many more there are; never a silent cut."""
+    all_words = list(words)
+    shown = all_words[:most]
+    more = len(all_words) - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")
+
+
+def duration(delta: timedelta) -> str:
+    """An age as kubectl writes it: ``45s``, ``12m``, ``3h20m``, ``5d``."""
+    seconds = int(delta.total_seconds())
+    sign, seconds = ("-", -seconds) if seconds < 0 else ("", seconds)
+    if seconds < 120:
+        return f"{sign}{seconds}s"
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if minutes < 10:
+        rest = seconds % 60
+        return f"{sign}{minutes}m{rest}s" if rest else f"{sign}{minutes}m"
+    if hours < 3:
+        return f"{sign}{minutes}m"
+    if hours < 8:
+        rest = minutes % 60
+        return f"{sign}{hours}h{rest}m" if rest else f"{sign}{hours}h"
+    return f"{sign}{hours}h" if days < 2 else f"{sign}{days}d"
+
+
+def distance(a: str, b: str, limit: int = 3) -> int:
+    """Edits (insert, delete, replace, swap of neighbours) from ``a`` to ``b``; ``limit + 1`` when there are more."""
+    if abs(len(a) - len(b)) > limit:
+        return limit + 1
+    before: list[int] = []
+    last = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        row = [i]
+        for j, y in enumerate(b, 1):
+            cost = min(row[-1] + 1, last[j] + 1, last[j - 1] + (x != y))
+            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
+                cost = min(cost, before[j - 2] + 1)
+            row.append(cost)
+        if min(row) > limit:
+            return limit + 1
+        before, last = last, row
+    return last[-1]
+
+
+def nearest(word: str, candidates: Sequence[str]) -> str | None:
+    """The candidate that ``word`` was probably meant to be, or None when none is close."""
+    best: tuple[int, str] | None = None
+    wanted = word.lower()
+    for name in sorted(set(candidates)):
+        if name == word:
+            continue
+        other = name.lower()
+        edits = distance(wanted, other, max(1, min(3, len(word) // 3)))
+        contained = len(wanted) >= 4 and (wanted in other or other in wanted)
+        same_words = set(re.split(r"[-_.]", wanted)) == set(re.split(r"[-_.]", other))
+        if edits <= max(1, min(3, len(word) // 3)) or contained or same_words:
+            score = min(edits, 2 if contained or same_words else edits)
+            if best is None or score < best[0]:
+                best = (score, name)
+    return best[1] if best else None

@@ -1,0 +1,1 @@
+"""Runbook pages: one for each check, at the same path."""

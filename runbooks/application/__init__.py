@@ -1,0 +1,1 @@
+"""Runbook pages for workloads, scheduling, storage, rollouts and access."""

@@ -1,0 +1,1 @@
+"""Runbook pages for the control plane."""

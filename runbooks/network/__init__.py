@@ -1,0 +1,1 @@
+"""Runbook pages for services, DNS, kube-proxy and the network plugin."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import bisect
 import gzip
 import json
 import re
@@ -393,7 +394,7 @@ Rbac = Callable[[Access], bool] | Sequence[Rule]
 
 # What system:discovery, system:public-info-viewer and system:basic-user give to everybody.
 _DISCOVERY = ("/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*")
-_PUBLIC = ("/healthz", "/livez", "/livez/*", "/readyz", "/readyz/*", "/version", "/version/")
+_PUBLIC = ("/healthz", "/healthz/*", "/livez", "/livez/*", "/readyz", "/readyz/*", "/version", "/version/")
 _SELF_REVIEWS = ("selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews")
 
 
@@ -827,6 +828,24 @@ class _Route:
     rest: str = ""
 
 
+class _Stored:
+    """All objects of one kind in the order of their keys, so that a page of many costs only itself."""
+
+    def __init__(self, items: Iterable[Object] = ()) -> None:
+        self.items = sorted(items, key=_key)
+        self.keys = [_key(item) for item in self.items]
+
+    def after(self, prefix: str, start: str) -> Sequence[Object]:
+        """What lies below this prefix, beyond this key."""
+        first = bisect.bisect_right(self.keys, prefix + start)
+        return self.items[first : bisect.bisect_left(self.keys, prefix + "\U0010ffff")]
+
+    def get(self, key: str) -> Object | None:
+        """The object of this key."""
+        at = bisect.bisect_left(self.keys, key)
+        return self.items[at] if self.keys[at : at + 1] == [key] else None
+
+
 class FakeAPI:
     """A fake kube-apiserver, listening from __enter__ to __exit__.
 
@@ -876,11 +895,10 @@ class FakeAPI:
         self._lock = threading.Lock()
         self._script: list[_Script] = []
         self._revision = 1000
-        self._objects: dict[str, tuple[Object, ...]] = {}
-        self._kept: dict[int, dict[str, tuple[Object, ...]]] = {}
+        self._objects: dict[str, _Stored] = {}
+        self._kept: dict[int, dict[str, _Stored]] = {self._revision: self._objects}
         for path, items in (objects or {}).items():
-            self.set(path, [*self._objects.get(self._all_of(path), ()), *items])
-        self._keep()
+            self.set(path, [*self._stored(self._all_of(path)).items, *items])
         self._tls = (tls if isinstance(tls, TLS) else TLS()) if tls else None
         self.ca = trustme.CA() if tls else None
         self._server: _Server | None = None
@@ -991,14 +1009,13 @@ class FakeAPI:
         if path not in self.kinds:
             self.kinds[path] = _custom(path, items)
         self._revision += 1
-        self._objects = self._objects | {path: tuple(sorted(items, key=_key))}
-        self._keep()
+        self._objects = self._objects | {path: _Stored(items)}
+        self._kept[self._revision] = self._objects
 
     def compact(self) -> None:
         """Forget all earlier states, as etcd does every five minutes: continue tokens get the real 410 from now on."""
         self._revision += 1
-        self._kept.clear()
-        self._keep()
+        self._kept = {self._revision: self._objects}
 
     def fault(
         self,
@@ -1290,13 +1307,15 @@ class FakeAPI:
         assert not route.name, f"not a list path: {path}"
         return f"{_root(route.group_version)}/{route.resource}"
 
-    def _keep(self) -> None:
-        self._kept[self._revision] = self._objects
+    def _stored(self, path: str, revision: int | None = None) -> _Stored:
+        """All objects of this kind, now or in an earlier state."""
+        objects = self._objects if revision is None else self._kept[revision]
+        return objects.get(path) or _Stored()
 
     def _get(self, kind: Kind, namespace: str, name: str) -> Object:
-        for item in self._objects.get(kind.path, ()):
-            if _key(item) == (f"{namespace}/{name}" if namespace else name):
-                return {"kind": kind.kind, "apiVersion": kind.group_version} | dict(item)
+        item = self._stored(kind.path).get(f"{namespace}/{name}" if namespace else name)
+        if item is not None:
+            return {"kind": kind.kind, "apiVersion": kind.group_version} | dict(item)
         details = {"name": name, "group": kind.group, "kind": kind.resource}
         details = {key: value for key, value in details.items() if value}
         raise Refused(status(404, f'{kind.qualified} "{name}" not found', "NotFound", details=details))
@@ -1310,14 +1329,13 @@ class FakeAPI:
         has_labels, has_fields = label_selector(labels), field_selector(fields, kind.resource)
         revision, start = self._from(token)
         prefix = f"{namespace}/" if namespace else ""
-        items = [
-            item
-            for item in self._kept[revision].get(kind.path, ())
-            if _key(item).startswith(prefix)
-            and _key(item) > prefix + start
-            and has_labels((item.get("metadata") or {}).get("labels") or {})
-            and has_fields(item)
-        ]
+        items = self._stored(kind.path, revision).after(prefix, start)
+        if labels or fields:
+            items = [
+                item
+                for item in items
+                if has_labels((item.get("metadata") or {}).get("labels") or {}) and has_fields(item)
+            ]
         metadata: dict[str, Any] = {"resourceVersion": str(revision)}
         # A list that may be answered from the cache is answered whole.
         if 0 < limit < len(items) and version != "0":

@@ -1,0 +1,618 @@
+"""Which cluster, as whom: the configuration, read as kubectl reads it.
+
+The rules are client-go's. Of several files in KUBECONFIG the first to name a context, cluster or user wins, wholly, and
+so does the first to set current-context; missing and empty files are passed over; a relative path starts at the file
+that holds it. Without any kubeconfig, a pod's service account is used. Nothing is ever written.
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import os
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import yaml
+
+from kdiag.collect.credentials import Credentials, Fields, kind_of, one_line, read_file
+from kdiag.errors import ConfigError
+from kdiag.model.text import listing, nearest
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+# libyaml composes recursively and ends the process when the nesting is deep; no kubeconfig comes near this.
+_DEPTH_LIMIT = 100
+# Aliases share what they name, but each merge key (<<) copies it: 32 of them multiply a file at most 100,000 times.
+_MERGE_LIMIT = 32
+_ALIAS_LIMIT = 10_000
+_EXEC_EXTENSION = "client.authentication.k8s.io/exec"
+_HEADER_NAME = frozenset("!#$&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overrides:
+    """What the command line says; it goes before what a file says. The names are those of kubectl's flags."""
+
+    kubeconfig: str = ""
+    context: str = ""
+    cluster: str = ""
+    user: str = ""
+    namespace: str = ""
+    server: str = ""
+    tls_server_name: str = ""
+    insecure_skip_tls_verify: bool | None = None
+    certificate_authority: str = ""
+    client_certificate: str = ""
+    client_key: str = ""
+    token: str = field(default="", repr=False)
+    as_user: str = ""
+    as_groups: tuple[str, ...] = ()
+    as_uid: str = ""
+    as_user_extra: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One API server and who to be there."""
+
+    context: str
+    cluster: str
+    user: str
+    server: str
+    host: str
+    port: int
+    # The path in front of /api, without a slash at its end: "" but for servers behind a proxy such as Rancher's.
+    base_path: str
+    namespace: str
+    ca_data: bytes | None = field(repr=False)
+    insecure: bool
+    tls_server_name: str
+    # "" for none; from the cluster's proxy-url, else from HTTPS_PROXY and NO_PROXY. May hold a password.
+    proxy_url: str = field(repr=False)
+    credentials: Credentials
+    # Header to values: a group is a header of its own each.
+    impersonate: Mapping[str, tuple[str, ...]]
+    # The files that were read, for people.
+    origin: str
+    in_cluster: bool
+
+    @property
+    def tls(self) -> bool:
+        """Whether the server is spoken to in TLS."""
+        return self.server.startswith("https:")
+
+
+@dataclass(slots=True)
+class _Merged:
+    """Several files as one."""
+
+    contexts: dict[str, Fields]
+    clusters: dict[str, Fields]
+    users: dict[str, Fields]
+    current: str = ""
+    origin: str = ""
+
+
+def load(
+    overrides: Overrides,
+    environ: Mapping[str, str],
+    *,
+    home: Path | None = None,
+    service_account: Path = SERVICE_ACCOUNT,
+) -> Target:
+    """The API server that kubectl would talk to, given the same flags and environment."""
+    paths, asked = _paths(overrides, environ, home)
+    merged, empty = _read_all(paths, named=bool(overrides.kubeconfig))
+    if not merged.origin and not overrides.server:
+        if overrides.context:
+            raise ConfigError(
+                f"context {_quoted(overrides.context)} does not exist: {_nothing_found(paths, asked, empty)}"
+            )
+        token = service_account / "token"
+        if environ.get("KUBERNETES_SERVICE_HOST") and environ.get("KUBERNETES_SERVICE_PORT") and token.is_file():
+            return _in_cluster(overrides, environ, service_account)
+        raise ConfigError(_nothing_found(paths, asked, empty))
+    merged.origin = merged.origin or "the command line"
+    return _resolve(merged, overrides, environ)
+
+
+def _paths(overrides: Overrides, environ: Mapping[str, str], home: Path | None) -> tuple[list[Path], str]:
+    """The files to read in order, and who asked for them."""
+    if overrides.kubeconfig:
+        return [Path(overrides.kubeconfig)], "--kubeconfig"
+    listed = environ.get("KUBECONFIG", "")
+    if listed:
+        names = dict.fromkeys(name for name in listed.split(os.pathsep) if name)
+        return [Path(name) for name in names], "KUBECONFIG"
+    folder = home or (Path(environ["HOME"]) if environ.get("HOME") else Path.home())
+    return [folder / ".kube" / "config"], ""
+
+
+def _nothing_found(paths: Sequence[Path], asked: str, empty: Sequence[Path]) -> str:
+    names = listing([one_line(str(path)) for path in paths], 5) or "no file"
+    found = f"{listing([one_line(str(path)) for path in empty], 5)} is empty" if empty else f"{names} does not exist"
+    if asked:
+        return (
+            f"no kubeconfig: {asked} names {names}, and {found}; give another one with --kubeconfig FILE or KUBECONFIG"
+        )
+    return (
+        f"no kubeconfig: {found} and KUBECONFIG is not set; "
+        "give one with --kubeconfig FILE or KUBECONFIG, or put it at ~/.kube/config"
+    )
+
+
+def _read_all(paths: Sequence[Path], *, named: bool) -> tuple[_Merged, list[Path]]:
+    """All files as one, and those that are empty."""
+    merged = _Merged(contexts={}, clusters={}, users={})
+    used, empty = [], []
+    for path in paths:
+        if not named and not os.path.lexists(path):
+            continue
+        try:
+            data = read_file(path, "kubeconfig")
+        except ConfigError as exc:
+            # A dangling link is a missing file to kubectl as well.
+            if not named and isinstance(exc.__context__, FileNotFoundError):
+                continue
+            raise
+        document = parse(data, path)
+        if document is None:
+            if named:
+                raise ConfigError(f"kubeconfig {one_line(str(path))} is empty")
+            empty.append(path)
+            continue
+        used.append(path)
+        _add(merged, document)
+    merged.origin = ", ".join(one_line(str(path)) for path in used)
+    return merged, empty
+
+
+def _add(merged: _Merged, document: Fields) -> None:
+    kind, version = document.text("kind"), document.text("apiVersion")
+    if kind not in ("", "Config") or version not in ("", "v1"):
+        said = one_line(f"{version} {kind}".strip(), 60)
+        raise ConfigError(f"{document.where} is no kubeconfig: it is of kind {said}, not v1 Config")
+    for into, plural, singular in (
+        (merged.contexts, "contexts", "context"),
+        (merged.clusters, "clusters", "cluster"),
+        (merged.users, "users", "user"),
+    ):
+        seen = set()
+        for entry in document.sections(plural):
+            name = entry.text("name")
+            if name in seen:
+                raise ConfigError(f"{document.where}: two {plural} have the name {_quoted(name)}")
+            seen.add(name)
+            below = entry.section(singular)
+            values = below.values if below else {}
+            into.setdefault(name, Fields(values, f"{singular} {_quoted(name)} of {document.where}", document.folder))
+    merged.current = merged.current or document.text("current-context")
+
+
+def parse(data: bytes, path: Path) -> Fields | None:
+    """The first document of a kubeconfig; None when there is nothing but blanks and comments in it."""
+    where = f"kubeconfig {one_line(str(path))}"
+    try:
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError as exc:
+        line = data.count(b"\n", 0, exc.start) + 1
+        raise ConfigError(f"{where}, line {line}: this is not text; is it a binary file?") from None
+    if not text.strip():
+        return None
+    try:
+        _refuse_bombs(text, where)
+        loader = _Loader(text)
+        try:
+            value = loader.get_data() if loader.check_data() else None
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as exc:
+        mark = exc.problem_mark or exc.context_mark
+        at = f", line {mark.line + 1}" if mark else ""
+        reason = one_line(str(exc.problem or exc.context or "it is cut short"), 120)
+        raise ConfigError(f"{where}{at}: this is not YAML ({reason}); was the file written whole?") from None
+    except yaml.reader.ReaderError as exc:
+        line = text.count("\n", 0, exc.position) + 1
+        raise ConfigError(
+            f"{where}, line {line}: there is a character that YAML forbids; is it a binary file?"
+        ) from None
+    except (RecursionError, ValueError, TypeError, yaml.YAMLError) as exc:
+        raise ConfigError(f"{where} cannot be read as YAML: {one_line(str(exc), 120)}") from None
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{where} is no kubeconfig: it holds {kind_of(value)}, not a mapping")
+    return Fields(value, where, Path(os.path.abspath(path)).parent)
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # whichever is there
+    """YAML without dates: a context may be called 2024-01-01."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own name and shape
+        first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def _refuse_bombs(text: str, where: str) -> None:
+    """A file of a kilobyte can describe gigabytes, or nest until the parser dies; look at its events first."""
+    if "*" not in text and text.count("[") + text.count("{") + text.count("- ") + text.count("? ") < _DEPTH_LIMIT:
+        return
+    depth = aliases = merges = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.AliasEvent):
+            aliases += 1
+        elif isinstance(event, yaml.ScalarEvent) and event.value == "<<":
+            merges += 1
+        line = event.start_mark.line + 1 if event.start_mark else 0
+        if depth > _DEPTH_LIMIT:
+            raise ConfigError(f"{where}, line {line}: nested more than {_DEPTH_LIMIT} deep; this is no kubeconfig")
+        if aliases > _ALIAS_LIMIT or (merges and aliases > _MERGE_LIMIT):
+            raise ConfigError(f"{where}, line {line}: too many YAML aliases ({aliases}); this is no kubeconfig")
+
+
+def _in_cluster(overrides: Overrides, environ: Mapping[str, str], folder: Path) -> Target:
+    host, port = environ["KUBERNETES_SERVICE_HOST"], environ["KUBERNETES_SERVICE_PORT"]
+    server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    cluster: dict[str, object] = {"server": server}
+    if (folder / "ca.crt").exists():
+        cluster["certificate-authority"] = "ca.crt"
+    namespace = environ.get("POD_NAMESPACE", "")
+    if not namespace and (folder / "namespace").is_file():
+        namespace = read_file(folder / "namespace", "namespace file").decode("utf-8", "replace").strip()
+    where = f"the service account in {one_line(str(folder))}"
+    merged = _Merged(
+        contexts={
+            "in-cluster": Fields(
+                {"cluster": "in-cluster", "user": "service account", "namespace": namespace}, where, folder
+            )
+        },
+        clusters={"in-cluster": Fields(cluster, where, folder)},
+        users={"service account": Fields({"tokenFile": "token"}, where, folder)},
+        current="in-cluster",
+        origin=f"in-cluster ({one_line(str(folder))})",
+    )
+    return _resolve(merged, overrides, environ, in_cluster=True)
+
+
+def _resolve(merged: _Merged, overrides: Overrides, environ: Mapping[str, str], *, in_cluster: bool = False) -> Target:
+    context_name, context = _context(merged, overrides)
+    cluster_name, cluster = _cluster(merged, overrides, context_name, context)
+    user_name, user = _user(merged, overrides, context_name, context)
+    insecure = cluster.flag("insecure-skip-tls-verify")
+    authority = _authority(cluster, insecure=insecure)
+    secure = (
+        insecure
+        or authority is not None
+        or bool(user.text("client-certificate") or user.text("client-certificate-data"))
+    )
+    url = _server(cluster.text("server"), cluster.where, secure=secure)
+    host, port = _endpoint(url)
+    proxy = _proxy(cluster, url, host, port, environ)
+    shown = {
+        "server": url.geturl(),
+        "tls-server-name": cluster.text("tls-server-name"),
+        "insecure-skip-tls-verify": insecure,
+        "certificate-authority-data": _base64(authority),
+        "proxy-url": cluster.text("proxy-url"),
+        "config": _exec_config(cluster),
+    }
+    return Target(
+        context=context_name,
+        cluster=cluster_name,
+        user=user_name,
+        server=url.geturl(),
+        host=host,
+        port=port,
+        base_path=url.path.rstrip("/"),
+        namespace=overrides.namespace or context.text("namespace") or "default",
+        ca_data=authority,
+        insecure=insecure,
+        tls_server_name=cluster.text("tls-server-name"),
+        proxy_url=proxy,
+        credentials=Credentials(
+            user,
+            environ=environ,
+            cluster={key: value for key, value in shown.items() if value not in ("", None, False)},
+        ),
+        impersonate=_impersonation(user),
+        origin=merged.origin,
+        in_cluster=in_cluster,
+    )
+
+
+def _quoted(name: str) -> str:
+    return f'"{one_line(name, 80)}"'
+
+
+def _choices(names: Mapping[str, Fields], wanted: str = "") -> str:
+    """What there is instead, for the end of an error."""
+    if not names:
+        return "there is none"
+    close = nearest(wanted, list(names)) if wanted else None
+    meant = f"did you mean {_quoted(close)}? " if close else ""
+    return f"{meant}there is {listing([one_line(name, 80) or _quoted('') for name in names], 8)}"
+
+
+def _context(merged: _Merged, overrides: Overrides) -> tuple[str, Fields]:
+    name = overrides.context or merged.current
+    if name in merged.contexts and name:
+        return name, merged.contexts[name]
+    if overrides.context:
+        raise ConfigError(
+            f"context {_quoted(name)} does not exist in {merged.origin}; {_choices(merged.contexts, name)}"
+        )
+    if name:
+        raise ConfigError(
+            f"current-context {_quoted(name)} does not exist in {merged.origin}; "
+            f"{_choices(merged.contexts, name)}; choose with --context"
+        )
+    if overrides.server or overrides.cluster:
+        return "", Fields({}, "the command line", Path.cwd())
+    raise ConfigError(
+        f"no current-context is set in {merged.origin}; {_choices(merged.contexts)}; choose with --context"
+    )
+
+
+def _cluster(merged: _Merged, overrides: Overrides, context_name: str, context: Fields) -> tuple[str, Fields]:
+    """The cluster entry with the flags over it."""
+    name = overrides.cluster or context.text("cluster")
+    entry = merged.clusters.get(name)
+    if entry is None:
+        if overrides.cluster:
+            raise ConfigError(
+                f"cluster {_quoted(name)} does not exist in {merged.origin}; {_choices(merged.clusters, name)}"
+            )
+        if not overrides.server:
+            raise ConfigError(_names_missing(merged, context_name, "cluster", name, merged.clusters))
+        entry = Fields({}, "the command line", Path.cwd())
+    values = dict(entry.values)
+    # A server from the command line is another one: the name that its certificate should bear goes with it.
+    if overrides.server or overrides.tls_server_name:
+        values["tls-server-name"] = overrides.tls_server_name
+    if overrides.server:
+        values["server"] = overrides.server
+    if overrides.insecure_skip_tls_verify is not None or overrides.certificate_authority:
+        if overrides.insecure_skip_tls_verify or overrides.certificate_authority:
+            values.pop("certificate-authority-data", None)
+            values["certificate-authority"] = _absolute(overrides.certificate_authority)
+        values["insecure-skip-tls-verify"] = bool(overrides.insecure_skip_tls_verify)
+    return name, Fields(values, entry.where, entry.folder)
+
+
+def _user(merged: _Merged, overrides: Overrides, context_name: str, context: Fields) -> tuple[str, Fields]:
+    """The user entry with the flags over it; one without a name is anonymous."""
+    name = overrides.user or context.text("user")
+    entry = merged.users.get(name)
+    if entry is None:
+        if overrides.user:
+            raise ConfigError(f"user {_quoted(name)} does not exist in {merged.origin}; {_choices(merged.users, name)}")
+        if name and not overrides.token and not overrides.client_certificate:
+            raise ConfigError(_names_missing(merged, context_name, "user", name, merged.users))
+        entry = Fields({}, "the command line", Path.cwd())
+    values = dict(entry.values)
+    if overrides.token:
+        for key in ("tokenFile", "username", "password", "exec", "auth-provider"):
+            values.pop(key, None)
+        values["token"] = overrides.token
+    for key, flag in (("client-certificate", overrides.client_certificate), ("client-key", overrides.client_key)):
+        if flag:
+            values.pop(f"{key}-data", None)
+            values[key] = _absolute(flag)
+    for key, text in (("as", overrides.as_user), ("as-uid", overrides.as_uid)):
+        if text:
+            values[key] = text
+    if overrides.as_groups:
+        values["as-groups"] = overrides.as_groups
+    if overrides.as_user_extra:
+        section = entry.section("as-user-extra")
+        extra = dict(section.values) if section else {}
+        given: dict[str, list[str]] = {}
+        for key, text in overrides.as_user_extra:
+            given.setdefault(key, []).append(text)
+        values["as-user-extra"] = {**extra, **given}
+    return name, Fields(values, entry.where, entry.folder)
+
+
+def _names_missing(merged: _Merged, context: str, kind: str, name: str, there: Mapping[str, Fields]) -> str:
+    if not name:
+        return f"context {_quoted(context)} of {merged.origin} names no {kind}; {_choices(there)}"
+    return (
+        f"context {_quoted(context)} names {kind} {_quoted(name)}, which does not exist in {merged.origin}; "
+        f"{_choices(there, name)}"
+    )
+
+
+def _absolute(path: str) -> str:
+    """A path of the command line starts here, not at the kubeconfig."""
+    return os.path.abspath(path) if path else ""
+
+
+def _authority(cluster: Fields, *, insecure: bool) -> bytes | None:
+    """The CA certificates as PEM, or None for those of the system."""
+    path, data = cluster.path("certificate-authority"), cluster.data("certificate-authority-data")
+    if path is not None and data is not None:
+        raise ConfigError(
+            f"{cluster.where} has certificate-authority and certificate-authority-data; leave one of them"
+        )
+    if path is not None:
+        data = read_file(path, f"{cluster.where}: certificate-authority")
+    if data is None:
+        return None
+    if insecure:
+        raise ConfigError(
+            f"{cluster.where} has a certificate-authority and insecure-skip-tls-verify; leave one of them"
+        )
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=data.decode("ascii", "replace"))
+    except (ssl.SSLError, ValueError):
+        raise ConfigError(f"{cluster.where}: certificate-authority holds no whole PEM certificate") from None
+    return data
+
+
+def _base64(data: bytes | None) -> str:
+    return base64.b64encode(data).decode("ascii") if data else ""
+
+
+def _exec_config(cluster: Fields) -> object:
+    """What the cluster entry holds for its exec plugin, unread."""
+    for extension in cluster.sections("extensions"):
+        if extension.text("name") == _EXEC_EXTENSION:
+            return extension.values.get("extension")
+    return None
+
+
+def _server(server: str, where: str, *, secure: bool) -> SplitResult:
+    """The URL of the API server; one without a scheme is completed as client-go does it."""
+    if not server:
+        raise ConfigError(f"{where} has no server; it must name one, as in https://10.0.0.1:6443")
+    wrong = f"{where}: server {_quoted(_without_password(server))} is not a URL such as https://10.0.0.1:6443"
+    if any(char.isspace() or not char.isprintable() for char in server):
+        raise ConfigError(f"{wrong}: there is a blank or unprintable character in it")
+    try:
+        url = urlsplit(server)
+        if "://" not in server:
+            url = urlsplit(f"{'https' if secure else 'http'}://{server}")
+            if url.path not in ("", "/"):
+                raise ConfigError(f"{wrong}: the https:// is missing")
+        host, _ = _endpoint(url)
+    except ValueError as exc:
+        raise ConfigError(f"{wrong}: {one_line(str(exc), 80)}") from None
+    if url.scheme not in ("http", "https"):
+        raise ConfigError(f"{wrong}: only https and http can be spoken")
+    if not host:
+        raise ConfigError(f"{wrong}: it names no host")
+    if url.username is not None or url.password is not None:
+        raise ConfigError(f"{wrong}: a user name belongs into the user entry, not into the URL")
+    if not url.path.isascii():
+        raise ConfigError(f"{wrong}: its path must be ASCII")
+    return url._replace(query="", fragment="")
+
+
+def _without_password(url: str) -> str:
+    head, at, tail = url.rpartition("@")
+    return f"{head.partition('://')[0]}://…@{tail}" if at else url
+
+
+def _endpoint(url: SplitResult) -> tuple[str, int]:
+    host = url.hostname or ""
+    port = url.port
+    if port == 0:
+        raise ValueError("port 0 is none")
+    if host and not host.isascii():
+        try:
+            host = host.encode("idna").decode("ascii")
+        except UnicodeError:
+            raise ValueError("the host name is not a name") from None
+    return host, port or (443 if url.scheme == "https" else 80)
+
+
+def _proxy(cluster: Fields, url: SplitResult, host: str, port: int, environ: Mapping[str, str]) -> str:
+    """The proxy to go through, or ""; one that cannot be spoken to is an error rather than passed over."""
+    where, proxy = f"{cluster.where}: proxy-url", cluster.text("proxy-url")
+    if not proxy:
+        where, proxy = _proxy_of_environment(url.scheme, environ)
+        if not proxy or _is_excepted(host, port, environ):
+            return ""
+    shown = _quoted(_without_password(proxy))
+    try:
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        name, _ = _endpoint(parts)
+    except ValueError as exc:
+        raise ConfigError(f"{where} {shown} is not a URL: {one_line(str(exc), 80)}") from None
+    if parts.scheme != "http":
+        raise ConfigError(
+            f"{where} {shown} is not supported: only http:// proxies are, not {one_line(parts.scheme, 20)}"
+        )
+    if not name or any(char.isspace() or not char.isprintable() for char in unquote(proxy)):
+        raise ConfigError(f"{where} {shown} is not a URL such as http://proxy.example:3128")
+    return parts.geturl()
+
+
+def _proxy_of_environment(scheme: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    upper = f"{scheme}_proxy".upper()
+    # A CGI request could set HTTP_PROXY by a header named Proxy.
+    if upper == "HTTP_PROXY" and environ.get("REQUEST_METHOD"):
+        return upper, ""
+    for name in (upper, upper.lower()):
+        if environ.get(name):
+            return name, environ[name]
+    return upper, ""
+
+
+def _is_excepted(host: str, port: int, environ: Mapping[str, str]) -> bool:
+    """Whether NO_PROXY covers the host, by Go's rules: names with their subdomains, addresses, networks, ``*``."""
+    address = _address(host)
+    if host == "localhost" or (address is not None and address.is_loopback):
+        return True
+    for entry in (environ.get("NO_PROXY") or environ.get("no_proxy") or "").split(","):
+        rule = entry.strip().lower()
+        if rule == "*":
+            return True
+        if not rule:
+            continue
+        if "/" in rule:
+            try:
+                if address is not None and address in ipaddress.ip_network(rule, strict=False):
+                    return True
+            except (ValueError, TypeError):
+                pass
+            continue
+        name, colon, wanted = rule.rpartition(":")
+        if colon and wanted.isdigit() and (_address(rule) is None):
+            if int(wanted) != port:
+                continue
+            rule = name
+        rule = rule.strip("[]")
+        if address is not None:
+            if _address(rule) == address:
+                return True
+            continue
+        suffix = rule.removeprefix("*") if rule.startswith("*.") else rule
+        if host == suffix or host.endswith(suffix if suffix.startswith(".") else f".{suffix}"):
+            return True
+    return False
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _impersonation(user: Fields) -> dict[str, tuple[str, ...]]:
+    """The Impersonate headers of ``as``, ``as-uid``, ``as-groups`` and ``as-user-extra``."""
+    name, uid, groups = user.text("as"), user.text("as-uid"), user.texts("as-groups")
+    extra = user.section("as-user-extra")
+    if not name:
+        if uid or groups or (extra and extra.values):
+            raise ConfigError(f"{user.where}: a group, uid or extra to impersonate needs a user to go with it (--as)")
+        return {}
+    headers: dict[str, tuple[str, ...]] = {"Impersonate-User": (name,)}
+    if uid:
+        headers["Impersonate-Uid"] = (uid,)
+    if groups:
+        headers["Impersonate-Group"] = groups
+    for key in extra.values if extra else ():
+        if not isinstance(key, str):
+            raise ConfigError(f"{user.where}: a key of as-user-extra must be text, not {kind_of(key)}")
+        headers[f"Impersonate-Extra-{_escaped(key)}"] = extra.texts(key) if extra else ()
+    for values in headers.values():
+        if any(not char.isprintable() for value in values for char in value):
+            raise ConfigError(f"{user.where}: there is an unprintable character in the name to impersonate")
+    return headers
+
+
+def _escaped(key: str) -> str:
+    """A key as a header name: what a name may not hold is percent-encoded."""
+    return "".join(
+        chr(byte) if chr(byte) in _HEADER_NAME else f"%{byte:02X}" for byte in key.encode("utf-8", "surrogatepass")
+    )

@@ -415,11 +415,13 @@ class Client:
             raise BadAnswer(f"{what}: the port speaks TLS; write https:// in the server URL")
 
     def _headers(self, method: str, accept: str, deadline: Deadline) -> list[tuple[str, bytes]]:
+        # As kubectl: a credential does not leave in the clear.
+        login = self._target.credentials.headers(deadline) if self._target.tls else {}
         pairs = [
             ("User-Agent", f"kdiag/{__version__}".encode()),
             ("Accept", accept.encode("latin-1")),
             ("Accept-Encoding", b"identity"),
-            *((name, value.encode()) for name, value in self._target.credentials.headers(deadline).items()),
+            *((name, value.encode()) for name, value in login.items()),
             *((name, value.encode()) for name, values in self._target.impersonate.items() for value in values),
         ]
         if method == "POST":

@@ -211,7 +211,8 @@ def parse(data: bytes, path: Path) -> Fields | None:
             loader.dispose()
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
-        at = f", line {mark.line + 1}" if mark else ""
+        # libyaml puts what is missing at the end on the line after the last.
+        at = f", line {min(mark.line, text.rstrip().count(chr(10))) + 1}" if mark else ""
         reason = one_line(str(exc.problem or exc.context or "it is cut short"), 120)
         raise ConfigError(f"{where}{at}: this is not YAML ({reason}); was the file written whole?") from None
     except yaml.reader.ReaderError as exc:

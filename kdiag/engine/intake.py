@@ -43,6 +43,18 @@ def needed(checks: Iterable[Check]) -> tuple[type[Fact], ...]:
     return roots(fact for c in checks for fact in (*c.needs.values(), *c.wants.values()))
 
 
+def known() -> tuple[type[Fact], ...]:
+    """Every fact that comes straight from observations."""
+    todo: list[type[Fact]] = [Fact]
+    found: dict[type[Fact], None] = {}
+    while todo:
+        for sub in todo.pop().__subclasses__():
+            todo.append(sub)
+            if sub.sources and not issubclass(sub, Derived):
+                found[sub] = None
+    return tuple(sorted(found, key=lambda f: f.__name__))
+
+
 def sources(facts: Iterable[type[Fact]]) -> tuple[Source, ...]:
     """What must be asked for to make these facts; each thing once."""
     return tuple(dict.fromkeys(source for fact in facts for source in fact.sources))
@@ -69,8 +81,19 @@ class Intake:
     def feed(self, seen: Observation) -> None:
         """Pass an observation to those who read it."""
         self._seen.add(seen.key)
+        if seen.restart:
+            self._restart(seen.key)
+            return
         for builder in self._by_key.get(seen.key, ()):
             builder.feed(seen)
+
+    def _restart(self, key: str) -> None:
+        for kind, old in list(self._builders.items()):
+            if old in self._by_key.get(key, ()):
+                fresh = self._builders[kind] = kind.builder()
+                for source in kind.sources:
+                    builders = self._by_key[source.key]
+                    builders[builders.index(old)] = fresh
 
     def fact(self, kind: type[Fact]) -> Fact | None:
         """The fact as far as it was fed; None when nothing was asked that makes it."""

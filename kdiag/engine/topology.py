@@ -74,7 +74,7 @@ class Topology:
             "PersistentVolumeClaim": Claims,
         }
         fact = self._facts.get(kinds[ref.kind]) if ref.kind in kinds else None
-        item = fact.get(ref.name, ref.namespace) if fact else None  # type: ignore[attr-defined]
+        item = fact.get(ref.name, ref.namespace) if fact else None
         return item.labels if item else {}
 
     def _direct(self, ref: Ref) -> Iterator[Ref]:

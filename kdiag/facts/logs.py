@@ -37,7 +37,7 @@ class ContainerLog:
 
 @dataclass(frozen=True, kw_only=True)
 class Logs(Fact):
-    """The logs that were read. ``skipped`` says how many were wanted beyond the bound."""
+    """The logs that were read; that there were more than the bound is a gap."""
 
     sources = (PodLog(),)
     items: tuple[ContainerLog, ...] = field(default=())
@@ -68,6 +68,8 @@ class _LogBuilder:
         self._gaps: list[Gap] = []
 
     def feed(self, seen: Observation) -> None:
+        if seen.absent:
+            return
         if seen.error:
             self._gaps.append(Gap(f"log of {seen.name}" if seen.name else "log", seen.error))
             return

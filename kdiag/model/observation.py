@@ -13,7 +13,7 @@ class Observation:
     the node that was asked and ``scope`` the namespace a list was asked for in (empty: all). ``name`` names the object
     where the answer is about one (a log's ``namespace/pod/container/previous``). ``body`` is the answer's bytes.
     ``error`` is a line for a person; with it ``absent`` says that the cluster does not have that kind at all, which is
-    knowledge and no gap.
+    knowledge and no gap. ``restart`` says that the list is read again from its start: what came before is void.
     """
 
     source: str
@@ -24,3 +24,4 @@ class Observation:
     body: bytes | memoryview = b""
     error: str = ""
     absent: bool = False
+    restart: bool = False

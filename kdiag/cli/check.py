@@ -1,0 +1,89 @@
+"""``kdiag check``: examine, judge, report."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import re
+import shutil
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from kdiag.cli.exits import Exit
+from kdiag.cli.session import Seen, live, recorded
+from kdiag.errors import UsageError
+from kdiag.model.result import Severity, Status
+
+if TYPE_CHECKING:
+    from kdiag.engine.verdict import Verdict
+    from kdiag.facts import LabelSelector
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the verdict; the exit code says whether something is wrong."""
+    # The objects of a run live until its end: looking for garbage among them only takes time.
+    gc.disable()
+    start = time.monotonic()
+    from kdiag.engine.intake import needed
+    from kdiag.engine.library import checks, choose
+    from kdiag.engine.verdict import judge
+    from kdiag.facts import Cluster, Version
+
+    chosen = choose(options.checks if not options.all else (), risks=options.risks)
+    labels = selector(options.selector) if options.selector else None
+    kinds = dict.fromkeys((*needed(chosen), Cluster, Version))
+    seen: Seen = recorded(options.snapshot, kinds) if options.snapshot else live(options, kinds)
+    verdict = judge(chosen, seen.facts, checks(), source=seen.source, notes=seen.notes, labels=labels)
+    took = None if options.snapshot else time.monotonic() - start
+    sys.stdout.write(_rendered(verdict, options, took))
+    least = Severity[options.fail_on.upper()]
+    if verdict.worst is not None and verdict.worst >= least:
+        return Exit.FINDINGS
+    blind = verdict.count(Status.UNKNOWN) + verdict.count(Status.ERROR)
+    if blind and (options.strict or not verdict.count(Status.PASS)):
+        return Exit.BLIND
+    return Exit.CLEAN
+
+
+def _rendered(verdict: Verdict, options: argparse.Namespace, took: float | None) -> str:
+    if options.output == "json":
+        from kdiag.report.document import render_json
+
+        return render_json(verdict)
+    if options.output == "yaml":
+        from kdiag.report.document import render_yaml
+
+        return render_yaml(verdict)
+    from kdiag.report.style import Style, wants_color
+    from kdiag.report.text import render
+
+    terminal = sys.stdout.isatty()
+    color = wants_color(options.color, terminal=terminal, environ=os.environ)
+    width = min(shutil.get_terminal_size((100, 24)).columns, 140) if terminal else 120
+    quiet = options.quiet
+    return render(verdict, Style(color, width), seconds=took, wide=options.output == "wide", quiet=quiet)
+
+
+def selector(text: str) -> LabelSelector:
+    """A label selector as ``kubectl -l`` takes it. Raises UsageError."""
+    from kdiag.facts import LabelSelector, Requirement
+
+    labels: dict[str, str] = {}
+    expressions: list[Requirement] = []
+    for part in re.split(r",(?![^(]*\))", text):
+        word = part.strip()
+        if match := re.fullmatch(r"([\w./-]+)\s*(==?|!=)\s*([\w.-]*)", word):
+            if match[2] == "!=":
+                expressions.append(Requirement(match[1], "NotIn", (match[3],)))
+            else:
+                labels[match[1]] = match[3]
+        elif match := re.fullmatch(r"([\w./-]+)\s+(in|notin)\s+\(([\w.,\s-]*)\)", word):
+            values = tuple(v.strip() for v in match[3].split(","))
+            expressions.append(Requirement(match[1], "In" if match[2] == "in" else "NotIn", values))
+        elif match := re.fullmatch(r"(!?)\s*([\w./-]+)", word):
+            expressions.append(Requirement(match[2], "DoesNotExist" if match[1] else "Exists"))
+        else:
+            raise UsageError(f"-l {text!r} is no label selector: {word!r} is not understood")
+    return LabelSelector(labels, tuple(expressions))

@@ -1,0 +1,282 @@
+"""Read a cluster through its API: one list per kind, in pages, a few kinds at a time.
+
+GET only. What cannot be read becomes an observation with the reason; the other kinds go on.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import re
+import threading
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from urllib.parse import quote, urlencode
+
+from kdiag.collect.http import Client, Deadline, Response
+from kdiag.collect.kubeconfig import Target
+from kdiag.errors import AccessDenied, BadAnswer, CollectError, Unreachable
+from kdiag.facts.base import ApiGet, ApiList, Source
+from kdiag.model.observation import Observation
+from kdiag.model.text import clean_line, shorten
+
+Emit = Callable[[Observation], None]
+Progress = Callable[[str], None]
+
+PAGE = 1000
+WORKERS = 4
+#: Events beyond this many are not read, and that is said.
+MOST_EVENTS = 50_000
+_MOST_PAGES = 5_000
+_CONTINUE = re.compile(rb'"continue"\s*:\s*("(?:[^"\\]|\\.)*")')
+#: The kinds that take longest, first: everything else is read beside them.
+_FIRST = ("pods", "events", "nodes", "replicasets", "configmaps")
+
+
+class ApiSource:
+    """One API server. ``namespace`` restricts the namespaced kinds; empty means all."""
+
+    def __init__(
+        self, target: Target, *, deadline: Deadline, namespace: str = "", progress: Progress | None = None
+    ) -> None:
+        self.target = target
+        self.namespace = namespace
+        self.notes: list[str] = []
+        self._deadline = deadline
+        self._client = Client(target, deadline=deadline)
+        self._progress = progress or (lambda _: None)
+        self._first_answer: tuple[datetime, datetime] | None = None
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._client.close()
+
+    def probe(self) -> None:
+        """Ask for the version. Raises CollectError when the API server cannot be used at all."""
+        answer = self._client.get("/version")
+        now = datetime.now(UTC)
+        self._first_answer = (answer.date or now, now)
+        if answer.status == 401:
+            raise AccessDenied(
+                f"{self.target.server} does not accept the credentials of user {self.target.user or '(none)'!r} (401 "
+                "Unauthorized): log in again, or choose another --context"
+            )
+
+    def narrow(self) -> None:
+        """Read one namespace only when this user may not list pods in all of them."""
+        if self.namespace:
+            return
+        answer = self._client.get("/api/v1/pods?limit=1")
+        if answer.status == 403:
+            self.namespace = self.target.namespace or "default"
+            self.notes.append(
+                f"this user may not list pods in all namespaces: only namespace {self.namespace} is read "
+                "(-n NAMESPACE for another)"
+            )
+
+    def run_record(self) -> Observation:
+        """What is known of the run itself."""
+        now = datetime.now(UTC)
+        server, ours = self._first_answer or (now, now)
+        skew = round((ours - server).total_seconds(), 1)
+        record = {
+            "taken": server.isoformat(),
+            "server": self.target.server,
+            "context": self.target.context,
+            "namespace": self.namespace,
+            "skew": skew if abs(skew) > 2 else 0.0,
+        }
+        return Observation("api", "run", body=json.dumps(record).encode())
+
+    def observe(self, sources: Iterable[Source], emit: Emit) -> None:
+        """Read all of these, several at a time, and emit each page as it arrives, in the thread that read it."""
+        jobs: list[Callable[[Emit], None]] = []
+        wanted = sorted(
+            (s for s in sources if isinstance(s, ApiList | ApiGet)),
+            key=lambda s: (_FIRST.index(s.key) if s.key in _FIRST else len(_FIRST), s.key),
+        )
+        for source in wanted:
+            if isinstance(source, ApiGet):
+                jobs.append(lambda out, s=source: self._get(s, out))  # type: ignore[misc]
+            else:
+                jobs.append(lambda out, s=source: self._list(s, out))  # type: ignore[misc]
+        unfinished = self._run(jobs, [s.key for s in wanted], emit)
+        for key in unfinished:
+            emit(Observation("api", key, scope=self.namespace, error=self._late()))
+
+    def logs(self, requests: Iterable[tuple[str, str]], emit: Emit) -> None:
+        """Read logs: pairs of an observation's name and a URL."""
+        wanted = list(requests)
+        jobs: list[Callable[[Emit], None]] = [
+            lambda out, n=name, u=url: self._log(n, u, out)  # type: ignore[misc]
+            for name, url in wanted
+        ]
+        for name in self._run(jobs, [name for name, _ in wanted], emit):
+            emit(Observation("api", "log", name=name, error=self._late()))
+
+    def _late(self) -> str:
+        return f"not read within the {self._deadline.seconds:g} s of this run"
+
+    def _run(self, jobs: list[Callable[[Emit], None]], names: list[str], emit: Emit) -> list[str]:
+        """Run the jobs on a few daemon threads; give the names of those that the deadline cut."""
+        todo: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for number in range(len(jobs)):
+            todo.put(number)
+        done: set[int] = set()
+        failures: list[BaseException] = []
+        lock = threading.Lock()
+        finished = threading.Condition(lock)
+        closed = False
+
+        def guarded(seen: Observation) -> None:
+            if not closed:
+                emit(seen)
+
+        def work() -> None:
+            while True:
+                try:
+                    number = todo.get_nowait()
+                except queue.Empty:
+                    return
+                try:
+                    jobs[number](guarded)
+                except BaseException as exc:  # a bug in a parser must reach the user, not die in a thread
+                    with lock:
+                        failures.append(exc)
+                with lock:
+                    done.add(number)
+                    self._progress(f"{len(done)} of {len(jobs)} read: {names[number]}")
+                    finished.notify()
+
+        for _ in range(min(WORKERS, len(jobs))):
+            threading.Thread(target=work, daemon=True, name="kdiag-read").start()
+        with lock:
+            while len(done) < len(jobs) and self._deadline.remaining() > 0:
+                # In slices, so that Ctrl-C is answered at once on every platform.
+                finished.wait(min(0.2, self._deadline.remaining()))
+            closed = True
+            if failures:
+                raise failures[0]
+            return [name for number, name in enumerate(names) if number not in done]
+
+    def _get(self, source: ApiGet, emit: Emit) -> None:
+        try:
+            answer = self._client.get(source.url, accept="*/*")
+        except CollectError as exc:
+            emit(Observation("api", source.key, error=str(exc)))
+            return
+        if answer.status == 200 or (answer.status == 500 and source.url.startswith("/readyz")):
+            emit(Observation("api", source.key, body=bytes(answer.body)))
+        else:
+            emit(
+                Observation("api", source.key, error=_refusal(answer, f"GET {source.url}"), absent=answer.status == 404)
+            )
+
+    def _log(self, name: str, url: str, emit: Emit) -> None:
+        try:
+            answer = self._client.get(url, accept="*/*", limit_bytes=1 << 20)
+        except CollectError as exc:
+            emit(Observation("api", "log", name=name, error=str(exc)))
+            return
+        if answer.status == 200:
+            emit(Observation("api", "log", name=name, body=bytes(answer.body)))
+        elif answer.status not in (400, 404):
+            # 400 and 404: the container has no such log (any more); nothing is hidden by that.
+            emit(Observation("api", "log", name=name, error=_refusal(answer, "read the log")))
+
+    def _list(self, source: ApiList, emit: Emit) -> None:
+        for namespace in source.namespaces or (self.namespace,):
+            self._list_in(source, namespace, emit)
+
+    def _list_in(self, source: ApiList, namespace: str, emit: Emit) -> None:
+        scope = namespace if source.namespaced and not source.namespaces else ""
+        path = source.path(quote(namespace, safe=""))
+        token, restarted, read = "", False, 0
+        seen: set[str] = set()
+        for _ in range(_MOST_PAGES):
+            query = {"limit": str(PAGE), **({"continue": token} if token else {})}
+            try:
+                answer = self._client.get(f"{path}?{urlencode(query)}")
+            except CollectError as exc:
+                part = f" after {read:,} objects" if read else ""
+                emit(Observation("api", source.key, scope=scope, error=f"{exc}{part}"))
+                return
+            if answer.status == 410 and token:
+                token, again = _after_expiry(answer), restarted
+                if token:
+                    continue
+                if again:
+                    emit(Observation("api", source.key, scope=scope, error="the list expired twice while it was read"))
+                    return
+                restarted, read = True, 0
+                emit(Observation("api", source.key, scope=scope, restart=True))
+                continue
+            if answer.status != 200:
+                absent = answer.status == 404
+                reason = _refusal(answer, f"list {source.resource}{f' in namespace {namespace}' if namespace else ''}")
+                emit(Observation("api", source.key, scope=scope, error=reason, absent=absent))
+                return
+            token = continue_token(answer.body)
+            emit(Observation("api", source.key, scope=scope, body=answer.body))
+            read += PAGE
+            if not token:
+                return
+            if source.key == "events" and read >= MOST_EVENTS:
+                emit(Observation("api", source.key, scope=scope, error=f"only the first {read:,} events were read"))
+                return
+            if token in seen:
+                emit(
+                    Observation("api", source.key, scope=scope, error="the server gives the same page again and again")
+                )
+                return
+            seen.add(token)
+        emit(Observation("api", source.key, scope=scope, error=f"more than {_MOST_PAGES:,} pages"))
+
+
+def continue_token(body: memoryview | bytes) -> str:
+    """The token of the next page; it stands before the objects in what an API server writes."""
+    head = bytes(body[:4096])
+    start = head.find(b'"items"')
+    match = _CONTINUE.search(head if start < 0 else head[:start])
+    if match is None and start >= 0 and b'"metadata"' not in head[:start]:
+        # Not an API server's own order: the metadata comes after the objects.
+        match = _CONTINUE.search(bytes(body[-4096:]))
+    if match is None:
+        return ""
+    try:
+        return str(json.loads(match[1]))
+    except ValueError:
+        return ""
+
+
+def _after_expiry(answer: Response) -> str:
+    """The token with which an expired list goes on, from the newest state; empty when there is none."""
+    try:
+        status = json.loads(bytes(answer.body))
+        token = status["metadata"]["continue"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return token if isinstance(token, str) else ""
+
+
+def _refusal(answer: Response, what: str) -> str:
+    """Why a request was refused, in a line."""
+    message = ""
+    try:
+        status = json.loads(bytes(answer.body[:65536]))
+        if isinstance(status, dict) and isinstance(status.get("message"), str):
+            message = status["message"]
+    except ValueError:
+        message = bytes(answer.body[:200]).decode("utf-8", "replace")
+    text = shorten(clean_line(message), 200)
+    match answer.status:
+        case 401:
+            return f"401 Unauthorized: may not {what} with these credentials"
+        case 403:
+            return f"403 Forbidden: may not {what}"
+        case 404:
+            return f"404 Not Found: cannot {what}"
+    return f"{answer.status}: cannot {what}{f': {text}' if text else ''}"
+
+
+__all__ = ["AccessDenied", "ApiSource", "BadAnswer", "Unreachable", "continue_token"]

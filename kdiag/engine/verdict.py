@@ -1,0 +1,99 @@
+"""The verdict: causes in rank order with their symptoms, and how much was seen."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from kdiag.check import Check
+from kdiag.engine.correlate import Node, correlate
+from kdiag.engine.evaluate import evaluate_all
+from kdiag.engine.intake import Facts
+from kdiag.engine.topology import Topology
+from kdiag.facts import Cluster, LabelSelector, Version
+from kdiag.model.result import Ref, Result, Severity, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """All that a report shows. ``notes`` are lines about the run itself: what was left out, what was bounded."""
+
+    server: str
+    context: str
+    namespace: str
+    version: str
+    taken: str
+    source: str
+    causes: tuple[Node, ...]
+    results: tuple[Result, ...]
+    notes: tuple[str, ...] = ()
+
+    def count(self, status: Status) -> int:
+        """How many checks came to this status."""
+        return sum(r.status is status for r in self.results)
+
+    def of(self, status: Status) -> tuple[Result, ...]:
+        """The results of this status."""
+        return tuple(r for r in self.results if r.status is status)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every check that applies could see what it needs, and none broke."""
+        return not any(r.status in (Status.UNKNOWN, Status.ERROR) or r.gaps for r in self.results)
+
+    @property
+    def symptoms(self) -> int:
+        """How many findings are folded under others."""
+        return sum(c.size for c in self.causes)
+
+    @property
+    def worst(self) -> Severity | None:
+        """The worst severity of all findings; None when there are none."""
+        return max((c.worst for c in self.causes), default=None)
+
+
+def judge(
+    checks: Sequence[Check],
+    facts: Facts,
+    library: Mapping[str, Check],
+    *,
+    source: str = "api",
+    notes: Iterable[str] = (),
+    labels: LabelSelector | None = None,
+) -> Verdict:
+    """Evaluate the checks and fold what they find. With ``labels``, keep the causes that touch such objects."""
+    results = evaluate_all(checks, facts)
+    topology = Topology(facts)
+    causes = correlate(results, library, topology)
+    if labels is not None:
+        causes = [c for c in causes if any(_touches(node, labels, topology) for node in c.walk())]
+    cluster, version = facts.get(Cluster), facts.get(Version)
+    return Verdict(
+        server=cluster.server if cluster else "",
+        context=cluster.context if cluster else "",
+        namespace=cluster.namespace if cluster else "",
+        version=version.text if version else "",
+        taken=cluster.taken.isoformat().replace("+00:00", "Z") if cluster else "",
+        source=source,
+        causes=tuple(causes),
+        results=tuple(results),
+        notes=tuple(notes),
+    )
+
+
+def _touches(node: Node, labels: LabelSelector, topology: Topology) -> bool:
+    return any(labels.matches(topology.labels(ref)) for ref in (node.finding.subject, *node.finding.touches))
+
+
+def unknown_reasons(verdict: Verdict) -> list[tuple[str, list[str]]]:
+    """Why checks are unknown, each reason once with the checks it keeps from seeing; the most telling first."""
+    found: dict[str, list[str]] = {}
+    for result in verdict.of(Status.UNKNOWN):
+        for gap in result.gaps:
+            found.setdefault(str(gap), []).append(result.check_id)
+    return sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+
+
+def subjects(nodes: Collection[Node]) -> list[Ref]:
+    """The objects of all findings, each once."""
+    return list(dict.fromkeys(n.finding.subject for node in nodes for n in node.walk()))

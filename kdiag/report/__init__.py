@@ -1,0 +1,1 @@
+"""Verdicts in words, for people and for programs."""

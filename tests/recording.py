@@ -1,0 +1,120 @@
+"""Fixtures of the check library, as observations.
+
+A fixture is a YAML file: the time at which it was taken, the objects of each kind under the key of their list (what is
+not named was seen and is empty), other answers under their keys, logs by container, and what the check must say.
+
+    taken: 2026-11-22T09:30:00Z
+    expect:
+      - "Service shop/mysql selects no pod: ..."
+    services: [...]
+    pods: [...]
+    readyz: |
+      [+]ping ok
+    log:
+      shop/web-1/app/previous: |
+        2026-11-22T09:29:00Z panic: no database
+    errors:
+      events: "403 Forbidden: may not list events"
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kdiag.check import Check
+from kdiag.collect.snapshot import Snapshot
+from kdiag.engine.intake import Facts, Intake, known, sources
+from kdiag.engine.library import checks
+from kdiag.facts.base import ApiGet, ApiList, Fact
+from kdiag.model.observation import Observation
+
+ROOT = Path(__file__).parents[1]
+FIXTURES = ROOT / "fixtures"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_HEALTHY = {
+    "version": json.dumps({"major": "1", "minor": "36", "gitVersion": "v1.36.3"}),
+    "readyz": "[+]ping ok\n[+]etcd ok\nreadyz check passed\n",
+}
+
+
+@cache
+def all_facts() -> tuple[type[Fact], ...]:
+    """Every fact that comes from observations."""
+    checks()
+    return known()
+
+
+@cache
+def load(path: Path) -> dict[str, Any]:
+    """One fixture file."""
+    content = yaml.load(path.read_text(), Loader=_LOADER)
+    assert isinstance(content, dict), path
+    return content
+
+
+def cases(check: Check, kind: str) -> list[Path]:
+    """The fixture files of a check whose names begin with ``broken`` or ``healthy``."""
+    return sorted((FIXTURES / check.id).glob(f"{kind}*.yaml"))
+
+
+def observations(fixture: dict[str, Any]) -> list[Observation]:
+    """What a run would have seen."""
+    found: list[Observation] = []
+    errors = fixture.get("errors", {})
+    taken = fixture["taken"]
+    stamp = taken.isoformat() if isinstance(taken, datetime) else str(taken)
+    if isinstance(taken, datetime) and taken.tzinfo is None:
+        stamp += "+00:00"
+    run = {"taken": stamp, "server": "https://lab:6443", "context": "lab", "namespace": fixture.get("namespace", "")}
+    found.append(Observation("api", "run", body=json.dumps(run).encode()))
+    for source in sources(all_facts()):
+        if source.key in errors:
+            found.append(Observation("api", source.key, error=errors[source.key]))
+        elif isinstance(source, ApiList):
+            items = json.dumps({"items": fixture.get(source.key, [])}, default=str).encode()
+            found.append(Observation("api", source.key, scope=fixture.get("namespace", ""), body=items))
+        elif isinstance(source, ApiGet):
+            text = fixture.get(source.key, _HEALTHY.get(source.key, ""))
+            found.append(Observation("api", source.key, body=text.encode()))
+    found.append(Observation("api", "log", absent=True))
+    for name, text in fixture.get("log", {}).items():
+        found.append(Observation("api", "log", name=name, body=text.encode()))
+    return found
+
+
+def facts_of(seen: list[Observation] | Iterator[Observation]) -> Facts:
+    """The facts made of observations."""
+    intake = Intake(all_facts())
+    for one in seen:
+        intake.feed(one)
+    return intake.finish()
+
+
+@cache
+def fixture_facts(path: Path) -> Facts:
+    """The facts of one fixture file."""
+    return facts_of(observations(load(path)))
+
+
+@cache
+def clusters(kind: str) -> tuple[Path, ...]:
+    """The recorded whole clusters whose names begin with ``healthy``, ``broken`` …"""
+    return tuple(sorted(p.parent for p in (FIXTURES / "clusters").glob(f"{kind}*/kdiag-snapshot.json")))
+
+
+@cache
+def cluster_facts(folder: Path) -> Facts:
+    """The facts of a recorded whole cluster."""
+    return facts_of(Snapshot(folder).observations())
+
+
+def every_check() -> list[Check]:
+    """The library."""
+    return list(checks().values())

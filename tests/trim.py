@@ -1,0 +1,79 @@
+"""Make a fixture of a recording: what one check reads, of the namespaces that matter, without noise.
+
+kdiag record /tmp/snap
+python -m tests.trim /tmp/snap --check network/service_selects_nothing -n shop > broken.yaml
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kdiag.collect.snapshot import Snapshot
+from kdiag.engine.intake import needed, sources
+from kdiag.engine.library import find
+
+_NOISE = {"managedFields", "selfLink", "resourceVersion"}
+_NODE_NOISE = {"images", "volumesInUse", "volumesAttached", "features", "runtimeHandlers", "declaredFeatures"}
+
+
+def main() -> None:
+    """Print the fixture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("snapshot", type=Path)
+    parser.add_argument("--check", required=True)
+    parser.add_argument("-n", "--namespace", action="append", default=[], help="namespaces to keep (repeat)")
+    parser.add_argument(
+        "--name", action="append", default=[], help="keep only objects whose name contains this (repeat)"
+    )
+    options = parser.parse_args()
+    check = find(options.check)
+    keys = {s.key for s in sources(needed([check]))}
+    out: dict[str, Any] = {}
+    for seen in Snapshot(options.snapshot).observations():
+        if seen.key == "run":
+            out["taken"] = json.loads(bytes(seen.body))["taken"]
+            out.setdefault("expect", ["…"])
+        elif seen.key not in keys:
+            continue
+        elif seen.key == "log" and not seen.error and not seen.absent:
+            if seen.name.split("/")[0] in options.namespace:
+                out.setdefault("log", {})[seen.name] = bytes(seen.body).decode(errors="replace")
+        elif not seen.error and not seen.absent:
+            body = bytes(seen.body)
+            document = json.loads(body) if body.lstrip()[:1] == b"{" else None
+            if isinstance(document, dict) and "items" in document:
+                kept = [_quiet(o) for o in document["items"] or [] if _wanted(o, options)]
+                if kept:
+                    out.setdefault(seen.key, []).extend(kept)
+            elif seen.key != "version":
+                out[seen.key] = body.decode(errors="replace")
+    yaml.safe_dump(out, sys.stdout, sort_keys=False, width=200, allow_unicode=True)
+
+
+def _wanted(item: dict[str, Any], options: argparse.Namespace) -> bool:
+    meta = item.get("metadata", {})
+    namespace, name = meta.get("namespace", ""), meta.get("name", "")
+    if namespace and namespace not in options.namespace:
+        return False
+    if name == "kube-root-ca.crt":
+        return False
+    return not options.name or not namespace or any(part in name for part in options.name)
+
+
+def _quiet(value: Any) -> Any:
+    if isinstance(value, dict):
+        drop = _NOISE | (_NODE_NOISE if "nodeInfo" in value else set())
+        return {k: _quiet(v) for k, v in value.items() if k not in drop}
+    if isinstance(value, list):
+        return [_quiet(v) for v in value]
+    return value
+
+
+if __name__ == "__main__":
+    main()

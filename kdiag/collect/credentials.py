@@ -51,6 +51,11 @@ def one_line(text: str, width: int = 200) -> str:
     return shorten(clean(" ".join(text.split())), width)
 
 
+def in_seconds(seconds: float) -> str:
+    """A time limit, for people."""
+    return f"{max(0.1, round(seconds, 1)):g} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
 def read_file(path: Path, what: str) -> bytes:
     """The whole of a small file that a configuration names.
 
@@ -398,7 +403,7 @@ class Credentials:
         try:
             output = self._output_of(plugin, name, seconds)
         except TimeoutError:
-            raise AccessDenied(f"{name} did not answer within {seconds:.3g} s; does it wait for input?") from None
+            raise AccessDenied(f"{name} did not answer within {in_seconds(seconds)}; does it wait for input?") from None
         except OverflowError:
             raise AccessDenied(f"{name} wrote more than {OUTPUT_LIMIT >> 20} MiB instead of a credential") from None
         return _read_ticket(output, plugin.api_version, name)
@@ -467,7 +472,7 @@ class Credentials:
         thread.join(seconds)
         match answer:
             case []:
-                raise AccessDenied(f"{name} did not answer within {seconds:.3g} s")
+                raise AccessDenied(f"{name} did not answer within {in_seconds(seconds)}")
             case [str(token)] if token:
                 return _Ticket(token=token)
             case [str()]:

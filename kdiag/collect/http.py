@@ -32,7 +32,7 @@ from typing import Self
 from urllib.parse import unquote, urlsplit
 
 from kdiag import __version__
-from kdiag.collect.credentials import one_line
+from kdiag.collect.credentials import in_seconds, one_line
 from kdiag.collect.kubeconfig import Target
 from kdiag.errors import AccessDenied, BadAnswer, CollectError, ConfigError, Unreachable, Untrusted
 
@@ -51,6 +51,8 @@ _KUBELET_READS = frozenset({"configz", "healthz", "metrics", "pods", "stats"})
 REQUEST_SECONDS = 30.0
 BODY_LIMIT = 64 << 20
 TRIES = 3
+# How long a server that hung up is listened to for the reason.
+_VERDICT_SECONDS = 1.0
 _BUFFER = 1 << 16
 _SLICE = 1 << 20
 _MIB = 1 << 20
@@ -188,8 +190,9 @@ def refuse_writes(method: str, path: str) -> None:
     match _below_version(segments):
         case ["nodes", _, "proxy", kubelet, *_] if kubelet in _KUBELET_READS:
             return
-        case [_, _, subresource, *_] | ["namespaces", _, _, _, subresource, *_] if subresource in _CONNECTING:
-            raise CollectError(f"kdiag does not send GET {one_line(path, 100)}: {subresource} does more than read")
+        case ["namespaces", _, _, _, subresource, *_] | [_, _, subresource, *_]:
+            if subresource in _CONNECTING:
+                raise CollectError(f"kdiag does not send GET {one_line(path, 100)}: {subresource} does more than read")
 
 
 def _below_version(segments: list[str]) -> list[str]:
@@ -381,6 +384,8 @@ class Client:
                 lane.close()
                 if kept and progress.stage == "asking" and not guard.fired and _is_hang_up(exc):
                     continue
+                if not kept and progress.stage == "asking" and not guard.fired and _is_hang_up(exc):
+                    exc = self._last_words(lane, deadline) or exc
                 raise self._explained(exc, guard, progress) from exc
             except BadAnswer as exc:
                 lane.close()
@@ -394,6 +399,26 @@ class Client:
             if response.will_close:
                 lane.close()
             return answer
+
+    def _last_words(self, lane: _Lane, deadline: Deadline) -> ssl.SSLError | None:
+        """Why a TLS server hangs up at the first question, if it says so to somebody who asks nothing.
+
+        In TLS 1.3 it refuses a client certificate after the handshake; its alert is lost when our request crosses it.
+        """
+        if not self._target.tls:
+            return None
+        try:
+            with WATCHDOG.guard(deadline.within(_VERDICT_SECONDS)) as guard:
+                connection = self._connection(lane, guard)
+                if connection.sock is not None:
+                    connection.sock.recv(1)
+        except ssl.SSLError as exc:
+            return None if _is_hang_up(exc) else exc
+        except (OSError, CollectError):
+            return None
+        finally:
+            lane.close()
+        return None
 
     def _refuse_nonsense(self, answer: Response, accept: str, what: str) -> None:
         """Answers that are HTTP and come from something else than an API server."""
@@ -503,11 +528,10 @@ class Client:
         if isinstance(exc, http.client.IncompleteRead):
             progress.received += len(exc.partial)
         if guard.fired or not guard.deadline.remaining() or isinstance(exc, TimeoutError):
+            limit = in_seconds(guard.deadline.seconds)
             if progress.stage == "connecting":
-                return Unreachable(f"{endpoint}: no connection within {guard.deadline.seconds:.3g} s")
-            return Unreachable(
-                f"{what} did not finish within {guard.deadline.seconds:.3g} s ({progress.received:,} bytes received)"
-            )
+                return Unreachable(f"{endpoint}: no connection within {limit}")
+            return Unreachable(f"{what} did not finish within {limit} ({progress.received:,} bytes received)")
         if isinstance(exc, ssl.SSLError):
             error = self._explained_tls(exc, progress)
             if error is not None:
@@ -748,11 +772,11 @@ def _send(
         connection.putheader("Content-Length", str(len(body)))
     try:
         connection.endheaders(body)
-    except (BrokenPipeError, ConnectionResetError) as exc:
+    except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError) as exc:
         # The server may have said why before it hung up: a TLS alert, or an answer to the head alone.
         try:
             return connection.getresponse()
-        except (http.client.RemoteDisconnected, ConnectionError):
+        except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
             raise exc from None
     return connection.getresponse()
 

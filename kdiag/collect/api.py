@@ -137,6 +137,7 @@ class ApiSource:
                 try:
                     number = todo.get_nowait()
                 except queue.Empty:
+                    self._client.release()
                     return
                 try:
                     jobs[number](guarded)

@@ -323,6 +323,15 @@ class Client:
             for lane in self._lanes:
                 lane.close()
 
+    def release(self) -> None:
+        """Let go of this thread's connection and memory: it will not ask again soon."""
+        lane: _Lane | None = getattr(self._local, "lane", None)
+        if lane is not None:
+            lane.close()
+            del self._local.lane
+            with self._lock:
+                self._lanes.remove(lane)
+
     def get(
         self,
         path_with_query: str,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,7 +12,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from kdiag.facts.base import ApiList, Objects
-from kdiag.facts.meta import Lean, Object, Time
+from kdiag.facts.meta import Lean, Time
 from kdiag.model.redact import RUN
 from kdiag.model.result import Ref
 
@@ -31,7 +32,6 @@ class Involved(Lean, frozen=True, gc=False):
     kind: str = ""
     namespace: str = ""
     name: str = ""
-    uid: str = ""
     field_path: str = ""
 
 
@@ -45,9 +45,15 @@ class _Source(Lean, frozen=True, gc=False):
     host: str = ""
 
 
-class Event(Object, frozen=True, gc=False):
+class _EventMeta(Lean, frozen=True, gc=False):
+    namespace: str = ""
+    creation_timestamp: Time | None = None
+
+
+class Event(Lean, frozen=True, gc=False):
     """An event."""
 
+    metadata: _EventMeta = _EventMeta()
     involved_object: Involved = Involved()
     reason: str = ""
     message: str = ""
@@ -59,6 +65,21 @@ class Event(Object, frozen=True, gc=False):
     series: _Series | None = None
     source: _Source = _Source()
     reporting_component: str = ""
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that it is kept in."""
+        return self.metadata.namespace
+
+    @property
+    def name(self) -> str:
+        """Not kept: an event's own name says nothing."""
+        return ""
+
+    @property
+    def created(self) -> datetime | None:
+        """When it was first written."""
+        return self.metadata.creation_timestamp
 
     @property
     def when(self) -> datetime | None:
@@ -105,8 +126,18 @@ class Events(Objects[Event]):
         """Drop routine, take credentials out of the text."""
         if item.type == "Normal" and item.reason in _ROUTINE:
             return None
-        text = RUN.text(item.message)
-        return item if text is item.message or text == item.message else msgspec.structs.replace(item, message=text)
+        # The words that every event repeats are kept once: a large cluster has tens of thousands.
+        o, source = item.involved_object, item.source
+        return msgspec.structs.replace(
+            item,
+            metadata=_EventMeta(sys.intern(item.metadata.namespace), item.metadata.creation_timestamp),
+            involved_object=Involved(sys.intern(o.kind), sys.intern(o.namespace), o.name, o.field_path),
+            source=_Source(sys.intern(source.component), sys.intern(source.host)),
+            reason=sys.intern(item.reason),
+            type=sys.intern(item.type),
+            reporting_component=sys.intern(item.reporting_component),
+            message=RUN.text(item.message),
+        )
 
     @cached_property
     def _by_object(self) -> Mapping[Ref, tuple[Event, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -104,7 +105,6 @@ class TargetRef(Lean, frozen=True, gc=False):
     kind: str = ""
     name: str = ""
     namespace: str = ""
-    uid: str = ""
 
 
 class Endpoint(Lean, frozen=True, gc=False):
@@ -154,6 +154,24 @@ class EndpointSlices(Objects[EndpointSlice]):
     item: ClassVar[type[Any]] = EndpointSlice
     sources = (ApiList("endpointslices", "discovery.k8s.io/v1", "endpointslices"),)
     items: tuple[EndpointSlice, ...] = field(default=())
+
+    @classmethod
+    def adapt(cls, item: EndpointSlice) -> EndpointSlice:
+        """Keep what recurs in every endpoint (node, kind, conditions) once: a large cluster has one for each pod."""
+        if not item.endpoints:
+            return item
+        words: dict[str, str] = {}
+        conditions: dict[EndpointConditions, EndpointConditions] = {}
+        namespace = item.namespace
+
+        def kept(e: Endpoint) -> Endpoint:
+            ref = e.target_ref
+            if ref is not None and ref.namespace == namespace:
+                ref = TargetRef(words.setdefault(ref.kind, ref.kind), ref.name, namespace)
+            shared = conditions.setdefault(e.conditions, e.conditions)
+            return Endpoint(e.addresses, shared, ref, words.setdefault(e.node_name, sys.intern(e.node_name)))
+
+        return msgspec.structs.replace(item, endpoints=tuple(map(kept, item.endpoints)))
 
     @cached_property
     def by_service(self) -> Mapping[tuple[str, str], tuple[EndpointSlice, ...]]:

@@ -8,7 +8,7 @@ is a gap that names the object, and the others stay.
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -25,6 +25,7 @@ _ESCAPED = re.compile(
     r"\\\\|\\u[dD][89aAbB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u([0-9a-fA-F]{4})|\\([rbf])"
     r"|([\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb])"
 )
+_SUSPECT = re.compile(rb"\\[urbf]")
 
 
 class ListMeta(msgspec.Struct, gc=False):
@@ -50,8 +51,14 @@ class RawPage(msgspec.Struct, gc=False):
 def dec_hook(kind: type, value: Any) -> Any:
     """Make the types that JSON has not."""
     if kind is Quantity:
-        return Quantity.parse(value)
+        return _quantity(value)
     raise NotImplementedError(kind)
+
+
+@lru_cache(maxsize=4096)
+def _quantity(value: str | int | float) -> Quantity:
+    # The same few amounts come back thousands of times: each is read, and kept, once.
+    return Quantity.parse(value)
 
 
 @cache
@@ -62,7 +69,7 @@ def decoder(shape: Any) -> msgspec.json.Decoder[Any]:
 
 def clean_json(body: bytes) -> bytes:
     """Replace, in JSON text, every escape or character that could drive a terminal by a visible one."""
-    if body.isascii() and b"\x7f" not in body and not any(mark in body for mark in (b"\\u", b"\\r", b"\\b", b"\\f")):
+    if body.isascii() and b"\x7f" not in body and not _SUSPECT.search(body):
         return body
     return _ESCAPED.sub(_visible, body.decode("utf-8", "replace")).encode("utf-8", "replace")
 

@@ -9,9 +9,10 @@ from kdiag.engine.correlate import Node
 from kdiag.engine.verdict import Verdict, unknown_reasons
 from kdiag.model.result import Evidence, Severity, Status
 from kdiag.model.text import listing, plural, shorten
-from kdiag.report.style import Style, visible_length
+from kdiag.report.style import Style
 
 _SHOWN = 3
+_PROGRAMS = frozenset({"kubectl", "kdiag", "ssh", "sudo", "systemctl", "journalctl", "crictl", "helm", "openssl"})
 
 
 def render(
@@ -52,46 +53,47 @@ def _headline(verdict: Verdict, style: Style, seconds: float | None) -> str:
 
 
 def _cause(number: int, node: Node, style: Style, wide: bool) -> Iterator[str]:
-    label = node.worst.name
-    head = f"{number} {label:<8}  "
-    right = node.check.id
-    message = node.finding.message
-    first, *rest = textwrap.wrap(message, max(30, style.width - len(head)), break_long_words=True) or [message]
-    line = f"{number} {style.severity(node.worst, f'{label:<8}')}  {style.paint(first, 'bold')}"
-    gap = style.width - visible_length(line) - len(right)
-    yield line + (" " * gap + style.paint(right, "dim") if gap >= 2 and not rest else "")
+    label = f"{number} {node.worst.name:<8}  "
+    first, *rest = _wrapped(node.finding.message, style.width - len(label))
+    yield style.severity(node.worst, label) + style.paint(first, "bold")
     for more in rest:
-        yield " " * len(head) + style.paint(more, "bold")
-    indent = "  "
-    if gap < 2 or rest:
-        yield indent + style.paint(f"check       {right}", "dim")
+        yield " " * len(label) + style.paint(more, "bold")
     for evidence in node.finding.evidence:
         yield from _evidence(evidence, style, wide)
     if node.symptoms:
         yield from _symptoms(node, style, wide)
-    for word, step in zip(["next", *[""] * len(node.finding.next)], node.finding.next, strict=False):
-        yield from _wrapped(f"{word:<10}  ", step, style, "cyan", wide)
-    yield indent + style.paint(f"{'more':<10}  kdiag explain {node.check.id}", "dim")
+    for i, step in enumerate(node.finding.next):
+        yield from _step("next" if i == 0 else "", step, style)
+    yield f"  {'more':<10}{style.paint(f'$ kdiag explain {node.check.id}', 'dim')}"
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, max(30, width), break_long_words=True, break_on_hyphens=False) or [text]
 
 
 def _evidence(evidence: Evidence, style: Style, wide: bool) -> Iterator[str]:
-    prompt = "$ " if evidence.command else ""
-    yield "  " + style.paint(f"{prompt}{evidence.command}" if prompt else "", "dim") if prompt else ""
+    if evidence.command:
+        prompt = "$ " if evidence.source == "api" else f"{evidence.source}$ "
+        yield "  " + style.paint(prompt + evidence.command, "dim")
     width = max(30, style.width - 6)
-    text = evidence.shown if wide else shorten(evidence.shown, width * 3)
-    for line in textwrap.wrap(text, width, break_long_words=True):
+    shown = evidence.shown if wide else shorten(evidence.shown, width * 3)
+    for line in _wrapped(shown, width):
         yield f"      {line}"
 
 
-def _wrapped(label: str, text: str, style: Style, color: str, wide: bool) -> Iterator[str]:
+def _step(label: str, step: str, style: Style) -> Iterator[str]:
     # A command is never broken over lines: it is there to be copied.
-    yield f"  {label}{style.paint(text, color)}"
+    if step.partition(" ")[0] in _PROGRAMS:
+        yield f"  {label:<10}{style.paint('$ ' + step, 'cyan')}"
+        return
+    for i, line in enumerate(_wrapped(step, style.width - 12)):
+        yield f"  {label if i == 0 else '':<10}{line}"
 
 
 def _symptoms(node: Node, style: Style, wide: bool) -> Iterator[str]:
     below = [n for n in node.walk() if n is not node]
     shown = below if wide else below[:_SHOWN]
-    lead = f"{'explains':<10}  {len(below)}  "
+    lead = f"{'explains':<10}{len(below)}  "
     room = max(30, style.width - len(lead) - 2)
     for i, symptom in enumerate(shown):
         message = symptom.finding.message

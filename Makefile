@@ -1,0 +1,40 @@
+# Everything that a developer runs. Nothing but make and Python >= 3.11 need be there before.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command -v $$p >/dev/null 2>&1 && \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+
+.PHONY: demo test check lint types layers lab lab-up bench clean
+
+.venv/.installed: pyproject.toml setup.py
+	@test -n "$(PYTHON)" || { echo "make: no Python >= 3.11 found; set PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: .venv/.installed ## what a broken cluster looks like, from a recording
+	@$(BIN)/kdiag check --snapshot fixtures/clusters/demo; test $$? -eq 1
+
+test: .venv/.installed ## all tests that need no cluster
+	$(BIN)/python -m pytest -q -n auto
+
+lint: .venv/.installed
+	$(BIN)/ruff check --quiet --output-format concise kdiag checks tests
+	$(BIN)/ruff format --check --quiet kdiag checks tests
+
+types: .venv/.installed
+	$(BIN)/mypy
+
+layers: .venv/.installed
+	$(BIN)/lint-imports
+
+check: lint types layers test ## what must pass before a commit
+
+lab: .venv/.installed ## break a real cluster, fault by fault (see CONTRIBUTING.md)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q -m lab tests/lab
+
+bench: .venv/.installed ## time and memory at 150,000 pods beside client-go
+	PATH="$(CURDIR)/$(BIN):$$PATH" ./bench/run
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

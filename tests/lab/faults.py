@@ -1,0 +1,350 @@
+"""Faults, one at a time: how each is made, what kdiag must name first, and how it is undone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from tests.lab.cluster import SHOP, kubectl, node
+
+Step = Callable[[], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """One fault: ``cause`` is the check and the object that must come first, ``instead`` others that are as right."""
+
+    name: str
+    make: tuple[Step, ...]
+    undo: tuple[Step, ...]
+    cause: tuple[str, str]
+    instead: tuple[tuple[str, str], ...] = ()
+    patience: float = 150.0
+
+
+def apply(manifest: str) -> Step:
+    """Create or change objects."""
+    return partial(kubectl, "apply", "-f", "-", stdin=manifest)
+
+
+def delete(*words: str) -> Step:
+    """Delete an object and wait until it is gone."""
+    return partial(kubectl, "delete", "--ignore-not-found", "--timeout=90s", *words)
+
+
+def patch(kind: str, name: str, json: str, namespace: str = "shop", how: str = "strategic") -> Step:
+    """Change one object."""
+    return partial(kubectl, "-n", namespace, "patch", kind, name, f"--type={how}", "-p", json)
+
+
+def on(where: str, script: str) -> Step:
+    """A root shell command on a node."""
+    return partial(node, where, script)
+
+
+def ask() -> None:
+    """Let the web server log in to its database, as a user's request does."""
+    node("w1", "for i in 1 2 3; do curl -s -m5 -o /dev/null http://10.89.0.12:30081/; done; true")
+
+
+SHOP_AGAIN = (
+    partial(kubectl, "apply", "-f", "-", stdin=SHOP.read_text()),
+    partial(kubectl, "-n", "shop", "rollout", "status", "deploy/mysql", "--timeout=120s"),
+    partial(kubectl, "-n", "shop", "rollout", "status", "deploy/webapp", "--timeout=120s"),
+)
+
+
+def webapp(spec: str) -> Step:
+    """Change the web server's container."""
+    return patch("deploy", "webapp", f'{{"spec":{{"template":{{"spec":{spec}}}}}}}')
+
+
+def container(fields: str) -> Step:
+    """Change fields of the web server's container."""
+    return webapp(f'{{"containers":[{{"name":"webapp",{fields}}}]}}')
+
+
+def workload(name: str, spec: str, namespace: str = "lab1", kind: str = "Deployment", replicas: int = 1) -> str:
+    """A small workload of one container called ``app``; ``spec`` is the pod's spec in YAML flow form."""
+    return f"""
+apiVersion: v1
+kind: Namespace
+metadata: {{name: {namespace}}}
+---
+apiVersion: apps/v1
+kind: {kind}
+metadata: {{name: {name}, namespace: {namespace}}}
+spec:
+  {f"replicas: {replicas}" if kind != "DaemonSet" else ""}
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec: {spec}
+"""
+
+
+def app(extra: str = "", image: str = "nginx:1.27", pod: str = "") -> str:
+    """A pod's spec in YAML flow form."""
+    inner = f"name: app, image: {image}, imagePullPolicy: IfNotPresent{', ' + extra if extra else ''}"
+    return f"{{terminationGracePeriodSeconds: 1, containers: [{{{inner}}}]{', ' + pod if pod else ''}}}"
+
+
+def alone(name: str, manifest: str, cause: tuple[str, str], *, instead: tuple[tuple[str, str], ...] = ()) -> Fault:
+    """A fault that lives in a namespace of its own, and goes with it."""
+    return Fault(name=name, make=(apply(manifest),), undo=(delete("namespace", "lab1"),), cause=cause, instead=instead)
+
+
+MANIFESTS = "/etc/kubernetes/manifests"
+DEPLOYMENT = "Deployment/lab1/web"
+
+FAULTS: tuple[Fault, ...] = (
+    # The two-tier application of the course labs.
+    Fault(
+        name="service-selector-typo",
+        make=(patch("svc", "mysql-service", '{"spec":{"selector":{"name":"mysql-db"}}}'), ask),
+        undo=(patch("svc", "mysql-service", '{"spec":{"selector":{"name":"mysql"}}}'),),
+        cause=("network/service_selects_nothing", "Service/shop/mysql-service"),
+    ),
+    Fault(
+        name="service-target-port",
+        make=(patch("svc", "mysql-service", '{"spec":{"ports":[{"port":3306,"targetPort":8080}]}}'), ask),
+        undo=(patch("svc", "mysql-service", '{"spec":{"ports":[{"port":3306,"targetPort":3306}]}}'),),
+        cause=("network/service_target_port_wrong", "Service/shop/mysql-service"),
+    ),
+    Fault(
+        name="service-named-target-port",
+        make=(patch("svc", "web-service", '{"spec":{"ports":[{"port":8080,"targetPort":"web"}]}}'),),
+        undo=(patch("svc", "web-service", '{"spec":{"ports":[{"port":8080,"targetPort":8080}]}}'),),
+        cause=("network/service_target_port_wrong", "Service/shop/web-service"),
+    ),
+    Fault(
+        name="database-host-wrong",
+        make=(container('"env":[{"name":"DB_Host","value":"mysql-servce"}]'), SHOP_AGAIN[2], ask),
+        undo=SHOP_AGAIN,
+        cause=("network/service_name_unknown", "Deployment/shop/webapp"),
+    ),
+    Fault(
+        name="database-password-wrong",
+        make=(container('"env":[{"name":"DB_Password","value":"wrong-one"}]'), SHOP_AGAIN[2], ask),
+        undo=SHOP_AGAIN,
+        cause=("application/database_access_denied", "Deployment/shop/webapp"),
+    ),
+    Fault(
+        name="database-user-wrong",
+        make=(container('"env":[{"name":"DB_User","value":"sql-user"}]'), SHOP_AGAIN[2], ask),
+        undo=SHOP_AGAIN,
+        cause=("application/database_access_denied", "Deployment/shop/webapp"),
+    ),
+    Fault(
+        name="readiness-probe-port",
+        make=(container('"readinessProbe":{"httpGet":{"path":"/healthz","port":8081},"periodSeconds":2}'),),
+        undo=SHOP_AGAIN,
+        cause=("application/readiness_probe_fails", "Deployment/shop/webapp"),
+    ),
+    Fault(
+        name="rollout-to-a-missing-tag",
+        make=(container('"image":"docker.io/lab/app:9"'),),
+        undo=SHOP_AGAIN,
+        cause=("application/image_not_found", "Deployment/shop/webapp"),
+    ),
+    # One workload in a namespace of its own.
+    alone(
+        "image-repository",
+        workload("web", app(image="ngnix:1.27")),
+        ("application/image_not_found", DEPLOYMENT),
+        instead=(("application/image_pull_denied", DEPLOYMENT),),
+    ),
+    alone(
+        "configmap-missing",
+        workload("web", app("envFrom: [{configMapRef: {name: settings}}]")),
+        ("application/configmap_missing", DEPLOYMENT),
+    ),
+    alone(
+        "secret-missing",
+        workload("web", app("env: [{name: P, valueFrom: {secretKeyRef: {name: db, key: p}}}]")),
+        ("application/secret_missing", DEPLOYMENT),
+    ),
+    alone(
+        "config-key-missing",
+        workload("web", app("env: [{name: P, valueFrom: {configMapKeyRef: {name: c, key: hots}}}]"))
+        + "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, namespace: lab1}\ndata: {host: a}\n",
+        ("application/config_key_missing", DEPLOYMENT),
+    ),
+    alone(
+        "command-not-found",
+        workload("web", app("command: [sheep, '4800']")),
+        ("application/container_command_not_found", DEPLOYMENT),
+    ),
+    alone(
+        "crash",
+        workload("web", app("command: [sh, -c, 'echo panic: no licence; exit 3']", image="busybox:1.36")),
+        ("application/container_crashes", DEPLOYMENT),
+    ),
+    alone(
+        "out-of-memory",
+        workload(
+            "web", app("args: [web, --memory=150], resources: {limits: {memory: 50Mi}}", image="docker.io/lab/app:1")
+        ),
+        ("application/container_out_of_memory", DEPLOYMENT),
+    ),
+    alone(
+        "liveness-probe",
+        workload("web", app("livenessProbe: {tcpSocket: {port: 81}, periodSeconds: 1, failureThreshold: 1}")),
+        ("application/liveness_probe_kills", DEPLOYMENT),
+    ),
+    alone(
+        "init-container",
+        workload(
+            "web",
+            app(
+                pod="initContainers: [{name: prepare, image: 'busybox:1.36', "
+                "imagePullPolicy: IfNotPresent, command: [sh, -c, 'exit 2']}]"
+            ),
+        ),
+        ("application/init_container_fails", DEPLOYMENT),
+    ),
+    alone(
+        "node-selector",
+        workload("web", app(pod="nodeSelector: {disk: sdd}")),
+        ("application/scheduling_node_selector_unmatched", DEPLOYMENT),
+    ),
+    alone(
+        "too-much-cpu",
+        workload("web", app("resources: {requests: {cpu: '64'}}")),
+        ("application/scheduling_insufficient_resources", DEPLOYMENT),
+    ),
+    alone(
+        "claim-missing",
+        workload("web", app(pod="volumes: [{name: d, persistentVolumeClaim: {claimName: dta}}]")),
+        ("application/claim_missing", DEPLOYMENT),
+    ),
+    alone(
+        "storage-class-missing",
+        workload("web", app(pod="volumes: [{name: d, persistentVolumeClaim: {claimName: d}}]"))
+        + "---\napiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: d, namespace: lab1}\n"
+        "spec: {storageClassName: manually, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n",
+        ("application/storage_class_missing", "PersistentVolumeClaim/lab1/d"),
+    ),
+    alone(
+        "quota",
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: lab1}\n---\napiVersion: v1\nkind: ResourceQuota\n"
+        "metadata: {name: small, namespace: lab1}\nspec: {hard: {requests.cpu: 100m}}\n---\n"
+        + workload("web", app("resources: {requests: {cpu: 200m}}")),
+        ("application/quota_exceeded", DEPLOYMENT),
+        instead=(("application/quota_exceeded", "ResourceQuota/lab1/small"),),
+    ),
+    alone(
+        "pod-security",
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: lab1, labels: "
+        "{pod-security.kubernetes.io/enforce: restricted}}\n---\n" + workload("web", app()).partition("---\n")[2],
+        ("application/pod_security_refused", DEPLOYMENT),
+    ),
+    alone(
+        "service-account-missing",
+        workload("web", app(pod="serviceAccountName: robot")),
+        ("application/service_account_missing", DEPLOYMENT),
+    ),
+    alone(
+        "job-fails",
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: lab1}\n---\napiVersion: batch/v1\nkind: Job\n"
+        "metadata: {name: report, namespace: lab1}\nspec: {backoffLimit: 0, template: {spec: {restartPolicy: Never, "
+        "containers: [{name: app, image: 'busybox:1.36', imagePullPolicy: IfNotPresent, command: [sh, -c, 'exit 4']}]}}}\n",
+        ("application/job_failed", "Job/lab1/report"),
+    ),
+    alone(
+        "ingress-backend",
+        workload("web", app()) + "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\n"
+        "metadata: {name: site, namespace: lab1}\nspec: {rules: [{host: a.example, http: {paths: [{path: /, pathType: Prefix, "
+        "backend: {service: {name: wbe, port: {number: 80}}}}]}}]}\n---\napiVersion: v1\nkind: Service\n"
+        "metadata: {name: web, namespace: lab1}\nspec: {selector: {app: web}, ports: [{port: 80}]}\n",
+        ("network/ingress_backend_missing", "Ingress/lab1/site"),
+    ),
+    # The cluster's own parts.
+    Fault(
+        name="coredns-scaled-to-zero",
+        make=(partial(kubectl, "-n", "kube-system", "scale", "deploy", "coredns", "--replicas=0"),),
+        undo=(
+            partial(kubectl, "-n", "kube-system", "scale", "deploy", "coredns", "--replicas=2"),
+            partial(kubectl, "-n", "kube-system", "rollout", "status", "deploy/coredns", "--timeout=120s"),
+        ),
+        cause=("network/coredns_scaled_to_zero", "Deployment/kube-system/coredns"),
+    ),
+    Fault(
+        name="kube-proxy-config-path",
+        make=(
+            patch(
+                "ds",
+                "kube-proxy",
+                '[{"op":"replace","path":"/spec/template/spec/containers/0/command/1",'
+                '"value":"--config=/var/lib/kube-proxy/configuration.conf"}]',
+                "kube-system",
+                "json",
+            ),
+        ),
+        undo=(
+            patch(
+                "ds",
+                "kube-proxy",
+                '[{"op":"replace","path":"/spec/template/spec/containers/0/command/1",'
+                '"value":"--config=/var/lib/kube-proxy/config.conf"}]',
+                "kube-system",
+                "json",
+            ),
+            partial(kubectl, "-n", "kube-system", "delete", "pod", "-l", "k8s-app=kube-proxy", "--wait=false"),
+            partial(kubectl, "-n", "kube-system", "rollout", "status", "ds/kube-proxy", "--timeout=180s"),
+        ),
+        cause=("network/kube_proxy_config_missing", "DaemonSet/kube-system/kube-proxy"),
+    ),
+    Fault(
+        name="webhook-without-backend",
+        make=(
+            apply(
+                "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingWebhookConfiguration\nmetadata: {name: guard}\n"
+                "webhooks: [{name: guard.example.com, failurePolicy: Fail, sideEffects: None, admissionReviewVersions: [v1], "
+                "clientConfig: {service: {name: guard, namespace: shop, path: /}}, rules: [{apiGroups: [''], apiVersions: [v1], "
+                "operations: [CREATE], resources: [pods]}], namespaceSelector: {matchLabels: "
+                "{kubernetes.io/metadata.name: lab1}}}]\n"
+            ),
+            apply(workload("web", app())),
+        ),
+        undo=(delete("validatingwebhookconfiguration", "guard"), delete("namespace", "lab1")),
+        cause=("control_plane/webhook_backend_unavailable", "ValidatingWebhookConfiguration/guard"),
+    ),
+    Fault(
+        name="api-service-without-backend",
+        make=(
+            apply(
+                "apiVersion: apiregistration.k8s.io/v1\nkind: APIService\nmetadata: {name: v1beta1.metrics.k8s.io}\n"
+                "spec: {group: metrics.k8s.io, version: v1beta1, groupPriorityMinimum: 100, versionPriority: 100, "
+                "insecureSkipTLSVerify: true, service: {name: metrics-server, namespace: kube-system}}\n"
+            ),
+        ),
+        undo=(delete("apiservice", "v1beta1.metrics.k8s.io"),),
+        cause=("control_plane/api_service_unavailable", "APIService/v1beta1.metrics.k8s.io"),
+    ),
+    Fault(
+        name="scheduler-binary-typo",
+        make=(on("cp1", f"sed -i 's/- kube-scheduler$/- kube-schedulerrrr/' {MANIFESTS}/kube-scheduler.yaml"),),
+        undo=(on("cp1", f"sed -i 's/- kube-schedulerrrr$/- kube-scheduler/' {MANIFESTS}/kube-scheduler.yaml"),),
+        cause=("control_plane/static_pod_failing", "Pod/kube-system/kube-scheduler-cp1"),
+    ),
+    Fault(
+        name="controller-manager-flag",
+        make=(
+            on(
+                "cp1",
+                f"sed -i 's/- kube-controller-manager$/&\\n    - --totally-bogus-flag=true/' "
+                f"{MANIFESTS}/kube-controller-manager.yaml",
+            ),
+        ),
+        undo=(on("cp1", f"sed -i '/totally-bogus-flag/d' {MANIFESTS}/kube-controller-manager.yaml"),),
+        cause=("control_plane/static_pod_failing", "Pod/kube-system/kube-controller-manager-cp1"),
+    ),
+    Fault(
+        name="kubelet-stopped",
+        make=(on("w2", "systemctl stop kubelet"),),
+        undo=(on("w2", "systemctl start kubelet"),),
+        cause=("worker_node/node_not_ready", "Node/w2"),
+    ),
+)

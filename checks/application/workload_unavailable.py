@@ -1,0 +1,152 @@
+"""A workload has fewer ready pods than it should have, for longer than a start takes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing
+from kdiag.facts import (
+    Cluster,
+    DaemonSet,
+    Deployment,
+    Pod,
+    StatefulSet,
+    Workload,
+    Workloads,
+    scaled,
+    stalled,
+    state_of,
+)
+
+_START = 60  # seconds in which a controller makes the pods that are missing
+_SHORT = {
+    "Deployment": "deployment",
+    "StatefulSet": "statefulset",
+    "DaemonSet": "daemonset",
+    "ReplicaSet": "replicaset",
+}
+
+
+@check(
+    title="Workload has too few ready pods",
+    severity=Severity.ERROR,
+    layer=Layer.ROLLOUT,
+    explains=("application/rollout_stuck",),
+    tags=("rollout", "workload"),
+)
+def workload_unavailable(workloads: Workloads, cluster: Cluster) -> Iterator[Finding]:
+    """A symptom: what keeps the pods from being ready is for other checks to say."""
+    for workload in workloads.items:
+        if workload.desired < 1 or workload.metadata.deletion_timestamp:
+            continue
+        pods = [p for p in workloads.pods_of(workload) if not p.terminating and p.phase != "Succeeded"]
+        ready = _ready(workload, pods)
+        if ready >= workload.desired or not _broken(workload, pods, workloads, cluster):
+            continue
+        bad = [p for p in pods if not p.ready]
+        enough = ready > 0 and ready >= workload.desired - _may_miss(workload)
+        yield Finding(
+            workload.ref(),
+            f"{workload.ref()} has {ready} of {workload.desired:,} pods ready",
+            evidence=tuple(_evidence(workload, bad)),
+            next=tuple(_next(workload, bad)),
+            touches=tuple(p.ref() for p in bad[:50]),
+            severity=Severity.WARNING if enough else Severity.ERROR,
+        )
+
+
+def _ready(workload: Workload, pods: Sequence[Pod]) -> int:
+    """The pods are the truth where they were seen: a controller that is dead leaves its last count behind."""
+    counted = sum(1 for p in pods if p.ready)
+    return min(counted, workload.ready) if pods and workload.observed else counted if pods else workload.ready
+
+
+def _may_miss(workload: Workload) -> int:
+    """How many pods a rollout of it may lack."""
+    total = workload.desired
+    if isinstance(workload, Deployment):
+        if workload.spec.strategy.type == "Recreate":
+            return 0
+        rolling = workload.spec.strategy.rolling_update
+        missing = scaled(rolling.max_unavailable, total, up=False, default="25%")
+        surge = scaled(rolling.max_surge, total, up=True, default="25%")
+        return missing if missing or surge else 1
+    rolling = workload.spec.update_strategy.rolling_update
+    if isinstance(workload, DaemonSet):
+        return scaled(rolling.max_unavailable, total, up=True, default=1)
+    return 1 if isinstance(workload, StatefulSet) else 0
+
+
+def _broken(workload: Workload, pods: Sequence[Pod], workloads: Workloads, cluster: Cluster) -> bool:
+    """Whether pods have failed or are late, or were never made; not what a rollout or a scale-up looks like."""
+    failing = [p for p in pods if not p.ready and stalled(p, cluster)]
+    if failing:
+        return not _in_flight(workload, pods) or any(_certain(p) for p in failing)
+    failure = workload.condition("ReplicaFailure")
+    if failure and failure.status == "True":
+        return True
+    if len(pods) >= workload.desired:
+        return False  # all there, some still starting
+    if any(p.terminating for p in workloads.pods_of(workload)):
+        return False  # they go before new ones come
+    if not workload.observed and workload.status.observed_generation:
+        return False  # scaled a moment ago
+    if any(not p.ready for p in pods) and isinstance(workload, StatefulSet):
+        return False  # one after the other
+    return _quiet(workload, pods, workloads, cluster)
+
+
+def _certain(pod: Pod) -> bool:
+    return state_of(pod) not in ("Running, not ready", "Pending", "ContainerCreating", "PodInitializing")
+
+
+def _in_flight(workload: Workload, pods: Sequence[Pod]) -> bool:
+    """Whether a rollout is under way that keeps as many pods as it promised."""
+    if not isinstance(workload, Deployment) or workload.status.updated_replicas == workload.status.replicas:
+        return False
+    progressing = workload.condition("Progressing")
+    if progressing and progressing.status == "False":
+        return False
+    return _ready(workload, pods) >= max(workload.desired - _may_miss(workload), 1)
+
+
+def _quiet(workload: Workload, pods: Sequence[Pod], workloads: Workloads, cluster: Cluster) -> bool:
+    """Whether nothing has happened to it for as long as a controller takes to make pods."""
+    moments = [workload.created, *(p.created for p in pods)]
+    moments += [c.last_update_time or c.last_transition_time for c in workload.status.conditions]
+    if isinstance(workload, Deployment):
+        moments += [r.created for r in workloads.replicasets.by_owner.get(workload.metadata.uid, ())]
+    known = [m for m in moments if m]
+    return bool(known) and cluster.age(max(known)) > _START
+
+
+def _evidence(workload: Workload, bad: Sequence[Pod]) -> Iterator[Evidence]:
+    kind = _SHORT.get(type(workload).__name__, "workload")
+    status = workload.condition("Available")
+    shown = f"READY {workload.ready}/{workload.desired}"
+    if status and status.status == "False":
+        shown += f", Available=False: {status.message}"
+    yield Evidence(kubectl("get", kind, workload.name, namespace=workload.namespace), shown)
+    failure = workload.condition("ReplicaFailure")
+    if failure and failure.status == "True":
+        yield Evidence(kubectl("describe", kind, workload.name, namespace=workload.namespace), failure.message)
+    if bad:
+        states = Counter(map(state_of, bad))
+        yield Evidence(
+            kubectl("get", "pods", "-l", str(workload.spec.selector), namespace=workload.namespace),
+            listing([f"{count} {state}" for state, count in sorted(states.items())], 4),
+        )
+
+
+def _next(workload: Workload, bad: Sequence[Pod]) -> Iterator[str]:
+    kind = _SHORT.get(type(workload).__name__, "workload")
+    if bad:
+        yield kubectl("describe", "pod", bad[0].name, namespace=workload.namespace)
+        if any(s.restart_count for s in bad[0].all_statuses):
+            yield kubectl(
+                "logs", bad[0].name, "--all-containers", "--previous", "--tail=20", namespace=workload.namespace
+            )
+    else:
+        yield kubectl("describe", kind, workload.name, namespace=workload.namespace)
+        yield kubectl("get", "events", "--field-selector=reason=FailedCreate", namespace=workload.namespace)

@@ -54,6 +54,16 @@ from kdiag.facts.endpoints import users as users
 from kdiag.facts.events import Event as Event
 from kdiag.facts.events import Events as Events
 from kdiag.facts.events import Involved as Involved
+from kdiag.facts.failures import DEFINITE_START as DEFINITE_START
+from kdiag.facts.failures import Failure as Failure
+from kdiag.facts.failures import Failures as Failures
+from kdiag.facts.failures import Fault as Fault
+from kdiag.facts.failures import memory as memory
+from kdiag.facts.failures import probe_lifetime as probe_lifetime
+from kdiag.facts.failures import probe_text as probe_text
+from kdiag.facts.failures import telling as telling
+from kdiag.facts.failures import touched as touched
+from kdiag.facts.failures import wrong_port as wrong_port
 from kdiag.facts.logs import ContainerLog as ContainerLog
 from kdiag.facts.logs import LogLine as LogLine
 from kdiag.facts.logs import Logs as Logs
@@ -161,6 +171,9 @@ from kdiag.facts.progress import start_allowance as start_allowance
 from kdiag.facts.progress import state_of as state_of
 from kdiag.facts.progress import template_changes as template_changes
 from kdiag.facts.progress import unready_for as unready_for
+from kdiag.facts.refusals import Refusal as Refusal
+from kdiag.facts.refusals import Refusals as Refusals
+from kdiag.facts.refusals import refusal_kind as refusal_kind
 from kdiag.facts.storage import ClaimRef as ClaimRef
 from kdiag.facts.storage import Claims as Claims
 from kdiag.facts.storage import CSIDriver as CSIDriver

@@ -1,0 +1,137 @@
+"""CoreDNS's configuration: read far enough to say what CoreDNS itself would refuse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: The plugins that the upstream build has. A custom build has more, so an unknown name alone proves nothing.
+DIRECTIVES = frozenset(
+    {
+        *("acl", "any", "auto", "autopath", "azure", "bind", "bufsize", "cache", "cancel", "chaos", "clouddns"),
+        *("debug", "dns64", "dnssec", "dnstap", "erratic", "errors", "etcd", "file", "forward", "geoip", "grpc"),
+        *("grpc_server", "header", "health", "hosts", "https", "https3", "import", "k8s_external", "kubernetes"),
+        *("loadbalance", "local", "log", "loop", "metadata", "minimal", "multisocket", "nomad", "nsid", "pprof"),
+        *("prometheus", "quic", "quictransport", "ready", "reload", "rewrite", "root", "route53", "secondary"),
+        *("sign", "template", "timeouts", "tls", "trace", "transfer", "tsig", "view", "whoami"),
+    }
+)
+#: What older versions had and newer ones refuse.
+REMOVED = {"proxy": "forward", "federation": ""}
+
+
+@dataclass(frozen=True, slots=True)
+class Directive:
+    """One plugin of a server block: its name, the rest of its line, and the line's number."""
+
+    name: str
+    args: tuple[str, ...]
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerBlock:
+    """One server block: the zones it answers and its plugins."""
+
+    zones: tuple[str, ...]
+    directives: tuple[Directive, ...]
+    line: int
+
+    def all(self, name: str) -> tuple[Directive, ...]:
+        """The directives of that name."""
+        return tuple(d for d in self.directives if d.name == name)
+
+
+@dataclass(frozen=True, slots=True)
+class Corefile:
+    """A parsed Corefile. ``error`` says what the braces or the quotes lack, with the line; empty when they match."""
+
+    blocks: tuple[ServerBlock, ...]
+    error: str = ""
+
+
+def parse_corefile(text: str) -> Corefile:
+    """Read a Corefile as CoreDNS splits it: words, quotes, comments, braces. Never raises."""
+    blocks: list[ServerBlock] = []
+    zones: list[str] = []
+    directives: list[Directive] = []
+    depth = 0
+    opened: list[int] = []
+    snippet = False
+    error = ""
+    quote_line = 0
+    lines = text.splitlines()
+    number = 0
+    while number < len(lines):
+        line, first = lines[number], number + 1
+        number += 1
+        words, open_quote = _words(line)
+        while open_quote and number < len(lines):  # a quoted value may go on over lines
+            line = f"{line}\n{lines[number]}"
+            number += 1
+            words, open_quote = _words(line)
+        if open_quote:
+            quote_line = first
+        at_start = True
+        while words:
+            if depth == 0:
+                word = words.pop(0)
+                if word == "}":
+                    return Corefile(tuple(blocks), error or f"line {first}: a }} closes nothing")
+                if word == "{":
+                    depth, opened, directives = 1, [first], []
+                    snippet = len(zones) == 1 and zones[0].startswith("(")
+                elif word == "import" and not zones:
+                    words = []
+                else:
+                    zones.extend(z for z in word.split(",") if z)
+                at_start = False
+                continue
+            word = words.pop(0)
+            if word == "}":
+                depth -= 1
+                opened.pop()
+                if depth == 0:
+                    if not snippet:
+                        blocks.append(ServerBlock(tuple(zones), tuple(directives), first))
+                    zones = []
+                at_start = False
+                continue
+            if depth == 1 and at_start:
+                args = [w for w in words if w != "{"]
+                directives.append(Directive(word, tuple(args[: args.index("}")] if "}" in args else args), first))
+                at_start = False
+            if word == "{" and not words:  # a brace opens a block only at the end of a line
+                depth += 1
+                opened.append(first)
+    if quote_line:
+        error = f"line {quote_line}: a quote is not closed"
+    elif depth:
+        error = f"line {opened[-1]}: a {{ is not closed"
+    elif zones and blocks:
+        error = f"{' '.join(zones)} at the end has no block"
+    return Corefile(tuple(blocks), error)
+
+
+def _words(line: str) -> tuple[list[str], bool]:
+    """The words of a line, without its comment, and whether a quote is left open."""
+    words: list[str] = []
+    word, quoted, inside = "", False, False
+    for char in line:
+        if inside:
+            if char == '"':
+                inside = False
+            else:
+                word += char
+        elif char == '"' and not word:
+            inside = quoted = True
+        elif char == "#" and not word:
+            break
+        elif char.isspace():
+            if word or quoted:
+                words.append(word)
+            word, quoted = "", False
+        else:
+            word += char
+    if word or quoted:
+        words.append(word)
+    return words, inside

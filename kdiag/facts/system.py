@@ -1,0 +1,231 @@
+"""The parts of the cluster itself: the control plane's static pods, cluster DNS, the network's DaemonSets."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+
+from kdiag.facts.base import Derived
+from kdiag.facts.logs import Logs
+from kdiag.facts.meta import selects
+from kdiag.facts.network import EndpointSlices, Service, Services
+from kdiag.facts.pods import ContainerStatus, Pod, Pods, Waiting
+from kdiag.facts.podspec import Container, PodSpec
+from kdiag.facts.workloads import DaemonSet, DaemonSets, Deployments, Workload
+from kdiag.model.result import Ref
+
+#: The components that kubeadm runs as static pods.
+COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+#: What a waiting container says only when it cannot start, at whatever moment one looks.
+CANNOT_START = frozenset(
+    {
+        *("CrashLoopBackOff", "RunContainerError", "CreateContainerError", "CreateContainerConfigError"),
+        *("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "StartError"),
+    }
+)
+
+
+def component(pod: Pod) -> str:
+    """Which of the control plane's components a static pod runs; empty for any other pod."""
+    if not pod.mirror or pod.namespace != "kube-system":
+        return ""
+    for name in COMPONENTS:
+        if pod.labels.get("component") == name or (pod.node and pod.name == f"{name}-{pod.node}"):
+            return name
+    return ""
+
+
+def flag(container: Container, name: str) -> str | None:
+    """The value of ``--name`` in a container's command line; None when it is not given."""
+    words = (*container.command, *container.args)
+    found: str | None = None
+    for at, word in enumerate(words):
+        if word == f"--{name}":
+            follows = words[at + 1] if at + 1 < len(words) else ""
+            found = follows if follows and not follows.startswith("-") else "true"
+        elif word.startswith(f"--{name}="):
+            found = word.partition("=")[2]
+    return found
+
+
+def stuck(status: ContainerStatus) -> Waiting | None:
+    """Why a container does not run, where that is more than a start under way."""
+    waiting = status.state.waiting
+    return waiting if waiting and waiting.reason in CANNOT_START else None
+
+
+def mount_of(spec: PodSpec, container: Container, path: str) -> tuple[str, str]:
+    """Which volume holds a file of a container: the volume's name and the path below its mount; empty for none."""
+    best = ("", "")
+    longest = -1
+    for mount in container.volume_mounts:
+        root = mount.mount_path.rstrip("/")
+        inside = path == root or path.startswith(root + "/")
+        if inside and len(root) > longest:
+            longest = len(root)
+            best = (mount.name, path[len(root) :].strip("/"))
+    return best
+
+
+_FATAL = (
+    re.compile(r"Error: unknown (?:shorthand )?flag"),
+    re.compile(r"command failed"),
+    re.compile(r'"level":"(?:fatal|panic)"'),
+    re.compile(r"^F\d{4} "),
+    re.compile(r"^(?:panic|fatal error):"),
+    re.compile(r"\[FATAL\]"),
+    re.compile(r"^(?:Error|error|Failed|failed|Invalid|invalid)\b"),
+    re.compile(r"leader ?election lost", re.IGNORECASE),
+    re.compile(r"^E\d{4} "),
+)
+
+
+def last_words(logs: Logs | None, namespace: str, pod: str, container: str) -> str:
+    """The line of a container's log that says why it ended, shorn of its header; empty when none does."""
+    lines = [line.text for line in logs.lines(namespace, pod, container)] if logs else []
+    for pattern in _FATAL:
+        for line in lines:
+            if pattern.search(line):
+                return plain(line)
+    return ""
+
+
+def plain(line: str) -> str:
+    """What a klog or JSON line says, without its header."""
+    if line.startswith("{"):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            return line
+        if isinstance(record, dict) and isinstance(record.get("msg"), str):
+            error = record.get("error")
+            return f"{record['msg']}: {error}" if error else str(record["msg"])
+        return line
+    line = re.sub(r"^[IWEF]\d{4} [\d:.]+\s+\d+ \S+\] ", "", line)
+    failed = re.fullmatch(r'"command failed" err="(.*)"', line)
+    return failed[1].replace('\\"', '"') if failed else line
+
+
+def absent_file(line: str) -> str:
+    """The file that a line says does not exist; empty when it says no such thing."""
+    found = re.search(r"(?:open|stat|lstat|read) (/\S+?): no such file or directory", line)
+    return found[1] if found else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterDNS(Derived):
+    """The cluster's DNS: the Service that pods ask, and what answers behind it.
+
+    Found by the Service, not by the name CoreDNS: distributions call the workload what they like.
+    """
+
+    service: Service | None = None
+    workloads: tuple[Workload, ...] = ()
+    pods: tuple[Pod, ...] = ()
+    ready: int = 0
+    sliced: bool = False
+
+    @classmethod
+    def derive(
+        cls,
+        services: Services,
+        deployments: Deployments,
+        daemonsets: DaemonSets,
+        pods: Pods,
+        slices: EndpointSlices,
+    ) -> ClusterDNS:
+        """Find it."""
+        service = _dns_service(services)
+        namespace = service.namespace if service else "kube-system"
+        workloads: list[Workload] = [
+            w
+            for w in (*deployments.within(namespace), *daemonsets.within(namespace))
+            if _answers_dns(w, service) and w.spec.template.spec.containers
+        ]
+        behind = tuple(
+            p
+            for p in pods.within(namespace)
+            if not p.finished and any(w.spec.selector.matches(p.labels) for w in workloads)
+        )
+        endpoints = slices.endpoints(service) if service else ()
+        return cls(
+            service=service,
+            workloads=tuple(workloads),
+            pods=behind,
+            ready=sum(e.ready for e in endpoints),
+            sliced=bool(service and slices.of_service(service)),
+        )
+
+    @property
+    def known(self) -> bool:
+        """Whether this cluster has a DNS that can be judged."""
+        return self.service is not None or bool(self.workloads)
+
+    @property
+    def reference(self) -> Ref:
+        """The DNS Service, there or not."""
+        return self.service.ref() if self.service else Ref("Service", "kube-dns", "kube-system")
+
+    @property
+    def down(self) -> bool:
+        """Whether no pod answers for the Service."""
+        return self.ready == 0
+
+    def of(self, workload: Workload) -> tuple[Pod, ...]:
+        """The pods of one workload."""
+        return tuple(p for p in self.pods if workload.spec.selector.matches(p.labels))
+
+
+def _dns_service(services: Services) -> Service | None:
+    for name, namespace in (("kube-dns", "kube-system"), ("dns-default", "openshift-dns")):
+        if found := services.get(name, namespace):
+            return found
+    for service in services.within("kube-system"):
+        labels = service.labels
+        if "node-local" in service.name or "upstream" in service.name:
+            continue
+        if labels.get("k8s-app") == "kube-dns" or labels.get("kubernetes.io/name") == "CoreDNS":
+            return service
+    return None
+
+
+def _answers_dns(workload: Workload, service: Service | None) -> bool:
+    labels = workload.spec.template.metadata.labels
+    if "autoscaler" in workload.name or "node-local" in workload.name or "nodelocal" in workload.name:
+        return False
+    if service and service.spec.selector and selects(service.spec.selector, labels):
+        return True
+    return labels.get("k8s-app") in ("kube-dns", "coredns") or workload.name in ("coredns", "rke2-coredns-rke2-coredns")
+
+
+def corefile_map(workload: Workload) -> tuple[str, str]:
+    """The ConfigMap and key that a CoreDNS workload reads; empty names when it reads none."""
+    for container in workload.pod_spec.containers:
+        words = (*container.command, *container.args)
+        path = next((b for a, b in pairwise(words) if a in ("-conf", "--conf")), "")
+        path = path or next((w.partition("=")[2] for w in words if w.startswith(("-conf=", "--conf="))), "")
+        if not path:
+            continue
+        volume, below = mount_of(workload.pod_spec, container, path)
+        for one in workload.pod_spec.volumes:
+            if one.name == volume and one.config_map:
+                key = next((i.key for i in one.config_map.items if i.path == below), below)
+                return one.config_map.name, key
+    return "", ""
+
+
+_CNI_PATHS = ("/etc/cni/net.d", "/opt/cni/bin", "/etc/cni", "/opt/cni", "/var/lib/cni/bin")
+
+
+def installs_network(spec: PodSpec) -> bool:
+    """Whether a DaemonSet's pods put the network plugin or its configuration on the node."""
+    if not spec.host_network:
+        return False
+    return any(v.host_path and v.host_path.path.rstrip("/").endswith(_CNI_PATHS) for v in spec.volumes)
+
+
+def network_daemonsets(daemonsets: DaemonSets) -> tuple[DaemonSet, ...]:
+    """The DaemonSets that make the pod network."""
+    return tuple(d for d in daemonsets.items if installs_network(d.pod_spec))

@@ -109,7 +109,8 @@ class Recorder:
     def _write(self, name: str, body: bytes) -> None:
         path = self.folder / name
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.parent.mkdir(exist_ok=True, mode=0o700)
             partial = path.with_name(path.name + ".part")
             with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
                 out.write(body)

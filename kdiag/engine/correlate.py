@@ -95,9 +95,21 @@ def correlate(results: Iterable[Result], library: Mapping[str, Check], topology:
     for node in sorted(nodes, key=rank):
         parent = _parent(node, explained_by.get(node.check.id, set()), sites, topology, explains)
         (parent.symptoms if parent else causes).append(node)
+    _uncircle(nodes, causes)
     for node in nodes:
         node.symptoms.sort(key=rank)
     return sorted(causes, key=rank)
+
+
+def _uncircle(nodes: Sequence[Node], causes: list[Node]) -> None:
+    """Let nothing get lost in a circle of checks that explain each other: its first finding becomes a cause."""
+    reached = {id(n) for cause in causes for n in cause.walk()}
+    while lost := [n for n in nodes if id(n) not in reached]:
+        first = min(lost, key=lambda n: (int(n.check.layer), n.finding.subject, n.check.id, n.finding.message))
+        for node in nodes:
+            node.symptoms[:] = [s for s in node.symptoms if s is not first]
+        causes.append(first)
+        reached.update(id(n) for n in first.walk())
 
 
 def _parent(

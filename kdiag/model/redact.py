@@ -12,7 +12,7 @@ import re
 import secrets
 
 _NAME = re.compile(
-    r"pass(?:word|wd|phrase)?(?:$|[^a-z])|passw|pwd|secret|token|credential|api[-_]?key|access[-_]?key|private[-_]?key"
+    r"(?<![a-z])pass(?:word|wd|phrase)?(?:$|[^a-z])|passw|pwd|secret|token|credential|api[-_]?key|access[-_]?key|private[-_]?key"
     r"|auth[-_]?key|dsn$|conn(?:ection)?[-_]?str|database[-_]?url|redis[-_]?url|mongo[-_]?ur[il]|encryption[-_]?key|salt$",
     re.IGNORECASE,
 )
@@ -37,7 +37,7 @@ _TEXT = tuple(
         ),
         (
             r"(?<=--password=)\S+|(?<=--token=)\S+|(?<=--password )\S+|(?<=--token )\S+|(?<=--requirepass )\S+"
-            r"|(?<=\"password\":\")[^\"]+|(?<=\"token\":\")[^\"]+|(?<=password: )[^\s\"']+",
+            r"|(?<=\"password\":\")[^\"]+|(?<=\"token\":\")[^\"]+|(?<=password: )(?!(?:YES|NO)\b)[^\s\"']+",
             re.IGNORECASE,
         ),
     )
@@ -45,6 +45,27 @@ _TEXT = tuple(
 # Every pattern of _TEXT needs one of these: most text has none and is done with at once.
 _HINT = re.compile(
     r"eyJ|bearer |basic |PRIVATE KEY|AKIA|ASIA|gh[pousr]_|xox|://|passw|pwd=|secret=|token|api_?key=|requirepass",
+    re.IGNORECASE,
+)
+# Names of variables that hold a place to connect to with the login in it: the place is worth keeping.
+_PLACE_NAME = re.compile(
+    r"^(?!.*(?:secret|token|passw|credential|api[-_]?key))"
+    r".*(?:dsn$|conn(?:ection)?[-_]?str|database[-_]?url|redis[-_]?url|mongo[-_]?ur[il])",
+    re.IGNORECASE,
+)
+_URL = re.compile(
+    r"(?P<scheme>(?:[A-Za-z][A-Za-z0-9+.-]{0,30}:){1,4}//)(?:(?P<login>.{1,1024})@)?"
+    r"(?P<place>[A-Za-z0-9._\[\]:,-]{1,1024}(?:/[A-Za-z0-9_.-]{0,64})?)(?P<rest>[?;/#].*)?",
+    re.DOTALL,
+)
+_DSN = re.compile(
+    r"(?P<scheme>)(?:(?P<login>.{1,1024})@)(?P<place>tcp6?\([A-Za-z0-9._\[\]:-]{1,300}\)(?:/[A-Za-z0-9_.-]{0,64})?)"
+    r"(?P<rest>\?.*)?",
+    re.DOTALL,
+)
+_PAIR = re.compile(
+    r"(?:(?<=^)|(?<=[;\s]))(?:host|hostaddr|port|dbname|database|server|data source|initial catalog)\s?=\s?[A-Za-z0-9._:,\\-]{1,260}"
+    r"(?=;|\s|$)",
     re.IGNORECASE,
 )
 PREFIX = "<redacted:"
@@ -67,8 +88,23 @@ class Redactor:
     def value(self, name: str, value: str) -> str:
         """The value of a variable or key called ``name``, with what is secret in it replaced."""
         if value and names_a_secret(name):
-            return self.token(value)
+            return self._place(value) if _PLACE_NAME.search(name) else self.token(value)
         return self.text(value)
+
+    def _place(self, value: str) -> str:
+        """A connection string with its login and options replaced and the place kept; a token where it is no such."""
+        if match := _URL.fullmatch(value) or _DSN.fullmatch(value):
+            login, rest = match["login"], match["rest"]
+            return (
+                match["scheme"]
+                + (f"{self.token(login)}@" if login else "")
+                + match["place"]
+                + (f"{rest[0]}{self.token(rest[1:])}" if rest and len(rest) > 1 else rest or "")
+            )
+        if re.search(r"<redacted:[0-9a-f]{12}>$", value):
+            return value
+        kept = [pair[0] for pair in _PAIR.finditer(value)]
+        return " ".join([*kept, self.token(value)]) if kept else self.token(value)
 
     def text(self, text: str) -> str:
         """Free text with private keys, tokens and passwords replaced."""

@@ -1,0 +1,233 @@
+"""Reading a cluster through its API, against a server that speaks real HTTP and misbehaves."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kdiag.collect.api import ApiSource
+from kdiag.collect.http import Deadline
+from kdiag.collect.kubeconfig import Overrides, load
+from kdiag.engine.intake import Facts, Intake, known, sources
+from kdiag.errors import AccessDenied, CollectError
+from kdiag.facts import Cluster, Events, Nodes, Pods, Services
+from kdiag.model.observation import Observation
+from tests.fakeapi import Answer, FakeAPI, Fault, Rule
+
+POD: dict[str, Any] = {
+    "metadata": {"name": "web", "namespace": "shop", "labels": {"app": "web"}},
+    "spec": {"containers": [{"name": "c", "image": "nginx"}]},
+    "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+}
+
+
+def pods(count: int) -> list[dict[str, Any]]:
+    found = []
+    for number in range(count):
+        pod = copy.deepcopy(POD)
+        pod["metadata"]["name"] = f"web-{number}"
+        found.append(pod)
+    return found
+
+
+Read = Callable[..., Facts]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    def facts(api: FakeAPI, *, seconds: float = 20.0, namespace: str = "", narrow: bool = False) -> Facts:
+        target = load(Overrides(kubeconfig=str(api.kubeconfig(tmp_path / "config"))), {}, home=tmp_path)
+        source = ApiSource(target, deadline=Deadline(seconds), namespace=namespace)
+        intake = Intake(known())
+        try:
+            source.probe()
+            if narrow:
+                source.narrow()
+            intake.feed(source.run_record())
+            source.observe(sources(known()), intake.feed)
+        finally:
+            source.close()
+        return intake.finish()
+
+    return facts
+
+
+def gaps(facts: Facts, kind: Any) -> str:
+    fact = facts.get(kind)
+    assert fact is not None
+    return "; ".join(map(str, fact.gaps))
+
+
+def test_every_kind_is_asked_for_once_and_nothing_but_get_leaves(read: Read) -> None:
+    with FakeAPI({"/api/v1/pods": pods(3)}) as api:
+        facts = read(api)
+        paths = [r.path for r in api.requests if r.path not in ("/version",)]
+    assert {r.method for r in api.requests} == {"GET"}
+    assert len(paths) == len(set(paths))
+    found = facts.get(Pods)
+    assert found is not None
+    assert len(found) == 3
+
+
+def test_pages_are_followed_to_the_end(read: Read) -> None:
+    with FakeAPI({"/api/v1/pods": pods(2500)}) as api:
+        found = read(api).get(Pods)
+        asked = [r.query.get("limit") for r in api.requests if r.path == "/api/v1/pods"]
+    assert found is not None
+    assert len({p.name for p in found.items}) == 2500
+    assert asked == ["1000"] * 3
+
+
+def test_a_list_that_expires_goes_on_and_no_pod_is_there_twice(read: Read) -> None:
+    with FakeAPI({"/api/v1/pods": pods(2500)}) as api:
+        api.fault("/api/v1/pods", Fault.status(410), continued=True, first=1)
+        found = read(api).get(Pods)
+    assert found is not None
+    assert sorted(p.name for p in found.items) == sorted(f"web-{n}" for n in range(2500))
+    assert found.gaps == ()
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (Fault.status(403), "403 Forbidden: may not list pods"),
+        (Fault.status(500), "500"),
+        (Fault.status(503), "503"),
+        (Fault.html(), "pods"),
+        (Fault.not_json(), "pods"),
+        (Fault.truncated_json(), "pods"),
+        (Fault.short_body(), "pods"),
+        (Fault.cut_chunk(), "pods"),
+        (Fault.reset(), "pods"),
+        (Fault.reset(after=400), "pods"),
+        (Fault.close(), "pods"),
+        (Fault.redirect("https://login.example/\x1b[31m"), "pods"),
+        (Fault.gzip(), "pods"),
+    ],
+    ids=lambda f: getattr(f, "name", str(f)),
+)
+def test_a_fault_of_one_list_is_a_gap_in_it_and_the_others_are_read(read: Read, fault: Fault, reason: str) -> None:
+    node = {"metadata": {"name": "w1"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+    with FakeAPI({"/api/v1/pods": pods(5), "/api/v1/nodes": [node]}) as api:
+        api.fault("/api/v1/pods", fault)
+        facts = read(api)
+    said = gaps(facts, Pods)
+    assert reason in said
+    assert "\x1b" not in said
+    assert "Traceback" not in said
+    nodes = facts.get(Nodes)
+    assert nodes is not None
+    assert [n.name for n in nodes.items] == ["w1"]
+    assert nodes.gaps == ()
+
+
+@pytest.mark.parametrize("fault", [Fault.dribble(), Fault.endless(), Fault.silent()], ids=lambda f: f.name)
+def test_what_never_ends_is_cut_by_the_deadline_and_the_others_are_read(read: Read, fault: Fault) -> None:
+    with FakeAPI({"/api/v1/events": [], "/api/v1/pods": pods(5)}) as api:
+        api.fault("/api/v1/events", fault)
+        facts = read(api, seconds=1.5)
+    assert gaps(facts, Events)
+    found = facts.get(Pods)
+    assert found is not None
+    assert len(found) == 5
+    assert found.gaps == ()
+
+
+def test_too_many_requests_is_waited_out(read: Read) -> None:
+    with FakeAPI({"/api/v1/pods": pods(5)}) as api:
+        api.fault("/api/v1/pods", Fault.status(429, retry_after=1), first=1)
+        found = read(api).get(Pods)
+    assert found is not None
+    assert (len(found), found.gaps) == (5, ())
+
+
+def test_a_kind_that_the_cluster_lacks_is_no_gap(read: Read) -> None:
+    with FakeAPI({}, absent=["autoscaling/v2", "policy/v1"]) as api:
+        facts = read(api)
+    from kdiag.facts import Autoscalers
+
+    found = facts.get(Autoscalers)
+    assert found is not None
+    assert found.absent
+    assert found.gaps == ()
+
+
+def test_one_namespace_is_read_when_it_is_asked_for(read: Read) -> None:
+    other = copy.deepcopy(POD)
+    other["metadata"]["namespace"] = "other"
+    with FakeAPI({"/api/v1/pods": [POD, other]}) as api:
+        facts = read(api, namespace="shop")
+        asked = {r.path for r in api.requests}
+    found = facts.get(Pods)
+    assert found is not None
+    assert [p.namespace for p in found.items] == ["shop"]
+    assert found.covers("shop")
+    assert not found.covers("other")
+    assert "/api/v1/pods" not in asked
+
+
+def test_a_user_of_one_namespace_sees_that_namespace(read: Read, tmp_path: Path) -> None:
+    rules = [Rule(resources=["pods", "services"], namespaces=["default"])]
+    with FakeAPI({"/api/v1/pods": [POD]}, rbac=rules) as api:
+        facts = read(api, narrow=True)
+    cluster = facts.get(Cluster)
+    assert cluster is not None
+    assert cluster.namespace == "default"
+    services = facts.get(Services)
+    assert services is not None
+    assert services.gaps == ()
+    assert "403" in gaps(facts, Nodes)
+
+
+def test_credentials_that_are_refused_stop_the_run(read: Read) -> None:
+    with FakeAPI({}) as api:
+        api.fault("/", Fault.status(401))
+        with pytest.raises(AccessDenied, match="401 Unauthorized"):
+            read(api)
+
+
+def test_a_server_that_gives_one_page_for_ever_is_left(read: Read) -> None:
+    page = {"kind": "PodList", "metadata": {"continue": "again"}, "items": [POD]}
+    with FakeAPI({}) as api:
+        api.fault("/api/v1/pods", Fault.answer(Answer.json(page)))
+        facts = read(api)
+    assert "same page again" in gaps(facts, Pods)
+
+
+def test_the_clock_is_the_servers_and_the_difference_is_kept(read: Read) -> None:
+    from datetime import timedelta
+
+    with FakeAPI({}, date=timedelta(hours=1)) as api:
+        facts = read(api)
+    cluster = facts.get(Cluster)
+    assert cluster is not None
+    assert -3605 < cluster.skew < -3590
+
+
+def test_nothing_that_answers_is_one_clear_error(tmp_path: Path) -> None:
+    with FakeAPI({}) as api:
+        path = api.kubeconfig(tmp_path / "config", server="http://127.0.0.1:1")
+        target = load(Overrides(kubeconfig=str(path)), {}, home=tmp_path)
+        source = ApiSource(target, deadline=Deadline(5))
+        with pytest.raises(CollectError) as caught:
+            source.probe()
+        source.close()
+    assert "\n" not in str(caught.value)
+    assert "127.0.0.1:1" in str(caught.value)
+
+
+def test_a_fault_of_our_own_in_a_thread_reaches_the_caller(tmp_path: Path) -> None:
+    with FakeAPI({"/api/v1/pods": [POD]}) as api:
+        target = load(Overrides(kubeconfig=str(api.kubeconfig(tmp_path / "config"))), {}, home=tmp_path)
+        source = ApiSource(target, deadline=Deadline(10))
+
+        def broken(seen: Observation) -> None:
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            source.observe(Pods.sources, broken)
+        source.close()

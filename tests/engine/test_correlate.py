@@ -1,0 +1,183 @@
+"""Causes above their symptoms: with built checks and facts, no cluster."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from kdiag.check import CLUSTER, Check, Finding, Layer, Ref, Severity
+from kdiag.engine.correlate import Node, correlate, reach
+from kdiag.engine.intake import Facts
+from kdiag.engine.topology import Topology
+from kdiag.facts import Backends, Deployments, Pods, ReplicaSets, Services, Workloads
+from kdiag.facts.workloads import DaemonSets, StatefulSets
+from kdiag.model.result import Result, Status
+from tests.facts.test_pods import raw
+from tests.facts.test_wire import built, listed
+
+
+def check(
+    name: str, *, layer: Layer = Layer.POD, explains: tuple[str, ...] = (), severity: Severity = Severity.ERROR
+) -> Check:
+    return Check(
+        id=name, title=name, summary="", severity=severity, layer=layer, explains=explains, tags=(), namespaces=(),
+        run=lambda: (), needs={}, wants={},
+    )  # fmt: skip
+
+
+def library(*checks: Check) -> dict[str, Check]:
+    return {c.id: c for c in checks}
+
+
+def failed(check: str, *findings: Finding) -> Result:
+    return Result(check, Status.FAIL, findings)
+
+
+def tree(nodes: list[Node]) -> list[Any]:
+    return [
+        (n.check.id, n.finding.subject.name, tree(n.symptoms)) if n.symptoms else (n.check.id, n.finding.subject.name)
+        for n in nodes
+    ]
+
+
+def facts() -> Facts:
+    """Deployment shop/web with one pod on w1, and Service shop/web that selects it."""
+    deployment = {
+        "metadata": {"name": "web", "namespace": "shop", "uid": "d1"},
+        "spec": {"template": {"metadata": {"labels": {"app": "web"}}}},
+    }
+    made = {"metadata": {"name": "web-h1", "namespace": "shop", "uid": "u1", "ownerReferences": [
+        {"kind": "Deployment", "name": "web", "uid": "d1", "controller": True}]}, "spec": {"replicas": 1}}  # fmt: skip
+    pod = raw(conditions=[{"type": "Ready", "status": "False"}])
+    pod["spec"]["volumes"] = [{"name": "c", "configMap": {"name": "settings"}}]
+    service = {
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]},
+    }
+    found = {
+        Deployments: built(Deployments, listed(deployment)),
+        ReplicaSets: built(ReplicaSets, listed(made)),
+        Pods: built(Pods, listed(pod)),
+        Services: built(Services, listed(service)),
+        StatefulSets: StatefulSets(),
+        DaemonSets: DaemonSets(),
+    }
+    return Facts(found)
+
+
+WEB = Ref("Deployment", "web", "shop")
+SERVICE = Ref("Service", "web", "shop")
+
+
+def fold(results: list[Result], checks: dict[str, Check]) -> list[Any]:
+    return tree(correlate(results, checks, Topology(facts())))
+
+
+def test_a_symptom_of_an_object_that_depends_on_the_causes_object_is_folded() -> None:
+    checks = library(check("node", layer=Layer.NODE, explains=("pod",)), check("pod"))
+    results = [failed("pod", Finding(WEB, "m")), failed("node", Finding(Ref("Node", "w1"), "m"))]
+    assert fold(results, checks) == [("node", "w1", [("pod", "web")])]
+
+
+def test_a_symptom_elsewhere_is_a_cause_of_its_own() -> None:
+    checks = library(check("node", layer=Layer.NODE, explains=("pod",)), check("pod"))
+    results = [failed("pod", Finding(WEB, "m")), failed("node", Finding(Ref("Node", "w2"), "m"))]
+    assert fold(results, checks) == [("node", "w2"), ("pod", "web")]
+
+
+def test_what_no_check_explains_stays_a_cause_on_the_same_object() -> None:
+    checks = library(check("image"), check("config"))
+    results = [failed("image", Finding(WEB, "m")), failed("config", Finding(WEB, "m"))]
+    assert len(fold(results, checks)) == 2
+
+
+def test_a_chain_hangs_in_order_and_the_nearest_cause_is_the_parent() -> None:
+    checks = library(
+        check("config", explains=("pod",)),
+        check("pod", explains=("workload",)),
+        check("workload", layer=Layer.ROLLOUT, explains=("endpoints",)),
+        check("endpoints", layer=Layer.ENDPOINTS),
+    )
+    results = [
+        failed("endpoints", Finding(SERVICE, "m")),
+        failed("workload", Finding(WEB, "m")),
+        failed("pod", Finding(WEB, "m")),
+        failed("config", Finding(Ref("ConfigMap", "settings", "shop"), "m")),
+    ]
+    assert fold(results, checks) == [
+        ("config", "settings", [("pod", "web", [("workload", "web", [("endpoints", "web")])])])
+    ]
+
+
+def test_a_link_of_the_chain_that_is_missing_breaks_nothing() -> None:
+    checks = library(
+        check("config", explains=("pod",)), check("pod", explains=("workload",)),
+        check("workload", explains=("endpoints",)), check("endpoints", layer=Layer.ENDPOINTS),
+    )  # fmt: skip
+    results = [failed("endpoints", Finding(SERVICE, "m")), failed("config", Finding(WEB, "m"))]
+    assert fold(results, checks) == [("config", "web", [("endpoints", "web")])]
+
+
+def test_a_fault_of_the_whole_cluster_explains_what_it_says_everywhere() -> None:
+    checks = library(
+        check("scheduler", layer=Layer.CONTROLLERS, explains=("pending",)), check("pending"), check("other")
+    )
+    scheduler = Finding(Ref("Pod", "kube-scheduler-cp1", "kube-system"), "m", touches=(CLUSTER,))
+    results = [failed("pending", Finding(WEB, "m")), failed("other", Finding(WEB, "m")), failed("scheduler", scheduler)]
+    assert fold(results, checks) == [("scheduler", "kube-scheduler-cp1", [("pending", "web")]), ("other", "web")]
+
+
+def test_worse_comes_first_then_lower_then_wider() -> None:
+    checks = library(
+        check("a_warning", layer=Layer.HOST, severity=Severity.WARNING), check("ingress", layer=Layer.INGRESS),
+        check("dns", layer=Layer.DNS), check("node", layer=Layer.NODE, severity=Severity.CRITICAL),
+    )  # fmt: skip
+    results = [failed(name, Finding(Ref("X", name), "m")) for name in checks]
+    assert [n[0] for n in fold(results, checks)] == ["node", "dns", "ingress", "a_warning"]
+
+
+def test_nothing_is_dropped() -> None:
+    checks = library(check("a", explains=("b",)), check("b", explains=("c",)), check("c"))
+    results = [failed(name, *(Finding(WEB, f"{name}{i}", key=str(i)) for i in range(7))) for name in checks]
+    causes = correlate(results, checks, Topology(facts()))
+    assert sum(1 + c.size for c in causes) == 21
+
+
+def test_a_cycle_in_what_explains_what_ends() -> None:
+    checks = library(check("a", explains=("b",)), check("b", explains=("a",)))
+    assert reach(checks) == {"a": frozenset({"b"}), "b": frozenset({"a"})}
+    results = [failed(name, Finding(WEB, "m")) for name in checks]
+    causes = correlate(results, checks, Topology(facts()))
+    assert len([n for c in causes for n in c.walk()]) == 2
+
+
+def test_a_fingerprint_survives_another_message_and_tells_objects_apart() -> None:
+    one = Node(check("a"), Finding(WEB, "2 of 3 pods", key="app"))
+    assert one.fingerprint == Node(check("a"), Finding(WEB, "1 of 3 pods", key="app")).fingerprint
+    others = [
+        Node(check("b"), one.finding),
+        Node(check("a"), dataclasses.replace(one.finding, subject=SERVICE)),
+        Node(check("a"), dataclasses.replace(one.finding, key="other")),
+    ]
+    assert len({one.fingerprint, *(o.fingerprint for o in others)}) == 4
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_order_of_results_changes_nothing(order: int) -> None:
+    checks = library(check("node", layer=Layer.NODE, explains=("pod",)), check("pod"), check("x"))
+    results = [
+        failed("pod", Finding(WEB, "m")),
+        failed("x", Finding(SERVICE, "m")),
+        failed("node", Finding(Ref("Node", "w1"), "m")),
+    ][::order]
+    assert fold(results, checks) == [("node", "w1", [("pod", "web")]), ("x", "web")]
+
+
+def test_a_service_depends_on_the_workload_behind_it_even_without_pods() -> None:
+    known = facts()
+    known = known.replaced(Pods())
+    assert WEB in Topology(known).direct(SERVICE)
+    assert known.get(Backends) is not None
+    assert known.get(Workloads) is not None

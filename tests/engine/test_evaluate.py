@@ -1,0 +1,122 @@
+"""A check's result is a result, whatever the check does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from kdiag.check import Check, Finding, Gap, Layer, Ref, Severity, Skip, check
+from kdiag.engine.evaluate import evaluate
+from kdiag.engine.intake import Facts
+from kdiag.errors import CheckDefinitionError
+from kdiag.facts import Cluster, Events, Nodes, Pods
+from kdiag.model.result import Status
+
+
+def made(run: Any, **more: Any) -> Check:
+    return check(title="A title", severity=Severity.ERROR, layer=Layer.POD, **more)(run)
+
+
+SEEN = Facts({Pods: Pods(), Nodes: Nodes(gaps=(Gap("nodes", "403"),)), Cluster: Cluster(namespace="shop")})
+
+
+def test_findings_fail() -> None:
+    def run(pods: Pods) -> Iterator[Finding]:
+        yield Finding(Ref("Pod", "a"), "m")
+
+    result = evaluate(made(run), SEEN)
+    assert result.status is Status.FAIL
+    assert result.findings[0].severity is Severity.ERROR
+
+
+def test_nothing_found_passes() -> None:
+    def run(pods: Pods, events: Events | None) -> Iterator[Finding]:
+        assert events is None
+        yield from ()
+
+    assert evaluate(made(run), SEEN).status is Status.PASS
+
+
+def test_nothing_found_in_a_fact_with_a_gap_is_unknown() -> None:
+    def run(nodes: Nodes) -> Iterator[Finding]:
+        yield from ()
+
+    result = evaluate(made(run), SEEN)
+    assert result.status is Status.UNKNOWN
+    assert "403" in str(result.gaps[0])
+
+
+def test_a_finding_in_a_fact_with_a_gap_fails_and_keeps_the_gap() -> None:
+    def run(nodes: Nodes) -> Iterator[Finding]:
+        yield Finding(Ref("Node", "a"), "m")
+
+    result = evaluate(made(run), SEEN)
+    assert result.status is Status.FAIL
+    assert result.gaps
+
+
+def test_a_fact_that_was_not_collected_is_unknown_and_the_check_does_not_run() -> None:
+    def run(events: Events) -> Iterator[Finding]:
+        raise AssertionError
+
+    assert evaluate(made(run), SEEN).status is Status.UNKNOWN
+
+
+def test_a_check_that_yields_a_gap_is_unknown() -> None:
+    def run(pods: Pods) -> Iterator[Gap]:
+        yield Gap("x", "could not tell")
+
+    assert evaluate(made(run), SEEN).status is Status.UNKNOWN
+
+
+def test_a_check_that_skips_does_not_apply() -> None:
+    def run(pods: Pods) -> Iterator[Skip]:
+        yield Skip("no such thing here")
+
+    result = evaluate(made(run), SEEN)
+    assert (result.status, result.reason) == (Status.SKIPPED, "no such thing here")
+
+
+def test_a_check_of_another_namespace_than_the_one_asked_for_does_not_apply() -> None:
+    def run(pods: Pods) -> Iterator[Finding]:
+        raise AssertionError
+
+    assert evaluate(made(run, namespaces=("kube-system",)), SEEN).status is Status.SKIPPED
+
+
+def test_a_check_that_raises_is_an_error_of_its_own_and_keeps_what_it_found() -> None:
+    def run(pods: Pods) -> Iterator[Finding]:
+        yield Finding(Ref("Pod", "a"), "m")
+        raise ValueError("odd\x1b[31m")
+
+    result = evaluate(made(run), SEEN)
+    assert result.status is Status.ERROR
+    assert "ValueError: odd␛[31m" in result.reason
+    assert len(result.findings) == 1
+
+
+def test_findings_are_cleaned_whatever_the_check_put_in() -> None:
+    def run(pods: Pods) -> Iterator[Finding]:
+        yield Finding(Ref("Pod", "a\x1b[2J", "n\u202e"), "m\x07\nnext", next=("kubectl \x9b",), key="\x00")
+
+    finding = evaluate(made(run), SEEN).findings[0]
+    assert finding.subject.name == "a␛[2J"
+    assert all(c.isprintable() for c in finding.message + finding.next[0] + finding.key + finding.subject.namespace)
+
+
+def test_a_parameter_that_is_no_fact_is_refused_when_the_check_is_loaded() -> None:
+    def run(pods: int) -> Iterator[Finding]:
+        yield from ()
+
+    with pytest.raises(CheckDefinitionError, match="is not a fact"):
+        made(run)
+
+
+def test_a_check_without_facts_is_refused() -> None:
+    def run() -> Iterator[Finding]:
+        yield from ()
+
+    with pytest.raises(CheckDefinitionError, match="at least one fact"):
+        made(run)

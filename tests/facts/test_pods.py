@@ -1,0 +1,120 @@
+"""Pods are kept lean without losing what tells."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+from kdiag.facts import Pod, Pods
+from kdiag.model.observation import Observation
+
+
+def pods(*items: Any) -> Pods:
+    builder = Pods.builder()
+    builder.feed(Observation("api", "pods", body=json.dumps({"items": items}).encode()))
+    fact = builder.finish()
+    assert isinstance(fact, Pods)
+    assert fact.gaps == ()
+    return fact
+
+
+def raw(name: str = "web-1", *, owner: str = "u1", token: str = "aaaaa", **status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": name,
+            "namespace": "shop",
+            "labels": {"app": "web", "pod-template-hash": "h1"},
+            "ownerReferences": [{"kind": "ReplicaSet", "name": "web-h1", "uid": owner, "controller": True}],
+        },
+        "spec": {
+            "nodeName": "w1",
+            "containers": [{"name": "c", "image": "nginx", "volumeMounts": [{"name": f"kube-api-access-{token}"}]}],
+        },
+        "status": {
+            "phase": "Running",
+            "podIP": "10.0.0.1",
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "containerStatuses": [{"name": "c", "ready": True, "restartCount": 0, "state": {"running": {}}}],
+            **status,
+        },
+    }
+
+
+def only(item: Any) -> Pod:
+    return pods(item).items[0]
+
+
+def test_a_pod_that_is_well_keeps_no_statuses() -> None:
+    pod = only(raw())
+    assert pod.ready
+    assert pod.statuses == ()
+    assert pods(raw()).troubled == ()
+
+
+def test_a_restart_is_kept() -> None:
+    status = {"name": "c", "ready": True, "restartCount": 2, "state": {"running": {}},
+              "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}  # fmt: skip
+    pod = only(raw(containerStatuses=[status]))
+    assert pod.ready
+    ended = pod.statuses[0].ended
+    assert ended is not None
+    assert (ended.exit_code, ended.reason) == (137, "OOMKilled")
+
+
+def test_a_container_that_waits_is_kept_with_its_reason() -> None:
+    status = {
+        "name": "c",
+        "ready": False,
+        "restartCount": 0,
+        "state": {"waiting": {"reason": "ErrImagePull", "message": "m"}},
+    }
+    pod = only(raw(conditions=[{"type": "Ready", "status": "False"}], containerStatuses=[status]))
+    assert not pod.ready
+    assert pod.statuses[0].state.waiting is not None
+    assert pod.statuses[0].state.waiting.reason == "ErrImagePull"
+
+
+def test_pods_of_one_template_share_it_whatever_their_token_volume_is_called() -> None:
+    found = pods(raw("web-1", token="aaaaa"), raw("web-2", token="bbbbb"))
+    assert found.items[0].spec is found.items[1].spec
+    assert len(found.templates) == 1
+
+
+def test_a_pod_that_a_webhook_changed_has_a_template_of_its_own() -> None:
+    changed = copy.deepcopy(raw("web-2"))
+    changed["spec"]["containers"].append({"name": "proxy", "image": "envoy"})
+    found = pods(raw("web-1"), changed)
+    assert [len(p.spec.containers) for p in found.items] == [1, 2]
+
+
+def test_another_owner_or_revision_is_another_template() -> None:
+    other = raw("b-1", owner="u2")
+    newer = raw("web-3")
+    newer["metadata"]["labels"]["pod-template-hash"] = "h2"
+    assert len(pods(raw(), other, newer).templates) == 3
+
+
+def test_a_password_in_the_environment_is_a_token_that_compares() -> None:
+    item = raw()
+    item["spec"]["containers"][0]["env"] = [
+        {"name": "DB_PASSWORD", "value": "hunter2"},
+        {"name": "ROOT_PASSWORD", "value": "hunter2"},
+        {"name": "HOST", "value": "db"},
+    ]  # fmt: skip
+    first, second, host = only(item).spec.containers[0].env
+    assert "hunter2" not in first.value
+    assert first.value == second.value
+    assert host.value == "db"
+
+
+def test_a_restarted_list_replaces_what_came_before() -> None:
+    from kdiag.engine.intake import Intake
+
+    intake = Intake([Pods])
+    intake.feed(Observation("api", "pods", body=json.dumps({"items": [raw("old")]}).encode()))
+    intake.feed(Observation("api", "pods", restart=True))
+    intake.feed(Observation("api", "pods", body=json.dumps({"items": [raw("new")]}).encode()))
+    found = intake.finish().get(Pods)
+    assert found is not None
+    assert [p.name for p in found.items] == ["new"]

@@ -1,0 +1,152 @@
+"""Lists that are broken, hostile or strange: what can be read is read, what cannot is a gap with a name."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kdiag.facts import ConfigMaps, EndpointSlices, Events, Nodes, Pods, Services
+from kdiag.facts.base import Objects
+from kdiag.facts.wire import clean_json
+from kdiag.model.observation import Observation
+
+
+def built(fact: type[Objects[Any]], body: bytes) -> Any:
+    builder = fact.builder()
+    builder.feed(Observation("api", fact.sources[0].key, body=body))
+    return builder.finish()
+
+
+def listed(*items: Any) -> bytes:
+    return json.dumps({"kind": "List", "items": list(items)}).encode()
+
+
+POD = {
+    "metadata": {"name": "web-1", "namespace": "shop", "labels": {"app": "web"}},
+    "spec": {"nodeName": "w1", "containers": [{"name": "c", "image": "nginx"}]},
+    "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"metadata": {"name": "odd", "namespace": "shop", "labels": None, "ownerReferences": None}},
+        {"metadata": {"name": "odd", "namespace": "shop"}, "spec": {"containers": None, "volumes": None}},
+        {"metadata": {"name": "odd", "namespace": "shop"}, "spec": None, "status": None},
+        {"metadata": {"name": "odd", "namespace": "shop"}, "status": {"phase": "Dreaming", "containerStatuses": None}},
+        {
+            "metadata": {"name": "odd", "namespace": "shop"},
+            "spec": {"containers": [{"name": "c", "env": None, "ports": None}]},
+        },
+    ],
+)
+def test_nulls_and_unknown_words_are_read(odd: Any) -> None:
+    pods = built(Pods, listed(POD, odd))
+    assert [p.name for p in pods.items] == ["web-1", "odd"]
+    assert pods.gaps == ()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"metadata": {"name": "bad", "namespace": "shop", "creationTimestamp": "yesterday"}},
+        {"metadata": {"name": "bad", "namespace": "shop"}, "spec": {"containers": {"not": "a list"}}},
+        {
+            "metadata": {"name": "bad", "namespace": "shop"},
+            "spec": {"containers": [{"resources": {"limits": {"cpu": "lots"}}}]},
+        },
+        {"metadata": {"name": "bad", "namespace": "shop", "creationTimestamp": "2026-11-22T10:00:00"}},
+        {"metadata": {"name": "bad", "namespace": "shop", "labels": ["a"]}},
+    ],
+)
+def test_one_bad_object_is_a_gap_that_names_it_and_the_others_stay(bad: Any) -> None:
+    pods = built(Pods, listed(POD, bad))
+    assert [p.name for p in pods.items] == ["web-1"]
+    assert len(pods.gaps) == 1
+    assert "shop/bad" in str(pods.gaps[0])
+
+
+@pytest.mark.parametrize("bad", [None, 7, "text", [], {"metadata": 3}])
+def test_what_is_no_object_at_all_is_a_gap(bad: Any) -> None:
+    for fact in (Pods, Services, Nodes):
+        found = built(fact, listed(bad))
+        assert len(found.items) + len(found.gaps) >= 1 or bad is None
+        assert "traceback" not in str(found.gaps).lower()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"not json",
+        b'{"items": [',
+        b"[]",
+        b"null",
+        b'"x"',
+        b'{"items": 5}',
+        b"\xff\xfe",
+        b"[" * 5000,
+        b'{"items":' * 3000,
+    ],
+)
+@pytest.mark.parametrize("fact", [Pods, Services, Events, ConfigMaps])
+def test_what_is_no_list_is_a_gap(fact: type[Objects[Any]], body: bytes) -> None:
+    found = built(fact, body)
+    assert found.items == ()
+    assert found.gaps or body in (b'{"items": 5}',)
+
+
+def test_many_bad_objects_are_counted_and_not_all_told() -> None:
+    bad = [{"metadata": {"name": f"b{i}", "creationTimestamp": "x"}} for i in range(50)]
+    gaps = built(Pods, listed(*bad)).gaps
+    assert len(gaps) == 5
+    assert "46 more" in gaps[-1].reason
+
+
+def test_an_empty_slice_of_a_real_server_is_no_gap() -> None:
+    body = listed(
+        {"metadata": {"name": "a", "namespace": "b"}, "addressType": "IPv4", "endpoints": None, "ports": None}
+    )
+    slices = built(EndpointSlices, body)
+    assert slices.gaps == ()
+    assert slices.items[0].endpoints in ((), None)
+
+
+def test_escapes_are_made_visible_wherever_they_stand() -> None:
+    service = {"metadata": {"name": "a\x1b[31m", "namespace": "b\u202e"}, "spec": {"selector": {"k\x07": "v\x9b"}}}
+    found = built(Services, listed(service)).items[0]
+    shown = f"{found.name}{found.namespace}{found.spec.selector}"
+    assert not any(c in shown for c in "\x1b\u202e\x07\x9b")
+    raw = json.dumps({"items": [service]}, ensure_ascii=False).replace("\x1b", "\\u001b").encode()
+    assert b"\\u001b" not in clean_json(raw)
+
+
+def test_escaped_backslashes_are_no_escapes() -> None:
+    body = json.dumps({"items": [{"metadata": {"name": "x"}, "data": {"a": "C:\\u001b\\nothing \\\\u202e"}}]}).encode()
+    assert json.loads(clean_json(body)) == json.loads(body)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=30,
+    )
+)
+@settings(max_examples=150)
+def test_any_document_in_the_place_of_an_object_is_read_or_a_gap(value: Any) -> None:
+    for fact in (Pods, Services, Nodes, Events):
+        built(fact, listed(POD, value))
+        built(fact, listed({"metadata": value, "spec": value, "status": value}))
+
+
+@given(st.text())
+def test_cleaning_json_keeps_it_json(text: str) -> None:
+    for ascii_only in (True, False):
+        body = json.dumps({"a": text}, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+        json.loads(clean_json(body))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from kdiag.facts.base import ApiList, Objects
 from kdiag.facts.meta import Condition, LabelSelector, Lean, Object, Resources
-from kdiag.facts.podspec import CSIVolume, HostPath, NodeSelector
+from kdiag.facts.podspec import CSIVolume, HostPath, NFSVolume, NodeSelector
+from kdiag.model.quantity import amount
 
 
 class _Needs(Lean, frozen=True, gc=False):
@@ -69,6 +72,7 @@ class _VolumeSpec(Lean, frozen=True, gc=False):
     node_affinity: VolumeNodeAffinity | None = None
     csi: CSIVolume | None = None
     host_path: HostPath | None = None
+    nfs: NFSVolume | None = None
 
 
 class _VolumeStatus(Lean, frozen=True, gc=False):
@@ -191,3 +195,50 @@ class VolumeAttachments(Objects[VolumeAttachment]):
     item: ClassVar[type[Any]] = VolumeAttachment
     sources = (ApiList("volumeattachments", "storage.k8s.io/v1", "volumeattachments", namespaced=False),)
     items: tuple[VolumeAttachment, ...] = field(default=())
+
+
+class Differs(enum.Enum):
+    """In what a volume is not what a claim asks for."""
+
+    TAKEN = "taken"
+    STATE = "state"
+    NAME = "name"
+    CLASS = "class"
+    SIZE = "size"
+    MODES = "access modes"
+    VOLUME_MODE = "volume mode"
+    SELECTOR = "selector"
+
+
+def differences(claim: PersistentVolumeClaim, volume: PersistentVolume) -> dict[Differs, str]:
+    """Why the claim cannot bind to the volume, each in words; empty when it can.
+
+    A claim that names no class is held against volumes of no class, as the controller does where there is no default.
+    """
+    found: dict[Differs, str] = {}
+    spec, offer = claim.spec, volume.spec
+    ref = offer.claim_ref
+    mine = ref is not None and (ref.namespace, ref.name) == (claim.namespace, claim.name)
+    if ref is not None and not (mine and ref.uid in ("", claim.metadata.uid)):
+        again = "an earlier claim of this name" if mine else f"claim {ref.namespace}/{ref.name}"
+        found[Differs.TAKEN] = f"{volume.status.phase or 'kept'} for {again}"
+    elif volume.metadata.deletion_timestamp:
+        found[Differs.STATE] = "being deleted"
+    elif volume.status.phase not in ("", "Available", "Bound", "Pending"):
+        found[Differs.STATE] = volume.status.phase
+    if spec.volume_name and spec.volume_name != volume.name:
+        found[Differs.NAME] = f"the claim names volume {spec.volume_name}"
+    if (spec.storage_class_name or "") != offer.storage_class_name:
+        found[Differs.CLASS] = (
+            f"class {offer.storage_class_name or '<none>'}, not {spec.storage_class_name or '<none>'}"
+        )
+    wanted, size = spec.resources.requests.get("storage"), offer.capacity.get("storage")
+    if wanted is not None and (size is None or size < wanted):
+        found[Differs.SIZE] = f"{amount('storage', size or Decimal(0))}, not {amount('storage', wanted)}"
+    if lacking := [m for m in spec.access_modes if m not in offer.access_modes]:
+        found[Differs.MODES] = f"{','.join(offer.access_modes)}, not {','.join(lacking)}"
+    if spec.volume_mode != offer.volume_mode:
+        found[Differs.VOLUME_MODE] = f"mode {offer.volume_mode}, not {spec.volume_mode}"
+    if spec.selector is not None and not spec.selector.matches(volume.labels):
+        found[Differs.SELECTOR] = f"without label {spec.selector}"
+    return found

@@ -34,7 +34,7 @@ lab: .venv/.installed ## break a real cluster, fault by fault (see CONTRIBUTING.
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q -m lab tests/lab
 
 bench: .venv/.installed ## time and memory at 150,000 pods beside client-go
-	PATH="$(CURDIR)/$(BIN):$$PATH" ./bench/run
+	tests/bench/run
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kdiag.engine.intake import Facts
-from kdiag.facts import Cluster, ContainerStatus, Dependencies, Owners, Pod, Pods
+from kdiag.facts import Backends, Cluster, Container, ContainerStatus, Dependencies, Owners, Pod, Pods
 
 MOST = 60
 LINES = 60
@@ -48,7 +48,7 @@ class LogRequest:
 
 
 def logs_wanted(facts: Facts, most: int = MOST) -> tuple[tuple[LogRequest, ...], int]:
-    """The logs to read, the most telling first, and how many more were wanted than ``most``.
+    """The logs to read, the most telling first, and how many more of failing containers were wanted than ``most``.
 
     One pod stands for all pods of its template that fail in the same container.
     """
@@ -69,7 +69,9 @@ def logs_wanted(facts: Facts, most: int = MOST) -> tuple[tuple[LogRequest, ...],
     wanted = [min(requests) for requests in found.values()]
     wanted += _system(pods) + _dependents(pods, facts, {(r.namespace, r.pod) for r in wanted})
     wanted.sort()
-    return tuple(wanted[:most]), max(0, len(wanted) - most)
+    # Of what seems well, the log is a sample: only a container that fails and was not read is a gap.
+    left = sum(1 for request in wanted[most:] if request.priority <= 3)
+    return tuple(wanted[:most]), left
 
 
 def _failing(pod: Pod, cluster: Cluster | None) -> Iterator[tuple[str, bool, int]]:
@@ -108,15 +110,40 @@ def _system(pods: Pods) -> list[LogRequest]:
 
 
 def _dependents(pods: Pods, facts: Facts, known: set[tuple[str, str]]) -> list[LogRequest]:
+    """The logs of containers that seem well and depend on others: what they name, and whom they ask.
+
+    Priority 4 names a host of the cluster; 5 is named by one of those (a database tells whom it refused); 6 may talk to
+    the API server, or reads its settings from a Secret, so that what it names cannot be seen.
+    """
     dependencies = facts.get(Dependencies)
     if dependencies is None:
         return []
-    found: list[LogRequest] = []
+    backends = facts.get(Backends)
+    found: dict[tuple[str, str, str], LogRequest] = {}
+
+    def want(priority: int, pod: Pod, container: str) -> None:
+        key = (pod.namespace, pod.name, container)
+        if pod.spec.container(container) in pod.spec.containers and (pod.namespace, pod.name) not in known:
+            request = LogRequest(priority, *key, since=RECENT)
+            found[key] = min(request, found.get(key, request))
+
     for group in pods.templates:
         pod = next((p for p in group if p.phase == "Running" and not p.terminating), None)
-        if pod is None or pod.namespace == "kube-system" or (pod.namespace, pod.name) in known:
+        if pod is None or pod.namespace == "kube-system":
             continue
-        for container in {d.container for d in dependencies.of(pod) if dependencies.resolve(d.host, pod.namespace)}:
-            if pod.spec.container(container) in pod.spec.containers:
-                found.append(LogRequest(4, pod.namespace, pod.name, container, since=RECENT))
-    return found
+        for dependency in dependencies.of(pod):
+            if target := dependencies.resolve(dependency.host, pod.namespace):
+                want(4, pod, dependency.container)
+                served = backends.of(target.service) if backends and target.service else ()
+                if server := next((p for p in served if p.phase == "Running" and not p.terminating), None):
+                    want(5, server, server.spec.containers[0].name)
+        for container in pod.spec.containers:
+            if pod.spec.service_account_name not in ("", "default") or _reads_secret(container):
+                want(6, pod, container.name)
+    return list(found.values())
+
+
+def _reads_secret(container: Container) -> bool:
+    return any(e.value_from and e.value_from.secret_key_ref for e in container.env) or any(
+        e.secret_ref for e in container.env_from
+    )

@@ -1,4 +1,4 @@
-"""The hosts that a workload is told to talk to: names in its environment and in the ConfigMaps that fill it."""
+"""The hosts that a workload is told to talk to, by its environment, its command and the ConfigMaps that it reads."""
 
 from __future__ import annotations
 
@@ -7,35 +7,105 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 
 from kdiag.facts.base import Derived
-from kdiag.facts.configuration import ConfigMaps, Namespaces
+from kdiag.facts.configuration import ConfigMap, ConfigMaps, Namespaces
 from kdiag.facts.network import Service, Services
 from kdiag.facts.pods import Pod, Pods
 from kdiag.facts.podspec import Container, PodSpec
 from kdiag.model.redact import PREFIX
 from kdiag.model.result import Ref
 
+_KINDS = (
+    r"db|database|pg|postgres(?:ql)?|mysql|mariadb|redis|valkey|mongo(?:db)?|memcached?|rabbit(?:mq)?|amqp|kafka|nats|cache|queue"
+    r"|broker|elastic(?:search)?|opensearch|cassandra|etcd|zookeeper|zk|smtp|mail|ldap|api|backend|upstream|server|target|remote"
+    r"|auth|minio|s3|clickhouse|influx(?:db)?|jaeger|zipkin|otel|vault|consul"
+)
 _HOST_NAME = re.compile(
-    r"(?:^|[_.-])(?:host(?:s|name)?|addr(?:ess)?|server|servers|endpoint|broker|brokers|url|uri|dsn|upstream|backend"
-    r"|target|service)$",
+    r"(?:^|[_.-])(?:host(?:s|_?names?)?|addr(?:ess(?:es)?)?|server|servers|endpoints?|broker|brokers|url|urls|uri|dsn|upstream"
+    r"|backend|target|service|nodes|contact_?points|bootstrap|conn(?:ection)?_?str(?:ing)?)$"
+    rf"|^(?:.*[_.-])?(?:{_KINDS})_?(?:host(?:s|name)?|addr(?:ess)?|url|uri|servers?|endpoint)$",
     re.IGNORECASE,
 )
+#: Of these, the names that can hold nothing else than a place; BACKEND=redis may be a kind, and TARGET=web a word.
+_PLACE_NAME = re.compile(
+    r"(?:host(?:s|_?names?)?|addr(?:ess(?:es)?)?|servers|endpoints?|brokers|url|urls|uri|dsn|contact_?points|bootstrap)$",
+    re.IGNORECASE,
+)
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _OWN_NAME = re.compile(
     r"^(?:HOST|HOSTNAME|POD_.*|NODE_.*|MY_.*|KUBERNETES_.*|.*BIND.*|.*LISTEN.*|.*ADVERTISE.*|.*PUBLIC.*|.*EXTERNAL.*"
-    r"|SERVER_NAME|VIRTUAL_HOST|ALLOWED_HOSTS?|.*SERVICE_NAME|.*HOSTNAME|OTEL_SERVICE.*)$",
+    rf"|SERVER_NAME|VIRTUAL_HOST|ALLOWED_HOSTS?|.*SERVICE_NAME|(?!.*(?:{_KINDS})).*HOST_?NAME|OTEL_SERVICE.*"
+    r"|.*(?:ORIGINS?|CALLBACK_.*|REDIRECT_.*|ISSUER.*))$",
     re.IGNORECASE,
 )
+_NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(?:\.[A-Za-z0-9_-]{1,63}){0,8}"
+# jdbc:mysql://, mongodb+srv://, jdbc:postgresql://, redis-sentinel://, jdbc:oracle:thin:@//
 _URL = re.compile(
-    r"^(?:jdbc:)?[a-z][a-z0-9+.-]{1,30}://(?:[^/@\s]*@)?(?P<host>\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+)"
-    r"(?::(?P<port>\d{1,5}))?(?:[/?,].*)?$"
+    r"(?:[A-Za-z][A-Za-z0-9+.-]{0,30}:){1,4}@?//(?:[^/\s\"'<]{0,600}@|<redacted:[0-9a-f]{12}>@)?"
+    r"(?P<hosts>[^/?#;\s\"'<>{}()|\\]{1,1000})"
 )
-_PLAIN = re.compile(
-    r"^(?P<host>[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9-]{1,63}){0,6})\.?(?::(?P<port>\d{1,5}))?$"
+_ORACLE = re.compile(rf"jdbc:oracle:thin:(?:[^@\s]{{0,200}})@(?P<hosts>{_NAME}:\d{{1,5}})[:/]")
+_DSN = re.compile(rf"@tcp6?\((?P<hosts>{_NAME}(?::\d{{1,5}})?)\)")
+_PAIR = re.compile(
+    rf"(?:^|[;\s])(?:host|server|data source|addr(?:ess)?)\s?=\s?(?:tcp:)?(?P<host>{_NAME})"
+    r"(?:[:,](?P<port>\d{1,5}))?(?=[;,\s]|$)",
+    re.IGNORECASE,
 )
-_DSN = re.compile(r"@(?:tcp|tcp6)\((?P<host>[A-Za-z0-9._-]+)(?::(?P<port>\d{1,5}))?\)")
+_PAIR_PORT = re.compile(r"(?:^|[;\s])port\s?=\s?(\d{1,5})(?=[;\s]|$)", re.IGNORECASE)
+_PLAIN = re.compile(rf"^(?P<host>{_NAME})\.?(?::(?P<port>\d{{1,5}}))?$")
+_PORT_NAME = re.compile(r"(?<=[_.-])port$|(?<=[a-z])Port$|port$", re.IGNORECASE)
+_REFERENCE = re.compile(r"\$\(([A-Za-z_][A-Za-z0-9_.-]{0,200})\)")
+# What a waiting init container runs: nslookup mydb, nc -z mydb 5432, pg_isready -h mydb, wait-for-it.sh mydb:5432.
+_ASKS = re.compile(
+    rf"\b(?:nslookup|getent hosts|getent ahosts)\s+(?:-\S+\s+)*(?P<a>{_NAME})"
+    rf"|\b(?:nc|ncat|netcat|telnet)\s+(?:-\S+(?:\s+\d+)?\s+)*(?P<b>{_NAME})\s+(?P<bp>\d{{1,5}})"
+    rf"|\b(?:pg_isready|psql|mysql|mysqladmin|redis-cli|mongosh?|mariadb)\b[^;&|\n]{{0,80}}?\s(?:-h\s?|--host[= ])"
+    rf"(?P<c>{_NAME})"
+    rf"|\bwait-for(?:-it)?(?:\.sh)?\s+(?P<d>{_NAME}):(?P<dp>\d{{1,5}})"
+    rf"|\b(?:wget|curl)\b[^;&|\n]{{0,80}}?\s(?P<e>{_NAME}):(?P<ep>\d{{1,5}})"
+)
+_UPSTREAM = re.compile(r"\bupstream\s+([A-Za-z0-9_.-]{1,100})\s*\{")
+_UPSTREAM_SERVER = re.compile(rf"^\s*server\s+(?P<host>{_NAME})(?::(?P<port>\d{{1,5}}))?[\s;]")
+_SETTING = re.compile(
+    r"^\s{0,40}[\"']?(?P<key>[A-Za-z][A-Za-z0-9_.-]{0,100})[\"']?\s*[:=]\s*[\"']?(?P<value>[^\s\"'#]{1,500})"
+)
+_COMMENT = re.compile(r"^\s*(?:#|//|;|--|\*|<!--)")
 _WORDS = frozenset(
-    {"true", "false", "yes", "no", "none", "null", "localhost", "default", "auto", "all", "http", "https"}
+    {
+        *(
+            "true",
+            "false",
+            "yes",
+            "no",
+            "none",
+            "null",
+            "nil",
+            "localhost",
+            "default",
+            "auto",
+            "all",
+            "any",
+            "http",
+            "https",
+        ),
+        *(
+            "unix",
+            "local",
+            "memory",
+            "file",
+            "disabled",
+            "enabled",
+            "internal",
+            "external",
+            "on",
+            "off",
+            "host",
+            "example",
+        ),
+        *("stdout", "stderr", "dev", "prod", "production", "development", "staging", "test", "localhost.localdomain"),
+    }
 )
 
 
@@ -50,6 +120,7 @@ class Dependency:
     host: str
     port: int = 0
     source: Ref | None = None  # the ConfigMap it comes from
+    plain: bool = False  # the variable's name says that a place is meant, or the value does: a URL, a name with .svc
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +162,7 @@ class Dependencies(Derived):
         """The hosts named by a template."""
         for container in spec.all_containers:
             for variable, value, origin, source in self._variables(container, namespace):
-                if value.startswith(PREFIX):
+                if value.startswith(PREFIX) and value.endswith(">"):
                     continue
                 for host, port in hosts_in(variable, value):
                     yield Dependency(
@@ -100,24 +171,104 @@ class Dependencies(Derived):
                         origin=origin,
                         value=value,
                         host=host,
-                        port=port,
+                        port=port or self._port_beside(container, namespace, variable),
                         source=source,
+                        plain="://" in value or ".svc" in value or bool(_PLACE_NAME.search(variable)),
+                    )
+            yield from self._in_commands(container)
+            yield from self._in_files(container, spec, namespace)
+
+    def _port_beside(self, container: Container, namespace: str, variable: str) -> int:
+        """The port that the variable beside it names: DB_PORT for DB_HOST."""
+        stem = _PLACE_NAME.sub("", variable)
+        if not stem or stem == variable:
+            return 0
+        for other, value, _, _ in self._variables(container, namespace):
+            if other != variable and _PORT_NAME.search(other) and _PORT_NAME.sub("", other) == stem:
+                return _port(value) if value.isdigit() else 0
+        return 0
+
+    def _in_commands(self, container: Container) -> Iterator[Dependency]:
+        for word in (*container.command, *container.args):
+            found: list[tuple[str, str, int]] = []
+            if (flag := re.match(r"--?([A-Za-z][A-Za-z0-9_.-]{1,60})=(\S{1,1000})$", word)) is not None:
+                found = [(flag[1], host, port) for host, port in hosts_in(flag[1], flag[2])]
+            elif len(word) <= 8192:
+                for match in islice(_ASKS.finditer(word), 20):
+                    name = next((match[g] for g in "abcde" if match[g]), "")
+                    port = _port(match["bp"] or match["dp"] or match["ep"])
+                    found.append(("", name, port))
+                found += [("", host, port) for host, port in islice(_in_url(word), 20)]
+            for variable, host, port in found:
+                if host.lower() in _WORDS or is_address(host):
+                    continue
+                origin = f"argument --{variable}" if variable else "its command"
+                yield Dependency(
+                    container=container.name,
+                    variable=variable,
+                    origin=origin,
+                    value=word[:200],
+                    host=host,
+                    port=port,
+                    plain=True,
+                )
+
+    def _in_files(self, container: Container, spec: PodSpec, namespace: str) -> Iterator[Dependency]:
+        mounted = {m.name for m in container.volume_mounts}
+        for volume in spec.volumes:
+            if volume.config_map is None or volume.name not in mounted:
+                continue
+            found = self.configmaps.get(volume.config_map.name, namespace)
+            keys = {item.key for item in volume.config_map.items}
+            for key, variable, host, port in self._files(found) if found else ():
+                if not keys or key in keys:
+                    yield Dependency(
+                        container=container.name,
+                        variable=variable,
+                        origin=f"ConfigMap {volume.config_map.name} key {key}",
+                        value=f"{host}:{port}" if port else host,
+                        host=host,
+                        port=port,
+                        source=Ref("ConfigMap", volume.config_map.name, namespace),
+                        plain=True,
                     )
 
+    def _files(self, config: ConfigMap) -> tuple[tuple[str, str, str, int], ...]:
+        known = self._parsed.get(id(config))
+        if known is None:
+            known = self._parsed[id(config)] = tuple(
+                (key, *found) for key, text in config.data.items() for found in islice(hosts_in_file(text), 50)
+            )
+        return known
+
+    @cached_property
+    def _parsed(self) -> dict[int, tuple[tuple[str, str, str, int], ...]]:
+        return {}
+
     def _variables(self, container: Container, namespace: str) -> Iterator[tuple[str, str, str, Ref | None]]:
-        for env in container.env:
-            if env.value:
-                yield env.name, env.value, f"env {env.name}", None
-            elif env.value_from and (ref := env.value_from.config_map_key_ref):
-                found = self.configmaps.get(ref.name, namespace)
-                if found and ref.key in found.data:
-                    where = f"ConfigMap {ref.name} key {ref.key}"
-                    yield env.name, found.data[ref.key].strip(), where, Ref("ConfigMap", ref.name, namespace)
+        known: dict[str, str] = {}
         for source in container.env_from:
             if source.config_map_ref and (found := self.configmaps.get(source.config_map_ref.name, namespace)):
                 for key, value in found.data.items():
                     where = f"ConfigMap {found.name} key {key}"
-                    yield source.prefix + key, value.strip(), where, Ref("ConfigMap", found.name, namespace)
+                    known[source.prefix + key] = value.strip()
+                    if not any(e.name == source.prefix + key for e in container.env):  # env wins over envFrom
+                        yield source.prefix + key, value.strip(), where, Ref("ConfigMap", found.name, namespace)
+        for env in container.env:
+            if env.value:
+                value = (
+                    _REFERENCE.sub(lambda m: known.get(m[1], m[0]), env.value[:4096])
+                    if "$(" in env.value
+                    else env.value
+                )
+                known[env.name] = value[:4096]
+                yield env.name, value, f"env {env.name}", None
+            elif env.value_from and (ref := env.value_from.config_map_key_ref):
+                found = self.configmaps.get(ref.name, namespace)
+                if found and ref.key in found.data:
+                    where = f"ConfigMap {ref.name} key {ref.key}"
+                    known[env.name] = found.data[ref.key].strip()
+                    yield env.name, known[env.name], where, Ref("ConfigMap", ref.name, namespace)
 
     def resolve(self, host: str, namespace: str) -> Resolved | None:
         """What ``host`` means to a pod of ``namespace``; None for a name outside the cluster or an address."""
@@ -125,13 +276,29 @@ class Dependencies(Derived):
         if is_address(name) or name in _WORDS:
             return None
         labels = name.split(".")
+        if not all(labels) or "_" in labels[0]:
+            return None
         if len(labels) == 1:
             return Resolved(name, namespace, self.services.get(name, namespace), certain=False)
-        if len(labels) >= 3 and labels[2] == "svc":
-            return Resolved(labels[0], labels[1], self.services.get(labels[0], labels[1]), certain=True)
+        if len(labels) >= 3 and labels[2] == "svc" and labels[3:] != ["clusterset", "local"]:
+            return self._named(labels[0], labels[1], certain=True)
+        if len(labels) >= 4 and labels[3] == "svc":  # a pod of a headless Service: mysql-0.mysql.shop.svc
+            return self._named(labels[1], labels[2], certain=True)
+        if len(labels) == 2 and self.services.get(labels[1], namespace) and not self.services.get(labels[0], labels[1]):
+            return self._named(labels[1], namespace, certain=True)  # mysql-0.mysql
         if len(labels) == 2 and self.namespaces.get(labels[1]):
-            return Resolved(labels[0], labels[1], self.services.get(labels[0], labels[1]), certain=True)
+            return self._named(labels[0], labels[1], certain=True)
+        if len(labels) == 3 and self.services.get(labels[1], labels[2]):
+            return self._named(labels[1], labels[2], certain=True)
         return None
+
+    def _named(self, name: str, namespace: str, *, certain: bool) -> Resolved:
+        return Resolved(name, namespace, self.services.get(name, namespace), certain=certain)
+
+    @cached_property
+    def by_address(self) -> Mapping[str, Service]:
+        """The Services by their cluster address."""
+        return {s.spec.cluster_ip: s for s in self.services.items if s.spec.cluster_ip not in ("", "None")}
 
     @cached_property
     def clients(self) -> Mapping[Ref, tuple[Pod, ...]]:
@@ -158,21 +325,54 @@ def hosts_in(variable: str, value: str) -> Iterator[tuple[str, int]]:
     """The hosts, with their ports (0: none), that a variable of this name and value tells a program to talk to."""
     if len(value) > 2048 or "$(" in value or _OWN_NAME.match(variable):
         return
-    if match := _DSN.search(value):
-        yield match["host"], _port(match["port"])
-        return
-    if match := _URL.match(value):
-        if not is_address(match["host"]):
-            yield match["host"], _port(match["port"])
+    found = list(islice(_in_url(value), 20))
+    if not found and (pair := _PAIR.search(value)) and "=" in value:
+        beside = _PAIR_PORT.search(value)
+        found = [(pair["host"], _port(pair["port"] or (beside[1] if beside else "")))]
+    if found or "://" in value:
+        yield from ((host, port) for host, port in found if host.lower() not in _WORDS and not is_address(host))
         return
     inside = ".svc" in value
-    if not inside and not _HOST_NAME.search(variable):
+    if not inside and not _HOST_NAME.search(_CAMEL.sub("_", variable)) and not _HOST_NAME.search(variable):
         return
-    for part in re.split(r"[,\s;]+", value):
+    for part in re.split(r"[,\s;]+", value)[:50]:
         match = _PLAIN.match(part)
-        if match and match["host"].lower() not in _WORDS and (inside or _HOST_NAME.search(variable)):
+        if not match or match["host"].lower() in _WORDS or not re.match(r"\d*[A-Za-z]", match["host"]):
+            continue
+        if not is_address(match["host"]):
             yield match["host"], _port(match["port"])
+
+
+def hosts_in_file(text: str) -> Iterator[tuple[str, str, int]]:
+    """The settings, hosts and ports in a configuration file: URLs, ``key = host`` lines and nginx upstreams."""
+    own = set(_UPSTREAM.findall(text))
+    for line in text[:65536].splitlines():
+        if len(line) > 2000 or _COMMENT.match(line):
+            continue
+        if "://" in line or "@tcp" in line:
+            setting = _SETTING.match(line)
+            for host, port in islice(_in_url(line), 5):
+                if host not in own and host.lower() not in _WORDS and not is_address(host):
+                    yield (setting["key"] if setting and "://" not in setting["key"] else ""), host, port
+        elif own and (server := _UPSTREAM_SERVER.match(line)):
+            if not is_address(server["host"]) and server["host"] != "unix":
+                yield "server", server["host"], _port(server["port"])
+        elif setting := _SETTING.match(line):
+            key = setting["key"]
+            if _PLACE_NAME.search(key) and _HOST_NAME.search(_CAMEL.sub("_", key)):
+                for host, port in hosts_in(key, setting["value"].rstrip(",;")):
+                    yield key, host, port
+
+
+def _in_url(value: str) -> Iterator[tuple[str, int]]:
+    for part in re.split(r",(?=[A-Za-z][A-Za-z0-9+.-]{0,30}://)", value[:8192]):
+        for match in (*_DSN.finditer(part), *_URL.finditer(part), *_ORACLE.finditer(part)):
+            if re.match(r"mongodb\+srv:|unix:|file:|s3:|gs:|data:|sqlite", match[0]):
+                continue
+            for host in match["hosts"].split(","):
+                if plain := _PLAIN.match(host.rstrip(".,:")):
+                    yield plain["host"], _port(plain["port"])
 
 
 def _port(text: str | None) -> int:
-    return int(text) if text and int(text) < 65536 else 0
+    return int(text) if text and len(text) < 6 and text.isdigit() and int(text) < 65536 else 0

@@ -365,6 +365,14 @@ class DNSConfig(Lean, frozen=True, gc=False):
     """Resolver settings of the pod's own."""
 
     nameservers: tuple[str, ...] = ()
+    searches: tuple[str, ...] = ()
+
+
+class HostAlias(Lean, frozen=True, gc=False):
+    """Names that the pod's own hosts file answers."""
+
+    ip: str = ""
+    hostnames: tuple[str, ...] = ()
 
 
 class Gate(Lean, frozen=True, gc=False):
@@ -388,6 +396,7 @@ class PodSpec(Lean, frozen=True, gc=False):
     readiness_gates: tuple[ReadinessGate, ...] = ()
     scheduling_gates: tuple[Gate, ...] = ()
     dns_config: DNSConfig | None = None
+    host_aliases: tuple[HostAlias, ...] = ()
     overhead: Resources = {}
     host_network: bool = False
     scheduler_name: str = "default-scheduler"

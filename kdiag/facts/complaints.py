@@ -1,0 +1,219 @@
+"""What workloads complain of in their logs, as far as it still holds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+
+from kdiag.facts.base import Derived
+from kdiag.facts.cluster import Cluster
+from kdiag.facts.logs import ContainerLog, LogLine, Logs
+from kdiag.facts.phrases import Said, Topic, said, says_connected
+from kdiag.facts.pods import ContainerStatus, Pod, Pods
+from kdiag.facts.podspec import Container
+from kdiag.facts.workloads import Owners
+from kdiag.model.result import Ref
+
+#: How long a line of a container that seems well counts, in seconds.
+RECENT = 900.0
+#: How long a container may complain of what it waits for before that means anything, in seconds.
+_STARTING = 60.0
+#: A line this close to the end of a run that failed is about that end, in seconds.
+_END = 120.0
+_LAST_LINES = 15
+_PASSING = frozenset({Topic.UNREACHABLE, Topic.UNRESOLVED})
+_DATABASE = re.compile(
+    r"(?:^|/)(?:[a-z0-9-]*-)?(?:mysql|mariadb|percona|postgres|postgresql|timescaledb|pgvector|postgis|mongo|mongodb|redis"
+    r"|valkey|rabbitmq|kafka|cassandra|elasticsearch|opensearch|mssql|oracle|cockroach|clickhouse)(?:-server|-ha|-cluster)?(?:[:@]|$)"
+    r"|mssql/server|/database/(?:free|express|enterprise)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complaint:
+    """What one workload says in its log: the newest line of its kind, and how often it was said in the lines read.
+
+    ``failing`` means that the container which says it does not run well; otherwise it runs, and complains.
+    """
+
+    said: Said
+    workload: Ref
+    pod: Pod
+    container: str
+    previous: bool = False
+    when: datetime | None = None
+    first: datetime | None = None
+    count: int = 1
+    failing: bool = False
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The words of the kubectl command that shows the line."""
+        more = ("-c", self.container) if len(self.pod.spec.all_containers) > 1 else ()
+        return ("logs", self.pod.name, *more, *(("--previous",) if self.previous else ()), "--tail=60")
+
+    @property
+    def since(self) -> str:
+        """The time of the first such line."""
+        return self.first.isoformat() if self.first else ""
+
+    @property
+    def span(self) -> float:
+        """Seconds from the first such line to the newest."""
+        return (self.when - self.first).total_seconds() if self.when and self.first else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Complaints(Derived):
+    """The complaints that hold now.
+
+    An old line, one that success followed and one of an ordinary start are none: what a container that runs well said
+    more than a quarter of an hour ago, and what it could not reach yet in its first two minutes.
+    """
+
+    logs: Logs = field(default_factory=Logs)
+    pods: Pods = field(default_factory=Pods)
+    cluster: Cluster = field(default_factory=Cluster)
+    owners: Owners = field(default_factory=Owners)
+
+    @classmethod
+    def derive(cls, logs: Logs, pods: Pods, cluster: Cluster, owners: Owners) -> Complaints:
+        """Join the logs with the pods that wrote them."""
+        return cls(logs=logs, pods=pods, cluster=cluster, owners=owners)
+
+    @cached_property
+    def items(self) -> tuple[Complaint, ...]:
+        """One for each workload, container, topic and thing complained of, newest line first among equals."""
+        found: dict[tuple[Ref, str, Topic, str], Complaint] = {}
+        for log in self.logs.items:
+            pod = self.pods.get(log.pod, log.namespace)
+            if pod is None or pod.terminating or self._left_over(pod):
+                continue
+            workload = self.owners.top(pod)
+            for complaint in self._in(log, pod, workload):
+                key = (workload, log.container, complaint.said.topic, complaint.said.word)
+                found[key] = _merged(found[key], complaint) if key in found else complaint
+        return tuple(found.values())
+
+    def about(self, *topics: Topic, system: bool = False) -> tuple[Complaint, ...]:
+        """The complaints of these topics; of kube-system only when ``system`` is asked for."""
+        return tuple(c for c in self.items if c.said.topic in topics and (system or c.pod.namespace != "kube-system"))
+
+    @cached_property
+    def by_workload(self) -> Mapping[Ref, tuple[Complaint, ...]]:
+        """Complaints by who has them."""
+        found: dict[Ref, list[Complaint]] = {}
+        for complaint in self.items:
+            found.setdefault(complaint.workload, []).append(complaint)
+        return {ref: tuple(items) for ref, items in found.items()}
+
+    def read(self, pod: Pod) -> bool:
+        """Whether any log of this pod was read."""
+        return bool(self.logs.of(pod.namespace, pod.name))
+
+    def recent(self, pod: Pod, container: str, pattern: re.Pattern[str]) -> Iterator[LogLine]:
+        """The lines of a container's log that hold ``pattern`` and still count, newest first."""
+        for log in reversed(self.logs.of(pod.namespace, pod.name, container)):
+            state = self._state(pod, log.container)
+            for number, line in enumerate(reversed(log.lines)):
+                if pattern.search(line.text) and self._counts(log, line, number, state, None, pod):
+                    yield line
+
+    def failing(self, pod: Pod, container: str) -> bool:
+        """Whether the container does not run well, start-up aside."""
+        return self._state(pod, container) == "failing"
+
+    def _left_over(self, pod: Pod) -> bool:
+        """Whether it is a pod that ended well, or one that failed and was followed by another that did not."""
+        if not pod.finished:
+            return False
+        siblings = self.pods.by_owner.get(pod.owner.uid, ()) if pod.owner else ()
+        ended = max((s.ended.finished_at for s in pod.all_statuses if s.ended and s.ended.finished_at), default=None)
+        return (
+            pod.phase == "Succeeded"
+            or ended is None
+            or self.cluster.age(ended) > RECENT
+            or any(p.phase == "Succeeded" or p.ready for p in siblings)
+        )
+
+    def _in(self, log: ContainerLog, pod: Pod, workload: Ref) -> Iterator[Complaint]:
+        state = self._state(pod, log.container)
+        for number, line in enumerate(reversed(log.lines)):
+            if state != "failing" and says_connected(line.text):
+                return  # what came before is over
+            one = said(line.text)
+            if one and self._counts(log, line, number, state, one.topic, pod):
+                yield Complaint(
+                    said=one,
+                    workload=workload,
+                    pod=pod,
+                    container=log.container,
+                    previous=log.previous,
+                    when=line.when,
+                    first=line.when,
+                    failing=state == "failing",
+                )
+
+    def _state(self, pod: Pod, container: str) -> str:
+        status = pod.status(container)
+        if status is None or (pod.ready and status.ready and not self._looping(status)):
+            return "well"
+        state = status.state
+        if state.terminated is not None:
+            return "well" if state.terminated.exit_code == 0 else "failing"
+        if state.running is not None:
+            if status.ready and not self._looping(status):
+                return "well"
+            young = self.cluster.age(state.running.started_at) < _STARTING
+            return "starting" if young and not status.restart_count else "failing"
+        return "failing" if status.last_state.terminated else "starting"
+
+    def _looping(self, status: ContainerStatus) -> bool:
+        """Whether it runs between two crashes of a row of them."""
+        ended = status.last_state.terminated
+        return bool(ended and status.restart_count >= 2 and 0 <= self.cluster.age(ended.finished_at) < 600)
+
+    def _counts(self, log: ContainerLog, line: LogLine, number: int, state: str, topic: Topic | None, pod: Pod) -> bool:
+        if state == "failing":
+            last = log.lines[-1].when
+            near = line.when and last and (last - line.when).total_seconds() <= _END
+            return number < _LAST_LINES or bool(near)
+        if log.previous or line.when is None:
+            return False
+        age = self.cluster.age(line.when)
+        if age > RECENT:
+            return False
+        if topic not in _PASSING:
+            return True
+        status = pod.status(log.container)
+        running = status.state.running if status else None
+        start = (running.started_at if running else None) or pod.started
+        # An ordinary start: it tried before what it needs was there, and has been quiet since.
+        at_start = start is not None and (line.when - start).total_seconds() < 2 * _STARTING
+        return state == "well" and not (at_start and age > _STARTING)
+
+
+def is_database(container: Container) -> bool:
+    """Whether it is a database server, whose log tells of its clients' faults and not of its own."""
+    return bool(_DATABASE.search(container.image)) and "exporter" not in container.image
+
+
+def _merged(newest: Complaint, other: Complaint) -> Complaint:
+    """Two lines of one kind: the newer of them, and both counted."""
+    if other.when and newest.when and other.when > newest.when:
+        newest, other = other, newest
+    first = min((t for t in (newest.first, other.first) if t), default=None)
+    return Complaint(
+        said=newest.said,
+        workload=newest.workload,
+        pod=newest.pod,
+        container=newest.container,
+        previous=newest.previous,
+        when=newest.when,
+        first=first,
+        count=newest.count + other.count,
+        failing=newest.failing or other.failing,
+    )

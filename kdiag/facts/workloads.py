@@ -219,6 +219,17 @@ class Job(Object, frozen=True, gc=False):
     spec: _JobSpec = _JobSpec()
     status: _JobStatus = _JobStatus()
 
+    @property
+    def failed(self) -> Condition | None:
+        """Its Failed condition, when it is true."""
+        found = self.condition("Failed")
+        return found if found and found.status == "True" else None
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended, well or not."""
+        return any(c.type in ("Complete", "Failed") and c.status == "True" for c in self.status.conditions)
+
     def condition(self, kind: str) -> Condition | None:
         """The condition of that type."""
         return condition(self.status.conditions, kind)

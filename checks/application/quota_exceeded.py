@@ -1,0 +1,77 @@
+"""A ResourceQuota refuses pods: it is full, or it wants requests that the pods do not state."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing
+from kdiag.facts import Events, Refusal, Refusals
+
+_FULL = re.compile(
+    r"exceeded quota: (?P<quota>[^,\s]+), requested: (?P<asked>\S+), used: (?P<used>\S+), limited: (?P<hard>\S+)"
+)
+_SILENT = re.compile(r"failed quota: (?P<quota>[^:\s]+): must specify (?P<what>.+?)(?:\s*$|; )")
+
+
+@check(
+    title="Quota refuses pods",
+    severity=Severity.ERROR,
+    layer=Layer.ADMISSION,
+    explains=("application/workload_unavailable",),
+    tags=("quota", "admission", "rollout"),
+)
+def quota_exceeded(refusals: Refusals, events: Events | None) -> Iterator[Finding | Gap]:
+    """No pod object exists, so nothing is Pending: the controller only keeps trying."""
+    yield from refusals.hidden(events)
+    for refusal in refusals.of_kind("quota", events):
+        full, silent = _FULL.search(refusal.message), _SILENT.search(refusal.message)
+        quota = full["quota"] if full else silent["quota"] if silent else ""
+        namespace = refusal.subject.namespace
+        if full:
+            said = f"quota {quota} is full: {listing(_sums(full), 3)}"
+        elif silent:
+            said = f"quota {quota} wants {silent['what']}"
+        else:
+            said = refusal.message
+        yield Finding(
+            refusal.subject,
+            f"{refusal.subject} may not make its pods: {said}",
+            evidence=(
+                Evidence(
+                    kubectl("describe", refusal.maker.kind.lower(), refusal.maker.name, namespace=namespace),
+                    f"FailedCreate: {refusal.message}",
+                ),
+                Evidence(
+                    kubectl("get", refusal.maker.kind.lower(), refusal.maker.name, namespace=namespace),
+                    f"{refusal.have} of {refusal.want} made",
+                ),
+            ),
+            next=tuple(_next(refusal, quota, full is not None)),
+            touches=(refusal.maker, *((Ref("ResourceQuota", quota, namespace),) if quota else ())),
+            severity=Severity.WARNING if refusal.harmless else Severity.ERROR,
+            since=refusal.since.isoformat() if refusal.since else "",
+        )
+
+
+def _sums(full: re.Match[str]) -> list[str]:
+    """``requests.cpu 180m used + 90m asked > 200m`` for each resource that does not fit."""
+    asked, used, hard = (
+        dict(p.split("=", 1) for p in full[k].split(",") if "=" in p) for k in ("asked", "used", "hard")
+    )
+    return [
+        f"{name} {used.get(name, '?')} used + {value} asked > {hard.get(name, '?')}" for name, value in asked.items()
+    ]
+
+
+def _next(refusal: Refusal, quota: str, full: bool) -> Iterator[str]:
+    namespace, kind = refusal.subject.namespace, refusal.subject.kind.lower()
+    if quota:
+        yield kubectl("describe", "resourcequota", quota, namespace=namespace)
+    if full:
+        yield f"ask for less, or scale something else down: {kubectl('top', 'pods', namespace=namespace)}"
+        if quota:
+            yield kubectl("edit", "resourcequota", quota, namespace=namespace)
+    else:
+        yield kubectl("edit", kind, refusal.subject.name, namespace=namespace) + "   # state requests and limits"
+        yield f"or give the namespace defaults with a LimitRange: {kubectl('get', 'limitrange', namespace=namespace)}"

@@ -62,7 +62,8 @@ def admission_denied(
 
 
 def _owner(name: str, validating: ValidatingWebhooks | None, mutating: MutatingWebhooks | None) -> Ref | None:
-    for configuration in (*(validating.items if validating else ()), *(mutating.items if mutating else ())):
-        if any(hook.name == name for hook in configuration.webhooks):
-            return configuration.ref()
+    for fact in (validating, mutating):
+        for configuration in fact.items if fact else ():
+            if any(hook.name == name for hook in configuration.webhooks):
+                return configuration.ref()
     return None

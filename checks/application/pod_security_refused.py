@@ -45,7 +45,11 @@ def pod_security_refused(refusals: Refusals, events: Events | None) -> Iterator[
                 + "   # set what the message asks for in securityContext",
                 "only if the workload must have these rights: "
                 + kubectl(
-                    "label", "namespace", namespace, "pod-security.kubernetes.io/enforce=baseline", "--overwrite"
+                    "label",
+                    "namespace",
+                    namespace,
+                    f"pod-security.kubernetes.io/enforce={_needed(fields)}",
+                    "--overwrite",
                 ),
             )
             if level == "restricted"
@@ -64,3 +68,9 @@ def _fields(text: str) -> list[str]:
     """The head of each complaint, which is what a person sets: the brackets after it name containers."""
     found = [m["field"].strip() for m in _FIELD.finditer(re.sub(r'"[^"]*"', '""', text))]
     return list(dict.fromkeys(found)) or [shorten(text, 100)]
+
+
+def _needed(fields: list[str]) -> str:
+    """The level under which these complaints are none: baseline forbids what opens the node."""
+    node = ("host", "privileged", "SELinux", "AppArmor", "sysctl", "Windows")
+    return "privileged" if any(word in field for field in fields for word in node) else "baseline"

@@ -25,8 +25,9 @@ from kdiag.facts.workloads import (
 from kdiag.model.result import Gap, Ref
 
 _PREFIX = re.compile(
-    r"^(?:Error creating(?: job)?: |failed to create new replica set \"[^\"]*\": "
-    r"|[Cc]reate (?:Pod|Claim) \S+ (?:for Pod \S+ )?in StatefulSet \S+ failed error: )"
+    r"^(?:\(combined from similar events\): )?"
+    r"(?:Error creating(?: job)?: |failed to create new replica set \"[^\"]*\": "
+    r"|[Cc]reate (?:Pod|Claim) \S+ (?:for Pod \S+ )?in StatefulSet \S+ failed error: )?"
 )
 _KINDS = (
     ("webhook_call", re.compile(r"failed calling webhook|failed to call webhook")),

@@ -8,7 +8,8 @@ is a gap that names the object, and the others stay.
 from __future__ import annotations
 
 import re
-from functools import cache, lru_cache
+import threading
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -61,10 +62,25 @@ def _quantity(value: str | int | float) -> Quantity:
     return Quantity.parse(value)
 
 
-@cache
+_DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {}
+_MAKING = threading.Lock()
+
+
 def decoder(shape: Any) -> msgspec.json.Decoder[Any]:
     """The decoder of one shape, made once."""
-    return msgspec.json.Decoder(shape, dec_hook=dec_hook)
+    found = _DECODERS.get(shape)
+    if found is None:
+        # msgspec lets other threads see a struct's description while it is still being made (a crash in 0.22), and two
+        # shapes may share a struct: one decoder is made at a time, and used when it is whole.
+        with _MAKING:
+            found = _DECODERS[shape] = msgspec.json.Decoder(shape, dec_hook=dec_hook)
+    return found
+
+
+def convert(value: Any, shape: Any) -> Any:
+    """A value that was decoded loosely, in that shape; text that is a number will do for one."""
+    decoder(shape)  # so that the shape is whole before it is used
+    return msgspec.convert(value, shape, strict=False, dec_hook=dec_hook)
 
 
 def clean_json(body: bytes) -> bytes:
@@ -124,7 +140,7 @@ def _read_one_by_one(body: bytes, item: type[T], what: str) -> tuple[list[T], li
     gaps: list[Gap] = []
     for value in raw.items or ():
         try:
-            items.append(msgspec.convert(without_nulls(value), item, strict=False, dec_hook=dec_hook))
+            items.append(convert(without_nulls(value), item))
         except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
             gaps.append(Gap(what, f"{describe(value)} cannot be read: {shorten(clean_line(str(exc)), 160)}"))
     return items, gaps

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 
 from kdiag.facts.base import Derived
 from kdiag.facts.logs import Logs
 from kdiag.facts.meta import selects
 from kdiag.facts.network import EndpointSlices, Service, Services
+from kdiag.facts.nodes import Lease, Node, Nodes
 from kdiag.facts.pods import ContainerStatus, Pod, Pods, Waiting
 from kdiag.facts.podspec import Container, PodSpec
+from kdiag.facts.storage import Claims
 from kdiag.facts.workloads import DaemonSet, DaemonSets, Deployments, Workload
 from kdiag.model.result import Ref
 
@@ -182,7 +185,7 @@ def _dns_service(services: Services) -> Service | None:
     for name, namespace in (("kube-dns", "kube-system"), ("dns-default", "openshift-dns")):
         if found := services.get(name, namespace):
             return found
-    for service in services.within("kube-system"):
+    for service in sorted(services.within("kube-system"), key=lambda s: s.name):
         labels = service.labels
         if "node-local" in service.name or "upstream" in service.name:
             continue
@@ -229,3 +232,140 @@ def installs_network(spec: PodSpec) -> bool:
 def network_daemonsets(daemonsets: DaemonSets) -> tuple[DaemonSet, ...]:
     """The DaemonSets that make the pod network."""
     return tuple(d for d in daemonsets.items if installs_network(d.pod_spec))
+
+
+_CONTROLLED = ("ReplicaSet", "StatefulSet", "DaemonSet", "Job")
+
+
+def never_scheduled(pods: Pods, claims: Claims | None, now: datetime, seconds: float = 15) -> tuple[Pod, ...]:
+    """The pods that wait for the default scheduler and that it has not even looked at.
+
+    A pod whose claim names a selected node was looked at: the scheduler waits for the volume before it binds.
+    """
+    return tuple(
+        p
+        for p in pods.troubled
+        if p.phase == "Pending"
+        and not p.node
+        and not p.deleted
+        and not p.spec.scheduling_gates
+        and p.spec.scheduler_name == "default-scheduler"
+        and p.condition("PodScheduled") is None
+        and p.created is not None
+        and (now - p.created).total_seconds() > seconds
+        and not (claims and _waits_for_volume(p, claims))
+    )
+
+
+def _waits_for_volume(pod: Pod, claims: Claims) -> bool:
+    names = [v.persistent_volume_claim.claim_name for v in pod.spec.volumes if v.persistent_volume_claim]
+    names += [f"{pod.name}-{v.name}" for v in pod.spec.volumes if v.ephemeral]
+    found = [claims.get(name, pod.namespace) for name in names]
+    return any(claim is not None and claim.metadata.annotations.selected_node for claim in found)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaderless:
+    """Why nobody does a component's work, and since when."""
+
+    why: str
+    since: datetime | None
+    pods: tuple[Pod, ...]
+
+
+def leaderless(name: str, lease: Lease | None, pods: Pods, now: datetime, *, idle: bool) -> Leaderless | None:
+    """Whether nobody leads a component that elects a leader through its Lease; None when somebody may.
+
+    ``idle`` says that work waits for it. A Lease proves little by itself: a component that does not elect leaves an
+    old one behind. So what was done since it was renewed speaks against it, and where no static pod of the component
+    can be seen (a managed control plane, k3s) the work that waits must speak for it.
+    """
+    here = [(component(p), p) for p in pods.within("kube-system") if p.mirror]
+    own = tuple(p for part, p in here if part == name)
+    if any(flag(c, "leader-elect") in ("false", "False") for p in own for c in p.spec.containers):
+        return None
+    works = any(p.ready for p in own)
+    visible = any(part for part, _ in here)
+    if lease is None:
+        return Leaderless("it has no Lease", None, own) if idle and not works else None
+    age = lease.age(now)
+    renewed = lease.spec.renew_time
+    if age is None or renewed is None:
+        return None
+    if _worked_since(name, pods, renewed) > idle or not (visible or idle):
+        return None
+    if not lease.spec.holder_identity:
+        # A leader that stops in order gives the Lease up; the next one takes it within seconds.
+        return Leaderless("nobody holds its Lease", renewed, own) if age > (10 if not works else 30) else None
+    limit = max(lease.spec.lease_duration_seconds, 15) + (15 if works or not visible else 3)
+    if age <= limit:
+        return None
+    return Leaderless(f"{lease.spec.holder_identity.split('_')[0]} no longer renews its Lease", renewed, own)
+
+
+def _worked_since(name: str, pods: Pods, moment: datetime) -> int:
+    """For how many workloads the component has done its work since then."""
+    owners: set[str] = set()
+    for pod in pods.items:
+        late = pod.created is not None and (pod.created - moment).total_seconds() > 30
+        if late and pod.owner and pod.owner.kind in _CONTROLLED and (pod.node or name != "kube-scheduler"):
+            owners.add(pod.owner.uid)  # one may have its node from the template, without a scheduler
+    return len(owners)
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A node on which a DaemonSet's pod does not work: the pod, where there is one, and why."""
+
+    node: str
+    pod: Pod | None
+    why: str
+
+
+def daemon_outages(daemonset: DaemonSet, pods: Pods, nodes: Nodes | None, now: datetime) -> tuple[Outage, ...]:
+    """Where a DaemonSet fails, on nodes that are themselves Ready or not Ready for want of a network."""
+    lost = {n.name for n in nodes.items if unreachable(n)} if nodes else set()
+    found: list[Outage] = []
+    for pod in pods.by_owner.get(daemonset.metadata.uid, ()):
+        if pod.ready or pod.deleted or pod.finished or not pod.node or pod.node in lost:
+            continue
+        why = _why_not_ready(pod, now)
+        if why:
+            found.append(Outage(pod.node, pod, why))
+    return tuple(sorted(found, key=lambda o: o.node))
+
+
+def unreachable(node: Node) -> bool:
+    """Whether nothing is known of a node's pods, because its kubelet does not report."""
+    ready = node.condition("Ready")
+    return ready is None or ready.status == "Unknown"
+
+
+def _why_not_ready(pod: Pod, now: datetime) -> str:
+    """Why a pod is not ready; empty while it may be starting."""
+    for status in pod.all_statuses:
+        if waiting := stuck(status):
+            ended = status.last_state.terminated
+            if waiting.reason == "CrashLoopBackOff" and ended:
+                return f"{status.name} crashes, exit code {ended.exit_code}"
+            return f"{status.name}: {waiting.reason}"
+        ended = status.state.terminated
+        if ended and ended.exit_code and status in pod.statuses:
+            return f"{status.name} ended, exit code {ended.exit_code}"
+        if status.restart_count >= 2 and not status.ready and status in pod.statuses:
+            return f"{status.name} keeps restarting"
+    age = (now - pod.created).total_seconds() if pod.created else 0.0
+    if age < 90:
+        return ""
+    if pod.phase == "Pending":
+        return "its pod does not start"
+    return "its pod runs and is not ready"
+
+
+def kube_proxy(daemonsets: DaemonSets) -> DaemonSet | None:
+    """The DaemonSet that programs the Services; None in clusters that do it another way."""
+    for daemonset in daemonsets.within("kube-system"):
+        labels = daemonset.spec.template.metadata.labels
+        if daemonset.name == "kube-proxy" or labels.get("k8s-app") == "kube-proxy":
+            return daemonset
+    return None

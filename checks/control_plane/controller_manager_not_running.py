@@ -1,0 +1,75 @@
+"""No controller manager holds the Lease, so what is asked of the cluster is not carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, duration, kubectl, listing
+from kdiag.facts import Cluster, NodeLeases, Nodes, Pods, ReplicaSets, SystemLeases, Workloads, leaderless
+
+_NAME = "kube-controller-manager"
+_MOST = 5000
+
+
+@check(
+    title="Controller manager does not run",
+    severity=Severity.CRITICAL,
+    layer=Layer.CONTROLLERS,
+    explains=(
+        "application/workload_unavailable",
+        "application/rollout_stuck",
+        "worker_node/node_heartbeat_stale",
+    ),
+    tags=("controller-manager", "rollout"),
+    namespaces=("kube-system",),
+)
+def controller_manager_not_running(
+    leases: SystemLeases,
+    pods: Pods,
+    cluster: Cluster,
+    workloads: Workloads | None,
+    replicasets: ReplicaSets | None,
+    nodes: Nodes | None,
+    heartbeats: NodeLeases | None,
+) -> Iterator[Finding]:
+    """The Lease tells it within seconds; pods made since it was renewed speak against it."""
+    waiting = [w.ref() for w in workloads.items if not w.observed] if workloads else []
+    waiting += [r.ref() for r in replicasets.items if not r.observed] if replicasets else []
+    lease = leases.get(_NAME, "kube-system")
+    found = leaderless(_NAME, lease, pods, cluster.taken, idle=bool(waiting))
+    if found is None:
+        return
+    age = f", renewed {duration(cluster.taken - found.since)} before" if found.since else ""
+    evidence = [
+        Evidence(kubectl("get", "lease", _NAME, "-o", "yaml", namespace="kube-system"), f"{found.why}{age}"),
+        Evidence(
+            kubectl("get", "pods", "-l", f"component={_NAME}", namespace="kube-system"),
+            ", ".join(f"{p.name} {'ready' if p.ready else 'not ready'}" for p in found.pods) or "no pod",
+        ),
+    ]
+    if waiting:
+        evidence.append(
+            Evidence(
+                kubectl("get", "deployments,replicasets,statefulsets,daemonsets", "-A", "-o", "yaml"),
+                f"status.observedGeneration is behind on {listing([str(w) for w in waiting])}",
+            )
+        )
+    node = found.pods[0].node if found.pods else "CONTROL-PLANE-NODE"
+    dead = [n.ref() for n in nodes.items if n.ready and _silent(n.name, heartbeats, cluster)] if nodes else []
+    yield Finding(
+        Ref("Lease", _NAME, "kube-system"),
+        f"no controller manager works: {found.why} {'kube-system/' + _NAME if lease else _NAME}",
+        evidence=tuple(evidence),
+        next=(
+            f"ssh {node} sudo crictl ps -a --name {_NAME}",
+            f"ssh {node} ls -l /etc/kubernetes/manifests/",
+        ),
+        touches=(*(p.ref() for p in found.pods), *waiting[:_MOST], *dead),
+        since=found.since.isoformat() if found.since else "",
+    )
+
+
+def _silent(node: str, heartbeats: NodeLeases | None, cluster: Cluster) -> bool:
+    lease = heartbeats.get(node, "kube-node-lease") if heartbeats else None
+    age = lease.age(cluster.taken) if lease else None
+    return age is not None and age > 120

@@ -1,0 +1,58 @@
+"""A kubelet waits for a certificate that nobody has approved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl
+from kdiag.facts import CertificateRequests, CertificateSigningRequest, Cluster
+
+_SERVING = "kubernetes.io/kubelet-serving"
+_CLIENT = "kubernetes.io/kube-apiserver-client-kubelet"
+# An approver acts within seconds.
+_WAIT = 120
+
+
+@check(
+    title="Kubelet waits for a certificate",
+    severity=Severity.ERROR,
+    layer=Layer.NODE,
+    tags=("certificates", "node"),
+)
+def kubelet_certificate_request_pending(requests: CertificateRequests, cluster: Cluster) -> Iterator[Finding]:
+    """Only the newest request of a kubelet counts: it asks again, and old ones stay for a day."""
+    newest: dict[tuple[str, str], CertificateSigningRequest] = {}
+    for one in requests.items:
+        key = (one.spec.signer_name, one.spec.username)
+        if key[0] not in (_SERVING, _CLIENT):
+            continue
+        if key not in newest or cluster.age(one.created) < cluster.age(newest[key].created):
+            newest[key] = one
+    for (signer, user), request in sorted(newest.items()):
+        if not request.pending or cluster.age(request.created) < _WAIT:
+            continue
+        node = user.removeprefix("system:node:")
+        if signer == _SERVING:
+            text = f"the kubelet of {node} has no serving certificate: its request {request.name} is not approved"
+        elif node != user:
+            text = f"the kubelet of {node} waits for a client certificate: its request {request.name} is not approved"
+        else:
+            text = f"a node that wants to join waits for its certificate: request {request.name} is not approved"
+        yield Finding(
+            Ref("Node", node) if node != user else request.ref(),
+            text,
+            evidence=(
+                Evidence(kubectl("get", "csr", request.name), f"{signer}  {user}  Pending"),
+                Evidence(
+                    "",
+                    "kubectl logs, exec and top on this node answer: remote error: tls: internal error"
+                    if signer == _SERVING
+                    else "the node cannot talk to the API server without it",
+                ),
+            ),
+            next=(
+                f"{kubectl('describe', 'csr', request.name)}    # is it the node that it says it is?",
+                kubectl("certificate", "approve", request.name),
+            ),
+            key=signer,
+        )

@@ -1,0 +1,56 @@
+"""A scheduler or controller manager gave up because it could not renew its Lease in time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
+from kdiag.facts import Cluster, Logs, Pods, component, plain
+
+_RECENT = 900
+_OFTEN = 3
+
+
+@check(
+    title="Leader election was lost again and again",
+    severity=Severity.WARNING,
+    layer=Layer.CONTROLLERS,
+    tags=("scheduler", "controller-manager", "etcd", "apiserver"),
+    namespaces=("kube-system",),
+)
+def leader_election_lost(pods: Pods, cluster: Cluster, logs: Logs) -> Iterator[Finding]:
+    """A symptom: the API server or etcd behind it was slow or away. Once is an upgrade; several times lately is not."""
+    for pod in pods.within("kube-system"):
+        part = component(pod)
+        if part not in ("kube-scheduler", "kube-controller-manager"):
+            continue
+        for status in pod.statuses:
+            ended = status.ended
+            if status.restart_count < _OFTEN or ended is None or cluster.age(ended.finished_at) > _RECENT:
+                continue
+            lines = [line.text for line in logs.lines(pod.namespace, pod.name, status.name)]
+            lost = next(
+                (li for li in lines if "election lost" in li.lower() or "leaderelection lost" in li.lower()), ""
+            )
+            if not lost:
+                continue
+            why = next((li for li in lines if "error retrieving resource lock" in li or "renew lease" in li), lost)
+            servers = [p.ref() for p in pods.within("kube-system") if component(p) in ("etcd", "kube-apiserver")]
+            yield Finding(
+                pod.ref(),
+                f"{part} on {pod.node} restarts because it cannot renew its Lease in time",
+                evidence=(
+                    Evidence(
+                        kubectl("logs", pod.name, "--previous", namespace=pod.namespace), shorten(plain(lost), 200)
+                    ),
+                    Evidence(
+                        kubectl("logs", pod.name, "--previous", namespace=pod.namespace), shorten(plain(why), 300)
+                    ),
+                ),
+                next=(
+                    kubectl("get", "pods", "-l", "tier=control-plane", "-o", "wide", namespace="kube-system"),
+                    kubectl("get", "--raw=/readyz?verbose"),
+                    kubectl("logs", f"etcd-{pod.node}", "--tail=50", namespace="kube-system"),
+                ),
+                touches=(*servers, Ref("Lease", part, "kube-system")),
+            )

@@ -1,0 +1,57 @@
+"""No scheduler holds the Lease, so no new pod gets a node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, duration, kubectl, plural
+from kdiag.facts import Claims, Cluster, Pods, SystemLeases, leaderless, never_scheduled
+
+_NAME = "kube-scheduler"
+_MOST = 5000
+
+
+@check(
+    title="Scheduler does not run",
+    severity=Severity.CRITICAL,
+    layer=Layer.CONTROLLERS,
+    explains=("application/pod_never_scheduled",),
+    tags=("scheduler", "scheduling"),
+    namespaces=("kube-system",),
+)
+def scheduler_not_running(
+    leases: SystemLeases, pods: Pods, cluster: Cluster, claims: Claims | None
+) -> Iterator[Finding]:
+    """The Lease tells it within seconds; pods scheduled since it was renewed speak against it."""
+    waiting = never_scheduled(pods, claims, cluster.taken)
+    lease = leases.get(_NAME, "kube-system")
+    found = leaderless(_NAME, lease, pods, cluster.taken, idle=bool(waiting))
+    if found is None:
+        return
+    age = f", renewed {duration(cluster.taken - found.since)} before" if found.since else ""
+    evidence = [
+        Evidence(kubectl("get", "lease", _NAME, "-o", "yaml", namespace="kube-system"), f"{found.why}{age}"),
+        Evidence(
+            kubectl("get", "pods", "-l", f"component={_NAME}", namespace="kube-system"),
+            ", ".join(f"{p.name} {'ready' if p.ready else 'not ready'}" for p in found.pods) or "no pod",
+        ),
+    ]
+    if waiting:
+        evidence.append(
+            Evidence(
+                kubectl("get", "pods", "-A", "--field-selector=status.phase=Pending"),
+                f"{plural(len(waiting), 'pod')} without a node, without an event",
+            )
+        )
+    node = found.pods[0].node if found.pods else "CONTROL-PLANE-NODE"
+    yield Finding(
+        Ref("Lease", _NAME, "kube-system"),
+        f"no scheduler works: {found.why} {'kube-system/' + _NAME if lease else 'kube-scheduler'}",
+        evidence=tuple(evidence),
+        next=(
+            f"ssh {node} sudo crictl ps -a --name {_NAME}",
+            f"ssh {node} ls -l /etc/kubernetes/manifests/",
+        ),
+        touches=(*(p.ref() for p in found.pods), *(p.ref() for p in waiting[:_MOST])),
+        since=found.since.isoformat() if found.since else "",
+    )

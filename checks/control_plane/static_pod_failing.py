@@ -1,0 +1,135 @@
+"""A static pod of the control plane cannot start, or crashes each time it does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, nearest, shorten
+from kdiag.facts import (
+    COMPONENTS,
+    Cluster,
+    Container,
+    ContainerStatus,
+    Events,
+    Logs,
+    Pod,
+    Pods,
+    absent_file,
+    component,
+    last_words,
+    mount_of,
+    stuck,
+)
+
+# A component may take this long to become ready; its startup probe allows four minutes.
+_START = 240
+
+
+@check(
+    title="Static pod of the control plane fails",
+    severity=Severity.CRITICAL,
+    layer=Layer.CONTROLLERS,
+    explains=(
+        "control_plane/scheduler_not_running",
+        "control_plane/controller_manager_not_running",
+        "control_plane/api_server_unhealthy",
+    ),
+    tags=("static-pods", "scheduler", "etcd", "apiserver"),
+    namespaces=("kube-system",),
+)
+def static_pod_failing(pods: Pods, cluster: Cluster, logs: Logs | None, events: Events | None) -> Iterator[Finding]:
+    """Critical where no other pod of the component is ready; the log or the runtime's message gives the cause."""
+    static = [(component(p), p) for p in pods.within("kube-system") if p.mirror]
+    for part, pod in static:
+        if not part or pod.ready or pod.terminating:
+            continue
+        others = any(p.ready for name, p in static if name == part)
+        for status in pod.statuses:
+            container = pod.spec.container(status.name)
+            told = _told(pod, status, cluster, logs, events) if container else None
+            if container is None or told is None:
+                continue
+            command, line = told
+            what, repair = _cause(part, pod, container, status, line)
+            lease = (Ref("Lease", part, "kube-system"),) if part in COMPONENTS[2:] else ()
+            yield Finding(
+                pod.ref(),
+                shorten(f"static pod {pod.path} {what}", 200),
+                evidence=(
+                    Evidence(kubectl("get", "pod", pod.name, namespace=pod.namespace), _state(status)),
+                    Evidence(command, shorten(line, 300)),
+                ),
+                next=(
+                    f"ssh {pod.node} sudoedit /etc/kubernetes/manifests/{part}.yaml    # {repair}",
+                    "the kubelet takes the change up by itself within 20 s; keep no copy of the file in that folder",
+                    kubectl("get", "pod", pod.name, "-w", namespace=pod.namespace),
+                ),
+                touches=lease,
+                severity=Severity.ERROR if others else Severity.CRITICAL,
+            )
+
+
+def _told(
+    pod: Pod, status: ContainerStatus, cluster: Cluster, logs: Logs | None, events: Events | None
+) -> tuple[str, str] | None:
+    """Who says why it does not work, and what they say; None while it may be starting."""
+    describe = kubectl("describe", "pod", pod.name, namespace=pod.namespace)
+    waiting, ended = stuck(status), status.ended
+    if waiting and waiting.reason != "CrashLoopBackOff" and waiting.message:
+        return describe, waiting.message
+    failed = ended is not None and (ended.exit_code != 0 or waiting is not None)
+    if ended and failed and (waiting or status.state.terminated or status.restart_count > 1):
+        if ended.message:
+            return describe, ended.message
+        words = last_words(logs, pod.namespace, pod.name, status.name)
+        if words:
+            again = () if status.state.terminated else ("--previous",)
+            return kubectl("logs", pod.name, *again, namespace=pod.namespace), words
+        return describe, f"{ended.reason or 'Error'}, exit code {ended.exit_code}"
+    if waiting:
+        return describe, waiting.message or waiting.reason
+    running = status.state.running
+    if running and not status.ready and cluster.age(running.started_at) > _START:
+        event = events.latest(pod.ref(), "Unhealthy") if events else None
+        return describe, event.message if event else "it runs and its probe does not succeed"
+    return None
+
+
+def _state(status: ContainerStatus) -> str:
+    state = status.state
+    if state.waiting:
+        shown = state.waiting.reason
+    elif state.terminated:
+        shown = f"{state.terminated.reason}, exit code {state.terminated.exit_code}"
+    else:
+        shown = "Running, not ready"
+    return f"{shown}; restarts: {status.restart_count}"
+
+
+def _cause(part: str, pod: Pod, container: Container, status: ContainerStatus, line: str) -> tuple[str, str]:
+    """What is wrong, and what to change in the manifest."""
+    words = (*container.command, *container.args)
+    if found := re.search(r'exec: "([^"]+)":', line):
+        meant = nearest(found[1], [part])
+        hint = f", meant is {meant}" if meant else ""
+        return f'cannot start: its command "{found[1]}" does not exist{hint}', f"command: {part}"
+    if found := re.search(r"unknown (?:shorthand )?flag: (\S+)", line):
+        return f"exits at once: unknown flag {found[1]}", f"remove or correct {found[1]}"
+    if path := absent_file(line):
+        source = next((w for w in words if w.endswith(f"={path}")), "")
+        volume, below = mount_of(pod.spec, container, path)
+        host = next((v.host_path.path for v in pod.spec.volumes if v.name == volume and v.host_path), "")
+        if not volume:
+            where = "and no volume of the pod is mounted there"
+        elif host:
+            where = f"which is {host.rstrip('/')}/{below}".rstrip("/") + f" on {pod.node}"
+        else:
+            where = ""
+        flag_text = f" ({source.partition('=')[0]})" if source else ""
+        return f"exits: {path}{flag_text} does not exist, {where}".rstrip(", "), f"correct {source or path}"
+    if status.state.waiting and "Image" in status.state.waiting.reason:
+        return f"cannot start: image {container.image} cannot be had", "correct the image's name and tag"
+    if status.state.running:
+        return f"runs but is not ready: {line}", "compare the probes with what the component listens on"
+    return f"fails: {line}", "correct what the line above names"

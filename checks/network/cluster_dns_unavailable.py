@@ -1,0 +1,93 @@
+"""Nothing answers for the Service that all pods ask for names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, listing, plural
+from kdiag.facts import Cluster, ClusterDNS, labels_text, selects
+
+_START = 30
+
+
+@check(
+    title="Cluster DNS does not answer",
+    severity=Severity.CRITICAL,
+    layer=Layer.DNS,
+    tags=("dns", "coredns", "service"),
+    namespaces=("kube-system", "openshift-dns"),
+)
+def cluster_dns_unavailable(dns: ClusterDNS, cluster: Cluster) -> Iterator[Finding | Skip]:
+    """A symptom in most cases: what stopped the pods, the Corefile or the Service is named by its own check."""
+    if not dns.known:
+        yield Skip("no DNS Service and no CoreDNS in kube-system")
+        return
+    ref = dns.reference
+    touches = (CLUSTER, *(w.ref() for w in dns.workloads))
+    if dns.service is None:
+        first = dns.workloads[0]
+        labels = first.spec.selector.match_labels
+        yield Finding(
+            ref,
+            f"Service {ref.path} does not exist: pods ask for names and nothing answers",
+            evidence=(
+                Evidence(
+                    kubectl("get", "service", ref.name, namespace=ref.namespace), f'services "{ref.name}" not found'
+                ),
+                Evidence(
+                    kubectl("get", "pods", "-l", labels_text(labels), namespace=first.namespace),
+                    f"{first.ref()} is there",
+                ),
+            ),
+            next=(
+                f"{kubectl('get', 'configmap', 'kubelet-config', '-o', 'yaml', namespace='kube-system')}"
+                "    # clusterDNS: the address that it must get",
+                "sudo kubeadm init phase addon coredns    # on a control-plane node of a kubeadm cluster",
+            ),
+            touches=touches,
+        )
+        return
+    selector = dns.service.spec.selector
+    if not dns.down or not selector:
+        return
+    meant = [w for w in dns.workloads if not selects(selector, w.spec.template.metadata.labels)]
+    wanted = kubectl("get", "service", ref.name, "-o", "wide", namespace=ref.namespace)
+    if meant and len(meant) == len(dns.workloads):
+        labels = {k: v for k, v in meant[0].spec.template.metadata.labels.items() if "hash" not in k}
+        yield Finding(
+            ref,
+            f"Service {ref.path} selects no DNS pod: it asks for {labels_text(selector)}, "
+            f"the pods of {meant[0].ref()} have {labels_text(labels)}",
+            evidence=(
+                Evidence(wanted, f"SELECTOR {labels_text(selector)}"),
+                Evidence(kubectl("get", "pods", "--show-labels", namespace=ref.namespace), labels_text(labels)),
+            ),
+            next=(kubectl("edit", "service", ref.name, namespace=ref.namespace),),
+            touches=touches,
+        )
+        return
+    if dns.pods and all(not p.ready and cluster.age(p.created) < _START and not p.restarts for p in dns.pods):
+        return  # all of them start at this moment
+    shown = listing([f"{p.name} {'ready' if p.ready else p.phase + ', not ready'}" for p in dns.pods], 4) or "no pod"
+    why = f"none of {plural(len(dns.pods), 'pod')} is ready" if dns.pods else "there is no pod behind it"
+    ready = any(p.ready for p in dns.pods)
+    if ready:
+        why = "its pods are ready and the endpoints do not show it"
+    yield Finding(
+        ref,
+        f"cluster DNS is down: Service {ref.path} has no ready endpoint, {why}",
+        evidence=(
+            Evidence(
+                kubectl(
+                    "get", "endpointslices", "-l", f"kubernetes.io/service-name={ref.name}", namespace=ref.namespace
+                ),
+                "no ready endpoint",
+            ),
+            Evidence(kubectl("get", "pods", "-l", labels_text(selector), "-o", "wide", namespace=ref.namespace), shown),
+        ),
+        next=(
+            kubectl("describe", "pods", "-l", labels_text(selector), namespace=ref.namespace),
+            kubectl("logs", "-l", labels_text(selector), "--tail=20", namespace=ref.namespace),
+        ),
+        touches=(*touches, *(p.ref() for p in dns.pods), *(Ref("Node", p.node) for p in dns.pods if p.node)),
+    )

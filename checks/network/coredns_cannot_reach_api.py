@@ -1,0 +1,65 @@
+"""CoreDNS does not reach the API server, so it knows no Service and is not ready."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, listing, shorten
+from kdiag.facts import Cluster, ClusterDNS, LogLine, Logs
+
+_DIAL = re.compile(r"dial tcp (\S+?): (i/o timeout|connect: [\w ]+|operation was canceled|.*deadline exceeded)")
+_AWAY = re.compile(r'(?:failed to list|Failed to watch|Get "https?://\S+|Unhandled Error|reflector)')
+_RECENT = 300
+
+
+@check(
+    title="CoreDNS does not reach the API server",
+    severity=Severity.CRITICAL,
+    layer=Layer.DNS,
+    explains=("network/cluster_dns_unavailable", "application/workload_unavailable"),
+    tags=("dns", "coredns", "service"),
+    namespaces=("kube-system", "openshift-dns"),
+)
+def coredns_cannot_reach_api(dns: ClusterDNS, logs: Logs, cluster: Cluster) -> Iterator[Finding | Skip]:
+    """Usually the Service network of the pod's node: kube-proxy or the network plugin. Not CoreDNS's own fault."""
+    if not dns.known:
+        yield Skip("no DNS Service and no CoreDNS in kube-system")
+        return
+    for workload in dns.workloads:
+        hits: list[tuple[str, str, str, str]] = []
+        for pod in dns.of(workload):
+            if pod.ready or pod.deleted:
+                continue  # it has what it needs, whatever its log said before
+            for line in logs.lines(pod.namespace, pod.name):
+                found = _DIAL.search(line.text) if _AWAY.search(line.text) and _new(line, cluster) else None
+                if found:
+                    hits.append((pod.name, pod.node, line.text, f"{found[1]} {found[2].removeprefix('connect: ')}"))
+                    break
+        if not hits:
+            continue
+        ref = workload.ref()
+        name, _, text, why = hits[0]
+        nodes = sorted({node for _, node, _, _ in hits})
+        yield Finding(
+            ref,
+            f"CoreDNS ({ref.path}) does not reach the API server from {listing(nodes)}: {why}",
+            evidence=(
+                Evidence(kubectl("logs", name, namespace=ref.namespace), shorten(text, 300)),
+                Evidence(
+                    kubectl("get", "pods", "-l", "k8s-app=kube-dns", "-o", "wide", namespace=ref.namespace),
+                    f"{listing([h[0] for h in hits])}: Running, not ready",
+                ),
+            ),
+            next=(
+                kubectl("get", "pods", "-o", "wide", "-l", "k8s-app=kube-proxy", namespace="kube-system"),
+                kubectl("get", "endpointslices", "-l", "kubernetes.io/service-name=kubernetes", namespace="default"),
+                f"ssh {nodes[0]} curl -sk --max-time 5 https://{why.split()[0]}/version    # the same from the node",
+            ),
+            touches=(dns.reference, *(Ref("Node", node) for node in nodes)),
+            severity=Severity.CRITICAL if dns.down else Severity.ERROR,
+        )
+
+
+def _new(line: LogLine, cluster: Cluster) -> bool:
+    return line.when is None or cluster.age(line.when) < _RECENT

@@ -1,0 +1,122 @@
+"""CoreDNS cannot read its Corefile: it crashes, or runs on with the last good one until it restarts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, nearest, shorten
+from kdiag.facts import DIRECTIVES, REMOVED, ClusterDNS, ConfigMaps, Logs, corefile_map, parse_corefile
+
+_REFUSED = re.compile(r"(?:\S*Corefile:(\d+) - Error during parsing: (.*)|^(plugin/\w+: .*)$)")
+_RELOAD = re.compile(r"Corefile changed but reload failed: (.*)")
+#: Plugins of custom builds that look like a misspelt one.
+_CUSTOM = frozenset({"kubernetai", "alternate", "fanout", "k8s_gateway", "mdns", "unbound", "records", "ens", "redis"})
+
+
+@check(
+    title="CoreDNS cannot read its Corefile",
+    severity=Severity.CRITICAL,
+    layer=Layer.DNS,
+    explains=("network/cluster_dns_unavailable", "application/workload_unavailable"),
+    tags=("dns", "coredns", "config"),
+    namespaces=("kube-system", "openshift-dns"),
+)
+def coredns_corefile_invalid(
+    dns: ClusterDNS, configs: ConfigMaps | None, logs: Logs | None
+) -> Iterator[Finding | Skip]:
+    """Critical when no pod answers any more, an error when some crash, a warning while the old Corefile still works."""
+    if not dns.known:
+        yield Skip("no DNS Service and no CoreDNS in kube-system")
+        return
+    for workload in dns.workloads:
+        name, key = corefile_map(workload)
+        if not name:
+            continue
+        config = configs.get(name, workload.namespace) if configs else None
+        text = config.data.get(key, "") if config else ""
+        crash = reload = ""
+        pod_name = ""
+        crashing = False
+        for pod in dns.of(workload):
+            crashing = crashing or any(s.restart_count and not s.ready for s in pod.statuses)
+            for line in logs.lines(pod.namespace, pod.name) if logs else ():
+                if "Reloading complete" in line.text or (pod.ready and "Running configuration" in line.text):
+                    break
+                if found := _RELOAD.search(line.text):
+                    reload, pod_name = reload or found[1], pod_name or pod.name
+                elif not pod.ready and not crash and (found := _REFUSED.search(line.text)):
+                    crash = f"line {found[1]}: {found[2]}" if found[1] else found[3]
+                    pod_name = pod.name
+        fault = _fault(text)
+        said = crash or reload
+        if not said and not fault:
+            continue
+        if crash or (crashing and fault and not said):
+            severity = Severity.CRITICAL if dns.down else Severity.ERROR
+            outcome = "CoreDNS crashes on its Corefile"
+        else:
+            severity = Severity.WARNING
+            outcome = "CoreDNS cannot load its new Corefile and will not start again"
+        why = _brief(said) or fault
+        hint = f" ({fault})" if said and fault and fault.partition(":")[0] not in why else ""
+        if said and fault and "meant is" in fault and "meant is" not in why:
+            hint = f"; {fault[fault.index('meant is') :]}"
+        ref = Ref("ConfigMap", name, workload.namespace)
+        evidence = []
+        if said:
+            command = ("--previous",) if crash else ()
+            evidence.append(Evidence(kubectl("logs", pod_name, *command, namespace=workload.namespace), said))
+        if text:
+            shown = _line(text, why) or fault or "the Corefile"
+            evidence.append(Evidence(kubectl("get", "configmap", name, "-o", "yaml", namespace=ref.namespace), shown))
+        yield Finding(
+            ref,
+            shorten(f"{outcome}: ConfigMap {ref.path}, {why}{hint}", 220),
+            evidence=tuple(evidence),
+            next=(
+                kubectl("edit", "configmap", name, namespace=ref.namespace),
+                kubectl("rollout", "restart", workload.ref().kind.lower(), workload.name, namespace=workload.namespace),
+            ),
+            touches=(workload.ref(), dns.reference),
+            severity=severity,
+        )
+
+
+def _brief(said: str) -> str:
+    found = re.search(r"Corefile:(\d+) - Error during parsing: (.*)", said)
+    return f"line {found[1]}: {found[2]}" if found else said
+
+
+def _line(text: str, why: str) -> str:
+    found = re.match(r"line (\d+):", why)
+    lines = text.splitlines()
+    at = int(found[1]) - 1 if found else -1
+    return f"line {at + 1}: {lines[at].strip()}" if 0 <= at < len(lines) else ""
+
+
+def _fault(text: str) -> str:
+    """What CoreDNS would refuse; a name that only a custom build may know is no fault."""
+    if not text or text.startswith("("):
+        return ""
+    corefile = parse_corefile(text)
+    if corefile.error:
+        return corefile.error
+    seen: dict[str, int] = {}
+    for block in corefile.blocks:
+        for zone in block.zones:
+            plain = zone.removeprefix("dns://")
+            plain = plain if ":" in plain.rpartition("]")[2] else f"{plain}:53"
+            if plain in seen:
+                return f"line {block.line}: {zone} has two server blocks"
+            seen[plain] = block.line
+        for directive in block.directives:
+            if directive.name in DIRECTIVES or directive.name in _CUSTOM:
+                continue
+            if directive.name in REMOVED:
+                instead = f", meant is {REMOVED[directive.name]}" if REMOVED[directive.name] else ""
+                return f"line {directive.line}: the plugin {directive.name} was removed{instead}"
+            meant = nearest(directive.name, sorted(DIRECTIVES))
+            if meant and abs(len(meant) - len(directive.name)) <= 2:
+                return f"line {directive.line}: no plugin {directive.name}, meant is {meant}"
+    return ""

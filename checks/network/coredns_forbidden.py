@@ -1,0 +1,64 @@
+"""CoreDNS may not read Services and EndpointSlices: its role or its binding is gone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Severity, Skip, check, kubectl, listing, shorten
+from kdiag.facts import Cluster, ClusterDNS, Logs
+
+_DENIED = re.compile(r'(\S+) is forbidden: User "(system:serviceaccount:[^"]+)" cannot (?:list|watch) resource "(\w+)"')
+# A list that was refused is tried again within a minute.
+_RECENT = 300
+
+
+@check(
+    title="CoreDNS is not allowed to read the API",
+    severity=Severity.CRITICAL,
+    layer=Layer.DNS,
+    explains=("network/cluster_dns_unavailable", "application/workload_unavailable"),
+    tags=("dns", "coredns", "access", "rbac"),
+    namespaces=("kube-system", "openshift-dns"),
+)
+def coredns_forbidden(dns: ClusterDNS, logs: Logs, cluster: Cluster) -> Iterator[Finding | Skip]:
+    """A pod that was ready before answers on with what it knew; one that starts never becomes ready."""
+    if not dns.known:
+        yield Skip("no DNS Service and no CoreDNS in kube-system")
+        return
+    for workload in dns.workloads:
+        denied: dict[str, None] = {}
+        said = name = user = ""
+        for pod in dns.of(workload):
+            for line in logs.lines(pod.namespace, pod.name):
+                found = _DENIED.search(line.text)
+                recent = cluster.age(line.when) < _RECENT if line.when else not pod.ready
+                if found and recent:
+                    denied[found[3]] = None
+                    said, name, user = said or line.text, name or pod.name, found[2]
+        if not denied:
+            continue
+        ref = workload.ref()
+        account = user.rpartition(":")[2]
+        yield Finding(
+            ref,
+            f"CoreDNS ({ref.path}) may not read {listing(sorted(denied))}: {user} has no role that allows it",
+            evidence=(
+                Evidence(kubectl("logs", name, namespace=ref.namespace), shorten(said, 300)),
+                Evidence(
+                    kubectl("auth", "can-i", "list", "endpointslices.discovery.k8s.io", f"--as={user}", "-A"), "no"
+                ),
+            ),
+            next=(
+                kubectl("get", "clusterrole,clusterrolebinding", "system:coredns", "-o", "yaml"),
+                kubectl(
+                    "create",
+                    "clusterrolebinding",
+                    "system:coredns",
+                    "--clusterrole=system:coredns",
+                    f"--serviceaccount={ref.namespace}:{account}",
+                ),
+            ),
+            touches=(dns.reference,),
+            severity=Severity.CRITICAL if dns.down else Severity.ERROR,
+        )

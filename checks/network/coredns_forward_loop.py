@@ -1,0 +1,84 @@
+"""CoreDNS forwards to itself and stops, because its loop plugin sees its own query come back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Severity, Skip, check, kubectl, shorten
+from kdiag.facts import ClusterDNS, ConfigMaps, Logs, corefile_map, parse_corefile
+
+
+@check(
+    title="CoreDNS forwards to itself",
+    severity=Severity.CRITICAL,
+    layer=Layer.DNS,
+    explains=("network/cluster_dns_unavailable", "application/workload_unavailable"),
+    tags=("dns", "coredns"),
+    namespaces=("kube-system", "openshift-dns"),
+)
+def coredns_forward_loop(dns: ClusterDNS, logs: Logs, configs: ConfigMaps | None) -> Iterator[Finding | Skip]:
+    """The cause is the upstream address, in the Corefile or in the node's resolv.conf, and not the loop plugin."""
+    if not dns.known:
+        yield Skip("no DNS Service and no CoreDNS in kube-system")
+        return
+    for workload in dns.workloads:
+        hit = next(
+            (
+                (pod, line.text)
+                for pod in dns.of(workload)
+                if not pod.ready
+                for line in logs.lines(pod.namespace, pod.name)
+                if "plugin/loop: Loop" in line.text
+            ),
+            None,
+        )
+        if hit is None:
+            continue
+        pod, said = hit
+        name, key = corefile_map(workload)
+        config = configs.get(name, workload.namespace) if configs and name else None
+        upstream = _itself(config.data.get(key, "") if config else "", dns)
+        source = (
+            f"its Corefile forwards to {upstream}"
+            if upstream
+            else f"the resolv.conf that {pod.node} gives it names a loopback or cluster address"
+        )
+        ref = workload.ref()
+        evidence = [Evidence(kubectl("logs", pod.name, "--previous", namespace=pod.namespace), shorten(said, 240))]
+        if upstream:
+            evidence.append(
+                Evidence(
+                    kubectl("get", "configmap", name, "-o", "yaml", namespace=ref.namespace), f"forward {upstream}"
+                )
+            )
+        yield Finding(
+            ref,
+            f"CoreDNS stops because it forwards to itself ({ref.path}): {source}",
+            evidence=tuple(evidence),
+            next=(
+                (kubectl("edit", "configmap", name, namespace=ref.namespace) + "    # forward to a real resolver",)
+                if upstream
+                else (
+                    f"ssh {pod.node} cat /etc/resolv.conf    # 127.0.0.53 is systemd-resolved",
+                    f"ssh {pod.node} sudo grep resolvConf /var/lib/kubelet/config.yaml"
+                    "    # should be /run/systemd/resolve/resolv.conf; then restart the kubelet",
+                )
+            )
+            + (kubectl("rollout", "restart", ref.kind.lower(), ref.name, namespace=ref.namespace),),
+            touches=(dns.reference,),
+            severity=Severity.CRITICAL if dns.down else Severity.ERROR,
+        )
+
+
+def _itself(text: str, dns: ClusterDNS) -> str:
+    """The address of CoreDNS itself that the Corefile forwards the root zone to; empty when there is none."""
+    own = {dns.service.spec.cluster_ip} if dns.service else set()
+    for block in parse_corefile(text).blocks:
+        for directive in block.all("forward"):
+            for target in directive.args[1:]:
+                address = re.sub(r"^dns://", "", target)
+                address = re.sub(r":53$", "", address)
+                if address in own or address == "::1" or re.fullmatch(r"127\.\d+\.\d+\.\d+", address):
+                    return target
+    return ""

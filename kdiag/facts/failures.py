@@ -1,0 +1,1030 @@
+"""Why containers fail: each failing container has one fault, so that of many checks exactly one speaks.
+
+What the kubelet says in the status decides; events and logs only tell apart what one exit code can mean. A container
+that is starting, that ended as it should, or that has recovered is no failure.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import NamedTuple
+
+from kdiag.facts.base import Derived
+from kdiag.facts.cluster import Cluster
+from kdiag.facts.events import Event, Events
+from kdiag.facts.logs import LogLine, Logs
+from kdiag.facts.pods import ContainerStatus, Pod, Pods, Terminated
+from kdiag.facts.podspec import Container, Probe
+from kdiag.facts.workloads import Jobs, Owners, ReplicaSets
+from kdiag.model.quantity import amount
+from kdiag.model.result import Ref
+from kdiag.model.text import duration, shorten
+
+
+class Fault(enum.Enum):
+    """What is wrong with one container, or with a pod as a whole."""
+
+    IMAGE_NOT_FOUND = "image not found"
+    IMAGE_DENIED = "image denied"
+    REGISTRY_UNREACHABLE = "registry unreachable"
+    IMAGE_NAME_INVALID = "image name invalid"
+    IMAGE_NEVER_PULLED = "image never pulled"
+    IMAGE_OTHER = "image not pulled"
+    CONFIGMAP_MISSING = "ConfigMap missing"
+    SECRET_MISSING = "Secret missing"  # noqa: S105
+    KEY_MISSING = "key missing"
+    RUNS_AS_ROOT = "runs as root"
+    CONFIG_OTHER = "configuration refused"
+    COMMAND_NOT_FOUND = "command not found"
+    WRONG_ARCHITECTURE = "wrong architecture"
+    MOUNT_FAILS = "mount fails"
+    OUT_OF_MEMORY = "out of memory"
+    PORT_IN_USE = "port in use"
+    PERMISSION_DENIED = "permission denied"
+    LIVENESS = "killed by its liveness probe"
+    SLOW_START = "killed before it has started"
+    STARTUP = "killed by its startup probe"
+    POST_START = "postStart hook fails"
+    INIT_FAILS = "init container fails"
+    INIT_WAITS = "init container waits"
+    CRASH = "crashes"
+    CLEAN_EXIT = "exits cleanly"
+    READINESS = "not ready"
+    CREATING = "not created"
+    UNSCHEDULED = "not scheduled"
+    NODE_SILENT = "node does not report"
+    GATE = "readiness gate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One failing container of one pod. ``about`` is what the fault names: a ConfigMap, a command, a port."""
+
+    pod: Pod
+    owner: Ref
+    fault: Fault
+    container: str = ""
+    init: bool = False
+    text: str = ""
+    about: str = ""
+    key: str = ""
+    reason: str = ""
+    end: Terminated | None = None
+    restarts: int = 0
+    ready: bool = False
+    log: tuple[LogLine, ...] = ()
+    previous: bool = False
+    since: datetime | None = None
+
+    @property
+    def spec(self) -> Container:
+        """The container in the template."""
+        return self.pod.spec.container(self.container) or Container(name=self.container)
+
+    @property
+    def where(self) -> str:
+        """The workload, with the container where there is more than one."""
+        what = f"{self.owner.kind} {self.owner.path}"
+        if self.init:
+            return f"{what}: init container {self.container}"
+        return f"{what}: container {self.container}" if len(self.pod.spec.containers) > 1 else what
+
+    @property
+    def status(self) -> str:
+        """What ``kubectl get pod`` and ``describe`` show of it, in one line."""
+        parts = [f"{self.container}: {self.reason}" if self.container else self.reason]
+        if self.restarts:
+            parts.append(f"{self.restarts} restarts")
+        if self.end:
+            parts.append(f"last ended {self.end.reason or 'Error'}, exit code {self.end.exit_code}")
+        return ", ".join(parts)
+
+    @property
+    def said(self) -> str:
+        """``text`` without the wrapping that every runtime error has around it."""
+        text = " ".join(self.text.split())
+        for word in ("unable to start container process: ", "error during container init: ", "ErrImagePull: "):
+            text = text.rpartition(word)[2]
+        text = re.sub(r"^(?:rpc error: code = \w+ desc = )+", "", text)
+        return shorten(re.sub(r": unknown$", "", text), 400)
+
+    @property
+    def started(self) -> str:
+        """``since`` as an RFC 3339 time; empty when not known."""
+        return self.since.isoformat() if self.since else ""
+
+    @property
+    def log_command(self) -> tuple[str, ...]:
+        """The words after ``kubectl -n ns`` that show the log in which the reason stands."""
+        words = ("logs", self.pod.name) + (("-c", self.container) if len(self.pod.spec.all_containers) > 1 else ())
+        return (*words, "--previous") if self.previous else words
+
+
+#: Words that a line which tells why a program ended has in it.
+_STRONG = re.compile(
+    r"(?i)panic:|fatal|\berror\b|[a-z]error\b|exception|traceback|caused by"
+    r"|\bfailed\b|failure|cannot|can't|could not|couldn't"
+    r"|unable to|denied|refused|not set|not found|missing|required|invalid|no such|unknown|undefined|timed? ?out|abort"
+    r"|usage:|killed|segmentation|crit|emerg"
+)
+_FRAME = re.compile(
+    r"^\s+at |^goroutine \d|^\t|^\s+File \"|^\s*\^+\s*$|^node:internal|^Node\.js v|^\s*\.\.\. \d+ more|^\s{4,}\S"
+)
+
+
+def telling(lines: tuple[LogLine, ...] | list[LogLine], width: int = 200) -> str:
+    """The line of a log's end that says most about why the program ended; empty when there is none."""
+    texts = [line.text.rstrip() for line in lines[-40:] if line.text.strip()]
+    strong = [t for t in texts if _STRONG.search(t) and not _FRAME.search(t)]
+    panics = [t for t in strong if "panic:" in t]
+    plain = [t for t in texts if not _FRAME.search(t)]
+    chosen = (panics[:1] or strong[-1:] or plain[-1:] or [""])[0]
+    return shorten(chosen.strip(), width)
+
+
+_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "SignatureValidationFailed"})
+_CONFIG = frozenset({"CreateContainerConfigError"})
+_START = frozenset({"RunContainerError", "CreateContainerError", "StartError", "ContainerCannotRun"})
+_IMAGE: tuple[tuple[Fault, re.Pattern[str]], ...] = (
+    (
+        Fault.WRONG_ARCHITECTURE,
+        re.compile(
+            r"(?i)no match(?:ing manifest)? for (?:platform|\w+/\w+)"
+            r"|no image found in (?:manifest list|image index) for arch"
+            r"|no image manifest .* platform|does not match the (?:specified|expected) platform"
+        ),
+    ),
+    (
+        Fault.REGISTRY_UNREACHABLE,
+        re.compile(
+            r"(?i)dial (?:tcp|udp)|no such host|i/o timeout|TLS handshake|connection (?:refused|reset)|toomanyrequests"
+            r"|too many requests|pull rate limit|x509:|tls: |server gave HTTP response"
+            r"|server misbehaving|no route to host"
+            r"|network is unreachable|context deadline exceeded|: (?:unexpected )?EOF|proxyconnect|RegistryUnavailable"
+            r"|\b50[0-9] (?:Internal Server Error|Bad Gateway|Service Unavailable|Gateway Time-?out)"
+        ),
+    ),
+    (
+        Fault.IMAGE_DENIED,
+        re.compile(
+            r"(?i)unauthorized|access denied|\bdenied\b|\b40[13]\b"
+            r"|insufficient_scope|no basic auth|authentication required"
+            r"|authorization failed|not authorized|forbidden"
+        ),
+    ),
+    (
+        Fault.IMAGE_NOT_FOUND,
+        re.compile(
+            r"(?i): not found|manifest unknown|name unknown|manifest[_ ]unknown|name_unknown|repository name not known"
+            r"|\b404\b|does not exist|not found: manifest|short-name .* did not resolve|no such manifest"
+        ),
+    ),
+)
+_MISSING = re.compile(r"(?P<kind>configmap|secret)s? \\?\"(?P<name>[^\"\\]+)\\?\" not found")
+_KEY = re.compile(r"couldn't find key (?P<key>\S+) in (?P<kind>Secret|ConfigMap) (?:[^/\s]+/)?(?P<name>\S+)")
+_VOLUME_KEY = re.compile(r"references non-existent (?P<kind>secret|config) key: (?P<key>\S+)")
+_VOLUME = re.compile(r"MountVolume\.SetUp failed for volume \"(?P<volume>[^\"]+)\"")
+_ROOT = re.compile(r"runAsNonRoot|non-root policy")
+_EXEC = re.compile(
+    r"exec:? \\?\"?(?P<command>[^\"\\]+?)\\?\"?: (?:stat .*?: )?"
+    r"(?P<why>executable file not found|no such file or directory"
+    r"|permission denied|is a directory|not a directory)"
+)
+_ARCH = re.compile(
+    r"exec format error|cannot execute(?: binary file)?: (?:required file not found|Exec format error)", re.I
+)
+_MOUNT = re.compile(
+    r"error mounting|not a directory|mount a directory onto a file|subPath|read-only file system"
+    r"|chdir to cwd|failed to mount"
+    r"|error during container init: mkdir|failed to generate container .* spec"
+)
+_IN_USE = re.compile(
+    r"address (?:is )?already in use|EADDRINUSE|address in use"
+    r"|port is already allocated|port \d+ (?:is|was) (?:already )?in use",
+    re.I,
+)
+_DENIED = re.compile(
+    r"permission denied|read-only file ?system|operation not permitted|EACCES|EROFS|EPERM|AccessDeniedException", re.I
+)
+_SHELL = re.compile(
+    r"(?:^|[:\s\]])(?P<command>[^\s:\[\]'\"]+): (?:command )?"
+    r"(?P<why>not found|No such file or directory|Permission denied|Is a directory)"
+    r"|can't open '?(?P<script>[^\s'\"]+)'?|(?P<tini>exec \S+ failed): (?:No such file|Permission)"
+)
+_PORT = re.compile(r"(?i)(?:tcp\d?|listen|bind|address|port)\b[^\n]*?[:= ](?P<port>\d{2,5})\b")
+_WAITING = re.compile(
+    r"(?i)\buntil\b|\bwhile\b|\bwait|nslookup|\bnc\b|pg_isready|mysqladmin|\bcurl\b|\bwget\b"
+    r"|\bdig\b|getent|redis-cli|dockerize|/dev/tcp"
+)
+_REFUSED = re.compile(
+    r"(?i)can't (?:find|resolve)|NXDOMAIN|connection refused|bad address|could not resolve"
+    r"|no such host|not ready|waiting"
+)
+_REJECTED = (
+    "Evicted",
+    "NodeAffinity",
+    "Preempting",
+    "Preempted",
+    "Shutdown",
+    "NodeShutdown",
+    "Terminated",
+    "NodeLost",
+    "UnexpectedAdmissionError",
+)
+_CONTROL_PLANE = ("kube-apiserver-", "etcd-", "kube-scheduler-", "kube-controller-manager-")
+
+#: Seconds after which a container without a definite fault is no longer just starting.
+NORMAL_START = 120.0
+DEFINITE_START = 40.0
+ROLLOUT = 600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failures(Derived):
+    """The containers that fail, each with its one fault. Ask with the events and logs there are: they sharpen it."""
+
+    pods: Pods = field(default_factory=Pods)
+    owners: Owners = field(default_factory=Owners)
+    jobs: Jobs = field(default_factory=Jobs)
+    cluster: Cluster = field(default_factory=Cluster)
+
+    @classmethod
+    def derive(cls, pods: Pods, replicasets: ReplicaSets, jobs: Jobs, cluster: Cluster) -> Failures:
+        """Join the pods with their workloads and the time."""
+        return cls(pods=pods, owners=Owners.derive(replicasets, jobs), jobs=jobs, cluster=cluster)
+
+    @cached_property
+    def _known(self) -> dict[tuple[int, int], tuple[Failure, ...]]:
+        return {}
+
+    def all(self, events: Events | None = None, logs: Logs | None = None) -> tuple[Failure, ...]:
+        """Every failing container, classified once for the same events and logs."""
+        key = (id(events), id(logs))
+        if key not in self._known:
+            judge = _Judge(self, events, logs)
+            self._known[key] = tuple(f for pod in self.pods.troubled for f in judge.pod(pod))
+        return self._known[key]
+
+    def of(self, fault: Fault, events: Events | None = None, logs: Logs | None = None) -> list[list[Failure]]:
+        """The failures of one kind: a list for each workload, container and thing that the fault is about."""
+        found: dict[tuple[Ref, str, str, str], list[Failure]] = {}
+        for failure in self.all(events, logs):
+            if failure.fault is fault:
+                found.setdefault((failure.owner, failure.container, failure.about, failure.key), []).append(failure)
+        return list(found.values())
+
+    @cached_property
+    def waiting(self) -> Mapping[Ref, tuple[Failure, ...]]:
+        """All failures by workload, judged by status alone."""
+        found: dict[Ref, list[Failure]] = {}
+        for failure in self.all():
+            found.setdefault(failure.owner, []).append(failure)
+        return {owner: tuple(items) for owner, items in found.items()}
+
+
+def touched(group: list[Failure], *more: Ref) -> tuple[Ref, ...]:
+    """What a finding about these failures touches: their pods (a few stand for all), and more."""
+    return (*more, *(f.pod.ref() for f in group[:20]))
+
+
+def memory(value: float | None) -> str:
+    """An amount of memory as a person writes it."""
+    from decimal import Decimal
+
+    return amount("memory", Decimal(int(value))) if value is not None else "none"
+
+
+def probe_text(probe: Probe, container: Container) -> str:
+    """What a probe asks, in short: ``GET :8080/healthz``, ``TCP :3306``, ``exec cat /tmp/ready``."""
+    port = probe.port
+    shown = f":{port}" if port not in (None, 0) else ""
+    if isinstance(port, str) and (number := container.port_number(port)):
+        shown = f":{port} ({number})"
+    if probe.http_get:
+        return f"GET {shown}{probe.http_get.path or '/'}"
+    if probe.exec:
+        return f"exec {shorten(' '.join(probe.exec.command), 60)}"
+    return f"{'gRPC' if probe.grpc else 'TCP'} {shown}"
+
+
+def wrong_port(probe: Probe | None, container: Container) -> tuple[int, str]:
+    """The probe's port and the ports that were probably meant, where the probe asks one that nothing declares.
+
+    (0, "") when the port is declared, or when nothing tells which port is right.
+    """
+    if probe is None or probe.port is None:
+        return 0, ""
+    number = container.port_number(probe.port)
+    declared = sorted({p.container_port for p in container.ports if p.protocol == "TCP"})
+    if number is None:
+        return -1, ", ".join(
+            f"{p.name}={p.container_port}" if p.name else str(p.container_port) for p in container.ports
+        )
+    if declared and number not in declared:
+        return number, ", ".join(map(str, declared))
+    return 0, ""
+
+
+class _Judge:
+    def __init__(self, failures: Failures, events: Events | None, logs: Logs | None) -> None:
+        self.f = failures
+        self.cluster = failures.cluster
+        self.events = events
+        self.logs = logs
+        self._logs: dict[tuple[str, str], list[str]] = {}
+        for log in logs.items if logs else ():
+            names = self._logs.setdefault((log.namespace, log.container), [])
+            if log.pod not in names:
+                names.append(log.pod)
+
+    # ---- one pod
+
+    def pod(self, pod: Pod) -> Iterator[Failure]:
+        if pod.terminating or pod.phase == "Succeeded" or (pod.spec.scheduling_gates and not pod.node):
+            return
+        if pod.mirror and pod.namespace == "kube-system" and pod.name.startswith(_CONTROL_PLANE):
+            return
+        if pod.phase == "Failed" and not self._counts(pod):
+            return
+        owner = self.f.owners.top(pod)
+        if not pod.node:
+            yield from self._unscheduled(pod, owner)
+            return
+        found: list[Failure] = []
+        blocked = False
+        for status in pod.init_statuses:
+            spec = pod.spec.container(status.name)
+            sidecar = bool(spec and spec.sidecar)
+            failure = self._container(pod, owner, status, init=True, sidecar=sidecar)
+            if failure:
+                found.append(failure)
+                blocked = not failure.ready
+                break
+            if not sidecar and not (status.state.terminated and status.state.terminated.exit_code == 0):
+                blocked = blocked or status.state.running is not None or status.restart_count > 0
+        if not blocked:
+            for status in pod.statuses:
+                failure = self._container(pod, owner, status)
+                if failure:
+                    found.append(failure)
+            if not found:
+                found.extend(self._whole(pod, owner))
+        yield from found
+
+    def _counts(self, pod: Pod) -> bool:
+        """Whether a pod that ended in failure still tells something: bare, or of a Job without success."""
+        if pod.reason in _REJECTED or pod.reason.startswith("OutOf"):
+            return False
+        ended = max((s.ended.finished_at for s in pod.all_statuses if s.ended and s.ended.finished_at), default=None)
+        if ended is None or self.cluster.age(ended) > 3600:
+            return False
+        if pod.owner is None:
+            return True
+        job = self.f.jobs.get(pod.owner.name, pod.namespace) if pod.owner.kind == "Job" else None
+        if job is None or job.status.succeeded:
+            return False
+        cron = job.controller
+        for other in self.f.jobs.within(pod.namespace) if cron else ():
+            later = other.status.completion_time
+            if later and later > ended and other.controller and cron and other.controller.uid == cron.uid:
+                return False
+        return True
+
+    def _unscheduled(self, pod: Pod, owner: Ref) -> Iterator[Failure]:
+        seen = pod.condition("PodScheduled")
+        if self.cluster.age(pod.created) < 30:
+            return
+        text = seen.message if seen else "the scheduler has not looked at it"
+        yield Failure(pod=pod, owner=owner, fault=Fault.UNSCHEDULED, text=text, reason="Pending", since=pod.created)
+
+    def _whole(self, pod: Pod, owner: Ref) -> Iterator[Failure]:
+        waits = [s for s in pod.all_statuses if s.state.waiting]
+        age = self.cluster.age(pod.started or pod.created)
+        if waits or not (pod.statuses or pod.init_statuses):
+            failure = self._volume(pod, owner, age)
+            if failure:
+                yield failure
+            elif age > NORMAL_START and not any(s.state.running for s in pod.init_statuses):
+                event = self._event(pod.ref(), "FailedCreatePodSandBox", "FailedMount", "FailedAttachVolume", "Failed")
+                reason = waits[0].state.waiting.reason if waits and waits[0].state.waiting else "Pending"
+                yield Failure(
+                    pod=pod,
+                    owner=owner,
+                    fault=Fault.CREATING,
+                    text=event.message if event else "",
+                    reason=reason,
+                    since=pod.started or pod.created,
+                )
+            return
+        ready = pod.condition("Ready")
+        if ready is None or ready.status == "True" or pod.finished or not all(s.ready for s in pod.statuses):
+            return
+        age = self.cluster.age(ready.last_transition_time)
+        gated = ready.reason == "ReadinessGatesNotReady"
+        if age > (300 if gated else 30):
+            yield Failure(
+                pod=pod,
+                owner=owner,
+                fault=Fault.GATE if gated else Fault.NODE_SILENT,
+                text=ready.message,
+                reason=ready.reason or "NotReady",
+                since=ready.last_transition_time,
+            )
+
+    def _volume(self, pod: Pod, owner: Ref, age: float) -> Failure | None:
+        event = self._event(pod.ref(), "FailedMount")
+        if event is None or age < 5:
+            return None
+        text = event.message
+        fault, name, key = self._reference(pod, text)
+        if fault is None:
+            return None
+        return Failure(
+            pod=pod,
+            owner=owner,
+            fault=fault,
+            text=text,
+            about=name,
+            key=key,
+            reason="ContainerCreating",
+            since=pod.started or pod.created,
+        )
+
+    def _reference(self, pod: Pod, text: str) -> tuple[Fault | None, str, str]:
+        if match := _MISSING.search(text):
+            kind = Fault.CONFIGMAP_MISSING if match["kind"] == "configmap" else Fault.SECRET_MISSING
+            return kind, match["name"], ""
+        if match := _KEY.search(text):
+            return Fault.KEY_MISSING, f"{match['kind']} {match['name']}", match["key"]
+        if match := _VOLUME_KEY.search(text):
+            volume = _VOLUME.search(text)
+            kind_ = "Secret" if match["kind"] == "secret" else "ConfigMap"
+            name = self._volume_source(pod, volume["volume"] if volume else "", kind_, match["key"])
+            return Fault.KEY_MISSING, f"{kind_} {name}".strip(), match["key"].rstrip(",;")
+        return None, "", ""
+
+    def _volume_source(self, pod: Pod, volume: str, kind: str, key: str) -> str:
+        for v in pod.spec.volumes:
+            if v.name != volume:
+                continue
+            if kind == "Secret" and v.secret:
+                return v.secret.secret_name
+            if kind == "ConfigMap" and v.config_map:
+                return v.config_map.name
+            for source in v.projected.sources if v.projected else ():
+                part = source.secret if kind == "Secret" else source.config_map
+                if part and any(item.key == key for item in part.items):
+                    return part.name
+        return ""
+
+    # ---- one container
+
+    def _container(
+        self, pod: Pod, owner: Ref, status: ContainerStatus, *, init: bool = False, sidecar: bool = False
+    ) -> Failure | None:
+        state = status.state
+        if state.waiting:
+            made = self._waiting(pod, status, init=init and not sidecar)
+        elif state.terminated:
+            made = self._terminated(pod, status, state.terminated, init=init, sidecar=sidecar)
+        elif state.running:
+            made = self._running(pod, status, init=init and not sidecar)
+        else:
+            made = None
+        if made is None:
+            return None
+        fault, text, about, key, reason, end, log, previous, since = made
+        return Failure(
+            pod=pod,
+            owner=owner,
+            fault=fault,
+            container=status.name,
+            init=init and not sidecar,
+            text=text,
+            about=about,
+            key=key,
+            reason=reason,
+            end=end,
+            restarts=status.restart_count,
+            ready=status.ready,
+            log=log,
+            previous=previous,
+            since=since,
+        )
+
+    def _waiting(self, pod: Pod, status: ContainerStatus, *, init: bool) -> _Made | None:
+        waiting = status.state.waiting
+        assert waiting  # noqa: S101
+        reason, text = waiting.reason, waiting.message
+        since = pod.started or pod.created
+        if reason == "InvalidImageName":
+            return _made(Fault.IMAGE_NAME_INVALID, text, reason, since=since)
+        if reason == "ErrImageNeverPull":
+            return _made(Fault.IMAGE_NEVER_PULLED, text, reason, since=since)
+        if reason in _PULL or reason.startswith("ErrImage"):
+            return self._image(pod, status, reason, text)
+        if reason in _CONFIG:
+            return self._config(pod, reason, text, since)
+        end = status.last_state.terminated
+        if reason in _START:
+            if end is not None and end.message and not text:
+                text = end.message
+            return self._start(status, reason, text, end)
+        if reason == "PostStartHookError" or reason.startswith("PostStart"):
+            return _made(Fault.POST_START, text, reason, end=end, since=since)
+        if reason == "CrashLoopBackOff" and end is not None:
+            return self._ended(pod, status, end, reason, init=init, previous=True)
+        if reason == "CrashLoopBackOff":
+            return _made(Fault.CRASH, text, reason, since=since)
+        return None  # ContainerCreating, PodInitializing: the pod as a whole says more
+
+    def _image(self, pod: Pod, status: ContainerStatus, reason: str, text: str) -> _Made:
+        if "pull" not in text.lower().replace("back-off pulling image", "") and ": " not in text:
+            event = self._container_event(pod, status.name, "Failed", containing="Failed to pull image")
+            text = event.message if event else text
+        since = pod.started or pod.created
+        image = (pod.spec.container(status.name) or Container()).image or status.image
+        body = text.replace(image, "…")
+        for fault, pattern in _IMAGE:
+            if pattern.search(body):
+                official = "/" not in image or re.match(r"(?:docker\.io/)?library/", image)
+                if fault is Fault.IMAGE_DENIED and official and "repository does not exist" in text:
+                    fault = Fault.IMAGE_NOT_FOUND  # the official images of Docker Hub are all public
+                return _made(fault, text, reason, about=image, since=since)
+        return _made(Fault.IMAGE_OTHER, text, reason, about=image, since=since)
+
+    def _config(self, pod: Pod, reason: str, text: str, since: datetime | None) -> _Made:
+        fault, name, key = self._reference(pod, text)
+        if fault is not None:
+            return _made(fault, text, reason, about=name, key=key, since=since)
+        if _ROOT.search(text):
+            return _made(Fault.RUNS_AS_ROOT, text, reason, since=since)
+        return _made(Fault.CONFIG_OTHER, text, reason, since=since)
+
+    def _start(self, status: ContainerStatus, reason: str, text: str, end: Terminated | None) -> _Made:
+        since = end.finished_at if end else None
+        if "OOM-killed" in text or "oom-kill" in text.lower():
+            return _made(Fault.OUT_OF_MEMORY, text, reason, end=end, since=since)
+        if _ARCH.search(text):
+            return _made(Fault.WRONG_ARCHITECTURE, text, reason, end=end, since=since)
+        if match := _EXEC.search(text):
+            return _made(
+                Fault.COMMAND_NOT_FOUND, text, reason, about=match["command"], key=match["why"], end=end, since=since
+            )
+        if "no command specified" in text:
+            return _made(Fault.COMMAND_NOT_FOUND, text, reason, key="no command specified", end=end, since=since)
+        if _MOUNT.search(text):
+            return _made(Fault.MOUNT_FAILS, text, reason, end=end, since=since)
+        return _made(Fault.CRASH, text, reason, end=end, since=since)
+
+    def _terminated(
+        self, pod: Pod, status: ContainerStatus, end: Terminated, *, init: bool, sidecar: bool
+    ) -> _Made | None:
+        always = pod.spec.restart_policy == "Always" or sidecar
+        if end.exit_code == 0 and (not always or (init and not sidecar)):
+            return None
+        definite = status.restart_count > 0 or end.reason in ("OOMKilled", "StartError", "ContainerCannotRun")
+        if not definite and not pod.finished:
+            return None  # the first end: the kubelet has not even tried again
+        made = self._ended(pod, status, end, end.reason or "Error", init=init and not sidecar, previous=False)
+        job = pod.owner is not None and pod.owner.kind == "Job"
+        if pod.finished and job and made.fault in (Fault.CRASH, Fault.INIT_FAILS):
+            return None  # the Job's own check says so, with the log
+        return made
+
+    def _running(self, pod: Pod, status: ContainerStatus, *, init: bool) -> _Made | None:
+        running = status.state.running
+        assert running  # noqa: S101
+        up = self.cluster.age(running.started_at)
+        end = status.last_state.terminated
+        if end is not None and end.finished_at and self._returns(status, end, up, init=init):
+            return self._ended(pod, status, end, "Running", init=init, previous=True)
+        if init:
+            return self._init_waits(pod, status, up)
+        if status.ready:
+            return None
+        return self._unready(pod, status, up)
+
+    def _returns(self, status: ContainerStatus, end: Terminated, up: float, *, init: bool) -> bool:
+        """Whether a container that runs just now is between two ends of the same kind."""
+        ago = self.cluster.age(end.finished_at)
+        if end.reason == "OOMKilled":
+            return ago < 3600
+        if end.exit_code == 255 and end.reason == "Unknown":
+            return False  # the node was restarted
+        lived = (end.finished_at - end.started_at).total_seconds() if end.finished_at and end.started_at else 0.0
+        lived = lived if 0 <= lived < 86400 else 0.0
+        if ago > 600 or up > max(60.0, 2 * lived):
+            return False
+        return status.restart_count >= (2 if not status.ready else 3)
+
+    def _unready(self, pod: Pod, status: ContainerStatus, up: float) -> _Made | None:
+        spec = pod.spec.container(status.name)
+        if spec is None:
+            return None
+        condition = pod.condition("ContainersReady")
+        since = status.state.running.started_at if status.state.running else None
+        if condition and condition.last_transition_time and (since is None or condition.last_transition_time > since):
+            since = condition.last_transition_time
+        unready = self.cluster.age(since)
+        startup = spec.startup_probe
+        if startup and status.started is not True:
+            return None  # it has its whole budget; then the kubelet kills it, and that is seen
+        probe = spec.readiness_probe
+        if probe is None:
+            return None
+        event = self._container_event(pod, status.name, "Unhealthy", containing="Readiness probe")
+        text = event.message.strip() if event else ""
+        budget = float(
+            probe.initial_delay_seconds + probe.period_seconds * probe.failure_threshold + probe.timeout_seconds
+        )
+        port, _ = wrong_port(probe, spec)
+        definite = port != 0 or "statuscode: 404" in text or "errored" in text or "executable file not found" in text
+        definite = definite or "gave HTTP response to HTTPS" in text or "malformed HTTP" in text
+        wait = DEFINITE_START if definite else ROLLOUT if self._rolling(pod) else NORMAL_START
+        if unready < max(wait, budget):
+            return None
+        return _made(
+            Fault.READINESS, text, "Running, not ready", log=self._log(pod, status.name, previous=False), since=since
+        )
+
+    def _rolling(self, pod: Pod) -> bool:
+        """Whether pods of another revision of the same workload still serve: then a start may take its time."""
+        if not pod.template_hash or self.cluster.age(pod.created) > ROLLOUT:
+            return False
+        owner = self.f.owners.top(pod)
+        return any(
+            p.ready and p.template_hash != pod.template_hash and self.f.owners.top(p) == owner
+            for p in self._siblings.get((pod.namespace, owner.name), ())
+        )
+
+    @cached_property
+    def _siblings(self) -> Mapping[tuple[str, str], tuple[Pod, ...]]:
+        wanted = {
+            (p.namespace, self.f.owners.top(p).name) for p in self.f.pods.troubled if p.template_hash and not p.ready
+        }
+        found: dict[tuple[str, str], list[Pod]] = {}
+        for pod in self.f.pods.items:
+            key = (pod.namespace, self.f.owners.top(pod).name)
+            if key in wanted:
+                found.setdefault(key, []).append(pod)
+        return {key: tuple(pods) for key, pods in found.items()}
+
+    def _init_waits(self, pod: Pod, status: ContainerStatus, up: float) -> _Made | None:
+        spec = pod.spec.container(status.name)
+        if spec is None:
+            return None
+        log = self._log(pod, status.name, previous=False)
+        command = " ".join((*spec.command, *spec.args))
+        waits = bool(_WAITING.search(command)) or sum(bool(_REFUSED.search(line.text)) for line in log) >= 3
+        if up < (60 if waits else ROLLOUT):
+            return None
+        since = status.state.running.started_at if status.state.running else None
+        return _made(Fault.INIT_WAITS, telling(log), "Init, running", log=log, since=since)
+
+    # ---- how a container ended
+
+    def _ended(
+        self, pod: Pod, status: ContainerStatus, end: Terminated, reason: str, *, init: bool, previous: bool
+    ) -> _Made:
+        log = self._log(pod, status.name, previous=previous)
+        since = end.finished_at
+
+        def made(fault: Fault, text: str = "", about: str = "", key: str = "") -> _Made:
+            return _made(fault, text, reason, about=about, key=key, end=end, log=log, previous=previous, since=since)
+
+        if end.reason == "OOMKilled":
+            return made(Fault.OUT_OF_MEMORY)
+        if end.reason in ("StartError", "ContainerCannotRun") or (end.exit_code == 128 and end.message):
+            start = self._start(status, reason, end.message, end)
+            return made(start.fault, start.text, start.about, start.key)
+        if killed := self._killed(pod, status, end):
+            fault, text = killed
+            return made(fault, text)
+        tail = log[-20:]
+        for line in reversed(tail):
+            if _ARCH.search(line.text):
+                return made(Fault.WRONG_ARCHITECTURE, line.text)
+        if end.exit_code in (126, 127):
+            for line in reversed(tail):
+                if match := _SHELL.search(line.text):
+                    command = match["command"] or match["script"] or match["tini"] or ""
+                    return made(Fault.COMMAND_NOT_FOUND, line.text, command, match["why"] or "")
+        if end.exit_code:
+            for line in reversed(tail):
+                if _IN_USE.search(line.text):
+                    port = _PORT.search(line.text)
+                    return made(Fault.PORT_IN_USE, line.text, port["port"] if port else "")
+            spec = pod.spec.container(status.name)
+            for line in reversed(tail):
+                if spec and _DENIED.search(line.text) and (path := _mounted(line.text, pod, spec)):
+                    return made(Fault.PERMISSION_DENIED, line.text, path)
+        if init:
+            return made(Fault.INIT_FAILS, telling(log) or end.message.strip())
+        if end.exit_code == 0:
+            return made(Fault.CLEAN_EXIT, telling(log))
+        return made(Fault.CRASH, telling(log) or end.message.strip())
+
+    def _killed(self, pod: Pod, status: ContainerStatus, end: Terminated) -> tuple[Fault, str] | None:
+        """Whether the kubelet ended it itself: it says so in an event about the container."""
+        for event in self._container_events(pod, status.name, "Killing", "FailedPostStartHook"):
+            near = (
+                end.finished_at and event.when and abs((end.finished_at - event.when).total_seconds()) <= 60 + pod.grace
+            )
+            if not near and not (event.times >= 2 and event.times * 3 >= status.restart_count):
+                continue  # the API server drops events that come too often: then their count has to do
+            if "failed liveness probe" in event.message or "failed startup probe" in event.message:
+                kind = "Liveness" if "liveness" in event.message else "Startup"
+                seen = self._container_event(pod, status.name, "Unhealthy", containing=f"{kind} probe")
+                text = seen.message.strip() if seen else event.message
+                if kind == "Startup":
+                    return Fault.STARTUP, text
+                return (Fault.SLOW_START if self._slow(pod, status, end, text) else Fault.LIVENESS), text
+            if "PostStart" in event.reason + event.message:
+                return Fault.POST_START, event.message
+        return None
+
+    def _slow(self, pod: Pod, status: ContainerStatus, end: Terminated, text: str) -> bool:
+        """Whether a liveness probe asks the right port, and only too early."""
+        spec = pod.spec.container(status.name)
+        probe = spec.liveness_probe if spec else None
+        if spec is None or probe is None or spec.startup_probe or "connection refused" not in text:
+            return False
+        if probe.port is None or not spec.ports or wrong_port(probe, spec)[0]:
+            return False
+        if end.started_at and end.finished_at:
+            lived = (end.finished_at - end.started_at).total_seconds()
+            # Killed at the first chance: it has never answered since its start.
+            return lived <= probe.budget + probe.period_seconds + pod.spec.termination_grace_period_seconds + 5
+        return False
+
+    # ---- events and logs
+
+    def _event(self, ref: Ref, *reasons: str) -> Event | None:
+        return self.events.latest(ref, *reasons) if self.events else None
+
+    def _container_events(self, pod: Pod, container: str, *reasons: str) -> tuple[Event, ...]:
+        if self.events is None:
+            return ()
+        paths = (f"spec.containers{{{container}}}", f"spec.initContainers{{{container}}}", "")
+        return tuple(
+            e
+            for e in self.events.about(pod.ref(), *reasons)
+            if e.involved_object.field_path in paths and not (pod.created and e.when and e.when < pod.created)
+        )
+
+    def _container_event(self, pod: Pod, container: str, *reasons: str, containing: str = "") -> Event | None:
+        return next((e for e in self._container_events(pod, container, *reasons) if containing in e.message), None)
+
+    def _log(self, pod: Pod, container: str, *, previous: bool) -> tuple[LogLine, ...]:
+        """The log of that run; of another pod of the same workload where this one's was not read."""
+        if self.logs is None:
+            return ()
+        names = self._logs.get((pod.namespace, container), [])
+        if pod.name in names:
+            names = [pod.name]
+        elif pod.owner:
+            mine = {p.name for p in self.f.pods.by_owner.get(pod.owner.uid, ())}
+            names = [n for n in names if n in mine][:1]
+        else:
+            names = []
+        for name in names:
+            logs = self.logs.of(pod.namespace, name, container)
+            for log in sorted(logs, key=lambda one: one.previous is not previous):
+                if log.lines:
+                    return log.lines
+        return ()
+
+
+class _Made(NamedTuple):
+    fault: Fault
+    text: str
+    about: str
+    key: str
+    reason: str
+    end: Terminated | None
+    log: tuple[LogLine, ...]
+    previous: bool
+    since: datetime | None
+
+
+def _made(
+    fault: Fault,
+    text: str,
+    reason: str,
+    *,
+    about: str = "",
+    key: str = "",
+    end: Terminated | None = None,
+    log: tuple[LogLine, ...] = (),
+    previous: bool = False,
+    since: datetime | None = None,
+) -> _Made:
+    return _Made(fault, text, about, key, reason, end, log, previous, since)
+
+
+def _mounted(text: str, pod: Pod, container: Container) -> str:
+    """The mount of the container that a line of its log names a path of; ``/`` for a read-only root."""
+    for mount in sorted(container.volume_mounts, key=lambda m: -len(m.mount_path)):
+        path = mount.mount_path.rstrip("/")
+        if (
+            path
+            and not path.startswith("/var/run/secrets/kubernetes.io")
+            and re.search(rf"{re.escape(path)}(?![\w-])", text)
+        ):
+            return mount.mount_path
+    read_only = re.search(r"read-only file ?system|EROFS", text, re.IGNORECASE)
+    return "/" if read_only and container.security_context.read_only_root_filesystem else ""
+
+
+class Image(NamedTuple):
+    """An image name in its parts: ``registry/path:tag@digest``, with Docker's defaults."""
+
+    registry: str
+    path: str
+    tag: str
+    digest: str
+
+    @property
+    def repository(self) -> str:
+        """Registry and path."""
+        return f"{self.registry}/{self.path}"
+
+    @classmethod
+    def parse(cls, name: str) -> Image:
+        """Take a name apart; never raises, whatever it is."""
+        rest, _, digest = name.partition("@")
+        head, slash, path = rest.partition("/")
+        if not slash or ("." not in head and ":" not in head and head != "localhost"):
+            head, path = "docker.io", rest if slash else f"library/{rest}"
+        place, colon, tag = path.rpartition(":")
+        return cls(head, place if colon else path, tag if colon else "" if digest else "latest", digest)
+
+
+def set_image(failure: Failure, image: str) -> str:
+    """The command that gives a container another image; the word for it where a person has to choose."""
+    ref = failure.owner
+    kinds = {"Deployment": "deployment", "StatefulSet": "statefulset", "DaemonSet": "daemonset", "CronJob": "cronjob"}
+    kind = kinds.get(ref.kind, "pod" if ref.kind == "Pod" else "")
+    if not kind:
+        return f"kubectl -n {ref.namespace} edit {ref.kind.lower()} {ref.name}"
+    return f"kubectl -n {ref.namespace} set image {kind}/{ref.name} {failure.container}={image}"
+
+
+def source_of(failure: Failure) -> str:
+    """How the template uses the ConfigMap or Secret that a failure is about: a variable, all variables, a volume."""
+    name, spec = failure.about, failure.pod.spec
+    for container in spec.all_containers:
+        for env in container.env:
+            source = env.value_from
+            for ref in (source.config_map_key_ref, source.secret_key_ref) if source else ():
+                if ref and ref.name == name:
+                    return f"env {env.name} of container {container.name} (key {ref.key})"
+        for from_ in container.env_from:
+            for whole in (from_.config_map_ref, from_.secret_ref):
+                if whole and whole.name == name:
+                    return f"envFrom of container {container.name}"
+    for volume in spec.volumes:
+        names = [
+            volume.config_map.name if volume.config_map else "",
+            volume.secret.secret_name if volume.secret else "",
+        ]
+        for part in volume.projected.sources if volume.projected else ():
+            names += [part.config_map.name if part.config_map else "", part.secret.name if part.secret else ""]
+        if name in names:
+            return f"volume {volume.name}"
+    return "a reference of the template"
+
+
+def secrets_of(pods: Iterable[Pod]) -> set[str]:
+    """The Secrets that the template of these pods needs, where one of them is well: so these exist."""
+    found: set[str] = set()
+    well = next((p for p in pods if p.ready), None)
+    if well is None:
+        return found
+    for container in well.spec.all_containers:
+        for env in container.env:
+            ref = env.value_from.secret_key_ref if env.value_from else None
+            found |= {ref.name} if ref and not ref.optional else set()
+        found |= {s.secret_ref.name for s in container.env_from if s.secret_ref and not s.secret_ref.optional}
+    for volume in well.spec.volumes:
+        found |= {volume.secret.secret_name} if volume.secret and not volume.secret.optional else set()
+    return found
+
+
+_SIGNALS = {1: "SIGHUP", 2: "SIGINT", 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL"}
+_SIGNALS |= {11: "SIGSEGV", 13: "SIGPIPE", 14: "SIGALRM", 15: "SIGTERM", 24: "SIGXCPU", 31: "SIGSYS"}
+_MEANING = {
+    9: "killed from outside: memory, a probe, or it ignored SIGTERM",
+    11: "a fault in its own code or libraries",
+    6: "it gave up itself",
+    15: "it was asked to stop",
+    4: "an instruction that this processor does not have",
+}
+_CODES = {
+    1: "an error of the program",
+    2: "an error of the program, often its arguments",
+    126: "a command that may not be executed",
+    127: "a command that is not found",
+    128: "it could not be started",
+    255: "an error without a code of its own",
+}
+
+
+def exit_text(end: Terminated) -> str:
+    """An exit code in words: ``exit code 1 (an error of the program)``, ``exit code 139 (SIGSEGV: …)``."""
+    code = end.exit_code
+    signal = end.signal or (code - 128 if 128 < code < 160 else 0)
+    if signal:
+        name = _SIGNALS.get(signal, f"signal {signal}")
+        meaning = _MEANING.get(signal)
+        return f"exit code {code} ({name}: {meaning})" if meaning else f"exit code {code} ({name})"
+    return f"exit code {code} ({_CODES[code]})" if code in _CODES else f"exit code {code}"
+
+
+def lifetime(end: Terminated | None) -> str:
+    """How long that run lived; empty when it never started."""
+    if end is None or not end.started_at or not end.finished_at or end.started_at.year < 2000:
+        return ""
+    return duration(end.finished_at - end.started_at)
+
+
+def probe_setting(probe: Probe, container: Container) -> str:
+    """A probe as ``kubectl describe pod`` shows it."""
+    return (
+        f"{probe_text(probe, container)} delay={probe.initial_delay_seconds}s timeout={probe.timeout_seconds}s "
+        f"period={probe.period_seconds}s #failure={probe.failure_threshold}"
+    )
+
+
+def startup_for(probe: Probe) -> str:
+    """A startupProbe, as JSON, that asks what a liveness probe asks and gives it five minutes."""
+    value: dict[str, object] = {"periodSeconds": 5, "failureThreshold": 60}
+    if probe.http_get:
+        value["httpGet"] = {
+            "path": probe.http_get.path or "/",
+            "port": probe.http_get.port,
+            "scheme": probe.http_get.scheme,
+        }
+    elif probe.tcp_socket:
+        value["tcpSocket"] = {"port": probe.tcp_socket.port}
+    elif probe.grpc:
+        value["grpc"] = {"port": probe.grpc.port}
+    elif probe.exec:
+        value["exec"] = {"command": list(probe.exec.command)}
+    return json.dumps(value, separators=(",", ":"))
+
+
+_LISTENS = re.compile(r"(?i)(?:listen|serv|start|bound|running)\w*\b[^\n]{0,60}?[: ](?P<port>\d{2,5})\b(?![.:\d])")
+
+
+def probe_verdict(kind: str, probe: Probe, failure: Failure) -> str:
+    """Why a probe fails, from what it asks, what it got and the ports that the container has."""
+    spec, text = failure.spec, failure.text
+    asks = probe_text(probe, spec)
+    number, declared = wrong_port(probe, spec)
+    others = {n: p for n, p in spec.probes() if n != kind and p.port is not None}
+    if number == -1:
+        return f"{asks}: no port of the container is called {probe.port}" + (
+            f" (it has {declared})" if declared else ""
+        )
+    refused = "connection refused" in text or not text
+    port = spec.port_number(probe.port) if probe.port is not None else None
+    if refused and number:
+        return f"{asks} is refused: the container declares port {declared}, not {number}"
+    if "connection refused" in text:
+        for name, other in others.items():
+            if (wanted := spec.port_number(other.port or 0)) and wanted != port:
+                return f"{asks} is refused; its {name} probe asks port {wanted}"
+        for line in reversed(failure.log):
+            if (match := _LISTENS.search(line.text)) and int(match["port"]) != port:
+                return f"{asks} is refused; its log speaks of port {match['port']}"
+        return f"{asks} is refused: nothing listens on port {port}"
+    if match := re.search(r"statuscode: (\d+)", text):
+        code = match[1]
+        if code == "404":
+            return f"{asks} answers 404: there is no such path"
+        if code in ("401", "403"):
+            return f"{asks} answers {code}: it wants credentials, and a probe has none"
+        return f"{asks} answers {code}" + (": the application is unwell" if code.startswith("5") else "")
+    if "executable file not found" in text or (probe.exec and "no such file or directory" in text and "exec:" in text):
+        return f"{asks}: {probe.exec.command[0] if probe.exec else 'its command'} is not in the image"
+    if "deadline exceeded" in text or "timed out" in text or "timeout" in text:
+        return f"{asks} does not answer within {probe.timeout_seconds} s"
+    if "HTTP response to HTTPS" in text:
+        return f"{asks}: the probe speaks HTTPS and the container HTTP"
+    if "malformed HTTP" in text or "server gave" in text:
+        return (
+            f"{asks}: the container does not speak {probe.http_get.scheme if probe.http_get else 'that protocol'} there"
+        )
+    if probe.exec:
+        said = re.sub(r"^\w+ probe (?:failed|errored[^:]*): ?", "", failure.said)
+        return f"{asks} fails" + (f": {shorten(said, 90)}" if said else "")
+    said = re.sub(r"^\w+ probe (?:failed|errored[^:]*): ?", "", failure.said)
+    return f"{asks} fails" + (f": {shorten(said, 90)}" if said else "")

@@ -1,18 +1,25 @@
 """``python -m kdiag``, ``kdiag`` and ``kubectl kdiag``."""
 
+import os
 import sys
 
 
 def main() -> None:
     """Run, and leave with the exit code. What asks for the version alone pays for nothing else."""
-    if sys.argv[1:] in (["--version"], ["version"]):
-        from kdiag import __version__
+    try:
+        if sys.argv[1:] in (["--version"], ["version"]):
+            from kdiag import __version__
 
-        sys.stdout.write(f"kdiag {__version__}\n")
-        return
-    from kdiag.cli.main import run
+            sys.stdout.write(f"kdiag {__version__}\n")
+            sys.stdout.flush()
+            return
+        from kdiag.cli.main import run
 
-    run(sys.argv[1:])
+        run(sys.argv[1:])
+    except KeyboardInterrupt:
+        # Before the command line could take care of it, or a second time while it did.
+        os.write(2, b"kdiag: interrupted\n")
+        os._exit(130)
 
 
 if __name__ == "__main__":

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
 import re
-import shutil
-import sys
 import time
 from typing import TYPE_CHECKING
 
 from kdiag.cli.exits import Exit
+from kdiag.cli.output import emit, style
 from kdiag.cli.session import Seen, live, recorded
 from kdiag.errors import UsageError
 from kdiag.model.result import Severity, Status
@@ -37,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     seen: Seen = recorded(options.snapshot, kinds) if options.snapshot else live(options, kinds)
     verdict = judge(chosen, seen.facts, checks(), source=seen.source, notes=seen.notes, labels=labels)
     took = None if options.snapshot else time.monotonic() - start
-    sys.stdout.write(_rendered(verdict, options, took))
+    emit(_rendered(verdict, options, took))
     least = Severity[options.fail_on.upper()]
     if verdict.worst is not None and verdict.worst >= least:
         return Exit.FINDINGS
@@ -56,14 +54,9 @@ def _rendered(verdict: Verdict, options: argparse.Namespace, took: float | None)
         from kdiag.report.document import render_yaml
 
         return render_yaml(verdict)
-    from kdiag.report.style import Style, wants_color
     from kdiag.report.text import render
 
-    terminal = sys.stdout.isatty()
-    color = wants_color(options.color, terminal=terminal, environ=os.environ)
-    width = min(shutil.get_terminal_size((100, 24)).columns, 140) if terminal else 120
-    quiet = options.quiet
-    return render(verdict, Style(color, width), seconds=took, wide=options.output == "wide", quiet=quiet)
+    return render(verdict, style(options), seconds=took, wide=options.output == "wide", quiet=options.quiet)
 
 
 def selector(text: str) -> LabelSelector:

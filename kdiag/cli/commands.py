@@ -10,16 +10,17 @@ from dataclasses import dataclass
 _LEVELS = ("info", "warning", "error", "critical")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
     """One command of the command line; ``module`` holds its function ``run``."""
 
     name: str
     help: str
     module: str
-    arguments: Callable[[argparse.ArgumentParser], None]
+    arguments: Callable[[argparse.ArgumentParser], None] = lambda sub: None
     description: str = ""
     examples: str = ""
+    hidden: bool = False
 
     def run(self, options: argparse.Namespace) -> int:
         """Import the command's module and run it."""
@@ -29,29 +30,39 @@ class Command:
 def connection(sub: argparse.ArgumentParser) -> None:
     """The flags that say which cluster, as kubectl has them."""
     group = sub.add_argument_group("which cluster, as kubectl has it")
-    group.add_argument("--kubeconfig", metavar="FILE", help="path of the kubeconfig")
-    group.add_argument("--context", metavar="NAME", help="context of the kubeconfig")
-    group.add_argument("--cluster", metavar="NAME", help="cluster of the kubeconfig")
-    group.add_argument("--user", metavar="NAME", help="user of the kubeconfig")
-    group.add_argument("-s", "--server", metavar="URL", help="address of the API server")
-    group.add_argument("--as", dest="as_user", metavar="USER", help="impersonate this user")
+    group.add_argument("--kubeconfig", metavar="FILE", default="", help="path of the kubeconfig")
+    group.add_argument("--context", metavar="NAME", default="", help="context of the kubeconfig")
+    group.add_argument("--cluster", metavar="NAME", default="", help="cluster of the kubeconfig")
+    group.add_argument("--user", metavar="NAME", default="", help="user of the kubeconfig")
+    group.add_argument("-s", "--server", metavar="URL", default="", help="address of the API server")
+    group.add_argument("--as", dest="as_user", metavar="USER", default="", help="impersonate this user")
     group.add_argument(
         "--as-group", dest="as_groups", metavar="GROUP", action="append", default=[], help="and this group"
     )
-    group.add_argument("--as-uid", dest="as_uid", metavar="UID", help="and this uid")
-    group.add_argument("--token", help="bearer token (others can see it in the process list)")
-    group.add_argument("--certificate-authority", metavar="FILE", help="CA of the API server")
-    group.add_argument("--client-certificate", metavar="FILE", help="client certificate")
-    group.add_argument("--client-key", metavar="FILE", help="client key")
-    group.add_argument("--tls-server-name", metavar="NAME", help="name expected in the server's certificate")
-    group.add_argument("--insecure-skip-tls-verify", action="store_true", help="do not check the server's certificate")
+    group.add_argument("--as-uid", dest="as_uid", metavar="UID", default="", help="and this uid")
+    group.add_argument("--token", default="", help="bearer token (others can see it in the process list)")
+    group.add_argument("--certificate-authority", metavar="FILE", default="", help="CA of the API server")
+    group.add_argument("--client-certificate", metavar="FILE", default="", help="client certificate")
+    group.add_argument("--client-key", metavar="FILE", default="", help="client key")
+    group.add_argument(
+        "--tls-server-name", metavar="NAME", default="", help="name expected in the server's certificate"
+    )
+    group.add_argument(
+        "--insecure-skip-tls-verify",
+        action="store_const",
+        const=True,
+        default=None,
+        help="do not check the server's certificate",
+    )
 
 
 def scope(sub: argparse.ArgumentParser) -> None:
     """The flags that say which namespace."""
     group = sub.add_mutually_exclusive_group()
     group.add_argument("-n", "--namespace", metavar="NS", default="", help="only this namespace")
-    group.add_argument("-A", "--all-namespaces", action="store_true", help="all namespaces (the default)")
+    group.add_argument(
+        "-A", "--all-namespaces", action="store_true", default=False, help="all namespaces (the default)"
+    )
 
 
 def timing(sub: argparse.ArgumentParser) -> None:
@@ -65,6 +76,14 @@ def timing(sub: argparse.ArgumentParser) -> None:
     )
 
 
+def _color(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="when to use colour")
+
+
+def _snapshot(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--snapshot", metavar="DIR", default="", help="read a recording instead of a cluster")
+
+
 def _check(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("checks", nargs="*", metavar="CHECK|GROUP|TAG", help="what to check; all when nothing is named")
     sub.add_argument("--all", action="store_true", help="all checks (the default)")
@@ -73,7 +92,7 @@ def _check(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "-l", "--selector", metavar="LABELS", default="", help="only causes that touch objects with these labels"
     )
-    sub.add_argument("--snapshot", metavar="DIR", help="read a recording instead of a cluster")
+    _snapshot(sub)
     sub.add_argument(
         "-o", "--output", choices=("text", "wide", "json", "yaml"), default="text", help="form of the report"
     )
@@ -81,7 +100,38 @@ def _check(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--strict", action="store_true", help="exit code 3 when any check is unknown")
     sub.add_argument("-q", "--quiet", action="store_true", help="print nothing when nothing is wrong")
     timing(sub)
-    sub.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="when to use colour")
+    _color(sub)
+    connection(sub)
+
+
+def _explain(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("check", nargs="?", default="", metavar="CHECK", help="id or name; without it, all pages by group")
+    sub.add_argument(
+        "object", nargs="?", default="", metavar="OBJECT", help="shop/web, node/w1: its names go into the commands"
+    )
+    sub.add_argument(
+        "-o", "--output", choices=("text", "markdown"), default="text", help="for the terminal, or as it is written"
+    )
+    _color(sub)
+
+
+def _trace(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "target", metavar="TARGET", help="NS/SERVICE[:PORT], ingress/NS/NAME[/host/path] or pod/NS/NAME; without NS: -n"
+    )
+    scope(sub)
+    _snapshot(sub)
+    sub.add_argument("-o", "--output", choices=("text", "wide", "json"), default="text", help="form of the answer")
+    timing(sub)
+    _color(sub)
+    connection(sub)
+
+
+def _doctor(sub: argparse.ArgumentParser) -> None:
+    scope(sub)
+    sub.add_argument("-o", "--output", choices=("text", "wide", "json"), default="text", help="form of the answer")
+    timing(sub)
+    _color(sub)
     connection(sub)
 
 
@@ -99,8 +149,136 @@ def _list(sub: argparse.ArgumentParser) -> None:
     )
 
 
+def _completion(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("shell", choices=("bash", "zsh", "fish"), help="which shell")
+
+
+def _help(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("topic", nargs="?", default="", metavar="COMMAND", help="a command")
+
+
+def _candidates(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("words", nargs=argparse.REMAINDER)
+
+
 COMMANDS: tuple[Command, ...] = (
-    Command("check", "say what is broken, and why", "check", _check),
-    Command("record", "write all observations to a folder, redacted", "record", _record),
-    Command("list", "list the checks", "listing", _list),
+    Command(
+        name="check",
+        help="say what is broken, and why",
+        module="check",
+        arguments=_check,
+        description="Examine the cluster, fold symptoms under their cause, and show the evidence and the next step.",
+        examples="""\
+examples:
+  {prog} check                          everything, in all namespaces
+  {prog} check -n shop                  one namespace
+  {prog} check network dns              one group, one tag
+  {prog} check service_selects_nothing  one check
+  {prog} check -l app=web               only causes that touch these objects
+  {prog} check -q --fail-on warning     for cron: silent when all is well
+  {prog} check --snapshot /tmp/night    a recording instead of a cluster
+  {prog} check -o json | jq '.causes[] | .message'
+
+exit codes: 0 nothing at or above --fail-on, 1 findings, 2 usage or configuration, 3 could not examine
+""",
+    ),
+    Command(
+        name="explain",
+        help="show the runbook page of a check",
+        module="explain",
+        arguments=_explain,
+        description="Show the runbook page of a check: what it means, how to look, how to mend. Asks no cluster.",
+        examples="""\
+examples:
+  {prog} explain                                            all pages, by group
+  {prog} explain service_selects_nothing
+  {prog} explain service_selects_nothing shop/mysql         its commands for this object
+  {prog} explain node_not_ready node/w1
+  {prog} explain service_selects_nothing -o markdown > page.md
+""",
+    ),
+    Command(
+        name="trace",
+        help="follow a request to the first hop that is broken",
+        module="trace",
+        arguments=_trace,
+        description="Walk from the entrance over Ingress, Service and EndpointSlices to the pods, and on to what they "
+        "talk to.\nWhat lies behind a broken hop is not judged; what only a connection could show is marked ?.",
+        examples="""\
+examples:
+  {prog} trace shop/web                 a Service
+  {prog} trace -n shop web:8080         one port of it
+  {prog} trace ingress/shop/front       every rule of an Ingress
+  {prog} trace ingress/shop/front/shop.example/cart
+  {prog} trace pod/shop/web-7d9c        from a pod to what it talks to
+  {prog} trace shop/web -o wide         with the command behind every hop
+
+exit codes: 0 all hops are well, 1 a hop is broken, 2 usage or configuration, 3 a hop could not be seen
+""",
+    ),
+    Command(
+        name="doctor",
+        help="say whether kdiag can see what it needs",
+        module="doctor",
+        arguments=_doctor,
+        description="Which configuration, which server, who am I there, what may I read, what stays unknown without.",
+        examples="""\
+examples:
+  {prog} doctor                         the current context
+  {prog} doctor --context prod -n shop  as kdiag check would run there
+  {prog} doctor --as system:serviceaccount:kdiag:kdiag
+  {prog} doctor -o json
+
+exit codes: 0 everything can be read, 2 configuration, 3 something cannot
+""",
+    ),
+    Command(
+        name="record",
+        help="write all observations to a folder, redacted",
+        module="record",
+        arguments=_record,
+        description="Write all that the checks read to a new folder, without credentials, to be checked elsewhere.",
+        examples="""\
+examples:
+  {prog} record /tmp/night
+  {prog} check --snapshot /tmp/night
+""",
+    ),
+    Command(
+        name="list",
+        help="list the checks",
+        module="listing",
+        arguments=_list,
+        examples="""\
+examples:
+  {prog} list                           every check
+  {prog} list network                   one group
+  {prog} list -o wide                   with tags
+""",
+    ),
+    Command(
+        name="completion",
+        help="print the completion script of a shell",
+        module="completion",
+        arguments=_completion,
+        examples="""\
+examples:
+  source <(kdiag completion bash)                                     # in ~/.bashrc
+  source <(kdiag completion zsh)                                      # in ~/.zshrc, after compinit
+  kdiag completion fish > ~/.config/fish/completions/kdiag.fish
+""",
+    ),
+    Command(
+        name="man",
+        help="print the manual page",
+        module="manual",
+        examples="""\
+examples:
+  kdiag man | man -l -
+  kdiag man > ~/.local/share/man/man1/kdiag.1
+""",
+    ),
+    Command(name="version", help="print the version", module="about"),
+    Command(name="help", help="print the help of a command", module="about", arguments=_help),
+    Command(name="__complete", help="", module="completion", arguments=_candidates, hidden=True),
 )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 
 from kdiag.cli.exits import Exit
+from kdiag.cli.output import emit
 
 
 def run(options: argparse.Namespace) -> int:
@@ -41,5 +41,5 @@ def run(options: argparse.Namespace) -> int:
         lines = [f"{c.id:<{width}}  {c.severity.name.lower():<8}  {c.title}" for c in chosen]
         if options.output == "wide":
             lines = [f"{line}  [{', '.join(c.tags)}]" for line, c in zip(lines, chosen, strict=True)]
-    sys.stdout.write("\n".join(lines) + "\n")
+    emit("\n".join(lines) + "\n")
     return Exit.CLEAN

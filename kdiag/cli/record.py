@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from kdiag.cli.exits import Exit
+from kdiag.cli.output import emit
 from kdiag.cli.session import live
 
 
@@ -22,5 +23,5 @@ def run(options: argparse.Namespace) -> int:
     seen = live(options, known(), tee=recorder.take)
     recorder.finish(list(seen.notes))
     sys.stderr.write(f"recorded into {options.folder}; {plural(recorder.redacted, 'value')} redacted\n")
-    sys.stdout.write(f"{options.folder}\n")
+    emit(f"{options.folder}\n")
     return Exit.CLEAN

@@ -103,8 +103,13 @@ def live(
     *,
     tee: Callable[[Observation], None] | None = None,
     logs: bool = True,
+    namespace: str | None = None,
+    fallback: str = "",
 ) -> Seen:
-    """Read what these facts need from the cluster. Raises ConfigError, or CollectError when nothing can be read."""
+    """Read what these facts need from the cluster. Raises ConfigError, or CollectError when nothing can be read.
+
+    ``namespace`` goes before the option; ``fallback`` is read when this user may not read all namespaces.
+    """
     from kdiag.collect.api import ApiSource
     from kdiag.engine.intake import Intake, sources
     from kdiag.engine.plan import logs_wanted
@@ -115,7 +120,8 @@ def live(
     progress = Progress()
     wanted = tuple(kinds)
     intake = Intake(wanted)
-    api = ApiSource(where, deadline=bound, namespace=getattr(options, "namespace", ""), progress=progress)
+    scope = getattr(options, "namespace", "") if namespace is None else namespace
+    api = ApiSource(where, deadline=bound, namespace=scope, progress=progress)
 
     def emit(seen: Observation) -> None:
         if tee:
@@ -124,7 +130,7 @@ def live(
 
     try:
         api.probe()
-        api.narrow()
+        api.narrow(fallback)
         emit(api.run_record())
         api.observe(sources(wanted), emit)
         if logs and Logs in wanted:

@@ -62,13 +62,13 @@ class ApiSource:
                 "Unauthorized): log in again, or choose another --context"
             )
 
-    def narrow(self) -> None:
-        """Read one namespace only when this user may not list pods in all of them."""
+    def narrow(self, fallback: str = "") -> None:
+        """Read one namespace only (``fallback``, else the context's) when this user may not list pods in all of them."""
         if self.namespace:
             return
         answer = self._client.get("/api/v1/pods?limit=1")
         if answer.status == 403:
-            self.namespace = self.target.namespace or "default"
+            self.namespace = fallback or self.target.namespace or "default"
             self.notes.append(
                 f"this user may not list pods in all namespaces: only namespace {self.namespace} is read "
                 "(-n NAMESPACE for another)"

@@ -378,7 +378,7 @@ class _Walk:
                 yield Step(
                     state=State.UNKNOWN,
                     title=f"{ref}:{port}",
-                    detail=f"headless, and does not list port {port} (it lists {there}); clients reach the pods' own port",
+                    detail=f"headless, and does not list port {port} (it lists {there}); the pods' own port counts",
                     command=command,
                     ref=ref,
                     level=level,
@@ -529,7 +529,8 @@ class _Walk:
         if port and isinstance(port.target, str) and not any(_named(p, port) for p in pods):
             there = sorted({p.name for pod in pods for c in _serving(pod) for p in c.ports if p.name})
             close = nearest(port.target, there)
-            text = f"none: no selected pod has a container port called {port.target!r}; they have {listing(there) or 'none'}"
+            they = f"they have {listing(there) or 'none'}"
+            text = f"none: no selected pod has a container port called {port.target!r}; {they}"
             show = kubectl("get", "pods", "-l", selector, "-o", "jsonpath={..ports}", namespace=namespace)
             return State.BROKEN, text + (f" (was {close} meant?)" if close else ""), show
         running = [p for p in pods if p.ready and p.ip and not p.terminating]

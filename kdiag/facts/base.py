@@ -55,7 +55,30 @@ class RunInfo:
     key: str = "run"
 
 
-Source = ApiList | ApiGet | PodLog | RunInfo
+@dataclass(frozen=True, slots=True)
+class NodeCommand:
+    """One read-only command, run on each node. A constant: nothing of it comes from a cluster.
+
+    With ``sudo`` it needs root. ``seconds`` and ``limit`` (bytes) bound it. Several commands may share a key; ``name``
+    then tells their answers apart.
+    """
+
+    key: str
+    argv: tuple[str, ...]
+    sudo: bool = False
+    seconds: int = 5
+    limit: int = 262_144
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFollow:
+    """What is asked of a node when its first answers are known: the files that they name."""
+
+    key: str
+
+
+Source = ApiList | ApiGet | PodLog | RunInfo | NodeCommand | NodeFollow
 
 
 class Builder(Protocol):

@@ -1,0 +1,89 @@
+"""``HostFact``: what the nodes themselves said, node by node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, Self, TypeVar
+
+from kdiag.facts.base import Builder, Fact
+from kdiag.model.observation import Observation
+from kdiag.model.result import Gap
+from kdiag.model.text import clean, clean_line, shorten
+
+V = TypeVar("V")
+
+#: The key of the observation that stands for a node that could not be read at all.
+UNREADABLE = "node"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one command said on one node; ``error`` is the reason why it said nothing."""
+
+    key: str
+    name: str
+    text: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostFact(Fact, Generic[V]):
+    """One value for each node that answered. A node that did not is a gap and has no value."""
+
+    by_node: Mapping[str, V] = field(default_factory=dict)
+
+    @staticmethod
+    def parse(node: str, answers: tuple[Answer, ...]) -> Any:
+        """The value of one node, of its answers. Raises ValueError, with a reason, for what cannot be read."""
+        raise NotImplementedError
+
+    def get(self, node: str) -> V | None:
+        """The value of one node; None when it was not read."""
+        return self.by_node.get(node)
+
+    def __iter__(self) -> Iterator[tuple[str, V]]:
+        return iter(sorted(self.by_node.items()))
+
+    @classmethod
+    def builder(cls) -> Builder:
+        """Collect the answers of each node, then parse them."""
+        return _HostBuilder(cls)
+
+    @classmethod
+    def of(cls, by_node: Mapping[str, V], **more: Any) -> Self:
+        """The fact over these values, for tests."""
+        return cls(by_node=dict(by_node), **more)
+
+
+class _HostBuilder:
+    def __init__(self, fact: type[HostFact[Any]]) -> None:
+        self._fact = fact
+        self._answers: dict[str, list[Answer]] = {}
+        self._gaps: list[Gap] = []
+
+    def feed(self, seen: Observation) -> None:
+        if seen.key == UNREADABLE:
+            self._gaps.append(Gap(seen.host, seen.error))
+            return
+        text = "" if seen.error else clean(bytes(seen.body).decode("utf-8", "replace").replace("\r\n", "\n"))
+        self._answers.setdefault(seen.host, []).append(Answer(seen.key, seen.name, text, seen.error))
+
+    def finish(self) -> Fact:
+        values: dict[str, Any] = {}
+        gaps = list(self._gaps)
+        for node, answers in self._answers.items():
+            gaps += [Gap(f"{node} {a.name or a.key}", a.error) for a in answers if a.error]
+            if all(a.error for a in answers):
+                continue
+            try:
+                values[node] = self._fact.parse(node, tuple(answers))
+            except (ValueError, LookupError) as exc:
+                reason = shorten(clean_line(str(exc)), 160)
+                gaps.append(Gap(f"{node} {answers[0].key}", f"the answer cannot be read: {reason}"))
+        return self._fact(by_node=values, gaps=tuple(dict.fromkeys(gaps)))
+
+
+def answer(answers: tuple[Answer, ...], key: str, name: str = "") -> str:
+    """The text of one answer; empty when it was not given. Whether it failed is in the gaps."""
+    return next((a.text for a in answers if a.key == key and name in ("", a.name)), "")

@@ -16,7 +16,11 @@ from kdiag.model.result import Ref, Result, Severity, Status
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """All that a report shows. ``notes`` are lines about the run itself: what was left out, what was bounded."""
+    """All that a report shows.
+
+    ``infos`` are findings that are worth knowing and no fault: with nothing else, nothing is wrong. ``notes`` are
+    lines about the run itself: what was left out, what was bounded.
+    """
 
     server: str
     context: str
@@ -26,6 +30,7 @@ class Verdict:
     source: str
     causes: tuple[Node, ...]
     results: tuple[Result, ...]
+    infos: tuple[Node, ...] = ()
     notes: tuple[str, ...] = ()
 
     def count(self, status: Status) -> int:
@@ -49,7 +54,7 @@ class Verdict:
     @property
     def worst(self) -> Severity | None:
         """The worst severity of all findings; None when there are none."""
-        return max((c.worst for c in self.causes), default=None)
+        return max((c.worst for c in (*self.causes, *self.infos)), default=None)
 
 
 def judge(
@@ -75,7 +80,8 @@ def judge(
         version=version.text if version else "",
         taken=cluster.taken.isoformat().replace("+00:00", "Z") if cluster else "",
         source=source,
-        causes=tuple(causes),
+        causes=tuple(c for c in causes if c.worst is not Severity.INFO),
+        infos=tuple(c for c in causes if c.worst is Severity.INFO),
         results=tuple(results),
         notes=tuple(notes),
     )

@@ -28,6 +28,7 @@ def document(verdict: Verdict) -> dict[str, Any]:
         "complete": verdict.complete,
         "notes": list(verdict.notes),
         "causes": [_node(cause) for cause in verdict.causes],
+        "infos": [_node(info) for info in verdict.infos],
         "coverage": {
             "passed": verdict.count(Status.PASS),
             "failed": verdict.count(Status.FAIL),

@@ -21,19 +21,23 @@ def render(
     """The whole report; with ``quiet`` nothing at all when there is nothing to say."""
     if quiet and not verdict.causes:
         return ""
-    lines: list[str] = [_headline(verdict, style, seconds)]
+    lines: list[str] = [_headline(verdict, style, seconds, wide)]
     lines += [style.paint(f"note: {note}", "yellow") for note in verdict.notes]
     for number, cause in enumerate(verdict.causes, 1):
         lines.append("")
         lines += _cause(number, cause, style, wide)
+    if wide:
+        for info in verdict.infos:
+            lines.append("")
+            lines += _cause(0, info, style, wide)
     coverage = list(_coverage(verdict, style, wide))
-    if verdict.causes and coverage:
+    if (verdict.causes or (wide and verdict.infos)) and coverage:
         lines.append("")
     lines += coverage
     return "\n".join(lines) + "\n"
 
 
-def _headline(verdict: Verdict, style: Style, seconds: float | None) -> str:
+def _headline(verdict: Verdict, style: Style, seconds: float | None, wide: bool) -> str:
     where = " ".join(part for part in (verdict.context, verdict.server) if part) or verdict.source
     if verdict.namespace:
         where += f" namespace {verdict.namespace}"
@@ -47,13 +51,15 @@ def _headline(verdict: Verdict, style: Style, seconds: float | None) -> str:
         parts.append(style.paint(f"nothing is wrong: {plural(verdict.count(Status.PASS), 'check')} passed", "green"))
     else:
         parts.append(style.paint("nothing found, but not everything was seen", "yellow"))
+    if verdict.infos:
+        parts.append(f"{plural(len(verdict.infos), 'remark')}{'' if wide else ' (-o wide)'}")
     if seconds is not None:
         parts.append(f"{seconds:.1f} s")
     return " · ".join(parts)
 
 
 def _cause(number: int, node: Node, style: Style, wide: bool) -> Iterator[str]:
-    label = f"{number} {node.worst.name:<8}  "
+    label = f"{number or '-'} {node.worst.name:<8}  "
     first, *rest = _wrapped(node.finding.message, style.width - len(label))
     yield style.severity(node.worst, label) + style.paint(first, "bold")
     for more in rest:

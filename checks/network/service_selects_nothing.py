@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, nearest, plural
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest, plural
 from kdiag.facts import (
     Backends,
+    Cluster,
     CronJobs,
     Dependencies,
     EndpointSlices,
     Ingresses,
     Jobs,
+    Owners,
+    Pod,
     Service,
     Workloads,
     labels_text,
     selects,
+    users,
 )
+
+_START = 120  # seconds in which what is applied together comes to be
+#: Labels that controllers add, and that nobody selects by.
+_ADDED = re.compile(
+    r"pod-template-hash|controller-revision-hash|pod-template-generation|statefulset\.kubernetes\.io/pod-name"
+    r"|apps\.kubernetes\.io/pod-index|(batch\.kubernetes\.io/)?(controller-uid|job-name|job-completion-index)"
+)
+#: Labels that an operator moves from pod to pod: that none has one now may be right.
+_MOVED = re.compile(r"role|leader|active|primary|master|standby|replica|pod-template-hash|pod-name", re.IGNORECASE)
+#: Values that say nothing of a workload.
+_GENERIC = re.compile(r"true|false|yes|no|enabled|disabled|prod\w*|dev\w*|stag\w*|test|v?\d[\d.]*|stable|canary|latest")
 
 
 @check(
     title="Service selects no pod",
     severity=Severity.ERROR,
     layer=Layer.ENDPOINTS,
-    explains=(),
+    explains=("network/ingress_backend_unavailable", "application/dependency_unreachable"),
     tags=("service", "endpoints"),
 )
 def service_selects_nothing(
@@ -33,6 +50,8 @@ def service_selects_nothing(
     workloads: Workloads,
     jobs: Jobs,
     cronjobs: CronJobs,
+    owners: Owners,
+    cluster: Cluster,
     dependencies: Dependencies | None,
     ingresses: Ingresses | None,
 ) -> Iterator[Finding]:
@@ -41,76 +60,164 @@ def service_selects_nothing(
         selector = service.spec.selector
         if not selector or service.external or backends.of(service) or slices.endpoints(service):
             continue
-        labels = [
-            (w.spec.template.metadata.labels, w.ref()) for w in workloads.items if w.namespace == service.namespace
+        groups = _groups(service.namespace, backends, workloads, owners)
+        others = [j.spec.template.metadata.labels for j in jobs.within(service.namespace)]
+        others += [c.spec.job_template.spec.template.metadata.labels for c in cronjobs.within(service.namespace)]
+        others += [
+            r.spec.template.metadata.labels
+            for r in workloads.replicasets.within(service.namespace)
+            if not r.controller or r.controller.kind != "Deployment"  # a Rollout's old ones come back
         ]
-        labels += [(j.spec.template.metadata.labels, j.ref()) for j in jobs.within(service.namespace)]
-        labels += [
-            (c.spec.job_template.spec.template.metadata.labels, c.ref()) for c in cronjobs.within(service.namespace)
-        ]
-        if any(selects(selector, found) for found, _ in labels):
+        if any(selects(selector, found) for found in (*others, *(g.labels for g in groups))):
             continue  # its workload is scaled to zero, between runs or kept from making pods: not the selector's fault
-        users = _users(service, dependencies, ingresses)
-        meant = _meant(selector, backends, service.namespace)
+        clients = users(service.ref(), dependencies, ingresses, owners)
+        if _moved(selector, groups) and not clients:
+            continue
+        meant = _meant(service, groups, backends)
+        quiet = service.headless or cluster.age(service.created) < _START
+        if not meant and not clients and quiet:
+            continue
         yield Finding(
             service.ref(),
             f"Service {service.ref().path} selects no pod: nothing has {service.selector_text}"
-            + (f"; {meant[0]}" if meant else ""),
-            evidence=tuple(_evidence(service, backends, users)),
-            next=tuple(_next(service, meant[1] if meant else None)),
-            touches=tuple(ref for found, ref in labels if meant and selects(meant[1], found)),
-            severity=Severity.ERROR if users or meant else Severity.WARNING,
+            + (f"; {_has(meant, selector)}" if meant else ""),
+            evidence=tuple(_evidence(service, groups, clients)),
+            next=tuple(_next(service, meant)),
+            touches=(meant.group.workload,) if meant else (),
+            severity=Severity.ERROR if clients or meant else Severity.WARNING,
         )
 
 
-def _users(service: Service, dependencies: Dependencies | None, ingresses: Ingresses | None) -> list[str]:
-    found = [pod.ref() for pod in dependencies.clients.get(service.ref(), ())] if dependencies else []
-    users = [f"{ref.kind} {ref.name}" for ref in found]
-    for ingress in ingresses.within(service.namespace) if ingresses else ():
-        if any(backend.name == service.name for _, backend in ingress.backends):
-            users.append(f"Ingress {ingress.name}")
-    return users
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The pods of one workload that have, or will have, the same labels; without those that controllers add."""
+
+    workload: Ref
+    labels: Mapping[str, str]
+    pods: tuple[Pod, ...]
+    template: Mapping[str, str] | None
 
 
-def _meant(selector: Mapping[str, str], backends: Backends, namespace: str) -> tuple[str, Mapping[str, str]] | None:
-    """The selector that was probably meant, with what tells it from the one there is."""
-    best: tuple[int, str, Mapping[str, str]] | None = None
+@dataclass(frozen=True, slots=True)
+class _Meant:
+    """The selector that was probably meant, and for whose pods."""
+
+    selector: Mapping[str, str]
+    group: _Group
+    edits: int
+
+
+def _groups(namespace: str, backends: Backends, workloads: Workloads, owners: Owners) -> list[_Group]:
+    templates = {w.ref(): w.spec.template.metadata.labels for w in workloads.items if w.namespace == namespace}
+    found: dict[tuple[Ref, str], tuple[Mapping[str, str], list[Pod]]] = {}
     for labels, pods in backends.label_sets(namespace):
-        wrong = {k: v for k, v in selector.items() if labels.get(k) != v}
-        fixed: dict[str, str] = {k: v for k, v in selector.items() if k not in wrong}
-        for key, value in wrong.items():
-            if key in labels and ((len(selector) > 1 and fixed) or nearest(value, [labels[key]])):
-                fixed[key] = labels[key]
-            elif other := next((k for k, v in labels.items() if v == value), None):
-                fixed[other] = value  # the value under another key: run= for app=
-            elif other := nearest(key, list(labels)):
-                fixed[other] = labels[other]
-        if len(fixed) < len(selector) or not pods:
-            continue
-        changed = {k: v for k, v in fixed.items() if selector.get(k) != v}
-        text = f"{plural(len(pods), 'pod has', 'pods have')} {labels_text(changed)}"
-        if best is None or len(wrong) < best[0]:
-            best = (len(wrong), text, fixed)
-    return best[1:] if best else None
+        plain = {k: v for k, v in labels.items() if not _ADDED.fullmatch(k)}
+        for pod in pods:
+            if pod.finished or pod.terminating or (pod.owner and pod.owner.kind == "Job"):
+                continue
+            key = (owners.top(pod), labels_text(plain))
+            found.setdefault(key, (plain, []))[1].append(pod)
+    groups = [_Group(ref, labels, tuple(pods), templates.get(ref)) for (ref, _), (labels, pods) in found.items()]
+    seen = {g.workload for g in groups}
+    # What has no pods yet, or none at present.
+    groups += [_Group(ref, labels, (), labels) for ref, labels in templates.items() if ref not in seen]
+    return groups
 
 
-def _evidence(service: Service, backends: Backends, users: list[str]) -> Iterator[Evidence]:
+def _moved(selector: Mapping[str, str], groups: Sequence[_Group]) -> bool:
+    """Whether all that is missing is a label which is set while pods run: the role of a database's member, a leader."""
+    for group in groups:
+        wrong = [k for k, v in selector.items() if group.labels.get(k) != v]
+        running = [k for k in wrong if group.template is None or k not in group.template]
+        if len(wrong) < len(selector) and wrong == running and all(_MOVED.search(k) for k in wrong):
+            return True
+    return False
+
+
+def _meant(service: Service, groups: Sequence[_Group], backends: Backends) -> _Meant | None:
+    """The one near miss that convinces: a slip of the pen, or labels that fit one workload and no other."""
+    served = {
+        p.path
+        for other in backends.services.within(service.namespace)
+        if other.name != service.name
+        for p in backends.of(other)
+    }
+    found = [m for g in groups if (m := _near(service.spec.selector, g, groups, served))]
+    if not found:
+        return None
+    fewest = min(m.edits for m in found)
+    best = [m for m in found if m.edits == fewest]
+    if len({labels_text(m.selector) for m in best}) > 1:
+        # Several are as close. The one that has no Service yet, if there is one.
+        best = [m for m in best if not any(p.path in served for p in m.group.pods)]
+    return best[0] if len({labels_text(m.selector) for m in best}) == 1 else None
+
+
+def _near(selector: Mapping[str, str], group: _Group, groups: Sequence[_Group], served: set[str]) -> _Meant | None:
+    labels = group.labels
+    right = {k: v for k, v in selector.items() if labels.get(k) == v}
+    wrong = {k: v for k, v in selector.items() if k not in right}
+    taken = any(p.path in served for p in group.pods)
+    alone = bool(right) and len(wrong) == 1 and not taken and _fits_one(right, groups)
+    fixed, edits = dict(right), 0
+    for key, value in wrong.items():
+        has = labels.get(key)
+        under = next((k for k, v in labels.items() if v == value and k not in selector), None)
+        if has is not None and _slip(value, has, taken=taken):
+            fixed[key], edits = has, edits + 1
+        elif under and not _GENERIC.fullmatch(value) and not taken and _fits_one({under: value}, groups):
+            fixed[under], edits = value, edits + 2  # run=web for app=web
+        elif has is not None and alone:
+            fixed[key], edits = has, edits + 3
+        elif has is None and alone:
+            edits += 3  # a label too many
+        else:
+            return None
+    return _Meant(fixed, group, edits) if fixed else None
+
+
+def _slip(wrong: str, right: str, *, taken: bool) -> bool:
+    """Whether one value was probably written for the other; of pods that have a Service already, only a typo counts."""
+    if nearest(wrong, [right]) is None:
+        return False
+    if re.sub(r"\d+", "#", wrong) == re.sub(r"\d+", "#", right):
+        return not taken  # web-1 for web-2: neighbours, unless nobody else leads there
+    contained = wrong in right or right in wrong
+    return not (taken and contained)
+
+
+def _fits_one(labels: Mapping[str, str], groups: Sequence[_Group]) -> bool:
+    return len({g.workload for g in groups if selects(labels, g.labels)}) == 1
+
+
+def _has(meant: _Meant, selector: Mapping[str, str]) -> str:
+    changed = {k: v for k, v in meant.selector.items() if selector.get(k) != v}
+    lost = [k for k in selector if k not in meant.selector and k not in meant.group.labels]
+    if not changed:
+        text = f"{labels_text(meant.selector)} without {', '.join(lost)}"
+    else:
+        text = labels_text(changed)
+    count = len(meant.group.pods)
+    return f"{plural(count, 'pod has', 'pods have')} {text}" if count else f"{meant.group.workload} has {text}"
+
+
+def _evidence(service: Service, groups: Sequence[_Group], clients: Sequence[tuple[Ref, str]]) -> Iterator[Evidence]:
     namespace = service.namespace
     yield Evidence(
         kubectl("get", "service", service.name, "-o", "wide", namespace=namespace), f"SELECTOR {service.selector_text}"
     )
     yield Evidence(kubectl("get", "pods", "-l", service.selector_text, namespace=namespace), "no pod")
-    shown = [f"{pods[0].name} {labels_text(labels)}" for labels, pods in backends.label_sets(namespace)]
+    shown = [f"{g.pods[0].name} {labels_text(g.labels)}" for g in groups if g.pods]
     if shown:
         yield Evidence(kubectl("get", "pods", "--show-labels", namespace=namespace), listing(shown, 3))
-    if users:
-        yield Evidence("", f"used by {listing(sorted(set(users)))}")
+    if clients:
+        yield Evidence("", f"used by {listing([f'{ref} ({how})' for ref, how in clients])}")
 
 
-def _next(service: Service, meant: Mapping[str, str] | None) -> Iterator[str]:
+def _next(service: Service, meant: _Meant | None) -> Iterator[str]:
     if meant is not None:
         # A merge patch keeps the old keys unless they are set to null.
-        selector = {key: None for key in service.spec.selector if key not in meant} | dict(meant)
+        selector = {key: None for key in service.spec.selector if key not in meant.selector} | dict(meant.selector)
         patch = json.dumps({"spec": {"selector": selector}}, separators=(",", ":"))
         yield kubectl("patch", "service", service.name, "--type=merge", "-p", patch, namespace=service.namespace)
     else:

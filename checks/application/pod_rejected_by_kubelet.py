@@ -1,0 +1,77 @@
+"""A kubelet refused a pod that was bound to its node, and nothing took the pod's place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl
+from kdiag.facts import Owners, Pod, Pods, Workloads
+
+_REASONS = re.compile(
+    r"OutOf\w+|NodeAffinity|NodeSelectorMismatching|TaintToleration|NodePorts|PodOSNotSupported|PodOSSelector\w+"
+    r"|UnexpectedAdmissionError|InvalidNodeInfo|SysctlForbidden|PodFeatureUnsupported|AppArmor|TopologyAffinityError"
+    r"|ContainerCannotRun\w+|HostNetworkNotSupported|PreemptingFailed|PodLevelResources\w+"
+)
+
+
+@check(
+    title="Kubelet rejects a pod",
+    severity=Severity.ERROR,
+    layer=Layer.POD,
+    explains=("application/workload_unavailable",),
+    tags=("scheduling", "kubelet"),
+)
+def pod_rejected_by_kubelet(pods: Pods, owners: Owners, workloads: Workloads) -> Iterator[Finding]:
+    """Mostly a pod with nodeName set, which no scheduler measured; what was rejected is not tried again."""
+    rejected = [p for p in pods.troubled if p.phase == "Failed" and not p.terminating and _REASONS.fullmatch(p.reason)]
+    for owner, group in owners.group(rejected).items():
+        if owner.kind == "Pod" and group[0].mirror:
+            continue  # a static pod's failures belong to its node
+        workload = workloads.get(owner)
+        if workload is not None and (not workload.desired or workload.ready >= workload.desired):
+            continue  # it was replaced; what is left is a leftover
+        if workload is None and owner.kind != "Pod":
+            continue  # a Job counts its failures itself
+        pod = max(group, key=lambda p: (p.created is not None, p.created or 0, p.name))
+        yield Finding(
+            owner,
+            f"{owner} was rejected by the kubelet on {pod.node}: {pod.reason}, {_said(pod)}",
+            evidence=(
+                Evidence(
+                    kubectl("get", "pod", pod.name, "-o", "wide", namespace=pod.namespace),
+                    f"Failed, {pod.reason}, NODE {pod.node}: {pod.message}",
+                ),
+            ),
+            next=tuple(_next(pod, len(group))),
+            touches=tuple(p.ref() for p in group[:50]),
+            key=pod.reason,
+        )
+
+
+def _said(pod: Pod) -> str:
+    text = pod.message.removeprefix("Pod was rejected: ").removeprefix("Pod ")
+    if found := re.search(r"requested: (\d+), used: (\d+), capacity: (\d+)", text):
+        unit = "m" if pod.reason == "OutOfcpu" else ""
+        return f"it asks for {found[1]}{unit}, {found[2]}{unit} of {found[3]}{unit} are used"
+    if pod.reason == "NodeAffinity":
+        return "the node's labels do not match its node selector or affinity"
+    return text or "no message"
+
+
+def _next(pod: Pod, count: int) -> Iterator[str]:
+    if pod.owner is None:
+        yield (
+            kubectl("get", "pod", pod.name, "-o", "yaml", namespace=pod.namespace)
+            + "  # make it anew without nodeName: the scheduler finds a node that can take it"
+        )
+    else:
+        yield kubectl("get", pod.owner.kind.lower(), pod.owner.name, "-o", "yaml", namespace=pod.namespace) + (
+            "  # is nodeName set in the template? take it out"
+        )
+    yield kubectl("describe", "node", pod.node) + "  # Allocated resources, labels"
+    if count > 1:
+        yield (
+            kubectl("delete", "pods", "--field-selector=status.phase=Failed", namespace=pod.namespace)
+            + "  # the leftovers"
+        )

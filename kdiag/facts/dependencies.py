@@ -300,6 +300,43 @@ class Dependencies(Derived):
         """The Services by their cluster address."""
         return {s.spec.cluster_ip: s for s in self.services.items if s.spec.cluster_ip not in ("", "None")}
 
+    def asked(self, host: str, namespace: str) -> Resolved | None:
+        """As ``resolve``, and the Service of a cluster address too: programs log addresses where they were told names."""
+        if service := self.by_address.get(host.strip("[]")):
+            return Resolved(service.name, service.namespace, service, certain=True)
+        return self.resolve(host, namespace)
+
+    def told(self, pod: Pod, host: str) -> Dependency | None:
+        """Where a pod was told of a host that it names in its log: by name, search domain added, or by address."""
+        host = host.rstrip(".").lower()
+        for dependency in self.of(pod):
+            name = dependency.host.lower()
+            if name == host or host.startswith(f"{name}."):
+                return dependency
+        target = self.asked(host, pod.namespace)
+        for dependency in self.of(pod):
+            known = self.resolve(dependency.host, pod.namespace)
+            if known and target and (known.name, known.namespace) == (target.name, target.namespace):
+                return dependency
+        return None
+
+    def kind(self, pod: Pod, by: str) -> Dependency | None:
+        """The database that a program of this kind (``MySQL``, ``Redis``) talks to, when its log does not name it."""
+        words, port = _SERVERS.get(by, ((), 0))
+        scored: list[tuple[int, int, Dependency]] = []
+        for number, dependency in enumerate(self.of(pod)):
+            text = f"{dependency.variable} {dependency.host} {dependency.value}".lower()
+            target = self.resolve(dependency.host, pod.namespace)
+            ports = target.service.spec.ports if target and target.service else ()
+            score = (
+                4 * (port != 0 and (dependency.port == port or any(p.port == port for p in ports)))
+                + 2 * any(word in text for word in words)
+                + bool(re.match(r"(?:db|database|sql|datasource)", dependency.variable, re.IGNORECASE))
+            )
+            if score:
+                scored.append((-score, number, dependency))
+        return min(scored, key=lambda s: s[:2])[2] if scored else None
+
     @cached_property
     def clients(self) -> Mapping[Ref, tuple[Pod, ...]]:
         """For each Service that is named by someone: one pod of each template that names it."""
@@ -310,6 +347,22 @@ class Dependencies(Derived):
                 if target:
                     found.setdefault(Ref("Service", target.name, target.namespace), []).append(group[0])
         return {ref: tuple(pods) for ref, pods in found.items()}
+
+
+_SERVERS: Mapping[str, tuple[tuple[str, ...], int]] = {
+    "MySQL": (("mysql", "maria"), 3306),
+    "PostgreSQL": (("postgres", "pg"), 5432),
+    "Redis": (("redis", "valkey"), 6379),
+    "lettuce": (("redis", "valkey"), 6379),
+    "MongoDB": (("mongo",), 27017),
+    "Oracle": (("oracle",), 1521),
+    "SQL Server": (("mssql", "sqlserver"), 1433),
+    "RabbitMQ": (("rabbit", "amqp"), 5672),
+    "Kafka": (("kafka", "bootstrap"), 9092),
+    "Elasticsearch": (("elastic", "opensearch"), 9200),
+    "Cassandra": (("cassandra",), 9042),
+    "HikariCP": (("jdbc", "datasource"), 0),
+}
 
 
 def is_address(host: str) -> bool:

@@ -14,6 +14,7 @@ from kdiag.model.result import Gap
 from kdiag.model.text import clean
 
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d) ?")
+_LOST = b"unable to retrieve container logs for "
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,11 @@ class _LogBuilder:
         parts = seen.name.split("/")
         if len(parts) != 4:
             self._gaps.append(Gap("log", f"{clean(seen.name)[:80]!r} does not name a container"))
+            return
+        if bytes(seen.body[:40]).startswith(_LOST):
+            # The kubelet's 200 for a log that it cannot find or reach. That of a run before may be gone rightfully.
+            if parts[3] != "previous":
+                self._gaps.append(Gap(f"log of {clean(seen.name)[:160]}", "its node cannot read it"))
             return
         text = RUN.text(clean(bytes(seen.body).decode("utf-8", "replace").replace("\r\n", "\n")))
         self._items.append(

@@ -18,8 +18,8 @@ class Topic(enum.Enum):
 
     ACCESS_DENIED = "access denied"
     DATABASE_UNKNOWN = "database unknown"
+    UNRESOLVED = "unresolved"  # before unreachable: a line that says both means this
     UNREACHABLE = "unreachable"
-    UNRESOLVED = "unresolved"
     IDLE_DROPPED = "idle connection dropped"
     FORBIDDEN = "forbidden"
     VARIABLE_MISSING = "variable missing"

@@ -1,0 +1,89 @@
+"""A workload asks the API server for what its service account may not do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, shorten
+from kdiag.facts import Cluster, Complaint, Complaints, Topic
+
+#: A refusal that a running workload met longer ago than this, or once, may be over: seconds.
+_STILL = 300.0
+
+
+@check(
+    title="Service account may not do what its workload asks",
+    severity=Severity.ERROR,
+    layer=Layer.POD,
+    explains=(
+        "application/container_crashes",
+        "application/init_container_fails",
+        "application/pod_not_ready",
+        "application/readiness_probe_fails",
+    ),
+    tags=("access", "rbac"),
+)
+def api_access_forbidden(complaints: Complaints, cluster: Cluster) -> Iterator[Finding]:
+    """One finding for each workload, account and place: all that it lacks there is granted by one role."""
+    found: dict[tuple[Ref, str, str], dict[tuple[str, str], list[Complaint]]] = {}
+    for complaint in complaints.about(Topic.FORBIDDEN, system=True):
+        names = complaint.said.names
+        account = f"{names['namespace']}:{names['account']}"
+        kind, slash, part = names["resource"].partition("/")
+        group = names.get("group", "")
+        full = f"{kind}{f'.{group}' if group else ''}{slash}{part}"
+        place = found.setdefault((complaint.workload, account, names.get("where", "")), {})
+        place.setdefault((names["verb"], full), []).append(complaint)
+    for (workload, account, where), lacks in found.items():
+        every = [c for items in lacks.values() for c in items]
+        newest = max(every, key=lambda c: c.when.timestamp() if c.when else 0.0)
+        failing = any(c.failing for c in every)
+        again = sum(c.count for c in every) > 1 and cluster.age(newest.when) <= _STILL
+        namespace, _, name = account.partition(":")
+        what = [f"{verb} {resource}" for verb, resource in sorted(lacks)]
+        verb, resource = next(iter(sorted(lacks)))
+        user = f"--as=system:serviceaccount:{account}"
+        yield Finding(
+            workload,
+            f"{workload} may not {listing(what)} {f'in namespace {where}' if where else 'at the cluster scope'}:"
+            f" no role gives that to service account {namespace}/{name}",
+            evidence=(
+                Evidence(
+                    kubectl(*newest.command, namespace=newest.pod.namespace), shorten(newest.said.text.strip(), 260)
+                ),
+                Evidence(kubectl("auth", "can-i", verb, resource, user, *_scope(where)), "no"),
+            ),
+            next=tuple(_grant(namespace, name, where, tuple(sorted(lacks)))),
+            touches=(Ref("ServiceAccount", name, namespace),),
+            key=f"{account} {where}",
+            severity=Severity.ERROR if failing or again else Severity.WARNING,
+            since=newest.since,
+        )
+
+
+def _scope(where: str) -> tuple[str, ...]:
+    return ("-n", where) if where else ("--all-namespaces",)
+
+
+def _grant(namespace: str, name: str, where: str, lacks: tuple[tuple[str, str], ...]) -> Iterator[str]:
+    """Each set of resources that needs the same verbs is one role; kubectl makes one rule for each call."""
+    yield kubectl("get", "rolebindings,clusterrolebindings", "-A", "-o", "wide") + f" | grep -w {name}"
+    verbs: dict[str, list[str]] = {}
+    for verb, resource in lacks:
+        verbs.setdefault(resource, []).append(verb)
+    for number, (resource, needed) in enumerate(verbs.items()):
+        role = f"{name}-reads" if number == 0 else f"{name}-reads-{number + 1}"
+        kind = "role" if where else "clusterrole"
+        words = (f"--verb={','.join(sorted(needed))}", f"--resource={resource}")
+        made = kubectl("create", kind, role, *words, namespace=where)
+        bound = kubectl(
+            "create",
+            f"{kind}binding",
+            role,
+            f"--{kind}={role}",
+            f"--serviceaccount={namespace}:{name}",
+            namespace=where,
+        )
+        yield f"{made} && {bound}"
+        if number == 2:
+            return

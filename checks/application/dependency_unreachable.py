@@ -1,0 +1,134 @@
+"""A workload's log says that it cannot connect to something that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
+from kdiag.facts import (
+    Backends,
+    Cluster,
+    Complaint,
+    Complaints,
+    Dependencies,
+    EndpointSlices,
+    Pod,
+    Resolved,
+    Service,
+    Topic,
+    is_address,
+)
+
+#: How fresh a line must be when the Service that it names is well by now, and over how long it must recur: seconds.
+_STILL = 120.0
+_RECURS = 30.0
+
+
+@check(
+    title="Workload cannot connect to what it depends on",
+    severity=Severity.ERROR,
+    layer=Layer.DEPENDENCY,
+    explains=(),  # what it breaks in turn folds under its cause: a Service that nobody answers for can be both
+    tags=("service", "network"),
+)
+def dependency_unreachable(
+    complaints: Complaints,
+    cluster: Cluster,
+    dependencies: Dependencies | None,
+    slices: EndpointSlices | None,
+    backends: Backends | None,
+) -> Iterator[Finding]:
+    """Of a workload that runs well, only what goes on: its server may have been restarted a minute ago."""
+    seen: set[tuple[Ref, str]] = set()
+    for complaint in complaints.about(Topic.UNREACHABLE):
+        pod, said = complaint.pod, complaint.said
+        target = dependencies.asked(said.host, pod.namespace) if dependencies else None
+        told = dependencies.told(pod, said.host) if dependencies else None
+        server = _by_address(said.host, backends)
+        if target is None and told is None and server is None and not complaint.failing:
+            continue  # something outside, and the workload lives with it
+        if target is not None and target.service is None and not complaint.failing:
+            continue
+        if not complaint.failing and _well(target, said.port, slices) and not _goes_on(complaint, cluster):
+            continue
+        place = _place(said.host, said.port, target, server)
+        if (complaint.workload, place) in seen:
+            continue
+        seen.add((complaint.workload, place))
+        evidence = [Evidence(kubectl(*complaint.command, namespace=pod.namespace), shorten(said.text, 200))]
+        if target and target.service:
+            evidence.append(_endpoints(target.service, slices))
+        if told:
+            command = kubectl("get", complaint.workload.kind.lower(), complaint.workload.name, "-o", "yaml")
+            evidence.append(Evidence(f"{command} -n {pod.namespace}", f"{told.origin}: {shorten(told.value, 80)}"))
+        yield Finding(
+            complaint.workload,
+            f"{complaint.workload} cannot connect to {place}" + (f" ({told.origin})" if told else ""),
+            evidence=tuple(evidence),
+            next=tuple(_next(complaint, target, server, said.host, said.port)),
+            touches=tuple(_touches(target, server)),
+            key=place,
+            severity=Severity.ERROR,
+            since=complaint.since,
+        )
+
+
+def _place(host: str, port: int, target: Resolved | None, server: Pod | None) -> str:
+    name = f"Service {target.namespace}/{target.name}" if target and target.service else host
+    if server is not None:
+        name = f"Pod {server.path}"
+    if host in ("localhost", "127.0.0.1", "::1"):
+        name = "localhost in its own pod,"
+        return f"{name} port {port}" if port else name.rstrip(",")
+    return f"{name} port {port}" if port else name
+
+
+def _by_address(host: str, backends: Backends | None) -> Pod | None:
+    if backends is None or not is_address(host):
+        return None
+    return next((p for p in backends.pods.items if p.ip == host and not p.spec.host_network), None)
+
+
+def _well(target: Resolved | None, port: int, slices: EndpointSlices | None) -> bool:
+    """Whether the Service takes connections on that port as far as the API knows; not known counts as well."""
+    service = target.service if target else None
+    if service is None or slices is None:
+        return True
+    if port and not service.headless and service.spec.ports and all(p.port != port for p in service.spec.ports):
+        return False
+    return any(e.ready for e in slices.endpoints(service))
+
+
+def _goes_on(complaint: Complaint, cluster: Cluster) -> bool:
+    return cluster.age(complaint.when) <= _STILL and complaint.count >= 2 and complaint.span >= _RECURS
+
+
+def _endpoints(service: Service, slices: EndpointSlices | None) -> Evidence:
+    command = kubectl(
+        "get", "endpointslices", "-l", f"kubernetes.io/service-name={service.name}", namespace=service.namespace
+    )
+    if slices is None:
+        return Evidence(kubectl("get", "service", service.name, namespace=service.namespace), "it exists")
+    endpoints = slices.endpoints(service)
+    ready = sum(e.ready for e in endpoints)
+    return Evidence(command, f"{ready} of {len(endpoints)} endpoints ready" if endpoints else "no endpoint")
+
+
+def _next(complaint: Complaint, target: Resolved | None, server: Pod | None, host: str, port: int) -> Iterator[str]:
+    namespace = complaint.pod.namespace
+    if target and target.service:
+        yield kubectl("describe", "service", target.name, namespace=target.namespace)
+        name = target.name if target.namespace == namespace else f"{target.name}.{target.namespace}"
+        yield kubectl("exec", complaint.pod.name, "--", "nc", "-zv", name, str(port or "PORT"), namespace=namespace)
+    elif server is not None:
+        yield kubectl("describe", "pod", server.name, namespace=server.namespace)
+    else:
+        yield kubectl("exec", complaint.pod.name, "--", "nc", "-zv", host, str(port or "PORT"), namespace=namespace)
+    yield kubectl("get", "networkpolicies", namespace=target.namespace if target else namespace)
+
+
+def _touches(target: Resolved | None, server: Pod | None) -> Iterator[Ref]:
+    if target:
+        yield Ref("Service", target.name, target.namespace)
+    if server is not None:
+        yield server.ref()

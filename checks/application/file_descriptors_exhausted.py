@@ -1,0 +1,61 @@
+"""A container cannot open more files or connections: its limit of file descriptors is reached."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
+from kdiag.facts import Complaints, Topic
+
+# inotify answers EMFILE when a user has no more instances: that is a setting of the node.
+_WATCHES = re.compile(r"inotify|fsnotify|file ?watch|watcher", re.IGNORECASE)
+
+
+@check(
+    title="File descriptors are exhausted",
+    severity=Severity.ERROR,
+    layer=Layer.POD,
+    explains=(
+        "application/container_crashes",
+        "application/init_container_fails",
+        "application/pod_not_ready",
+        "application/readiness_probe_fails",
+        "application/liveness_probe_kills",
+    ),
+    tags=("resources", "limits"),
+)
+def file_descriptors_exhausted(complaints: Complaints) -> Iterator[Finding]:
+    """The same words mean the process' limit, the node's, or the node's limit of inotify instances."""
+    done: set[Ref] = set()
+    for complaint in complaints.about(Topic.FILES_EXHAUSTED):
+        if complaint.workload in done:
+            continue
+        done.add(complaint.workload)
+        pod, workload, text = complaint.pod, complaint.workload, complaint.said.text
+        look = "ls /proc/1/fd | wc -l; grep 'open files' /proc/1/limits"
+        count = (
+            kubectl("exec", pod.name, "-c", complaint.container, "--", "sh", "-c", look, namespace=pod.namespace),
+            "find what keeps them open (connections without a pool, files never closed) before raising the limit",
+        )
+        what = "its process has reached its limit of open files"
+        if "in system" in text or "ENFILE" in text:
+            what = f"node {pod.node} has reached its limit of open files (fs.file-max)"
+            count = (f"on node {pod.node}: sysctl fs.file-nr fs.file-max", count[1])
+        elif _WATCHES.search(text):
+            what = f"node {pod.node} has no inotify instances left"
+            limit = "sysctl fs.inotify.max_user_instances fs.inotify.max_user_watches"
+            count = (
+                f"on node {pod.node}: {limit}",
+                f"on node {pod.node}: sudo sysctl -w fs.inotify.max_user_instances=1024",
+            )
+        yield Finding(
+            workload,
+            f'{workload} gets "too many open files": {what}',
+            evidence=(Evidence(kubectl(*complaint.command, namespace=pod.namespace), shorten(text, 200)),),
+            next=count,
+            touches=(Ref("Node", pod.node),) if "node" in what else (),
+            key=complaint.container,
+            severity=Severity.ERROR,
+            since=complaint.since,
+        )

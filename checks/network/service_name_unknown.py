@@ -1,0 +1,202 @@
+"""A workload is told to talk to a Service that does not exist, or that is in another namespace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest, shorten
+from kdiag.facts import Cluster, Complaints, Dependencies, Dependency, Owners, Pod, PodSpec, Resolved, Topic
+
+#: How new a workload, or the Service that was meant, must be for an unused name to count as a fresh mistake: seconds.
+_FRESH = 6 * 3600.0
+
+
+@check(
+    title="Workload names a Service that does not exist",
+    severity=Severity.ERROR,
+    layer=Layer.DEPENDENCY,
+    explains=(
+        "application/dependency_name_unresolved",
+        "application/dependency_unreachable",
+        "application/init_container_waits",
+        "application/container_crashes",
+        "application/init_container_fails",
+        "application/pod_not_ready",
+        "application/readiness_probe_fails",
+    ),
+    tags=("service", "dns", "config"),
+)
+def service_name_unknown(
+    dependencies: Dependencies, owners: Owners, cluster: Cluster, complaints: Complaints | None
+) -> Iterator[Finding]:
+    """A name of one label may mean something outside: only a near miss or the workload's log makes it a fault."""
+    seen: set[tuple[Ref, str, str]] = set()
+    for group in dependencies.pods.templates:
+        pod = next((p for p in group if not p.finished and not p.terminating), None)
+        if pod is None or pod.namespace == "kube-system" or not _asks_cluster_dns(pod.spec):
+            continue
+        for dependency in dependencies.of(pod):
+            key = (owners.top(pod), dependency.container, dependency.host)
+            target = _missing(dependency, pod, dependencies)
+            if target is None or key in seen:
+                continue
+            seen.add(key)
+            finding = _judge(dependency, target, group, pod, dependencies, owners, cluster, complaints)
+            if finding:
+                yield finding
+
+
+def _asks_cluster_dns(spec: PodSpec) -> bool:
+    return spec.dns_policy == "ClusterFirstWithHostNet" or (spec.dns_policy == "ClusterFirst" and not spec.host_network)
+
+
+def _missing(dependency: Dependency, pod: Pod, dependencies: Dependencies) -> Resolved | None:
+    """What the name means, when that is a Service that was looked for and is not there."""
+    host = dependency.host.lower()
+    if any(host in map(str.lower, alias.hostnames) for alias in pod.spec.host_aliases):
+        return None
+    if host == pod.name.lower() or (host in {c.name for c in pod.spec.all_containers} and len(pod.spec.containers) > 1):
+        return None  # itself, or the container beside it, as some charts fill in
+    target = dependencies.resolve(host, pod.namespace)
+    labels = host.rstrip(".").split(".")
+    # mysql.shopp: a namespace that does not exist, or a domain outside. Only a near miss tells.
+    if (
+        target is None
+        and len(labels) == 2
+        and any(s.name == labels[0] and nearest(labels[1], [s.namespace]) for s in dependencies.services.items)
+    ):
+        target = Resolved(labels[0], labels[1], None, certain=True)
+    if target is None or target.service is not None:
+        return None
+    nowhere = dependencies.namespaces.get(target.namespace) is None  # a namespace that is not there holds no Service
+    return target if nowhere or dependencies.services.covers(target.namespace) else None
+
+
+def _judge(
+    dependency: Dependency,
+    target: Resolved,
+    group: tuple[Pod, ...],
+    pod: Pod,
+    dependencies: Dependencies,
+    owners: Owners,
+    cluster: Cluster,
+    complaints: Complaints | None,
+) -> Finding | None:
+    workload = owners.top(pod)
+    said = [
+        c
+        for c in (complaints.by_workload.get(workload, ()) if complaints else ())
+        if c.said.topic is Topic.UNRESOLVED
+        and (c.said.host == dependency.host.lower() or c.said.host.startswith(f"{dependency.host.lower()}."))
+    ]
+    searched = bool(pod.spec.dns_config and pod.spec.dns_config.searches) and not target.certain
+    near = _near(target, dependency, pod, dependencies)
+    elsewhere = tuple(s.namespace for s in dependencies.services.items if s.name == target.name)
+    failing = any(not p.ready and _definite(p) for p in group[:20])
+    if not said and (searched or not (near or target.certain)):
+        return None
+    if not said and elsewhere and not target.certain:
+        return None  # every namespace may have its own, and this one none
+    if not said and not dependency.plain:
+        return None
+    service = dependencies.services.get(near, target.namespace) if near else None
+    fresh = cluster.age(pod.created) < _FRESH or bool(
+        service and cluster.age(service.metadata.creation_timestamp) < _FRESH
+    )
+    hurt = bool(said) or (near is not None and (failing or fresh))
+    meant = _meant(target, near, elsewhere)
+    evidence = [
+        Evidence(
+            kubectl("get", workload.kind.lower(), workload.name, "-o", "yaml", namespace=pod.namespace),
+            f"{dependency.origin}: {shorten(dependency.value, 80)}",
+        ),
+        Evidence(
+            kubectl("get", "services", namespace=target.namespace),
+            _there(target, dependencies),
+        ),
+    ]
+    evidence += [Evidence(kubectl(*c.command, namespace=c.pod.namespace), shorten(c.said.text, 200)) for c in said[:1]]
+    return Finding(
+        workload,
+        f"{workload} names {dependency.host} in {dependency.origin}: {meant}",
+        evidence=tuple(evidence),
+        next=tuple(_next(workload, dependency, target, near, elsewhere)),
+        touches=(
+            Ref("Service", target.name, target.namespace),
+            *((dependency.source,) if dependency.source else ()),
+        ),
+        key=f"{dependency.container} {dependency.host}",
+        severity=Severity.ERROR if hurt else Severity.WARNING,
+        since=said[0].since if said else "",
+    )
+
+
+def _there(target: Resolved, dependencies: Dependencies) -> str:
+    names = sorted(s.name for s in dependencies.services.within(target.namespace))
+    if names:
+        return f"no {target.name}; there is {listing(names, 4)}"
+    known = dependencies.namespaces.get(target.namespace)
+    return "no Service at all" if known else f"no namespace {target.namespace}"
+
+
+def _definite(pod: Pod) -> bool:
+    return any(
+        s.restart_count or (s.state.waiting and s.state.waiting.reason == "CrashLoopBackOff") for s in pod.all_statuses
+    )
+
+
+def _near(target: Resolved, dependency: Dependency, pod: Pod, dependencies: Dependencies) -> str | None:
+    """The Service that was probably meant, and that the pod is not told of by another name already."""
+    named = {(r.name, r.namespace) for d in dependencies.of(pod) if (r := dependencies.resolve(d.host, pod.namespace))}
+    names = [
+        s.name
+        for s in dependencies.services.within(target.namespace)
+        if (s.name, s.namespace) not in named and s.name != "kubernetes"
+    ]
+    same_port = [
+        s.name
+        for s in dependencies.services.within(target.namespace)
+        if s.name in names and dependency.port and s.port(dependency.port)
+    ]
+    return nearest(target.name, same_port) or nearest(target.name, names)
+
+
+def _meant(target: Resolved, near: str | None, elsewhere: tuple[str, ...]) -> str:
+    if near:
+        return f"namespace {target.namespace} has no Service {target.name}, but {near}"
+    if elsewhere:
+        return f"Service {target.name} is in namespace {listing(sorted(elsewhere), 2)}, not in {target.namespace}"
+    return f"namespace {target.namespace} has no Service {target.name}"
+
+
+def _next(
+    workload: Ref, dependency: Dependency, target: Resolved, near: str | None, elsewhere: tuple[str, ...]
+) -> Iterator[str]:
+    namespace = workload.namespace
+    right = near or target.name
+    if not near and elsewhere:
+        right = f"{target.name}.{sorted(elsewhere)[0]}"
+    elif near and target.namespace != namespace:
+        right = f"{near}.{target.namespace}"
+    simple = dependency.value.strip().lower() == dependency.host.lower()
+    if dependency.source:
+        yield (
+            kubectl("edit", "configmap", dependency.source.name, namespace=namespace)
+            + f"   # {dependency.host} → {right}"
+        )
+        yield kubectl("rollout", "restart", f"{workload.kind.lower()}/{workload.name}", namespace=namespace)
+    elif simple and dependency.origin.startswith("env ") and right != dependency.host and workload.kind != "Pod":
+        yield kubectl(
+            "set", "env", f"{workload.kind.lower()}/{workload.name}", "-c", dependency.container,
+            f"{dependency.variable}={right}", namespace=namespace,
+        )  # fmt: skip
+    else:
+        yield (
+            kubectl("edit", workload.kind.lower(), workload.name, namespace=namespace)
+            + f"   # {dependency.host} → {right}"
+        )
+    if not near and not elsewhere:
+        made = kubectl(
+            "expose", "deployment", "NAME", f"--name={target.name}", "--port=PORT", namespace=target.namespace
+        )
+        yield f"or create the Service: {made}"

@@ -2,21 +2,108 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl
-from kdiag.facts import Cluster, Nodes
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, plural, shorten
+from kdiag.facts import Cluster, Condition, Node, NodeLeases, Nodes, Pods
+
+# A machine that boots or joins is not Ready for so long.
+_BOOT = 90
 
 
-@check(title="Node is not Ready", severity=Severity.CRITICAL, layer=Layer.NODE)
-def node_not_ready(nodes: Nodes, cluster: Cluster) -> Iterator[Finding]:
-    """Blame the node itself; what stopped it is for the node's own checks to say."""
+@check(
+    title="Node is not Ready",
+    severity=Severity.CRITICAL,
+    layer=Layer.NODE,
+    explains=(
+        "application/workload_unavailable",
+        "application/rollout_stuck",
+        "network/cluster_dns_unavailable",
+        "network/network_plugin_daemonset_unavailable",
+        "network/kube_proxy_not_running",
+        "worker_node/metrics_server_unavailable",
+    ),
+    tags=("node", "kubelet"),
+)
+def node_not_ready(nodes: Nodes, cluster: Cluster, leases: NodeLeases | None, pods: Pods | None) -> Iterator[Finding]:
+    """Unknown means that the kubelet went silent, False that it says itself what it lacks."""
     for node in nodes.items:
         ready = node.condition("Ready")
-        if ready is None or ready.status == "True":
+        if ready is not None and ready.status == "True":
             continue
+        if cluster.age(node.created) < _BOOT:
+            continue
+        if ready is None:
+            why, shown, step = "its kubelet has never reported", "no condition Ready", _silent(node)
+        elif ready.status == "Unknown":
+            why = f"its kubelet stopped reporting{_when(ready)}: the kubelet, the machine or its network is down"
+            shown, step = f"Ready Unknown {ready.reason}: {ready.message}", _silent(node)
+        else:
+            why, step = _told(node, ready)
+            shown = f"Ready False {ready.reason}: {ready.message}"
+        evidence = [Evidence(kubectl("describe", "node", node.name), shorten(shown, 400))]
+        lease = leases.get(node.name, "kube-node-lease") if leases else None
+        if lease and lease.spec.renew_time and (ready is None or ready.status == "Unknown"):
+            evidence.append(
+                Evidence(
+                    kubectl("get", "lease", node.name, "-o", "yaml", namespace="kube-node-lease"),
+                    f"renewTime {lease.spec.renew_time:%H:%M:%S} UTC",
+                )
+            )
+        here = pods.by_node.get(node.name, ()) if pods else ()
+        if here:
+            evidence.append(
+                Evidence(
+                    kubectl("get", "pods", "-A", "-o", "wide", f"--field-selector=spec.nodeName={node.name}"),
+                    plural(len(here), "pod"),
+                )
+            )
         yield Finding(
             node.ref(),
-            f"node {node.name} is not Ready: {ready.reason}",
-            evidence=(Evidence(kubectl("describe", "node", node.name), ready.message),),
+            shorten(f"node {node.name} is not Ready: {why}", 200),
+            evidence=tuple(evidence),
+            next=step,
+            severity=Severity.CRITICAL,
+            since=ready.last_transition_time.isoformat() if ready and ready.last_transition_time else "",
         )
+
+
+def _when(ready: Condition) -> str:
+    moment = ready.last_heartbeat_time or ready.last_transition_time
+    return f" at {moment:%H:%M} UTC" if moment else ""
+
+
+def _silent(node: Node) -> tuple[str, ...]:
+    return (
+        f"ssh {node.name} systemctl status kubelet containerd    # the API cannot say which of them it is",
+        f"ssh {node.name} sudo journalctl -u kubelet -n 50 --no-pager",
+        f"ping {node.address or node.name}    # no answer: the machine or its network",
+    )
+
+
+def _told(node: Node, ready: Condition) -> tuple[str, tuple[str, ...]]:
+    """What the kubelet's own message means, and where to look."""
+    text = ready.message
+    kubelet = f"ssh {node.name} sudo journalctl -u kubelet -n 50 --no-pager"
+    if "PLEG is not healthy" in text:
+        return (
+            "the container runtime hangs (PLEG is not healthy)",
+            (
+                f"ssh {node.name} sudo crictl ps    # does it answer?",
+                f"ssh {node.name} sudo systemctl restart containerd",
+            ),
+        )
+    if re.search(r"container runtime is down|runtime.*not.*(?:ready|responding)|RuntimeReady=false", text, re.I):
+        return (
+            "its container runtime is down",
+            (
+                f"ssh {node.name} systemctl status containerd",
+                f"ssh {node.name} sudo journalctl -u containerd -n 50 --no-pager",
+            ),
+        )
+    if re.search(r"NetworkPluginNotReady|cni plugin|network plugin", text, re.I):
+        return "its network plugin is not set up", (f"ssh {node.name} ls -l /etc/cni/net.d /opt/cni/bin", kubelet)
+    if "shutting down" in text:
+        return "it is shutting down", (f"ssh {node.name} last -x | head",)
+    return text or ready.reason or "it gives no reason", (kubelet,)

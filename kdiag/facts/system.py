@@ -327,7 +327,11 @@ def daemon_outages(daemonset: DaemonSet, pods: Pods, nodes: Nodes | None, now: d
     lost = {n.name for n in nodes.items if unreachable(n)} if nodes else set()
     found: list[Outage] = []
     for pod in pods.by_owner.get(daemonset.metadata.uid, ()):
-        if pod.ready or pod.deleted or pod.finished or not pod.node or pod.node in lost:
+        if pod.deleted or pod.finished or not pod.node or pod.node in lost:
+            continue
+        if pod.ready:  # a pod without a readiness probe is ready for the moment until it crashes again
+            if any(_crashed_lately(s, now) for s in pod.statuses):
+                found.append(Outage(pod.node, pod, f"{pod.spec.containers[0].name} keeps crashing"))
             continue
         why = _why_not_ready(pod, now)
         if why:
@@ -339,6 +343,17 @@ def unreachable(node: Node) -> bool:
     """Whether nothing is known of a node's pods, because its kubelet does not report."""
     ready = node.condition("Ready")
     return ready is None or ready.status == "Unknown"
+
+
+def _crashed_lately(status: ContainerStatus, now: datetime) -> bool:
+    ended = status.last_state.terminated
+    return bool(
+        status.restart_count >= 2
+        and ended
+        and ended.exit_code
+        and ended.finished_at
+        and (now - ended.finished_at).total_seconds() < 60
+    )
 
 
 def _why_not_ready(pod: Pod, now: datetime) -> str:

@@ -1,0 +1,55 @@
+"""kube-proxy runs and is ready, and cannot write its rules into the kernel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, listing, shorten
+from kdiag.facts import Cluster, DaemonSets, Logs, Pods, kube_proxy, plain
+
+_FAILED = re.compile(
+    r"Sync failed|Failed to execute iptables-restore|nft(?:ables)? .*failed|Failed to (?:sync|ensure|create) .*chain"
+    r"|iptables-restore.*(?:failed|unknown option)|ipvs.*(?:failed|not supported)"
+)
+# It tries again every 30 seconds.
+_RECENT = 120
+
+
+@check(
+    title="kube-proxy cannot write its rules",
+    severity=Severity.ERROR,
+    layer=Layer.PROXY,
+    explains=("network/coredns_cannot_reach_api",),
+    tags=("kube-proxy", "service"),
+    namespaces=("kube-system",),
+)
+def kube_proxy_sync_fails(daemonsets: DaemonSets, pods: Pods, logs: Logs, cluster: Cluster) -> Iterator[Finding | Skip]:
+    """Services that were there before work on; what changed since does not. Two failures in a row, the last now."""
+    daemonset = kube_proxy(daemonsets)
+    if daemonset is None:
+        yield Skip("no DaemonSet kube-proxy: Services are programmed another way")
+        return
+    failing: dict[str, tuple[str, str]] = {}
+    for pod in pods.by_owner.get(daemonset.metadata.uid, ()):
+        if not pod.ready:
+            continue
+        lines = [li for li in logs.lines(pod.namespace, pod.name) if _FAILED.search(li.text)]
+        if len(lines) >= 2 and lines[0].when is not None and cluster.age(lines[0].when) < _RECENT:
+            told = next((li.text for li in lines if "Sync failed" not in li.text), lines[0].text)
+            failing[pod.node] = (pod.name, plain(told))
+    if not failing:
+        return
+    node, (name, said) = next(iter(sorted(failing.items())))
+    ref = daemonset.ref()
+    yield Finding(
+        ref,
+        shorten(f"DaemonSet {ref.path} cannot write its rules on {listing(sorted(failing))}: {said}", 220),
+        evidence=(Evidence(kubectl("logs", name, namespace=ref.namespace), shorten(said, 300)),),
+        next=(
+            f"ssh {node} sudo iptables-save -t nat | grep -c KUBE-SVC",
+            f"ssh {node} 'lsmod | grep -E \"ip_tables|nf_tables|ip_vs\"; iptables --version'",
+            kubectl("delete", "pod", name, namespace=ref.namespace),
+        ),
+        touches=tuple(Ref("Node", n) for n in sorted(failing)),
+    )

@@ -58,12 +58,11 @@ def logs_wanted(facts: Facts, most: int = MOST) -> tuple[tuple[LogRequest, ...],
     owners = facts.get(Owners)
     cluster = facts.get(Cluster)
     found: dict[tuple[object, ...], list[LogRequest]] = {}
-    for pod in pods.items:
-        if pod.finished and pod.phase == "Succeeded":
+    for pod in pods.troubled:
+        if pod.phase == "Succeeded":
             continue
-        group = owners.top(pod) if owners else pod.ref()
         for container, previous, priority in _failing(pod, cluster):
-            key = (group, pod.template_hash, container, previous)
+            key = (owners.top(pod) if owners else pod.ref(), pod.template_hash, container, previous)
             request = LogRequest(priority, pod.namespace, pod.name, container, previous)
             found.setdefault(key, []).append(request)
     wanted = [min(requests) for requests in found.values()]

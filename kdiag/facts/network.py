@@ -73,6 +73,11 @@ class Service(Object, frozen=True, gc=False):
         return self.spec.type == "ExternalName"
 
     @property
+    def publishes_unready(self) -> bool:
+        """Whether pods that are not ready are meant to be reached through it."""
+        return self.spec.publish_not_ready_addresses or self.metadata.annotations.tolerate_unready == "true"
+
+    @property
     def selector_text(self) -> str:
         """The selector as ``kubectl -l`` takes it."""
         return labels_text(self.spec.selector)
@@ -231,7 +236,15 @@ class Backends(Derived):
 
     def of(self, service: Service) -> tuple[Pod, ...]:
         """The pods that a Service selects and that are not finished."""
-        return tuple(p for p in self.selected(service.namespace, service.spec.selector) if not p.finished)
+        known = self._known.get((service.namespace, service.name))
+        if known is None:
+            found = self.selected(service.namespace, service.spec.selector)
+            known = self._known[service.namespace, service.name] = tuple(p for p in found if not p.finished)
+        return known
+
+    @cached_property
+    def _known(self) -> dict[tuple[str, str], tuple[Pod, ...]]:
+        return {}  # asked for by many checks, worked out once
 
     @cached_property
     def by_pod(self) -> Mapping[str, tuple[Service, ...]]:

@@ -392,7 +392,15 @@ class Owners(Derived):
         owner = pod.owner
         if owner is None or pod.mirror:
             return pod.ref()
-        return self.above(Ref(owner.kind, owner.name, pod.namespace))
+        key = (owner.kind, owner.name, pod.namespace)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self.above(Ref(*key))
+        return known
+
+    @cached_property
+    def _known(self) -> dict[tuple[str, str, str], Ref]:
+        return {}  # the pods of one owner have one answer
 
     def above(self, ref: Ref) -> Ref:
         """The Deployment of a ReplicaSet, the CronJob of a Job, and anything else itself."""

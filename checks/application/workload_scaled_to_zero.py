@@ -1,0 +1,112 @@
+"""A workload is scaled to zero while something still sends requests to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing
+from kdiag.facts import (
+    Autoscalers,
+    Backends,
+    DaemonSet,
+    Dependencies,
+    Ingresses,
+    Owners,
+    Service,
+    Workload,
+    Workloads,
+    selects,
+)
+
+#: Whoever has these labels is scaled by something that also scales it up again.
+_SCALED_BY = ("serving.knative.dev/service", "http.keda.sh/target", "scaledobject.keda.sh/name")
+
+
+@check(
+    title="Workload is scaled to zero but used",
+    severity=Severity.ERROR,
+    layer=Layer.ROLLOUT,
+    explains=("network/service_has_no_ready_endpoint",),
+    tags=("rollout", "service", "workload"),
+)
+def workload_scaled_to_zero(
+    workloads: Workloads,
+    backends: Backends,
+    ingresses: Ingresses | None,
+    dependencies: Dependencies | None,
+    autoscalers: Autoscalers | None,
+    owners: Owners | None,
+) -> Iterator[Finding]:
+    """Zero is somebody's wish: it is a fault only where a Service leads to it, and nothing else is behind that."""
+    for workload in workloads.items:
+        if isinstance(workload, DaemonSet) or workload.desired or workload.metadata.deletion_timestamp:
+            continue
+        if any(key in workload.labels for key in _SCALED_BY) or _woken(workload, autoscalers):
+            continue
+        labels = workload.spec.template.metadata.labels
+        for service in backends.services.within(workload.namespace):
+            selector = service.spec.selector
+            if not selector or not selects(selector, labels) or service.name == "kube-dns":
+                continue
+            if backends.of(service) or _others(workload, service, workloads):
+                continue
+            users = sorted(set(_users(service, ingresses, dependencies, owners)))
+            if not users and service.spec.type == "ClusterIP":
+                continue
+            yield _finding(workload, service, users)
+            break
+
+
+def _woken(workload: Workload, autoscalers: Autoscalers | None) -> bool:
+    """Whether an autoscaler scales it down to zero and up again."""
+    for scaler in autoscalers.within(workload.namespace) if autoscalers else ():
+        target = scaler.spec.scale_target_ref
+        if (target.kind, target.name) == (workload.ref().kind, workload.name):
+            return scaler.spec.min_replicas == 0 or scaler.name.startswith("keda-hpa-")
+    return False
+
+
+def _others(workload: Workload, service: Service, workloads: Workloads) -> bool:
+    """Whether another workload that is not at zero is behind the Service and about to have pods."""
+    return any(
+        other is not workload
+        and other.namespace == workload.namespace
+        and other.desired
+        and selects(service.spec.selector, other.spec.template.metadata.labels)
+        for other in workloads.items
+    )
+
+
+def _users(
+    service: Service, ingresses: Ingresses | None, dependencies: Dependencies | None, owners: Owners | None
+) -> Iterator[str]:
+    for ingress in ingresses.within(service.namespace) if ingresses else ():
+        if any(backend.name == service.name for _, backend in ingress.backends):
+            yield f"Ingress {ingress.name}"
+    for pod in dependencies.clients.get(service.ref(), ()) if dependencies else ():
+        if not pod.finished and not pod.terminating:
+            user = owners.top(pod) if owners else pod.ref()
+            yield f"{user.kind} {user.path if user.namespace != service.namespace else user.name}"
+
+
+def _finding(workload: Workload, service: Service, users: list[str]) -> Finding:
+    ref, namespace = workload.ref(), workload.namespace
+    by = f", which {listing(users, 2)} use{'s' if len(users) == 1 else ''}"
+    return Finding(
+        ref,
+        f"{ref} is scaled to zero behind Service {service.name}{by if users else f' of type {service.spec.type}'}",
+        evidence=(
+            Evidence(kubectl("get", ref.kind.lower(), ref.name, namespace=namespace), "READY 0/0"),
+            Evidence(
+                kubectl("get", "service", service.name, "-o", "wide", namespace=namespace),
+                f"SELECTOR {service.selector_text} matches its pods and no others"
+                + (f"; used by {listing(users, 3)}" if users else ""),
+            ),
+        ),
+        next=(
+            kubectl("scale", f"{ref.kind.lower()}/{ref.name}", "--replicas=1", namespace=namespace),
+            "if it is meant to be off, take its Service, or what leads to that, away as well",
+        ),
+        touches=(Ref("Service", service.name, namespace),),
+        severity=Severity.ERROR if users else Severity.WARNING,
+    )

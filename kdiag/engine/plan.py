@@ -66,7 +66,9 @@ def logs_wanted(facts: Facts, most: int = MOST) -> tuple[tuple[LogRequest, ...],
             request = LogRequest(priority, pod.namespace, pod.name, container, previous)
             found.setdefault(key, []).append(request)
     wanted = [min(requests) for requests in found.values()]
-    wanted += _system(pods) + _dependents(pods, facts, {(r.namespace, r.pod) for r in wanted})
+    wanted += _system(pods)
+    if len(wanted) < most:
+        wanted += _dependents(pods, facts, {(r.namespace, r.pod) for r in wanted})
     wanted.sort()
     # Of what seems well, the log is a sample: only a container that fails and was not read is a gap.
     left = sum(1 for request in wanted[most:] if request.priority <= 3)

@@ -15,7 +15,9 @@ def main() -> None:
             return
         from kdiag.cli.main import run
 
-        run(sys.argv[1:])
+        # kubectl asks kubectl_complete-kdiag for the completions of its plugin.
+        asked = os.path.basename(sys.argv[0]).startswith("kubectl_complete-")
+        run(["__complete", "--", *sys.argv[1:]] if asked else sys.argv[1:])
     except KeyboardInterrupt:
         # Before the command line could take care of it, or a second time while it did.
         os.write(2, b"kdiag: interrupted\n")

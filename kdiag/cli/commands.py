@@ -20,7 +20,6 @@ class Command:
     arguments: Callable[[argparse.ArgumentParser], None] = lambda sub: None
     description: str = ""
     examples: str = ""
-    hidden: bool = False
 
     def run(self, options: argparse.Namespace) -> int:
         """Import the command's module and run it."""
@@ -157,10 +156,6 @@ def _help(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("topic", nargs="?", default="", metavar="COMMAND", help="a command")
 
 
-def _candidates(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("words", nargs=argparse.REMAINDER)
-
-
 COMMANDS: tuple[Command, ...] = (
     Command(
         name="check",
@@ -280,5 +275,4 @@ examples:
     ),
     Command(name="version", help="print the version", module="about"),
     Command(name="help", help="print the help of a command", module="about", arguments=_help),
-    Command(name="__complete", help="", module="completion", arguments=_candidates, hidden=True),
 )

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from kdiag.cli.exits import Exit
 
@@ -44,7 +44,7 @@ class Parser(argparse.ArgumentParser):
             from kdiag.model.text import nearest
 
             choices = [c.strip(" '") for c in match[2].split(",")]
-            close = nearest(match[1], [c for c in choices if not c.startswith("_")])
+            close = nearest(match[1], choices)
             what = "command" if "COMMAND" in message or "command" in message.partition(":")[0] else "choice"
             said = f"{what} {match[1]!r} does not exist"
             hint = f"; did you mean {close!r}?" if close else ""
@@ -86,10 +86,9 @@ def parser() -> argparse.ArgumentParser:
         title="commands", dest="command", metavar="COMMAND", prog=prog, parser_class=Parser, required=False
     )
     for command in table.COMMANDS:
-        listed: dict[str, Any] = {} if command.hidden else {"help": command.help}
         sub = commands.add_parser(
             command.name,
-            **listed,
+            help=command.help,
             description=command.description or f"{command.help[:1].upper()}{command.help[1:]}.",
             epilog=command.examples.format(prog=prog) if "{prog}" in command.examples else command.examples,
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -179,6 +178,10 @@ def _explained(exc: Exception) -> int:
 
 
 def _dispatch(argv: Sequence[str]) -> int:
+    if argv[:1] == ["__complete"]:  # what a shell asks at TAB, not for people
+        from kdiag.cli.completion import answer
+
+        return answer(argv[1:])
     top = parser()
     options = top.parse_args(list(argv))
     if options.version:

@@ -119,6 +119,18 @@ def load(
     return _resolve(merged, overrides, environ)
 
 
+def names(
+    overrides: Overrides, environ: Mapping[str, str], *, home: Path | None = None
+) -> Mapping[str, tuple[str, ...]]:
+    """The contexts, clusters and users that there are to choose from."""
+    merged, _ = _read_all(_paths(overrides, environ, home)[0], named=bool(overrides.kubeconfig))
+    return {
+        "contexts": tuple(merged.contexts),
+        "clusters": tuple(merged.clusters),
+        "users": tuple(merged.users),
+    }
+
+
 def _paths(overrides: Overrides, environ: Mapping[str, str], home: Path | None) -> tuple[list[Path], str]:
     """The files to read in order, and who asked for them."""
     if overrides.kubeconfig:

@@ -193,10 +193,7 @@ def _fits_one(labels: Mapping[str, str], groups: Sequence[_Group]) -> bool:
 def _has(meant: _Meant, selector: Mapping[str, str]) -> str:
     changed = {k: v for k, v in meant.selector.items() if selector.get(k) != v}
     lost = [k for k in selector if k not in meant.selector and k not in meant.group.labels]
-    if not changed:
-        text = f"{labels_text(meant.selector)} without {', '.join(lost)}"
-    else:
-        text = labels_text(changed)
+    text = labels_text(changed) if changed else f"{labels_text(meant.selector)} without {', '.join(lost)}"
     count = len(meant.group.pods)
     return f"{plural(count, 'pod has', 'pods have')} {text}" if count else f"{meant.group.workload} has {text}"
 

@@ -1,0 +1,94 @@
+"""A Service without a selector has no endpoint, and somebody uses it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, nearest
+from kdiag.facts import (
+    Backends,
+    Cluster,
+    Dependencies,
+    EndpointSlices,
+    Ingresses,
+    Owners,
+    Service,
+    labels_text,
+    users,
+)
+
+_START = 60  # seconds in which whoever makes a Service also writes its endpoints
+
+
+@check(
+    title="Service without a selector has no endpoint",
+    severity=Severity.ERROR,
+    layer=Layer.ENDPOINTS,
+    explains=("network/ingress_backend_unavailable", "application/dependency_unreachable"),
+    tags=("service", "endpoints"),
+)
+def service_without_endpoints(
+    backends: Backends,
+    slices: EndpointSlices,
+    cluster: Cluster,
+    dependencies: Dependencies | None,
+    ingresses: Ingresses | None,
+    owners: Owners | None,
+) -> Iterator[Finding]:
+    """Operators, leader elections and StatefulSets keep such Services empty on purpose: unused, one is fine."""
+    for service in backends.services.items:
+        if service.spec.selector or service.external or slices.endpoints(service):
+            continue
+        if (service.namespace, service.name) == ("default", "kubernetes") or service.metadata.annotations.leader:
+            continue
+        if cluster.age(service.created) < _START or service.metadata.deletion_timestamp:
+            continue
+        clients = users(service.ref(), dependencies, ingresses, owners)
+        # A headless one is often named for its DNS domain alone: only an Ingress or load balancer needs an endpoint.
+        if service.headless:
+            clients = tuple((ref, how) for ref, how in clients if ref.kind == "Ingress")
+        if not clients and service.spec.type == "ClusterIP":
+            continue
+        meant = _meant(service, backends)
+        who = f"{clients[0][0]} names it ({clients[0][1]})" if clients else f"it is of type {service.spec.type}"
+        yield Finding(
+            service.ref(),
+            f"Service {service.ref().path} has no selector and no endpoint; {who}",
+            evidence=tuple(_evidence(service, backends, clients)),
+            next=tuple(_next(service, meant)),
+            severity=Severity.ERROR if clients else Severity.WARNING,
+        )
+
+
+def _meant(service: Service, backends: Backends) -> Mapping[str, str] | None:
+    """One label of running pods whose value is, nearly, the Service's name."""
+    found: dict[tuple[str, str], None] = {}
+    for labels, pods in backends.label_sets(service.namespace):
+        for key, value in labels.items():
+            if any(p.phase == "Running" for p in pods) and (value == service.name or nearest(service.name, [value])):
+                found[key, value] = None
+    exact = [kv for kv in found if kv[1] == service.name] or list(found)
+    return dict(exact[:1]) if len(exact) == 1 else None
+
+
+def _evidence(service: Service, backends: Backends, clients: tuple[tuple[object, str], ...]) -> Iterator[Evidence]:
+    namespace = service.namespace
+    yield Evidence(kubectl("get", "service", service.name, "-o", "wide", namespace=namespace), "SELECTOR <none>")
+    label = f"kubernetes.io/service-name={service.name}"
+    yield Evidence(kubectl("get", "endpointslices", "-l", label, namespace=namespace), "no endpoint")
+    shown = [f"{pods[0].name} {labels_text(labels)}" for labels, pods in backends.label_sets(namespace)]
+    if shown:
+        yield Evidence(kubectl("get", "pods", "--show-labels", namespace=namespace), listing(shown, 3))
+    if clients:
+        yield Evidence("", f"used by {listing([f'{ref} ({how})' for ref, how in clients])}")
+
+
+def _next(service: Service, meant: Mapping[str, str] | None) -> Iterator[str]:
+    name, namespace = service.name, service.namespace
+    if meant:
+        patch = json.dumps({"spec": {"selector": dict(meant)}}, separators=(",", ":"))
+        yield kubectl("patch", "service", name, "--type=merge", "-p", patch, namespace=namespace)
+    else:
+        yield kubectl("edit", "service", name, namespace=namespace) + "   # add spec.selector"
+    yield f"or, for a backend outside the cluster: an EndpointSlice labelled kubernetes.io/service-name={name}"

@@ -37,10 +37,7 @@ def idle_connection_dropped(
             f"{workload} uses connections to {where} that were dropped while idle ({_what(by, limit)})",
             evidence=(
                 Evidence(kubectl(*complaint.command, namespace=pod.namespace), shorten(complaint.said.text, 200)),
-                Evidence("", f"said {complaint.count} times in the lines read"),
-            )
-            if complaint.count > 1
-            else (Evidence(kubectl(*complaint.command, namespace=pod.namespace), shorten(complaint.said.text, 200)),),
+            ),
             next=tuple(_next(by)),
             touches=(target.service.ref(),) if target and target.service else (),
             key=by,

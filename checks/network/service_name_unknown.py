@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest, shorten
@@ -9,6 +10,7 @@ from kdiag.facts import Cluster, Complaints, Dependencies, Dependency, Owners, P
 
 #: How new a workload, or the Service that was meant, must be for an unused name to count as a fresh mistake: seconds.
 _FRESH = 6 * 3600.0
+_SUFFIX = re.compile(r"[-_](?:service|svc|srv)$")
 
 
 @check(
@@ -158,7 +160,9 @@ def _near(target: Resolved, dependency: Dependency, pod: Pod, dependencies: Depe
         for s in dependencies.services.within(target.namespace)
         if s.name in names and dependency.port and s.port(dependency.port)
     ]
-    return nearest(target.name, same_port) or nearest(target.name, names)
+    plain = {_SUFFIX.sub("", name): name for name in names}
+    stem = _SUFFIX.sub("", target.name)
+    return nearest(target.name, same_port) or plain.get(stem) or nearest(target.name, names)
 
 
 def _meant(target: Resolved, near: str | None, elsewhere: tuple[str, ...]) -> str:

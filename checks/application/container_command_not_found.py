@@ -1,0 +1,68 @@
+"""A container's command does not exist in its image, or may not be executed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, shorten
+from kdiag.facts import Events, Failures, Fault, Logs, touched
+
+
+@check(
+    title="Container command cannot be executed",
+    severity=Severity.ERROR,
+    layer=Layer.POD,
+    explains=("application/pod_not_ready",),
+    tags=(
+        "command",
+        "crash",
+    ),
+)
+def container_command_not_found(failures: Failures, events: Events | None, logs: Logs | None) -> Iterator[Finding]:
+    """The runtime says which file it looked for; a shell inside says it with exit code 126 or 127."""
+    for group in failures.of(Fault.COMMAND_NOT_FOUND, events, logs):
+        one = group[0]
+        namespace = one.pod.namespace
+        spec = one.spec
+        typed = [*spec.command, *spec.args]
+        where = "the command of the template" if spec.command else "the image's entrypoint" if not spec.args else "args"
+        why = {"permission denied": "it may not be executed", "Permission denied": "it may not be executed"}.get(
+            one.key, ""
+        )
+        why = why or ("no command is given and the image has none" if "no command" in one.key else "not in the image")
+        if one.end and one.end.exit_code in (126, 127) and one.end.reason == "Error":
+            why += f" (exit code {one.end.exit_code})"
+        message = f"{one.where} cannot run {one.about or 'its command'}: {why}"
+        if " " in one.about.strip():
+            message = f'{one.where} takes "{shorten(one.about, 60)}" for one file name: its words are not separated'
+        yield Finding(
+            one.owner,
+            message,
+            evidence=(
+                Evidence(kubectl("get", "pod", one.pod.name, namespace=namespace), one.status),
+                Evidence(
+                    kubectl(*(one.log_command if one.log else ("describe", "pod", one.pod.name)), namespace=namespace),
+                    one.said,
+                ),
+                Evidence("", f"{where}: {shorten(json.dumps(typed), 160)}" if typed else f"{where} of {spec.image}"),
+            ),
+            next=(
+                kubectl("edit", one.owner.kind.lower(), one.owner.name, namespace=namespace),
+                kubectl(
+                    "run",
+                    "look",
+                    "--rm",
+                    "-it",
+                    "--restart=Never",
+                    f"--image={spec.image}",
+                    "--command",
+                    "--",
+                    "sh",
+                    namespace=namespace,
+                ),
+            ),
+            touches=touched(group),
+            key=one.container,
+            since=one.started,
+        )

@@ -1,0 +1,52 @@
+"""A container's program ends with an error again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, shorten
+from kdiag.facts import Events, Failures, Fault, Logs, exit_text, touched
+
+
+@check(
+    title="Container crashes",
+    severity=Severity.ERROR,
+    layer=Layer.POD,
+    explains=("application/pod_not_ready",),
+    tags=(
+        "crash",
+        "restarts",
+    ),
+)
+def container_crashes(failures: Failures, events: Events | None, logs: Logs | None) -> Iterator[Finding]:
+    """What no closer check knows: the exit code in words and the line of the log that says most."""
+    for group in failures.of(Fault.CRASH, events, logs):
+        one = group[0]
+        namespace = one.pod.namespace
+        code = exit_text(one.end) if one.end else "cannot be started"
+        logged = (
+            f": {shorten(one.text, 110)}"
+            if one.log and one.text
+            else ""
+            if one.log
+            else f": {shorten(one.said, 110)}" * bool(one.text)
+        )
+        yield Finding(
+            one.owner,
+            f"{one.where} crashes, {code}{logged}",
+            evidence=(
+                Evidence(kubectl("get", "pod", one.pod.name, namespace=namespace), one.status),
+                Evidence(
+                    kubectl(*one.log_command, "--tail=20", namespace=namespace),
+                    one.text or ("the log is empty" if one.log or logs else "the log was not read"),
+                ),
+            ),
+            next=(
+                kubectl(*one.log_command, namespace=namespace),
+                kubectl("describe", "pod", one.pod.name, namespace=namespace),
+            ),
+            touches=touched(group),
+            key=one.container,
+            severity=Severity.WARNING if all(f.pod.finished for f in group) else None,
+            since=one.started,
+        )

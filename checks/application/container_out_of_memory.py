@@ -1,0 +1,65 @@
+"""The kernel killed a container because it used more memory than its limit, or than the node has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl
+from kdiag.facts import Events, Failures, Fault, Logs, lifetime, memory, touched
+
+
+@check(
+    title="Container is out of memory",
+    severity=Severity.ERROR,
+    layer=Layer.POD,
+    explains=("application/pod_not_ready",),
+    tags=(
+        "memory",
+        "oom",
+        "resources",
+        "crash",
+        "restarts",
+    ),
+)
+def container_out_of_memory(failures: Failures, events: Events | None, logs: Logs | None) -> Iterator[Finding]:
+    """Say the limit; without one it is the node that was full. One that has recovered is a warning."""
+    for group in failures.of(Fault.OUT_OF_MEMORY, events, logs):
+        one = group[0]
+        namespace = one.pod.namespace
+        limit = one.spec.resources.limits.get("memory")
+        asked = one.spec.resources.requests.get("memory")
+        why = (
+            f"it needs more than its limit of {memory(limit)}"
+            if limit
+            else f"it has no limit, so node {one.pod.node} ran out"
+        )
+        lived = lifetime(one.end)
+        steps = (
+            kubectl(
+                "set",
+                "resources",
+                one.owner.kind.lower(),
+                one.owner.name,
+                "-c",
+                one.container,
+                "--limits=memory=MORE",
+                namespace=namespace,
+            ),
+            kubectl("top", "pod", one.pod.name, "--containers", namespace=namespace),
+        )
+        yield Finding(
+            one.owner,
+            f"{one.where} is killed for memory (OOMKilled): {why}",
+            evidence=(
+                Evidence(kubectl("get", "pod", one.pod.name, namespace=namespace), one.status),
+                Evidence(
+                    "",
+                    f"memory: limit {memory(limit)}, request {memory(asked)}" + (f"; lived {lived}" if lived else ""),
+                ),
+            ),
+            next=steps if limit else (f"{one.pod.node}$ sudo dmesg -T | grep -i -A1 oom", *steps[::-1]),
+            touches=touched(group),
+            key=one.container,
+            severity=Severity.WARNING if all(f.ready and f.restarts < 3 for f in group) else None,
+            since=one.started,
+        )

@@ -1,0 +1,45 @@
+"""An init container ends with an error, so the pod's own containers never start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, shorten
+from kdiag.facts import Events, Failures, Fault, Logs, exit_text, touched
+
+
+@check(
+    title="Init container fails",
+    severity=Severity.ERROR,
+    layer=Layer.POD,
+    explains=("application/pod_not_ready",),
+    tags=(
+        "init",
+        "crash",
+        "restarts",
+    ),
+)
+def init_container_fails(failures: Failures, events: Events | None, logs: Logs | None) -> Iterator[Finding]:
+    """The exit code in words and the line of its log that says most."""
+    for group in failures.of(Fault.INIT_FAILS, events, logs):
+        one = group[0]
+        namespace = one.pod.namespace
+        code = exit_text(one.end) if one.end else "it fails"
+        waiting = listing([c.name for c in one.pod.spec.containers])
+        yield Finding(
+            one.owner,
+            f"{one.where} fails, {code}" + (f": {shorten(one.text, 110)}" if one.text else ""),
+            evidence=(
+                Evidence(
+                    kubectl("get", "pod", one.pod.name, namespace=namespace), f"{one.status}; {waiting} never starts"
+                ),
+                Evidence(kubectl(*one.log_command, namespace=namespace), one.text or "nothing in the log"),
+            ),
+            next=(
+                kubectl(*one.log_command, namespace=namespace),
+                kubectl("edit", one.owner.kind.lower(), one.owner.name, namespace=namespace),
+            ),
+            touches=touched(group),
+            key=one.container,
+            since=one.started,
+        )

@@ -1,0 +1,89 @@
+"""An init container waits for something that does not come, so the pod's own containers never start."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, nearest, shorten
+from kdiag.facts import Events, Failures, Fault, Logs, Namespaces, Services, touched
+
+
+@check(
+    title="Init container waits in vain",
+    severity=Severity.ERROR,
+    layer=Layer.POD,
+    explains=("application/pod_not_ready",),
+    tags=(
+        "init",
+        "dependency",
+        "dns",
+    ),
+)
+def init_container_waits(
+    failures: Failures,
+    events: Events | None,
+    logs: Logs | None,
+    services: Services | None,
+    namespaces: Namespaces | None,
+) -> Iterator[Finding]:
+    """Its command and log name what it waits for; the list of Services says whether there is such a thing."""
+    for group in failures.of(Fault.INIT_WAITS, events, logs):
+        one = group[0]
+        namespace = one.pod.namespace
+        command = " ".join([*one.spec.command, *one.spec.args])
+        what, target = _target(command, [line.text for line in one.log], namespace, services, namespaces)
+        yield Finding(
+            one.owner,
+            f"{one.where} " + (f"waits for {what}" if what else "has not ended, and nothing after it starts"),
+            evidence=(
+                Evidence(kubectl("get", "pod", one.pod.name, namespace=namespace), one.status),
+                Evidence("", f"command: {shorten(command, 160)}" if command else f"the entrypoint of {one.spec.image}"),
+                Evidence(
+                    kubectl("logs", one.pod.name, "-c", one.container, "--tail=5", namespace=namespace),
+                    one.text or "nothing in the log",
+                ),
+            ),
+            next=(
+                kubectl("get", "services,endpointslices", namespace=target.namespace if target else namespace),
+                kubectl("logs", one.pod.name, "-c", one.container, "--tail=20", namespace=namespace),
+            ),
+            touches=touched(group, *([target] if target else [])),
+            key=one.container,
+            since=one.started,
+        )
+
+
+_NAMED = re.compile(
+    r"(?:nslookup|getent hosts|dig|host|ping(?: -c ?\d+)?|nc(?: -\S+(?: \d+)?)*|telnet"
+    r"|redis-cli -h|(?:pg_isready|mysqladmin)(?: \S+)*? -h"
+    r"|https?://|tcp://|/dev/tcp/|(?:can't find|can't resolve|bad address"
+    r"|could not resolve(?: host:)?|lookup|to) ['\"]?)"
+    r"\s*(?P<host>[A-Za-z][A-Za-z0-9-]*(?:\.[A-Za-z0-9-]+)*)"
+)
+
+
+def _target(
+    command: str, log: list[str], namespace: str, services: Services | None, namespaces: Namespaces | None
+) -> tuple[str, Ref | None]:
+    """What is waited for, in words, and the Service that it is or would be."""
+    for text in (command, *reversed(log)):
+        match = _NAMED.search(text)
+        if not match or match["host"].lower() in ("localhost", "echo", "server", "address", "http", "https"):
+            continue
+        host = match["host"]
+        labels = host.split(".")
+        inside = len(labels) == 1 or (len(labels) > 2 and labels[2] == "svc")
+        if len(labels) == 2 and namespaces and namespaces.get(labels[1]):
+            inside = True
+        if not inside:
+            return host, None
+        home = labels[1] if len(labels) > 1 else namespace
+        target = Ref("Service", labels[0], home)
+        if services is None or not services.covers(home):
+            return f"Service {home}/{labels[0]}", target
+        if services.get(labels[0], home):
+            return f"Service {home}/{labels[0]}, which is there but does not answer", target
+        meant = nearest(labels[0], [s.name for s in services.within(home)])
+        return f"Service {home}/{labels[0]}, which does not exist" + (f"; {meant} does" if meant else ""), target
+    return "", None

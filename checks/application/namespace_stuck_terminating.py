@@ -1,0 +1,80 @@
+"""A namespace that was deleted does not go away, because something in it, or an API, holds it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
+from kdiag.facts import Cluster, Namespace, Namespaces
+
+_LATE = 120.0
+_ORDER = (
+    "NamespaceDeletionDiscoveryFailure",
+    "NamespaceDeletionGroupVersionParsingFailure",
+    "NamespaceDeletionContentFailure",
+    "NamespaceFinalizersRemaining",
+    "NamespaceContentRemaining",
+)
+
+
+@check(
+    title="Namespace is stuck in Terminating",
+    severity=Severity.WARNING,
+    layer=Layer.POD,
+    tags=("namespace", "terminating", "finalizers"),
+)
+def namespace_stuck_terminating(namespaces: Namespaces, cluster: Cluster) -> Iterator[Finding]:
+    """Its conditions say what holds it: an API that does not answer, finalizers, or contents."""
+    for namespace in namespaces.items:
+        deleted = namespace.metadata.deletion_timestamp
+        if deleted is None or cluster.age(deleted) < _LATE:
+            continue
+        held = {c.type: c.message for c in namespace.status.conditions if c.status == "True"}
+        kind = next((k for k in _ORDER if k in held), "")
+        touches: tuple[Ref, ...] = ()
+        name = namespace.name
+        if kind == "NamespaceDeletionDiscoveryFailure":
+            apis = sorted(set(re.findall(r"([a-z0-9.-]+/v\w+): ", held[kind])))
+            why = f"the API server cannot list its contents: {', '.join(apis[:3]) or 'an API'} does not answer"
+            touches = tuple(Ref("APIService", "{1}.{0}".format(*api.split("/"))) for api in apis)
+            step = kubectl("get", "apiservices") + " | grep False"
+        elif kind == "NamespaceFinalizersRemaining":
+            found = held[kind].rpartition("remaining: ")[2]
+            why = f"finalizers hold its contents: {shorten(found, 100)}"
+            step = _list(namespace, held.get("NamespaceContentRemaining", ""))
+        elif kind:
+            why = shorten(held[kind], 140)
+            step = _list(namespace, held.get("NamespaceContentRemaining", ""))
+        elif namespace.metadata.finalizers:
+            why = f"finalizer {namespace.metadata.finalizers[0]} of the namespace itself is still there"
+            step = kubectl("get", "namespace", name, "-o", "yaml")
+        else:
+            why = "nothing empties it: is kube-controller-manager running?"
+            step = kubectl("get", "pods", "-l", "component=kube-controller-manager", namespace="kube-system")
+        yield Finding(
+            namespace.ref(),
+            f"Namespace {name} is stuck in Terminating: {why}",
+            evidence=(
+                Evidence(kubectl("get", "namespace", name), f"Terminating since {deleted:%Y-%m-%d %H:%M:%S}Z"),
+                *(
+                    Evidence(kubectl("describe", "namespace", name), f"{k}: {shorten(held[k], 300)}")
+                    for k in (*_ORDER[:4], "NamespaceContentRemaining")
+                    if k in held
+                ),
+            ),
+            next=(step, "never empty spec.finalizers of the namespace: what is left in it stays in etcd for ever"),
+            touches=touches,
+            since=deleted.isoformat(),
+        )
+
+
+def _list(namespace: Namespace, remaining: str) -> str:
+    kinds = re.findall(r"([a-z0-9.]+) has \d+ resource instances", remaining)
+    names = [k.rstrip(".") for k in kinds]
+    if names:
+        return kubectl("get", ",".join(names), "-o", "name", namespace=namespace.name)
+    return (
+        "kubectl api-resources --verbs=list --namespaced -o name | xargs -n1 "
+        f"kubectl get -n {namespace.name} --ignore-not-found --show-kind --no-headers"
+    )

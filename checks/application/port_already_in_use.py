@@ -1,0 +1,69 @@
+"""A container cannot listen on its port because something in the same pod or on the node has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing
+from kdiag.facts import Events, Failures, Fault, Logs, touched
+
+
+@check(
+    title="Port is already in use",
+    severity=Severity.ERROR,
+    layer=Layer.POD,
+    explains=("application/pod_not_ready",),
+    tags=(
+        "ports",
+        "crash",
+        "network",
+    ),
+)
+def port_already_in_use(failures: Failures, events: Events | None, logs: Logs | None) -> Iterator[Finding]:
+    """Containers of one pod share one network: so do pods on the host's network with the node."""
+    for group in failures.of(Fault.PORT_IN_USE, events, logs):
+        one = group[0]
+        namespace = one.pod.namespace
+        spec = one.pod.spec
+        others = [c.name for c in spec.containers if c.name != one.container]
+        same = [
+            c.name
+            for c in spec.containers
+            if c.name != one.container and any(str(p.container_port) == one.about for p in c.ports)
+        ]
+        if same:
+            who = f"container {same[0]} of the same pod has it"
+        elif spec.host_network:
+            who = f"the pod is on the network of node {one.pod.node}, where something has it"
+        elif others:
+            who = f"containers of one pod share their ports ({listing(others)})"
+        else:
+            who = "something else in the container has it"
+        find = (
+            f"{one.pod.node}$ sudo ss -ltnp"
+            if spec.host_network
+            else kubectl(
+                "get",
+                "pod",
+                one.pod.name,
+                "-o",
+                'jsonpath={range .spec.containers[*]}{.name} {.ports[*].containerPort}{"\\\\n"}{end}',
+                namespace=namespace,
+            )
+        )
+        yield Finding(
+            one.owner,
+            f"{one.where} cannot listen on port {one.about or '(see its log)'}: {who}",
+            evidence=(
+                Evidence(kubectl(*one.log_command, namespace=namespace), one.said),
+                Evidence(kubectl("get", "pod", one.pod.name, namespace=namespace), one.status),
+            ),
+            next=(
+                find,
+                kubectl("edit", one.owner.kind.lower(), one.owner.name, namespace=namespace)
+                + "   # another port for one of them",
+            ),
+            touches=touched(group),
+            key=one.container,
+            since=one.started,
+        )

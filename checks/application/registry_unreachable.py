@@ -1,0 +1,74 @@
+"""A node cannot reach the registry of an image, or the registry answers with an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl
+from kdiag.facts import Events, Failures, Fault, Image, Logs, touched
+
+
+@check(
+    title="Registry cannot be reached",
+    severity=Severity.ERROR,
+    layer=Layer.POD,
+    explains=("application/pod_not_ready",),
+    tags=(
+        "images",
+        "pull",
+        "network",
+    ),
+)
+def registry_unreachable(failures: Failures, events: Events | None, logs: Logs | None) -> Iterator[Finding]:
+    """One finding for each workload; the reason is the node's or the registry's, never the pod's."""
+    for group in failures.of(Fault.REGISTRY_UNREACHABLE, events, logs):
+        one = group[0]
+        namespace = one.pod.namespace
+        registry = Image.parse(one.about).registry
+        nodes = sorted({f.pod.node for f in group})
+        yield Finding(
+            one.owner,
+            f"{one.where} cannot pull {one.about}: {_why(one.text, registry)}",
+            evidence=(
+                Evidence(
+                    kubectl("get", "pod", one.pod.name, "-o", "wide", namespace=namespace),
+                    f"{one.status}, on {nodes[0]}",
+                ),
+                Evidence(kubectl("describe", "pod", one.pod.name, namespace=namespace), one.said),
+            ),
+            next=(
+                f"{nodes[0]}$ getent hosts {registry.partition(':')[0]}",
+                f"{nodes[0]}$ curl -sS -o /dev/null -w '%{{http_code}}' https://{registry}/v2/",
+                f"{nodes[0]}$ sudo crictl pull {one.about}",
+            ),
+            touches=touched(group),
+            key=one.container,
+            since=one.started,
+        )
+
+
+_REASONS = (
+    ("toomanyrequests", "{registry} limits the rate of pulls (429)"),
+    ("too many requests", "{registry} limits the rate of pulls (429)"),
+    ("rate limit", "{registry} limits the rate of pulls (429)"),
+    ("server gave http response", "{registry} speaks HTTP, and the node asks with HTTPS"),
+    ("x509", "the node does not trust the certificate of {registry}"),
+    ("no such host", "the node cannot resolve {registry}"),
+    ("server misbehaving", "the node cannot resolve {registry}"),
+    ("proxyconnect", "the node's proxy does not answer"),
+    ("connection refused", "{registry} refuses the connection"),
+    ("no route to host", "the node has no route to {registry}"),
+    ("network is unreachable", "the node has no route to {registry}"),
+)
+
+
+def _why(text: str, registry: str) -> str:
+    lower = text.lower()
+    for word, reason in _REASONS:
+        if word in lower:
+            return reason.format(registry=registry)
+    if "lookup" in lower:
+        return f"the node's DNS does not answer when asked for {registry}"
+    if "timeout" in lower or "deadline exceeded" in lower:
+        return f"{registry} does not answer in time"
+    return f"{registry} fails"

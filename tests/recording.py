@@ -72,7 +72,13 @@ def observations(fixture: dict[str, Any]) -> list[Observation]:
     stamp = taken.isoformat() if isinstance(taken, datetime) else str(taken)
     if isinstance(taken, datetime) and taken.tzinfo is None:
         stamp += "+00:00"
-    run = {"taken": stamp, "server": "https://lab:6443", "context": "lab", "namespace": fixture.get("namespace", "")}
+    run: dict[str, Any] = {
+        "taken": stamp,
+        "server": "https://lab:6443",
+        "context": "lab",
+        "namespace": fixture.get("namespace", ""),
+    }
+    run["skew"] = fixture.get("skew", 0.0)
     found.append(Observation("api", "run", body=json.dumps(run).encode()))
     for source in sources(all_facts()):
         if source.key in errors:

@@ -38,7 +38,7 @@ def leader_election_lost(pods: Pods, cluster: Cluster, logs: Logs) -> Iterator[F
             servers = [p.ref() for p in pods.within("kube-system") if component(p) in ("etcd", "kube-apiserver")]
             yield Finding(
                 pod.ref(),
-                f"{part} on {pod.node} restarts because it cannot renew its Lease in time",
+                f"static pod {pod.path} restarts because it cannot renew its Lease in time",
                 evidence=(
                     Evidence(
                         kubectl("logs", pod.name, "--previous", namespace=pod.namespace), shorten(plain(lost), 200)

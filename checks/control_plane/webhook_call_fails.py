@@ -98,7 +98,7 @@ def _reason(error: str) -> tuple[str, str]:
     """What the error says in plain words, and what to look at."""
     line = error.replace("\n", " ")
     if "x509:" in line or "tls:" in line:
-        found = re.search(r"(x509: .*|tls: .*)", line)
+        found = re.search(r"(x509: .*)", line) or re.search(r"(tls: .*)", line)
         return (
             f"its certificate is not accepted ({shorten(found[1] if found else line, 100)})",
             "compare caBundle of the configuration with the CA of the Secret that the webhook serves with",

@@ -10,7 +10,10 @@ from kdiag.facts import Cluster, ClusterDNS, LogLine, Logs
 
 _DIAL = re.compile(r"dial tcp (\S+?): (i/o timeout|connect: [\w ]+|operation was canceled|.*deadline exceeded)")
 _AWAY = re.compile(r'(?:failed to list|Failed to watch|Get "https?://\S+|Unhandled Error|reflector)')
+_WAITS = re.compile(r'(?:Plugins not ready|Still waiting on): .*"kubernetes"')
 _RECENT = 300
+# A start takes seconds; what says for longer that it waits gets no answer.
+_START = 30
 
 
 @check(
@@ -31,11 +34,19 @@ def coredns_cannot_reach_api(dns: ClusterDNS, logs: Logs, cluster: Cluster) -> I
         for pod in dns.of(workload):
             if pod.ready or pod.deleted:
                 continue  # it has what it needs, whatever its log said before
-            for line in logs.lines(pod.namespace, pod.name):
+            lines = list(logs.lines(pod.namespace, pod.name))
+            if any("is forbidden: User" in line.text for line in lines):
+                continue  # it is reached and refuses: coredns_forbidden
+            for line in lines:
                 found = _DIAL.search(line.text) if _AWAY.search(line.text) and _new(line, cluster) else None
                 if found:
                     hits.append((pod.name, pod.node, line.text, f"{found[1]} {found[2].removeprefix('connect: ')}"))
                     break
+            else:
+                running = next((s.state.running for s in pod.statuses if s.state.running), None)
+                waits = next((li for li in lines if _WAITS.search(li.text)), None)
+                if waits and running and cluster.age(running.started_at) > _START and _new(waits, cluster):
+                    hits.append((pod.name, pod.node, waits.text, "it waits for the first answer"))
         if not hits:
             continue
         ref = workload.ref()
@@ -54,7 +65,7 @@ def coredns_cannot_reach_api(dns: ClusterDNS, logs: Logs, cluster: Cluster) -> I
             next=(
                 kubectl("get", "pods", "-o", "wide", "-l", "k8s-app=kube-proxy", namespace="kube-system"),
                 kubectl("get", "endpointslices", "-l", "kubernetes.io/service-name=kubernetes", namespace="default"),
-                f"ssh {nodes[0]} curl -sk --max-time 5 https://{why.split()[0]}/version    # the same from the node",
+                f"ssh {nodes[0]} curl -sk --max-time 5 https://{_address(why)}/version    # the same from the node",
             ),
             touches=(dns.reference, *(Ref("Node", node) for node in nodes)),
             severity=Severity.CRITICAL if dns.down else Severity.ERROR,
@@ -63,3 +74,8 @@ def coredns_cannot_reach_api(dns: ClusterDNS, logs: Logs, cluster: Cluster) -> I
 
 def _new(line: LogLine, cluster: Cluster) -> bool:
     return line.when is None or cluster.age(line.when) < _RECENT
+
+
+def _address(why: str) -> str:
+    first = why.split()[0]
+    return first if ":" in first else "ADDRESS-OF-SERVICE-KUBERNETES"

@@ -103,7 +103,7 @@ def pod_sandbox_fails(pods: Pods, events: Events, owners: Owners, cluster: Clust
             continue
         if _has_sandbox(pod):
             continue
-        event = events.latest(pod.ref(), "FailedCreatePodSandBox", "FailedCreatePodSandbox", "NetworkNotReady")
+        event = events.latest(pod.ref(), "FailedCreatePodSandBox", "FailedCreatePodSandbox")
         if event is None or cluster.age(event.when) > _RECENT:
             continue
         later = events.latest(pod.ref(), "FailedMount", "FailedAttachVolume")

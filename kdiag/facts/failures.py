@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from functools import cached_property
 from typing import NamedTuple
 
@@ -293,11 +294,9 @@ def touched(group: list[Failure], *more: Ref) -> tuple[Ref, ...]:
     return (*more, *(f.pod.ref() for f in group[:20]))
 
 
-def memory(value: float | None) -> str:
-    """An amount of memory as a person writes it."""
-    from decimal import Decimal
-
-    return amount("memory", Decimal(int(value))) if value is not None else "none"
+def memory(value: Decimal | None) -> str:
+    """An amount of memory as a person writes it; ``none`` where there is none."""
+    return "none" if value is None else amount("memory", value)
 
 
 def probe_text(probe: Probe, container: Container) -> str:

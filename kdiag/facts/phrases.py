@@ -64,7 +64,9 @@ class Said:
 
     @property
     def word(self) -> str:
-        """What it is about, to tell it from others of its topic: the host, user, database, variable, in this order."""
+        """What it is about, to tell it from others of its topic: the host, database, variable or user, in this order."""
+        if self.topic is Topic.FORBIDDEN:
+            return " ".join(self.names.get(k, "") for k in ("user", "verb", "resource", "group", "where"))
         return next((self.names[k] for k in ("host", "database", "variable", "user", "verb") if self.names.get(k)), "")
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from kdiag.engine.intake import Facts
 from kdiag.facts import Backends, Cluster, Container, ContainerStatus, Dependencies, Owners, Pod, Pods
+from kdiag.facts.base import Fact, NodeCommand
+from kdiag.facts.hosts import HostFact, answers_of
+from kdiag.model.observation import Observation
 
 MOST = 60
 LINES = 60
@@ -148,3 +151,20 @@ def _reads_secret(container: Container) -> bool:
     return any(e.value_from and e.value_from.secret_key_ref for e in container.env) or any(
         e.secret_ref for e in container.env_from
     )
+
+
+def node_commands(facts: Iterable[type[Fact]]) -> tuple[NodeCommand, ...]:
+    """The commands that make these facts, each once."""
+    return tuple(dict.fromkeys(s for fact in facts for s in fact.sources if isinstance(s, NodeCommand)))
+
+
+def node_follow(facts: Iterable[type[Fact]], host: str, seen: Sequence[Observation]) -> tuple[NodeCommand, ...]:
+    """What to ask of one node next, given what it said first."""
+    found: dict[NodeCommand, None] = {}
+    for fact in facts:
+        if issubclass(fact, HostFact):
+            keys = {source.key for source in fact.sources}
+            answers = answers_of(o for o in seen if o.key in keys)
+            if answers:
+                found.update(dict.fromkeys(fact.follow(host, answers)))
+    return tuple(found)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Self, TypeVar
 
-from kdiag.facts.base import Builder, Fact
+from kdiag.facts.base import Builder, Fact, NodeCommand
 from kdiag.model.observation import Observation
 from kdiag.model.result import Gap
 from kdiag.model.text import clean, clean_line, shorten
@@ -38,6 +39,15 @@ class HostFact(Fact, Generic[V]):
         """The value of one node, of its answers. Raises ValueError, with a reason, for what cannot be read."""
         raise NotImplementedError
 
+    @staticmethod
+    def follow(node: str, answers: tuple[Answer, ...]) -> Iterable[NodeCommand]:
+        """What to ask of a node next, when its first answers are known: the files that they name, for example.
+
+        Pure. A path from an answer is used only when ``safe_path`` lets it through; the collector quotes it. The
+        commands' keys must be those of a ``NodeFollow`` among the fact's sources.
+        """
+        return ()
+
     def get(self, node: str) -> V | None:
         """The value of one node; None when it was not read."""
         return self.by_node.get(node)
@@ -66,8 +76,7 @@ class _HostBuilder:
         if seen.key == UNREADABLE:
             self._gaps.append(Gap(seen.host, seen.error))
             return
-        text = "" if seen.error else clean(bytes(seen.body).decode("utf-8", "replace").replace("\r\n", "\n"))
-        self._answers.setdefault(seen.host, []).append(Answer(seen.key, seen.name, text, seen.error))
+        self._answers.setdefault(seen.host, []).extend(answers_of([seen]))
 
     def finish(self) -> Fact:
         values: dict[str, Any] = {}
@@ -82,6 +91,27 @@ class _HostBuilder:
                 reason = shorten(clean_line(str(exc)), 160)
                 gaps.append(Gap(f"{node} {answers[0].key}", f"the answer cannot be read: {reason}"))
         return self._fact(by_node=values, gaps=tuple(dict.fromkeys(gaps)))
+
+
+_PATH = re.compile(r"/[A-Za-z0-9._/@:+=,~-]{1,400}")
+
+
+def safe_path(path: str) -> bool:
+    """Whether a path that a node named may be asked for: absolute, plain characters, no way up."""
+    return bool(_PATH.fullmatch(path)) and ".." not in path.split("/")
+
+
+def answers_of(observations: Iterable[Observation]) -> tuple[Answer, ...]:
+    """Observations of one node as answers, their text made safe."""
+    return tuple(
+        Answer(
+            o.key,
+            o.name,
+            "" if o.error else clean(bytes(o.body).decode("utf-8", "replace").replace("\r\n", "\n")),
+            o.error,
+        )
+        for o in observations
+    )
 
 
 def answer(answers: tuple[Answer, ...], key: str, name: str = "") -> str:

@@ -27,7 +27,7 @@ _PENDING = ("Elb.InitialHealthChecking", "Elb.RegistrationInProgress", "Target.D
     title="Readiness gate is not true",
     severity=Severity.ERROR,
     layer=Layer.POD,
-    explains=("application/workload_unavailable", "application/rollout_stuck"),
+    explains=("application/pod_not_ready", "application/workload_unavailable"),
     tags=("rollout", "aws", "probes"),
 )
 def readiness_gate_false(pods: Pods, owners: Owners, cluster: Cluster) -> Iterator[Finding]:

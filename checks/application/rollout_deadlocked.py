@@ -19,6 +19,7 @@ _HELD = {
     layer=Layer.SCHEDULING,
     explains=(
         "application/workload_unavailable",
+        "application/pod_not_ready",
         "application/pod_affinity_unsatisfiable",
         "application/host_port_taken",
     ),

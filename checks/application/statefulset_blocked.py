@@ -12,7 +12,7 @@ from kdiag.facts import Cluster, Pod, StatefulSet, Workloads, stalled, state_of
     title="StatefulSet waits for a broken old pod",
     severity=Severity.ERROR,
     layer=Layer.ROLLOUT,
-    explains=("application/workload_unavailable",),
+    explains=("application/pod_not_ready", "application/workload_unavailable"),
     tags=("rollout", "statefulset"),
 )
 def statefulset_blocked(workloads: Workloads, cluster: Cluster) -> Iterator[Finding]:

@@ -12,7 +12,6 @@ from kdiag.facts import Dependencies, Services, StatefulSet, StatefulSets, Workl
     title="StatefulSet's Service does not exist",
     severity=Severity.WARNING,
     layer=Layer.DEPENDENCY,
-    explains=("network/service_name_unknown",),
     tags=("statefulset", "dns", "service"),
 )
 def statefulset_service_missing(

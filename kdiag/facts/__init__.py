@@ -14,6 +14,10 @@ from kdiag.facts.admission import Webhook as Webhook
 from kdiag.facts.admission import WebhookRule as WebhookRule
 from kdiag.facts.base import Derived as Derived
 from kdiag.facts.base import Fact as Fact
+from kdiag.facts.claims import Candidate as Candidate
+from kdiag.facts.claims import Lack as Lack
+from kdiag.facts.claims import Unbound as Unbound
+from kdiag.facts.claims import UnboundClaims as UnboundClaims
 from kdiag.facts.cluster import Cluster as Cluster
 from kdiag.facts.cluster import Health as Health
 from kdiag.facts.cluster import HealthCheck as HealthCheck
@@ -61,6 +65,8 @@ from kdiag.facts.failures import Failure as Failure
 from kdiag.facts.failures import Failures as Failures
 from kdiag.facts.failures import Fault as Fault
 from kdiag.facts.failures import Image as Image
+from kdiag.facts.failures import edit as edit
+from kdiag.facts.failures import editable as editable
 from kdiag.facts.failures import exit_text as exit_text
 from kdiag.facts.failures import lifetime as lifetime
 from kdiag.facts.failures import memory as memory
@@ -181,6 +187,16 @@ from kdiag.facts.podspec import TopologySpread as TopologySpread
 from kdiag.facts.podspec import Volume as Volume
 from kdiag.facts.podspec import VolumeMount as VolumeMount
 from kdiag.facts.podspec import effective_requests as effective_requests
+from kdiag.facts.policy import Enforced as Enforced
+from kdiag.facts.policy import Verdict as Verdict
+from kdiag.facts.policy import enforcement as enforcement
+from kdiag.facts.policy import governing as governing
+from kdiag.facts.policy import incoming as incoming
+from kdiag.facts.policy import outgoing as outgoing
+from kdiag.facts.policy import peers_match as peers_match
+from kdiag.facts.policy import ports_match as ports_match
+from kdiag.facts.policy import shown_peers as shown_peers
+from kdiag.facts.policy import shown_ports as shown_ports
 from kdiag.facts.progress import definite_failure as definite_failure
 from kdiag.facts.progress import stalled as stalled
 from kdiag.facts.progress import start_allowance as start_allowance
@@ -190,6 +206,9 @@ from kdiag.facts.progress import unready_for as unready_for
 from kdiag.facts.refusals import Refusal as Refusal
 from kdiag.facts.refusals import Refusals as Refusals
 from kdiag.facts.refusals import refusal_kind as refusal_kind
+from kdiag.facts.schedule import Schedule as Schedule
+from kdiag.facts.schedule import ScheduleError as ScheduleError
+from kdiag.facts.schedule import parse_schedule as parse_schedule
 from kdiag.facts.scheduling import Obstacle as Obstacle
 from kdiag.facts.scheduling import Scheduling as Scheduling
 from kdiag.facts.scheduling import Stuck as Stuck
@@ -198,7 +217,6 @@ from kdiag.facts.scheduling import claims_of as claims_of
 from kdiag.facts.scheduling import condition_taint as condition_taint
 from kdiag.facts.scheduling import host_ports as host_ports
 from kdiag.facts.scheduling import node_matches as node_matches
-from kdiag.facts.scheduling import reaches as reaches
 from kdiag.facts.scheduling import refused_taints as refused_taints
 from kdiag.facts.scheduling import required_nodes as required_nodes
 from kdiag.facts.scheduling import scheduler_said as scheduler_said
@@ -207,6 +225,7 @@ from kdiag.facts.scheduling import selector_text as selector_text
 from kdiag.facts.scheduling import standing as standing
 from kdiag.facts.scheduling import tolerates as tolerates
 from kdiag.facts.scheduling import unmet_spread as unmet_spread
+from kdiag.facts.scheduling import volume_reaches as volume_reaches
 from kdiag.facts.storage import ClaimRef as ClaimRef
 from kdiag.facts.storage import Claims as Claims
 from kdiag.facts.storage import CSIDriver as CSIDriver

@@ -1,0 +1,117 @@
+"""An autoscaler gets no figures, so it does not scale."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, shorten
+from kdiag.facts import APIServices, Autoscalers, Cluster, HorizontalPodAutoscaler, Workload, Workloads
+
+_YOUNG = 120  # seconds: the first figures come a minute after the first pod
+_API = "v1beta1.metrics.k8s.io"
+_REQUEST = re.compile(r"missing request for (?P<resource>\S+) in container (?P<container>\S+) of Pod (?P<pod>\S+)")
+_NO_API = re.compile(
+    r"unable to fetch metrics from resource metrics API|no metrics returned from resource metrics API"
+    r"|could not find the requested resource \(get pods\.metrics\.k8s\.io\)"
+)
+
+
+@check(
+    title="Autoscaler gets no figures",
+    severity=Severity.WARNING,
+    layer=Layer.ROLLOUT,
+    tags=("autoscaling", "metrics"),
+)
+def autoscaler_blind(
+    autoscalers: Autoscalers, cluster: Cluster, workloads: Workloads | None, apis: APIServices | None
+) -> Iterator[Finding]:
+    """Three faults look the same in TARGETS <unknown>: no metrics API, no requests in the pods, no pods to measure."""
+    unserved: list[HorizontalPodAutoscaler] = []
+    for scaler in autoscalers.items:
+        active = scaler.condition("ScalingActive")
+        if active is None or active.status != "False" or active.reason == "ScalingDisabled":
+            continue
+        if cluster.age(scaler.created) < _YOUNG or cluster.age(active.last_transition_time) < _YOUNG:
+            continue
+        target = _target(scaler, workloads)
+        if target is not None and (target.desired == 0 or target.ready == 0):
+            continue  # nothing to measure: that no pod is ready is the fault
+        if _NO_API.search(active.message):
+            unserved.append(scaler)
+            continue
+        yield _of_one(scaler, active.reason, active.message, target)
+    if unserved:
+        yield _of_api(unserved, apis)
+
+
+def _target(scaler: HorizontalPodAutoscaler, workloads: Workloads | None) -> Workload | None:
+    ref = scaler.spec.scale_target_ref
+    return workloads.get(Ref(ref.kind, ref.name, scaler.namespace)) if workloads else None
+
+
+def _of_one(scaler: HorizontalPodAutoscaler, reason: str, message: str, target: Workload | None) -> Finding:
+    namespace, ref = scaler.namespace, scaler.spec.scale_target_ref
+    missing = _REQUEST.search(message)
+    steps = [kubectl("describe", "hpa", scaler.name, namespace=namespace)]
+    if missing:
+        resource, container = missing["resource"], missing["container"]
+        said = f"container {container} of {ref.kind} {ref.name} has no {resource} request to measure against"
+        if target is None or any(c.name == container for c in target.pod_spec.containers):
+            amount = "100m" if resource == "cpu" else "128Mi"
+            steps = [
+                kubectl(
+                    "set",
+                    "resources",
+                    f"{ref.kind.lower()}/{ref.name}",
+                    "-c",
+                    container,
+                    f"--requests={resource}={amount}",
+                    namespace=namespace,
+                )
+            ]
+        else:
+            said += ": it is not in the template, so something adds it to the pods"
+    else:
+        said = shorten(message.removeprefix("the HPA was unable to compute the replica count: "), 170)
+    return Finding(
+        scaler.ref(),
+        f"{scaler.ref()} does not scale: {said}",
+        evidence=(
+            Evidence(kubectl("get", "hpa", scaler.name, namespace=namespace), "TARGETS <unknown>"),
+            Evidence(
+                kubectl("describe", "hpa", scaler.name, namespace=namespace),
+                f"ScalingActive False {reason}: {shorten(message, 300)}",
+            ),
+        ),
+        next=tuple(steps),
+        touches=(Ref(ref.kind, ref.name, namespace),),
+    )
+
+
+def _of_api(unserved: list[HorizontalPodAutoscaler], apis: APIServices | None) -> Finding:
+    names = sorted(s.ref().path for s in unserved)
+    active = unserved[0].condition("ScalingActive")
+    registered = apis.get(_API) if apis and not apis.gaps else None
+    absent = apis is not None and not apis.gaps and registered is None
+    state = "is not installed" if absent else "gives no figures"
+    shown = "NotFound" if absent else "registered" if registered else "not read"
+    if registered and registered.available:
+        shown = f"Available={registered.available.status} {registered.available.reason}"
+    return Finding(
+        Ref("APIService", _API),
+        f"{_API} (metrics-server) {state}: {'autoscaler' if len(names) == 1 else 'autoscalers'} "
+        f"{listing(names, 3)} cannot scale",
+        evidence=(
+            Evidence(kubectl("get", "apiservice", _API), shown),
+            Evidence(
+                kubectl("describe", "hpa", unserved[0].name, namespace=unserved[0].namespace),
+                f"ScalingActive False {active.reason}: {shorten(active.message, 250)}" if active else "no condition",
+            ),
+        ),
+        next=(
+            kubectl("get", "pods", "-l", "k8s-app=metrics-server", namespace="kube-system"),
+            kubectl("logs", "-l", "k8s-app=metrics-server", "--tail=30", namespace="kube-system"),
+        ),
+        touches=tuple(s.ref() for s in unserved[:50]),
+    )

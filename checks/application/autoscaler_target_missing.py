@@ -1,0 +1,63 @@
+"""An autoscaler names a workload that does not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest
+from kdiag.facts import Autoscalers, Cluster, HorizontalPodAutoscaler, Workloads
+
+_YOUNG = 60  # seconds: it may have been created before its target
+
+
+@check(
+    title="Autoscaler's target does not exist",
+    severity=Severity.WARNING,
+    layer=Layer.ROLLOUT,
+    explains=("application/autoscaler_blind",),
+    tags=("autoscaling",),
+)
+def autoscaler_target_missing(autoscalers: Autoscalers, workloads: Workloads, cluster: Cluster) -> Iterator[Finding]:
+    """The workload that was meant keeps the number of replicas that it has."""
+    for scaler in autoscalers.items:
+        target = scaler.spec.scale_target_ref
+        able = scaler.condition("AbleToScale")
+        failed = able is not None and able.status == "False" and able.reason == "FailedGetScale"
+        if cluster.age(scaler.created) < _YOUNG or workloads.get(Ref(target.kind, target.name, scaler.namespace)):
+            continue
+        if not failed or able is None:
+            continue  # not looked at yet, or of a kind that kdiag does not read
+        message = able.message.removeprefix("the HPA controller was unable to get the target's current scale: ")
+        yield _finding(scaler, message, workloads)
+
+
+def _finding(scaler: HorizontalPodAutoscaler, message: str, workloads: Workloads) -> Finding:
+    target, namespace = scaler.spec.scale_target_ref, scaler.namespace
+    here = [w.ref() for w in workloads.items if w.namespace == namespace]
+    names = [r.name for r in here if r.kind == target.kind]
+    close = nearest(target.name, names)
+    other = next((r for r in here if r.name == target.name), None)
+    if other:
+        hint = f"; there is a {other.kind} of that name"
+    elif close:
+        hint = f"; there is {close}"
+    else:
+        hint = ""
+    missing = "not found" in message or "no matches for kind" in message
+    said = f"there is no {target.kind} {target.name}" if missing else f"{target.kind} {target.name}: {message}"
+    kind, name = (other.kind, other.name) if other else (target.kind, close or "NAME")
+    patch = f'{{"spec":{{"scaleTargetRef":{{"kind":"{kind}","name":"{name}"}}}}}}'
+    return Finding(
+        scaler.ref(),
+        f"{scaler.ref()} scales nothing: {said}{hint}",
+        evidence=(
+            Evidence(kubectl("describe", "hpa", scaler.name, namespace=namespace), f"AbleToScale False: {message}"),
+            Evidence(kubectl("get", "deploy,sts", namespace=namespace), listing(sorted(map(str, names)), 5) or "none"),
+        ),
+        next=(
+            kubectl("patch", "hpa", scaler.name, "-p", patch, namespace=namespace)
+            if other or close
+            else kubectl("delete", "hpa", scaler.name, namespace=namespace) + "   # if its workload is gone for good",
+        ),
+        touches=(Ref(target.kind, target.name, namespace),),
+    )

@@ -1,0 +1,153 @@
+"""A Job has failed for good, and no later run of it has succeeded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, duration, kubectl, listing
+from kdiag.facts import Cluster, CronJob, CronJobs, Job, Jobs, Pod, Pods, ScheduleError, parse_schedule
+
+_OLD = 86400  # seconds after which a failed Job is history that nobody deleted
+_WORDS = {
+    "BackoffLimitExceeded": "its pods failed more often than backoffLimit allows",
+    "DeadlineExceeded": "it ran longer than activeDeadlineSeconds",
+    "PodFailurePolicy": "its podFailurePolicy gave up",
+    "FailedIndexes": "some of its indexes failed",
+    "MaxFailedIndexesExceeded": "more of its indexes failed than maxFailedIndexes allows",
+}
+
+
+@check(
+    title="Job has failed",
+    severity=Severity.ERROR,
+    layer=Layer.ROLLOUT,
+    tags=("job", "cronjob"),
+)
+def job_failed(jobs: Jobs, cluster: Cluster, cronjobs: CronJobs | None, pods: Pods | None) -> Iterator[Finding]:
+    """Failed pods of a Job that went well in the end are no fault, nor is a run that a later one made good."""
+    runs: dict[tuple[str, str, str], list[Job]] = {}
+    for job in jobs.items:
+        if job.done and not job.metadata.deletion_timestamp:
+            runs.setdefault(_series(job), []).append(job)
+    for (_, namespace, name), series in runs.items():
+        series.sort(key=_ended, reverse=True)
+        last = series[0]
+        if not last.failed or _made_good(last, jobs):
+            continue
+        owner = last.controller
+        cron = cronjobs.get(name, namespace) if cronjobs and owner and owner.kind == "CronJob" else None
+        if owner and owner.kind == "CronJob":
+            if cron and (cron.spec.suspend or _later(cron.status.last_successful_time, last)):
+                continue
+            yield _finding(last, Ref("CronJob", name, namespace), pods, cluster, again=_again(series, cron))
+        else:
+            yield _finding(last, last.ref(), pods, cluster, again=False)
+
+
+def _series(job: Job) -> tuple[str, str, str]:
+    """Runs of one CronJob belong together; any other Job stands alone."""
+    owner = job.controller
+    if owner and owner.kind == "CronJob":
+        return ("CronJob", job.namespace, owner.name)
+    return ("Job", job.namespace, job.name)
+
+
+def _ended(job: Job) -> float:
+    condition = job.failed or job.condition("Complete")
+    moment = (condition.last_transition_time if condition else None) or job.status.completion_time or job.created
+    return moment.timestamp() if moment else 0.0
+
+
+def _later(success: datetime | None, job: Job) -> bool:
+    return success is not None and success.timestamp() >= _ended(job)
+
+
+def _made_good(failed: Job, jobs: Jobs) -> bool:
+    """Whether a later Job of the same template has succeeded, whatever made it."""
+    return any(
+        other is not failed
+        and other.done
+        and not other.failed
+        and _ended(other) >= _ended(failed)
+        and other.pod_spec == failed.pod_spec
+        for other in jobs.within(failed.namespace)
+    )
+
+
+def _again(series: Sequence[Job], cron: CronJob | None) -> bool:
+    """Whether runs before this one failed too. Only one failed Job is kept by default, so the times have to tell."""
+    if len(series) > 1:
+        return series[1].failed is not None
+    if cron is None or cron.status.last_successful_time is None:
+        return True
+    try:
+        schedule = parse_schedule(cron.spec.schedule, cron.spec.time_zone)
+    except ScheduleError:
+        return False
+    first = schedule.next(cron.status.last_successful_time)
+    second = schedule.next(first) if first else None
+    return second is not None and second.timestamp() <= _ended(series[0])
+
+
+def _finding(job: Job, subject: Ref, pods: Pods | None, cluster: Cluster, *, again: bool) -> Finding:
+    failed = job.failed
+    reason = failed.reason if failed else ""
+    why = _WORDS.get(reason) or (failed.message if failed else "") or reason
+    mine = list(pods.by_owner.get(job.metadata.uid, ())) if pods else []
+    exits = list(dict.fromkeys(_exits(mine)))
+    age = cluster.age(failed.last_transition_time if failed else None)
+    what = "has failed" if subject.kind == "Job" else "fails at every run" if again else "failed at its last run"
+    if age > _OLD:
+        severity = Severity.INFO
+    else:
+        severity = Severity.WARNING if subject.kind == "CronJob" and not again else Severity.ERROR
+    return Finding(
+        subject,
+        f"{subject} {what}: {why}" + (f"; {listing(exits, 2)}" if exits else ""),
+        evidence=tuple(_evidence(job, mine, age)),
+        next=tuple(_next(job, subject, mine)),
+        touches=(job.ref(), *(p.ref() for p in mine[:20])),
+        severity=severity,
+        since=failed.last_transition_time.isoformat() if failed and failed.last_transition_time else "",
+    )
+
+
+def _exits(pods: Sequence[Pod]) -> Iterator[str]:
+    for pod in pods:
+        for status in pod.all_statuses:
+            if status.ended and status.ended.exit_code:
+                ended = status.ended
+                oom = ended.reason if ended.reason not in ("", "Error") else f"exit code {ended.exit_code}"
+                yield f"container {status.name} ended with {oom}"
+
+
+def _evidence(job: Job, pods: Sequence[Pod], age: float) -> Iterator[Evidence]:
+    failed = job.failed
+    if failed:
+        yield Evidence(
+            kubectl("describe", "job", job.name, namespace=job.namespace),
+            f"Failed {failed.reason}: {failed.message}, {duration(timedelta(seconds=age))} ago",
+        )
+    if pods:
+        yield Evidence(
+            kubectl("get", "pods", "-l", f"job-name={job.name}", namespace=job.namespace),
+            listing([f"{p.name} {p.phase}" for p in pods], 3),
+        )
+    else:
+        yield Evidence(
+            kubectl("get", "job", job.name, namespace=job.namespace),
+            f"{job.status.succeeded} succeeded, {job.status.failed} failed; its pods are gone",
+        )
+
+
+def _next(job: Job, subject: Ref, pods: Sequence[Pod]) -> Iterator[str]:
+    if pods:
+        yield kubectl("logs", f"job/{job.name}", "--all-containers", "--tail=30", namespace=job.namespace)
+    else:
+        yield kubectl("describe", "job", job.name, namespace=job.namespace)
+    if subject.kind == "CronJob":
+        name = f"{subject.name}-again"[-50:].lstrip("-.")
+        yield kubectl("create", "job", name, f"--from=cronjob/{subject.name}", namespace=job.namespace)
+    else:
+        yield "a failed Job does not start again: delete it and create it anew when the cause is cured"

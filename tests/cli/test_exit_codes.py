@@ -1,0 +1,309 @@
+"""What a script may rely on: the exit code, one line of reason, never a traceback."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from tests.cli.runner import HEALTHY, KDIAG, environment, healthy_api, kdiag, lost_service, started
+from tests.fakeapi import Exchange, FakeAPI, Fault, Rule
+
+
+def one_line(done, *words):
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("kdiag: ")
+    for word in words:
+        assert word in lines[0]
+
+
+def test_a_healthy_cluster_is_0(tmp_path):
+    with healthy_api() as api:
+        done = kdiag("check", "--kubeconfig", api.kubeconfig(tmp_path / "c"), home=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "nothing is wrong" in done.stdout
+
+
+def test_a_cause_is_1_and_only_from_its_level_on(tmp_path):
+    with healthy_api(lost_service()) as api:
+        config = api.kubeconfig(tmp_path / "c")
+        assert kdiag("check", "service_selects_nothing", "--kubeconfig", config, home=tmp_path).returncode == 1
+        less = kdiag("check", "service_selects_nothing", "--fail-on", "critical", "--kubeconfig", config, home=tmp_path)
+    assert less.returncode == 0
+    assert "shop/db" in less.stdout
+
+
+def test_quiet_prints_nothing_when_nothing_is_wrong(tmp_path):
+    done = kdiag("check", "-q", "--snapshot", HEALTHY, home=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("chek",), "'check'"),
+        (("check", "-o", "xml"), "-o/--output"),
+        (("check", "--nonsense"), "--nonsense"),
+        (("check", "--kubeconf", "x"), "--kubeconf"),  # a flag is not to be cut short: scripts would break later
+        (("check", "service_selects_nothin"), "did you mean 'service_selects_nothing'?"),
+        (("check", "--timeout", "soon", "-s", "http://127.0.0.1:1"), "no duration"),
+        (("check", "-l", "a b c", "--snapshot", str(HEALTHY)), "no label selector"),
+        (("check", "-n", "a", "-A"), "not allowed with"),
+        (("explain", "service_selects_nothin"), "did you mean 'service_selects_nothing'?"),
+        (("explain", "service_selects_nothing", "a b"), "names no object"),
+        (("trace", "--snapshot", str(HEALTHY), "a/b/c/d"), "names no Service"),
+        (("trace", "--snapshot", str(HEALTHY), "shop/$(reboot)"), "nothing to trace"),
+        (("trace",), "TARGET"),
+        (("help", "chekc"), "did you mean 'check'?"),
+        (("completion", "cmd"), "bash"),
+    ],
+)
+def test_a_wrong_command_line_is_2(tmp_path, words, told):
+    done = kdiag(*words, home=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) <= 2
+    assert "Traceback" not in done.stderr
+
+
+def test_no_command_at_all_shows_the_help_and_is_2(tmp_path):
+    done = kdiag(home=tmp_path)
+    assert done.returncode == 2
+    assert "examples:" in done.stdout
+
+
+def test_a_server_that_cannot_be_reached_is_3(tmp_path):
+    with FakeAPI() as api:
+        config = api.kubeconfig(tmp_path / "c")
+    done = kdiag("check", "--kubeconfig", config, home=tmp_path)
+    assert (done.returncode, done.stdout) == (3, "")
+    one_line(done, "refused")
+
+
+def test_a_refused_login_is_3(tmp_path):
+    with FakeAPI(users={"right": "alice"}, tls=True) as api:
+        done = kdiag("check", "--kubeconfig", api.kubeconfig(tmp_path / "c", token="wrong"), home=tmp_path)
+    assert (done.returncode, done.stdout) == (3, "")
+    one_line(done, "401")
+
+
+def test_a_user_who_may_read_nothing_has_examined_nothing(tmp_path):
+    with healthy_api(rbac=lambda access: False) as api:
+        done = kdiag("check", "--kubeconfig", api.kubeconfig(tmp_path / "c"), home=tmp_path)
+    assert done.returncode == 3
+    assert "nothing is wrong" not in done.stdout
+
+
+def test_a_user_of_one_namespace_has_it_examined(tmp_path):
+    with healthy_api(lost_service(), rbac=[Rule(resources=("*",), groups=("*",), namespaces=("shop",))]) as api:
+        config = api.kubeconfig(tmp_path / "c", namespace="shop")
+        done = kdiag("check", "--kubeconfig", config, home=tmp_path)
+    assert done.returncode == 1
+    assert "only namespace shop is read" in done.stdout
+    assert "network/service_selects_nothing" in done.stdout
+
+
+def test_a_silent_server_ends_with_the_deadline(tmp_path):
+    with FakeAPI() as api:
+        api.fault("/", Fault.silent())
+        start = time.monotonic()
+        done = kdiag("check", "--timeout", "1s", "--kubeconfig", api.kubeconfig(tmp_path / "c"), home=tmp_path)
+    assert done.returncode == 3
+    one_line(done, "within 1 s")
+    assert time.monotonic() - start < 6
+
+
+def test_one_silent_list_costs_its_checks_and_no_others(tmp_path):
+    with healthy_api(lost_service()) as api:
+        api.fault("/api/v1/configmaps", Fault.silent())
+        config = api.kubeconfig(tmp_path / "c")
+        done = kdiag("check", "--timeout", "3s", "-o", "json", "--kubeconfig", config, home=tmp_path)
+    report = json.loads(done.stdout)
+    assert not report["complete"]
+    assert any("configmaps" in u["reason"] for u in report["coverage"]["unknown"])
+    assert "network/service_selects_nothing" in [c["check"] for c in report["causes"]] or any(
+        u["check"] == "network/service_selects_nothing" for u in report["coverage"]["unknown"]
+    )
+
+
+def test_strict_makes_what_is_unknown_3(tmp_path):
+    with healthy_api(rbac=lambda access: access.resource != "configmaps") as api:
+        config = api.kubeconfig(tmp_path / "c")
+        assert kdiag("check", "--kubeconfig", config, home=tmp_path).returncode == 0
+        assert kdiag("check", "--strict", "--kubeconfig", config, home=tmp_path).returncode == 3
+
+
+# ---- signals
+
+
+def interrupted(tmp_path, number, *words):
+    """Send a signal while the server keeps the run waiting; give the exit code, the output and how long it took."""
+    reached = threading.Event()
+
+    def hang(exchange: Exchange) -> None:
+        reached.set()
+        exchange.pause(60)
+
+    with FakeAPI() as api:
+        api.fault("/", Fault(hang))
+        process = started(*words, "--kubeconfig", api.kubeconfig(tmp_path / "c"), home=tmp_path)
+        try:
+            assert reached.wait(30)
+            sent = time.monotonic()
+            process.send_signal(number)
+            out, err = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    return process.returncode, out, err, time.monotonic() - sent
+
+
+@pytest.mark.parametrize("words", [("check",), ("trace", "shop/web"), ("doctor",)])
+@pytest.mark.parametrize(
+    ("number", "code", "said"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signal_ends_a_run_that_waits_at_once(tmp_path, words, number, code, said):
+    returned, out, err, took = interrupted(tmp_path, number, *words)
+    assert (returned, out, err) == (code, "", f"kdiag: {said}\n")
+    assert took < 1.5
+
+
+def test_ctrl_c_while_several_lists_are_read(tmp_path):
+    reached = threading.Event()
+
+    def hang(exchange: Exchange) -> None:
+        reached.set()
+        exchange.pause(60)
+
+    with healthy_api() as api:
+        api.fault("/apis/apps", Fault(hang))
+        process = started("check", "--kubeconfig", api.kubeconfig(tmp_path / "c"), home=tmp_path)
+        assert reached.wait(30)
+        sent = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (130, "kdiag: interrupted\n")
+    assert time.monotonic() - sent < 1.5
+
+
+_AT_IMPORT = """
+import importlib.abc, os, signal, sys
+
+class At(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == {module!r}:
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.{signal})
+        return None
+
+sys.meta_path.insert(0, At())
+sys.argv = ["kdiag", "check", "--snapshot", {snapshot!r}]
+from kdiag.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["kdiag.cli.main", "argparse", "kdiag.cli.commands", "kdiag.engine.library", "msgspec", "kdiag.checks.network",
+     "kdiag.collect.snapshot", "kdiag.report.text"],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_at_any_moment_of_a_run_leaves_no_traceback(tmp_path, module, name):
+    script = _AT_IMPORT.format(module=module, signal=name, snapshot=str(HEALTHY))
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    early = module in ("kdiag.cli.main", "argparse") and name == "SIGTERM"  # the system's own way to end a process
+    assert done.returncode == ({"SIGINT": 130, "SIGTERM": 143}[name] if not early else -signal.SIGTERM)
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == (0 if early else 1)
+
+
+# ---- where the output goes
+
+
+@pytest.mark.parametrize(
+    "words", [("list", "-o", "json"), ("explain",), ("man",), ("check", "--snapshot", str(HEALTHY))]
+)
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path, words):
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [*KDIAG, *words], env=environment(tmp_path), stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_the_exit_code_outlives_the_reader(tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with healthy_api(lost_service()) as api:
+        config = str(api.kubeconfig(tmp_path / "c"))
+        done = subprocess.run(
+            [*KDIAG, "check", "service_selects_nothing", "--kubeconfig", config],
+            env=environment(tmp_path), stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False,
+        )  # fmt: skip
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_a_full_disk_is_said(tmp_path):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*KDIAG, "list"], env=environment(tmp_path), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+            check=False,
+        )  # fmt: skip
+    assert done.returncode == 3
+    assert done.stderr == "kdiag: cannot write the output: No space left on device\n"
+
+
+def test_no_standard_output_at_all(tmp_path):
+    script = 'exec >&-; exec "$@"'
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", *KDIAG, "check", "--snapshot", str(HEALTHY)],
+        env=environment(tmp_path), stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_output_that_knows_only_ascii(tmp_path):
+    with healthy_api(lost_service()) as api:
+        config = api.kubeconfig(tmp_path / "c")
+        env = {"PYTHONIOENCODING": "ascii"}
+        done = kdiag("trace", "shop/db", "--kubeconfig", config, home=tmp_path, env=env)
+    assert done.returncode == 1
+    assert "X  endpoints" in done.stdout
+    assert done.stdout.replace("\\xb7", "").isascii()
+
+
+def test_a_fault_of_kdiags_own_is_one_line_and_3(tmp_path):
+    script = """
+import sys
+from kdiag.cli import main, listing
+def broken(options): raise RuntimeError("a \\x1b[31mbug")
+listing.run = broken
+main.run(["list"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert done.stderr == "kdiag: a fault of kdiag's own: RuntimeError: a ␛[31mbug (KDIAG_DEBUG=1 shows where)\n"

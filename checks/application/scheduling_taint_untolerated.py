@@ -38,7 +38,7 @@ def scheduling_taint_untolerated(
         which = " that it may use" if stuck.near and len(stuck.near) < pool else ""
         yield Finding(
             stuck.owner,
-            f"{stuck.owner} tolerates no taint of the nodes{which}: {listing(shown, 2) or 'all are tainted'}",
+            f"{stuck.owner} does not tolerate the taints of the nodes{which}: {listing(shown, 2) or 'all are tainted'}",
             evidence=(
                 Evidence(kubectl("describe", "pod", stuck.pod.name, namespace=stuck.pod.namespace), stuck.quote),
                 Evidence(

@@ -579,7 +579,7 @@ def _reach(
     return tuple(found)
 
 
-def reaches(volume: PersistentVolume, node: Node) -> bool:
+def volume_reaches(volume: PersistentVolume, node: Node) -> bool:
     """Whether the volume can be used on the node."""
     affinity = volume.spec.node_affinity
     return not (affinity and affinity.required) or node_matches(affinity.required, node)
@@ -589,5 +589,5 @@ def _from_volumes(
     reach: tuple[tuple[PersistentVolumeClaim, tuple[PersistentVolume, ...]], ...], node: Node
 ) -> Iterator[Obstacle]:
     for claim, possible in reach:
-        if not any(reaches(v, node) for v in possible):
+        if not any(volume_reaches(v, node) for v in possible):
             yield Obstacle(Why.VOLUME, f"claim {claim.name} is on volume {possible[0].name}", hard=True)

@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest
-from kdiag.facts import ConfigMaps, Events, Failures, Fault, Logs, touched
+from kdiag.facts import (
+    ConfigMaps,
+    Events,
+    Failures,
+    Fault,
+    Logs,
+    edit,
+    touched,
+)
 
 
 @check(
     title="ConfigMap or Secret lacks a key",
     severity=Severity.ERROR,
     layer=Layer.POD,
-    explains=("application/pod_not_ready",),
+    explains=("application/pod_not_ready", "application/job_failed"),
     tags=(
         "config",
         "configmap",
@@ -52,8 +60,7 @@ def config_key_missing(
             ),
             next=(
                 *([] if found else [look]),
-                kubectl("edit", one.owner.kind.lower(), one.owner.name, namespace=namespace)
-                + (f"   # key {one.key} → {meant}" if meant else f"   # the key, or add {one.key} to {kind} {name}"),
+                edit(one, f"key {one.key} → {meant}" if meant else f"the key, or add {one.key} to {kind} {name}"),
             ),
             touches=touched(group, Ref(kind, name, namespace)),
             key=f"{one.container} {one.about} {one.key}",

@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest
-from kdiag.facts import ConfigMaps, Events, Failures, Fault, Logs, source_of, touched
+from kdiag.facts import (
+    ConfigMaps,
+    Events,
+    Failures,
+    Fault,
+    Logs,
+    edit,
+    source_of,
+    touched,
+)
 
 
 @check(
     title="ConfigMap does not exist",
     severity=Severity.ERROR,
     layer=Layer.POD,
-    explains=("application/pod_not_ready",),
+    explains=("application/pod_not_ready", "application/job_failed"),
     tags=(
         "config",
         "configmap",
@@ -35,14 +44,7 @@ def configmap_missing(
         listed = Evidence(
             kubectl("get", "configmaps", namespace=namespace), listing(names, 6) or "no ConfigMap but kube-root-ca.crt"
         )
-        steps = (
-            [
-                kubectl("edit", one.owner.kind.lower(), one.owner.name, namespace=namespace)
-                + f"   # {one.about} → {meant}"
-            ]
-            if meant
-            else []
-        )
+        steps = [edit(one, f"{one.about} → {meant}")] if meant else []
         steps.append(kubectl("create", "configmap", one.about, "--from-file=PATH", namespace=namespace))
         yield Finding(
             one.owner,

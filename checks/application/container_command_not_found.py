@@ -6,14 +6,21 @@ import json
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, shorten
-from kdiag.facts import Events, Failures, Fault, Logs, touched
+from kdiag.facts import (
+    Events,
+    Failures,
+    Fault,
+    Logs,
+    edit,
+    touched,
+)
 
 
 @check(
     title="Container command cannot be executed",
     severity=Severity.ERROR,
     layer=Layer.POD,
-    explains=("application/pod_not_ready",),
+    explains=("application/pod_not_ready", "application/job_failed"),
     tags=(
         "command",
         "crash",
@@ -48,7 +55,7 @@ def container_command_not_found(failures: Failures, events: Events | None, logs:
                 Evidence("", f"{where}: {shorten(json.dumps(typed), 160)}" if typed else f"{where} of {spec.image}"),
             ),
             next=(
-                kubectl("edit", one.owner.kind.lower(), one.owner.name, namespace=namespace),
+                edit(one),
                 kubectl(
                     "run",
                     "look",

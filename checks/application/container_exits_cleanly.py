@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, shorten
-from kdiag.facts import Events, Failures, Fault, Logs, touched
+from kdiag.facts import (
+    Events,
+    Failures,
+    Fault,
+    Logs,
+    edit,
+    touched,
+)
 
 
 @check(
     title="Container exits and is restarted",
     severity=Severity.ERROR,
     layer=Layer.POD,
-    explains=("application/pod_not_ready",),
+    explains=("application/pod_not_ready", "application/job_failed"),
     tags=(
         "crash",
         "restarts",
@@ -34,8 +41,7 @@ def container_exits_cleanly(failures: Failures, events: Events | None, logs: Log
                 Evidence(kubectl(*one.log_command, namespace=namespace), one.text or "nothing in the log"),
             ),
             next=(
-                kubectl("edit", one.owner.kind.lower(), one.owner.name, namespace=namespace)
-                + "   # a command that stays in the foreground",
+                edit(one, "a command that stays in the foreground"),
                 "work that is done once belongs into a Job",
             ),
             touches=touched(group),

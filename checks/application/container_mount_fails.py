@@ -6,14 +6,21 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, shorten
-from kdiag.facts import Events, Failures, Fault, Logs, touched
+from kdiag.facts import (
+    Events,
+    Failures,
+    Fault,
+    Logs,
+    edit,
+    touched,
+)
 
 
 @check(
     title="Container mount fails",
     severity=Severity.ERROR,
     layer=Layer.POD,
-    explains=("application/pod_not_ready",),
+    explains=("application/pod_not_ready", "application/job_failed"),
     tags=(
         "config",
         "volume",
@@ -50,10 +57,7 @@ def container_mount_fails(failures: Failures, events: Events | None, logs: Logs 
                 Evidence(kubectl("describe", "pod", one.pod.name, namespace=namespace), one.said),
                 *([Evidence("", f"mountPath {mount.mount_path}, subPath {mount.sub_path or 'none'}")] if mount else []),
             ),
-            next=(
-                kubectl("edit", one.owner.kind.lower(), one.owner.name, namespace=namespace)
-                + ("   # a single file needs subPath: its key" if mount and not mount.sub_path else ""),
-            ),
+            next=(edit(one, "a single file needs subPath: its key" if mount and not mount.sub_path else ""),),
             touches=touched(group),
             key=one.container,
             since=one.started,

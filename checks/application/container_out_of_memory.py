@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl
-from kdiag.facts import Events, Failures, Fault, Logs, lifetime, memory, touched
+from kdiag.facts import Events, Failures, Fault, Logs, edit, editable, lifetime, memory, touched
 
 
 @check(
     title="Container is out of memory",
     severity=Severity.ERROR,
     layer=Layer.POD,
-    explains=("application/pod_not_ready",),
+    explains=("application/pod_not_ready", "application/job_failed"),
     tags=(
         "memory",
         "oom",
@@ -34,17 +34,12 @@ def container_out_of_memory(failures: Failures, events: Events | None, logs: Log
             else f"it has no limit, so node {one.pod.node} ran out"
         )
         lived = lifetime(one.end)
+        more = kubectl(
+            *("set", "resources", one.owner.kind.lower(), one.owner.name, "-c", one.container, "--limits=memory=MORE"),
+            namespace=namespace,
+        )
         steps = (
-            kubectl(
-                "set",
-                "resources",
-                one.owner.kind.lower(),
-                one.owner.name,
-                "-c",
-                one.container,
-                "--limits=memory=MORE",
-                namespace=namespace,
-            ),
+            more if editable(one) else edit(one, "a higher memory limit"),
             kubectl("top", "pod", one.pod.name, "--containers", namespace=namespace),
         )
         yield Finding(

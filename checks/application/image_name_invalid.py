@@ -12,7 +12,7 @@ from kdiag.facts import Events, Failures, Fault, Logs, set_image, touched
     title="Image name is invalid",
     severity=Severity.ERROR,
     layer=Layer.POD,
-    explains=("application/pod_not_ready",),
+    explains=("application/pod_not_ready", "application/job_failed"),
     tags=(
         "images",
         "pull",

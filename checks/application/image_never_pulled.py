@@ -12,7 +12,7 @@ from kdiag.facts import Events, Failures, Fault, Logs, touched
     title="Image is not on the node and may not be pulled",
     severity=Severity.ERROR,
     layer=Layer.POD,
-    explains=("application/pod_not_ready",),
+    explains=("application/pod_not_ready", "application/job_failed"),
     tags=(
         "images",
         "pull",

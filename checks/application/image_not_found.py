@@ -12,7 +12,7 @@ from kdiag.facts import Events, Failures, Fault, Image, Logs, set_image, touched
     title="Image does not exist",
     severity=Severity.ERROR,
     layer=Layer.POD,
-    explains=("application/pod_not_ready",),
+    explains=("application/pod_not_ready", "application/job_failed"),
     tags=(
         "images",
         "pull",

@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, shorten
-from kdiag.facts import Events, Failures, Fault, Logs, exit_text, touched
+from kdiag.facts import (
+    Events,
+    Failures,
+    Fault,
+    Logs,
+    edit,
+    exit_text,
+    touched,
+)
 
 
 @check(
     title="Init container fails",
     severity=Severity.ERROR,
     layer=Layer.POD,
-    explains=("application/pod_not_ready",),
+    explains=("application/pod_not_ready", "application/job_failed"),
     tags=(
         "init",
         "crash",
@@ -37,7 +45,7 @@ def init_container_fails(failures: Failures, events: Events | None, logs: Logs |
             ),
             next=(
                 kubectl(*one.log_command, namespace=namespace),
-                kubectl("edit", one.owner.kind.lower(), one.owner.name, namespace=namespace),
+                edit(one),
             ),
             touches=touched(group),
             key=one.container,

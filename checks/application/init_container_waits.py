@@ -13,7 +13,7 @@ from kdiag.facts import Events, Failures, Fault, Logs, Namespaces, Services, tou
     title="Init container waits in vain",
     severity=Severity.ERROR,
     layer=Layer.POD,
-    explains=("application/pod_not_ready",),
+    explains=("application/pod_not_ready", "application/job_failed"),
     tags=(
         "init",
         "dependency",

@@ -28,7 +28,7 @@ def namespace_stuck_terminating(namespaces: Namespaces, cluster: Cluster) -> Ite
     """Its conditions say what holds it: an API that does not answer, finalizers, or contents."""
     for namespace in namespaces.items:
         deleted = namespace.metadata.deletion_timestamp
-        if deleted is None or cluster.age(deleted) < _LATE:
+        if deleted is None or cluster.age(deleted) < _LATE or cluster.namespace not in ("", namespace.name):
             continue
         held = {c.type: c.message for c in namespace.status.conditions if c.status == "True"}
         kind = next((k for k in _ORDER if k in held), "")

@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing
-from kdiag.facts import Events, Failures, Fault, Logs, touched
+from kdiag.facts import (
+    Events,
+    Failures,
+    Fault,
+    Logs,
+    edit,
+    touched,
+)
 
 
 @check(
     title="Port is already in use",
     severity=Severity.ERROR,
     layer=Layer.POD,
-    explains=("application/pod_not_ready",),
+    explains=("application/pod_not_ready", "application/job_failed"),
     tags=(
         "ports",
         "crash",
@@ -60,8 +67,7 @@ def port_already_in_use(failures: Failures, events: Events | None, logs: Logs | 
             ),
             next=(
                 find,
-                kubectl("edit", one.owner.kind.lower(), one.owner.name, namespace=namespace)
-                + "   # another port for one of them",
+                edit(one, "another port for one of them"),
             ),
             touches=touched(group),
             key=one.container,

@@ -6,14 +6,21 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, shorten
-from kdiag.facts import Events, Failures, Fault, Logs, touched
+from kdiag.facts import (
+    Events,
+    Failures,
+    Fault,
+    Logs,
+    edit,
+    touched,
+)
 
 
 @check(
     title="postStart hook fails",
     severity=Severity.ERROR,
     layer=Layer.POD,
-    explains=("application/pod_not_ready",),
+    explains=("application/pod_not_ready", "application/job_failed"),
     tags=(
         "hooks",
         "crash",
@@ -41,8 +48,7 @@ def post_start_hook_fails(failures: Failures, events: Events | None, logs: Logs 
                 ),
             ),
             next=(
-                kubectl("edit", one.owner.kind.lower(), one.owner.name, namespace=namespace)
-                + "   # lifecycle.postStart",
+                edit(one, "lifecycle.postStart"),
                 f"{one.pod.node}$ sudo journalctl -u kubelet --since -15min | grep PostStartHook",
             ),
             touches=touched(group),

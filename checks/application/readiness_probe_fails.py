@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl
-from kdiag.facts import Events, Failures, Fault, Logs, probe_setting, probe_verdict, telling, touched
+from kdiag.facts import (
+    Events,
+    Failures,
+    Fault,
+    Logs,
+    edit,
+    probe_setting,
+    probe_verdict,
+    telling,
+    touched,
+)
 
 
 @check(
     title="Readiness probe fails",
     severity=Severity.ERROR,
     layer=Layer.POD,
-    explains=("application/pod_not_ready",),
+    explains=("application/pod_not_ready", "application/job_failed"),
     tags=(
         "probes",
         "readiness",
@@ -43,7 +53,7 @@ def readiness_probe_fails(failures: Failures, events: Events | None, logs: Logs 
                 ),
             ),
             next=(
-                kubectl("edit", one.owner.kind.lower(), one.owner.name, namespace=namespace) + "   # readinessProbe",
+                edit(one, "readinessProbe"),
                 kubectl("logs", one.pod.name, "-c", one.container, "--tail=20", namespace=namespace),
             ),
             touches=touched(group),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl
@@ -12,7 +13,7 @@ from kdiag.facts import Events, Failures, Fault, Image, Logs, touched
     title="Registry cannot be reached",
     severity=Severity.ERROR,
     layer=Layer.POD,
-    explains=("application/pod_not_ready",),
+    explains=("application/pod_not_ready", "application/job_failed"),
     tags=(
         "images",
         "pull",
@@ -24,7 +25,7 @@ def registry_unreachable(failures: Failures, events: Events | None, logs: Logs |
     for group in failures.of(Fault.REGISTRY_UNREACHABLE, events, logs):
         one = group[0]
         namespace = one.pod.namespace
-        registry = Image.parse(one.about).registry
+        registry = _host(one.text) or Image.parse(one.about).registry
         nodes = sorted({f.pod.node for f in group})
         yield Finding(
             one.owner,
@@ -60,6 +61,13 @@ _REASONS = (
     ("no route to host", "the node has no route to {registry}"),
     ("network is unreachable", "the node has no route to {registry}"),
 )
+_HOST = re.compile(r"lookup ([A-Za-z0-9.-]+\.[A-Za-z]+)\b|\"https?://([A-Za-z0-9.:-]+)/")
+
+
+def _host(text: str) -> str:
+    """The host that was really asked: docker.io is another one."""
+    match = _HOST.search(text)
+    return (match[1] or match[2]) if match else ""
 
 
 def _why(text: str, registry: str) -> str:

@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl
-from kdiag.facts import Events, Failures, Fault, Logs, touched
+from kdiag.facts import (
+    Events,
+    Failures,
+    Fault,
+    Logs,
+    edit,
+    touched,
+)
 
 
 @check(
     title="Container would run as root and may not",
     severity=Severity.ERROR,
     layer=Layer.POD,
-    explains=("application/pod_not_ready",),
+    explains=("application/pod_not_ready", "application/job_failed"),
     tags=(
         "security",
         "config",
@@ -43,10 +50,7 @@ def runs_as_root_refused(failures: Failures, events: Events | None, logs: Logs |
                     f"{level}'s securityContext: runAsNonRoot true, runAsUser {'not set' if user is None else user}",
                 ),
             ),
-            next=(
-                kubectl("edit", one.owner.kind.lower(), one.owner.name, namespace=namespace)
-                + "   # runAsUser: a number that the image can run as",
-            ),
+            next=(edit(one, "runAsUser: a number that the image can run as"),),
             touches=touched(group),
             key=one.container,
             since=one.started,

@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, nearest
-from kdiag.facts import Events, Failures, Fault, Logs, secrets_of, source_of, touched
+from kdiag.facts import (
+    Events,
+    Failures,
+    Fault,
+    Logs,
+    edit,
+    secrets_of,
+    source_of,
+    touched,
+)
 
 
 @check(
     title="Secret does not exist",
     severity=Severity.ERROR,
     layer=Layer.POD,
-    explains=("application/pod_not_ready",),
+    explains=("application/pod_not_ready", "application/job_failed"),
     tags=(
         "config",
         "secret",
@@ -36,10 +45,7 @@ def secret_missing(failures: Failures, events: Events | None, logs: Logs | None)
         hint = f"; pods that run use {meant}" if meant else ""
         steps = [kubectl("get", "secrets", namespace=namespace)]
         if meant:
-            steps.append(
-                kubectl("edit", one.owner.kind.lower(), one.owner.name, namespace=namespace)
-                + f"   # {one.about} → {meant}"
-            )
+            steps.append(edit(one, f"{one.about} → {meant}"))
         steps.append(kubectl("create", "secret", "generic", one.about, "--from-literal=KEY=VALUE", namespace=namespace))
         yield Finding(
             one.owner,

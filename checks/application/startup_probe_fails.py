@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl
-from kdiag.facts import Events, Failures, Fault, Logs, probe_setting, probe_verdict, touched
+from kdiag.facts import (
+    Events,
+    Failures,
+    Fault,
+    Logs,
+    edit,
+    probe_setting,
+    probe_verdict,
+    touched,
+)
 
 
 @check(
     title="Startup probe never succeeds",
     severity=Severity.ERROR,
     layer=Layer.POD,
-    explains=("application/pod_not_ready",),
+    explains=("application/pod_not_ready", "application/job_failed"),
     tags=(
         "probes",
         "startup",
@@ -39,7 +48,7 @@ def startup_probe_fails(failures: Failures, events: Events | None, logs: Logs | 
                 ),
             ),
             next=(
-                kubectl("edit", one.owner.kind.lower(), one.owner.name, namespace=namespace) + "   # startupProbe",
+                edit(one, "startupProbe"),
                 kubectl(*one.log_command, namespace=namespace),
             ),
             touches=touched(group),

@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl
-from kdiag.facts import Events, Failures, Fault, Logs, lifetime, probe_setting, startup_for, touched
+from kdiag.facts import (
+    Events,
+    Failures,
+    Fault,
+    Logs,
+    edit,
+    lifetime,
+    probe_setting,
+    startup_for,
+    touched,
+)
 
 
 @check(
     title="Liveness probe kills the container while it starts",
     severity=Severity.ERROR,
     layer=Layer.POD,
-    explains=("application/pod_not_ready",),
+    explains=("application/pod_not_ready", "application/job_failed"),
     tags=(
         "probes",
         "liveness",
@@ -55,8 +65,7 @@ def startup_slower_than_liveness(failures: Failures, events: Events | None, logs
                 )
                 if one.owner.kind in ("Deployment", "StatefulSet", "DaemonSet")
                 and one.spec == one.pod.spec.containers[0]
-                else kubectl("edit", one.owner.kind.lower(), one.owner.name, namespace=namespace)
-                + "   # add a startupProbe",
+                else edit(one, "add a startupProbe"),
                 kubectl(*one.log_command, namespace=namespace),
             ),
             touches=touched(group),

@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl
-from kdiag.facts import Events, Failures, Fault, Logs, touched
+from kdiag.facts import (
+    Events,
+    Failures,
+    Fault,
+    Logs,
+    edit,
+    touched,
+)
 
 
 @check(
     title="Container may not use its volume",
     severity=Severity.ERROR,
     layer=Layer.POD,
-    explains=("application/pod_not_ready",),
+    explains=("application/pod_not_ready", "application/job_failed"),
     tags=(
         "storage",
         "volume",
@@ -60,7 +67,7 @@ def volume_permission_denied(failures: Failures, events: Events | None, logs: Lo
                 ),
                 Evidence(kubectl("get", "pod", one.pod.name, namespace=namespace), one.status),
             ),
-            next=(f"{kubectl('edit', one.owner.kind.lower(), one.owner.name, namespace=namespace)}   # {fix}",),
+            next=(edit(one, fix),),
             touches=touched(
                 group,
                 *(

@@ -226,6 +226,13 @@ from kdiag.facts.scheduling import standing as standing
 from kdiag.facts.scheduling import tolerates as tolerates
 from kdiag.facts.scheduling import unmet_spread as unmet_spread
 from kdiag.facts.scheduling import volume_reaches as volume_reaches
+from kdiag.facts.serving import Front as Front
+from kdiag.facts.serving import Fronts as Fronts
+from kdiag.facts.serving import attribute as attribute
+from kdiag.facts.serving import deregistration_delay as deregistration_delay
+from kdiag.facts.serving import on_alb as on_alb
+from kdiag.facts.serving import on_nlb as on_nlb
+from kdiag.facts.serving import sleep_seconds as sleep_seconds
 from kdiag.facts.storage import ClaimRef as ClaimRef
 from kdiag.facts.storage import Claims as Claims
 from kdiag.facts.storage import CSIDriver as CSIDriver

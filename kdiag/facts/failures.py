@@ -94,6 +94,8 @@ class Failure:
         what = f"{self.owner.kind} {self.owner.path}"
         if self.init:
             return f"{what}: init container {self.container}"
+        if any(c.name == self.container for c in self.pod.spec.init_containers):
+            return f"{what}: sidecar {self.container}"
         return f"{what}: container {self.container}" if len(self.pod.spec.containers) > 1 else what
 
     @property
@@ -134,6 +136,7 @@ _STRONG = re.compile(
     r"|unable to|denied|refused|not set|not found|missing|required|invalid|no such|unknown|undefined|timed? ?out|abort"
     r"|usage:|killed|segmentation|crit|emerg"
 )
+_HEADER = re.compile(r"^(?:[IWEF]\d{4} [\d:.]+\s+\d+ [^\]]+\] |\d{4}[-/]\d\d[-/]\d\d[T ][\d:.,]+(?:Z|[+-][\d:]+)? )")
 _FRAME = re.compile(
     r"^\s+at |^goroutine \d|^\t|^\s+File \"|^\s*\^+\s*$|^node:internal|^Node\.js v|^\s*\.\.\. \d+ more|^\s{4,}\S"
 )
@@ -146,7 +149,7 @@ def telling(lines: tuple[LogLine, ...] | list[LogLine], width: int = 200) -> str
     panics = [t for t in strong if "panic:" in t]
     plain = [t for t in texts if not _FRAME.search(t)]
     chosen = (panics[:1] or strong[-1:] or plain[-1:] or [""])[0]
-    return shorten(chosen.strip(), width)
+    return shorten(_HEADER.sub("", chosen.strip()), width)
 
 
 _PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "SignatureValidationFailed"})
@@ -866,14 +869,32 @@ class Image(NamedTuple):
         return cls(head, place if colon else path, tag if colon else "" if digest else "latest", digest)
 
 
+_EDITABLE = frozenset({"Deployment", "StatefulSet", "DaemonSet", "CronJob", "ReplicaSet", "ReplicationController"})
+
+
+def edit(failure: Failure, hint: str = "") -> str:
+    """The command that changes the template. Pods and Jobs cannot be edited: they are made anew."""
+    ref = failure.owner
+    kind = ref.kind.lower()
+    where = f"kubectl -n {ref.namespace}"
+    then = f"   # {hint}" if hint else ""
+    if ref.kind not in ("Pod", "Job"):
+        return f"{where} edit {kind} {ref.name}{then}"
+    again = f"{where} replace --force -f {ref.name}.yaml" if ref.kind == "Pod" else "delete the Job and create it anew"
+    return f"{where} get {kind} {ref.name} -o yaml > {ref.name}.yaml   # {hint or 'correct it'}, then: {again}"
+
+
+def editable(failure: Failure) -> bool:
+    """Whether the workload's template can be changed in place."""
+    return failure.owner.kind in _EDITABLE
+
+
 def set_image(failure: Failure, image: str) -> str:
     """The command that gives a container another image; the word for it where a person has to choose."""
     ref = failure.owner
-    kinds = {"Deployment": "deployment", "StatefulSet": "statefulset", "DaemonSet": "daemonset", "CronJob": "cronjob"}
-    kind = kinds.get(ref.kind, "pod" if ref.kind == "Pod" else "")
-    if not kind:
-        return f"kubectl -n {ref.namespace} edit {ref.kind.lower()} {ref.name}"
-    return f"kubectl -n {ref.namespace} set image {kind}/{ref.name} {failure.container}={image}"
+    if ref.kind not in _EDITABLE and ref.kind != "Pod":
+        return edit(failure, "another image")
+    return f"kubectl -n {ref.namespace} set image {ref.kind.lower()}/{ref.name} {failure.container}={image}"
 
 
 def source_of(failure: Failure) -> str:

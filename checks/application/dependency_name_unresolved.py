@@ -23,15 +23,20 @@ def dependency_name_unresolved(
     complaints: Complaints, cluster: Cluster, dependencies: Dependencies | None
 ) -> Iterator[Finding]:
     """Of a workload that runs well, only a name that it was told of and that no Service has, or what goes on."""
+    seen: set[tuple[Ref, str]] = set()
     for complaint in complaints.about(Topic.UNRESOLVED):
         pod, said = complaint.pod, complaint.said
-        target = dependencies.asked(said.host, pod.namespace) if dependencies and said.host else None
         told = dependencies.told(pod, said.host) if dependencies and said.host else None
+        host = told.host if told else said.host  # without the search domains, which are tried in turn
+        target = dependencies.asked(host, pod.namespace) if dependencies and host else None
         there = target is not None and target.service is not None
-        if not complaint.failing and not _goes_on(complaint, cluster) and (there or (told is None and target is None)):
+        if not complaint.failing and not _goes_on(complaint, cluster) and (there or target is None or told is None):
             continue
         workload = complaint.workload
-        name = said.host or "a host"
+        name = host or "a host"
+        if (workload, host.split(".")[0]) in seen:
+            continue
+        seen.add((workload, host.split(".")[0]))
         evidence = [Evidence(kubectl(*complaint.command, namespace=pod.namespace), shorten(said.text, 200))]
         if told:
             command = kubectl("get", workload.kind.lower(), workload.name, "-o", "yaml", namespace=pod.namespace)
@@ -43,7 +48,7 @@ def dependency_name_unresolved(
             workload,
             f"{workload} cannot resolve {name}{f' ({told.origin})' if told else ''}{_why(target)}",
             evidence=tuple(evidence),
-            next=tuple(_next(complaint, target)),
+            next=tuple(_next(complaint, target, host or "NAME")),
             touches=(Ref("Service", target.name, target.namespace),) if target else (),
             key=name,
             severity=Severity.ERROR,
@@ -63,9 +68,8 @@ def _goes_on(complaint: Complaint, cluster: Cluster) -> bool:
     return cluster.age(complaint.when) <= _STILL and complaint.count >= 2 and complaint.span >= _RECURS
 
 
-def _next(complaint: Complaint, target: Resolved | None) -> Iterator[str]:
+def _next(complaint: Complaint, target: Resolved | None, host: str) -> Iterator[str]:
     pod = complaint.pod
-    host = complaint.said.host or "NAME"
     yield kubectl("exec", pod.name, "-c", complaint.container, "--", "nslookup", host, namespace=pod.namespace)
     if target and target.service is None:
         yield kubectl("get", "services", "--all-namespaces") + "   # which of them was meant?"

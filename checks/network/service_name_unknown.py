@@ -93,7 +93,7 @@ def _judge(
     ]
     searched = bool(pod.spec.dns_config and pod.spec.dns_config.searches) and not target.certain
     near = _near(target, dependency, pod, dependencies)
-    elsewhere = tuple(s.namespace for s in dependencies.services.items if s.name == target.name)
+    elsewhere = _elsewhere(target, pod, dependencies)
     failing = any(not p.ready and _definite(p) for p in group[:20])
     if not said and (searched or not (near or target.certain)):
         return None
@@ -105,7 +105,8 @@ def _judge(
     fresh = cluster.age(pod.created) < _FRESH or bool(
         service and cluster.age(service.metadata.creation_timestamp) < _FRESH
     )
-    hurt = bool(said) or (near is not None and (failing or fresh))
+    waits = failing and dependency.origin == "its command"
+    hurt = bool(said) or waits or (near is not None and (failing or fresh))
     meant = _meant(target, near, elsewhere)
     evidence = [
         Evidence(
@@ -142,9 +143,14 @@ def _there(target: Resolved, dependencies: Dependencies) -> str:
 
 
 def _definite(pod: Pod) -> bool:
-    return any(
-        s.restart_count or (s.state.waiting and s.state.waiting.reason == "CrashLoopBackOff") for s in pod.all_statuses
-    )
+    return any(s.restart_count for s in pod.all_statuses) or any(s.state.running for s in pod.init_statuses)
+
+
+def _elsewhere(target: Resolved, pod: Pod, dependencies: Dependencies) -> tuple[str, ...]:
+    """The namespaces that have a Service of that name: the most likely first."""
+    found = [s.namespace for s in dependencies.services.items if s.name == target.name]
+    close = nearest(target.namespace, found)
+    return tuple(sorted(found, key=lambda n: (n != close, n != pod.namespace, n)))
 
 
 def _near(target: Resolved, dependency: Dependency, pod: Pod, dependencies: Dependencies) -> str | None:
@@ -169,7 +175,7 @@ def _meant(target: Resolved, near: str | None, elsewhere: tuple[str, ...]) -> st
     if near:
         return f"namespace {target.namespace} has no Service {target.name}, but {near}"
     if elsewhere:
-        return f"Service {target.name} is in namespace {listing(sorted(elsewhere), 2)}, not in {target.namespace}"
+        return f"Service {target.name} is in namespace {listing(elsewhere, 1)}, not in {target.namespace}"
     return f"namespace {target.namespace} has no Service {target.name}"
 
 
@@ -179,7 +185,7 @@ def _next(
     namespace = workload.namespace
     right = near or target.name
     if not near and elsewhere:
-        right = f"{target.name}.{sorted(elsewhere)[0]}"
+        right = f"{target.name}.{elsewhere[0]}"
     elif near and target.namespace != namespace:
         right = f"{near}.{target.namespace}"
     simple = dependency.value.strip().lower() == dependency.host.lower()

@@ -172,9 +172,13 @@ class Complaints(Derived):
         return "failing" if status.last_state.terminated else "starting"
 
     def _looping(self, status: ContainerStatus) -> bool:
-        """Whether it runs between two crashes of a row of them."""
-        ended = status.last_state.terminated
-        return bool(ended and status.restart_count >= 2 and 0 <= self.cluster.age(ended.finished_at) < 600)
+        """Whether it runs between two crashes of a row of them: not when this run has outlived the last one."""
+        ended, running = status.last_state.terminated, status.state.running
+        if ended is None or running is None or status.restart_count < 2 or self.cluster.age(ended.finished_at) > 600:
+            return False
+        began, over = ended.started_at, ended.finished_at
+        last = (over - began).total_seconds() if began and over else 0.0
+        return self.cluster.age(running.started_at) <= 2 * last + _STARTING / 2
 
     def _counts(self, log: ContainerLog, line: LogLine, number: int, state: str, topic: Topic | None, pod: Pod) -> bool:
         if state == "failing":

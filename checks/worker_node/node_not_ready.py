@@ -94,6 +94,8 @@ def _told(node: Node, ready: Condition) -> tuple[str, tuple[str, ...]]:
                 f"ssh {node.name} sudo systemctl restart containerd",
             ),
         )
+    if re.search(r"NetworkPluginNotReady|cni plugin|network plugin", text, re.I):
+        return "its network plugin is not set up", (f"ssh {node.name} ls -l /etc/cni/net.d /opt/cni/bin", kubelet)
     if re.search(r"container runtime is down|runtime.*not.*(?:ready|responding)|RuntimeReady=false", text, re.I):
         return (
             "its container runtime is down",
@@ -102,8 +104,6 @@ def _told(node: Node, ready: Condition) -> tuple[str, tuple[str, ...]]:
                 f"ssh {node.name} sudo journalctl -u containerd -n 50 --no-pager",
             ),
         )
-    if re.search(r"NetworkPluginNotReady|cni plugin|network plugin", text, re.I):
-        return "its network plugin is not set up", (f"ssh {node.name} ls -l /etc/cni/net.d /opt/cni/bin", kubelet)
     if "shutting down" in text:
         return "it is shutting down", (f"ssh {node.name} last -x | head",)
     return text or ready.reason or "it gives no reason", (kubelet,)

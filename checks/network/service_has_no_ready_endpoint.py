@@ -25,7 +25,7 @@ from kdiag.facts import (
     title="Service has no ready endpoint",
     severity=Severity.ERROR,
     layer=Layer.ENDPOINTS,
-    explains=("network/ingress_backend_unavailable", "application/dependency_unreachable"),
+    explains=("network/ingress_backend_unavailable",),
     tags=("service", "endpoints"),
 )
 def service_has_no_ready_endpoint(

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing
 from kdiag.facts import Backends, Pod, PodSpec, Service, ServicePort, declared, image_port, listeners
 
+_DNS = ("kube-system", "kube-dns")  # has a check of its own
 _QUIC = (443, 8443)  # one number, both protocols
 
 
@@ -21,7 +22,7 @@ _QUIC = (443, 8443)  # one number, both protocols
 def service_protocol_wrong(backends: Backends) -> Iterator[Finding]:
     """TCP is what a manifest that says nothing means, so TCP declared proves little and UDP declared proves much."""
     for service in backends.services.items:
-        if service.external or not service.spec.selector:
+        if service.external or not service.spec.selector or (service.namespace, service.name) == _DNS:
             continue
         pods = [p for p in backends.of(service) if not p.terminating]
         for number, port in enumerate(service.spec.ports) if pods else ():

@@ -41,7 +41,11 @@ _GENERIC = re.compile(r"true|false|yes|no|enabled|disabled|prod\w*|dev\w*|stag\w
     title="Service selects no pod",
     severity=Severity.ERROR,
     layer=Layer.ENDPOINTS,
-    explains=("network/ingress_backend_unavailable", "application/dependency_unreachable"),
+    explains=(
+        "network/ingress_backend_unavailable",
+        "network/cluster_dns_unavailable",
+        "application/dependency_unreachable",
+    ),
     tags=("service", "endpoints"),
 )
 def service_selects_nothing(

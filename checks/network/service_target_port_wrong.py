@@ -23,6 +23,7 @@ from kdiag.facts import (
     mentions,
 )
 
+_DNS = ("kube-system", "kube-dns")  # has a check of its own
 _MESH_PROBES = range(15000, 15100)  # where a mesh takes the application's probes to
 _OFTEN = {80: {8080, 8000, 5000, 3000}, 443: {8443}, 8080: {80}, 8443: {443}}
 
@@ -39,7 +40,7 @@ def service_target_port_wrong(
 ) -> Iterator[Finding]:
     """A name that no pod declares is certain. A number is not: a port is open without being declared."""
     for service in backends.services.items:
-        if service.external or not service.spec.selector:
+        if service.external or not service.spec.selector or (service.namespace, service.name) == _DNS:
             continue
         pods = [p for p in backends.of(service) if not p.terminating]
         for number, port in enumerate(service.spec.ports) if pods else ():

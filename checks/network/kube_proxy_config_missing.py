@@ -1,4 +1,4 @@
-"""kube-proxy is told to read a file that nothing puts into its pods."""
+"""The kube-proxy DaemonSet is told to read a file that nothing puts into its pods."""
 
 from __future__ import annotations
 

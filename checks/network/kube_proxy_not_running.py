@@ -1,4 +1,4 @@
-"""kube-proxy does not run on some nodes, which therefore do not learn of new Services and endpoints."""
+"""The kube-proxy DaemonSet does not run on some nodes, which do not learn of new Services and endpoints."""
 
 from __future__ import annotations
 

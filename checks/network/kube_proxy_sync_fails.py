@@ -1,4 +1,4 @@
-"""kube-proxy runs and is ready, and cannot write its rules into the kernel."""
+"""A kube-proxy pod runs and is ready, and cannot write its rules into the kernel."""
 
 from __future__ import annotations
 

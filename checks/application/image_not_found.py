@@ -20,8 +20,10 @@ from kdiag.facts import Events, Failures, Fault, Image, Logs, set_image, touched
 )
 def image_not_found(failures: Failures, events: Events | None, logs: Logs | None) -> Iterator[Finding]:
     """Say which part of the name is wrong as far as the registry's answer and other pods tell."""
-    used = sorted({c.image for group in failures.pods.templates if group[0].ready for c in group[0].spec.containers})
-    for group in failures.of(Fault.IMAGE_NOT_FOUND, events, logs):
+    broken = failures.of(Fault.IMAGE_NOT_FOUND, events, logs)
+    templates = failures.pods.templates if broken else ()
+    used = sorted({c.image for group in templates if group[0].ready for c in group[0].spec.containers})
+    for group in broken:
         one = group[0]
         image = Image.parse(one.about)
         namespace = one.pod.namespace

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, plural
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, plural
 from kdiag.facts import Events, Failure, Failures, Fault, Logs
 
 
@@ -18,16 +18,16 @@ from kdiag.facts import Events, Failure, Failures, Fault, Logs
 )
 def pod_not_ready(failures: Failures, events: Events | None, logs: Logs | None) -> Iterator[Finding]:
     """A symptom, whatever the reason: the checks that know the reason explain this one."""
-    bad: dict[str, list[Failure]] = {}
+    bad: dict[Ref, list[Failure]] = {}
     for failure in failures.all(events, logs):
         if not failure.pod.ready and not failure.pod.finished:
-            bad.setdefault(str(failure.owner), []).append(failure)
+            bad.setdefault(failure.owner, []).append(failure)
     if not bad:
         return
-    total: Counter[str] = Counter()
+    total: Counter[Ref] = Counter()
     for pod in failures.pods.items:
         if not pod.finished and not pod.terminating:
-            total[str(failures.owners.top(pod))] += 1
+            total[failures.owners.top(pod)] += 1
     for name, found in bad.items():
         one = found[0]
         pods = {f.pod.name: f.pod for f in found}

@@ -29,19 +29,14 @@ from kdiag.facts import (
 )
 def secret_missing(failures: Failures, events: Events | None, logs: Logs | None) -> Iterator[Finding]:
     """Secrets are never read: what was meant can only be one that pods which are well name."""
+    known: dict[str, set[str]] = {}
     for group in failures.of(Fault.SECRET_MISSING, events, logs):
         one = group[0]
         namespace = one.pod.namespace
-        known = sorted(
-            {
-                n
-                for pods in failures.pods.templates
-                if pods[0].namespace == namespace
-                for n in secrets_of(pods)
-                if n != one.about
-            }
-        )
-        meant = nearest(one.about, known)
+        if namespace not in known:
+            templates = (pods for pods in failures.pods.templates if pods[0].namespace == namespace)
+            known[namespace] = {name for pods in templates for name in secrets_of(pods)}
+        meant = nearest(one.about, sorted(known[namespace] - {one.about}))
         hint = f"; pods that run use {meant}" if meant else ""
         steps = [kubectl("get", "secrets", namespace=namespace)]
         if meant:

@@ -400,7 +400,7 @@ class _Judge:
 
     def _unscheduled(self, pod: Pod, owner: Ref) -> Iterator[Failure]:
         seen = pod.condition("PodScheduled")
-        if self.cluster.age(pod.created) < 30:
+        if self.cluster.age(pod.created) < 60:
             return
         text = seen.message if seen else "the scheduler has not looked at it"
         yield Failure(pod=pod, owner=owner, fault=Fault.UNSCHEDULED, text=text, reason="Pending", since=pod.created)
@@ -412,8 +412,12 @@ class _Judge:
             failure = self._volume(pod, owner, age)
             if failure:
                 yield failure
-            elif age > NORMAL_START and not any(s.state.running for s in pod.init_statuses):
+            elif not any(s.state.running for s in pod.init_statuses):
                 event = self._event(pod.ref(), "FailedCreatePodSandBox", "FailedMount", "FailedAttachVolume", "Failed")
+                sandbox = pod.condition("PodReadyToStartContainers")
+                # Without a complaint it may as well be pulling a large image.
+                if age < (NORMAL_START if event or (sandbox and sandbox.status == "False") else ROLLOUT):
+                    return
                 reason = waits[0].state.waiting.reason if waits and waits[0].state.waiting else "Pending"
                 yield Failure(
                     pod=pod,
@@ -617,7 +621,7 @@ class _Judge:
         """Whether a container that runs just now is between two ends of the same kind."""
         ago = self.cluster.age(end.finished_at)
         if end.reason == "OOMKilled":
-            return ago < 3600
+            return ago < 3600 and (status.ready or up < NORMAL_START)
         if end.exit_code == 255 and end.reason == "Unknown":
             return False  # the node was restarted
         lived = (end.finished_at - end.started_at).total_seconds() if end.finished_at and end.started_at else 0.0
@@ -647,9 +651,15 @@ class _Judge:
             probe.initial_delay_seconds + probe.period_seconds * probe.failure_threshold + probe.timeout_seconds
         )
         port, _ = wrong_port(probe, spec)
-        definite = port != 0 or "statuscode: 404" in text or "errored" in text or "executable file not found" in text
+        definite = port == -1 or "statuscode: 404" in text or "errored" in text or "executable file not found" in text
         definite = definite or "gave HTTP response to HTTPS" in text or "malformed HTTP" in text
-        wait = DEFINITE_START if definite else ROLLOUT if self._rolling(pod) else NORMAL_START
+        rolling = self._rolling(pod)
+        if definite:
+            wait = DEFINITE_START
+        elif port:  # the port is not declared: it mostly is wrong, and now and then a health port of its own
+            wait = NORMAL_START if rolling else NORMAL_START / 2
+        else:
+            wait = ROLLOUT if rolling else NORMAL_START
         if unready < max(wait, budget):
             return None
         return _made(
@@ -715,21 +725,23 @@ class _Judge:
                 return made(Fault.WRONG_ARCHITECTURE, line.text)
         if end.exit_code in (126, 127):
             for line in reversed(tail):
-                if match := _SHELL.search(line.text):
+                if (match := _SHELL.search(line.text)) and "shared librar" not in line.text:
                     command = match["command"] or match["script"] or match["tini"] or ""
                     return made(Fault.COMMAND_NOT_FOUND, line.text, command, match["why"] or "")
+        spec = pod.spec.container(status.name)
         if end.exit_code:
             for line in reversed(tail):
                 if _IN_USE.search(line.text):
                     port = _PORT.search(line.text)
                     return made(Fault.PORT_IN_USE, line.text, port["port"] if port else "")
-            spec = pod.spec.container(status.name)
             for line in reversed(tail):
                 if spec and _DENIED.search(line.text) and (path := _mounted(line.text, pod, spec)):
                     return made(Fault.PERMISSION_DENIED, line.text, path)
         if init:
             return made(Fault.INIT_FAILS, telling(log) or end.message.strip())
-        if end.exit_code == 0:
+        blind = self.events is None or (bool(self.events.gaps) and not self.events.about(pod.ref()))
+        stopped = blind and spec is not None and bool(spec.liveness_probe or spec.startup_probe)
+        if end.exit_code == 0 and not stopped:  # without events nobody can say whether a probe stopped it
             return made(Fault.CLEAN_EXIT, telling(log))
         return made(Fault.CRASH, telling(log) or end.message.strip())
 
@@ -760,6 +772,11 @@ class _Judge:
             return False
         if probe.port is None or not spec.ports or wrong_port(probe, spec)[0]:
             return False
+        heard = {
+            int(m["port"]) for line in self._log(pod, status.name, previous=True) if (m := _LISTENS.search(line.text))
+        }
+        if heard and spec.port_number(probe.port) not in heard:
+            return False  # it listens, but elsewhere
         if end.started_at and end.finished_at:
             lived = (end.finished_at - end.started_at).total_seconds()
             # Killed at the first chance: it has never answered since its start.
@@ -948,6 +965,7 @@ _MEANING = {
     4: "an instruction that this processor does not have",
 }
 _CODES = {
+    0: "it was asked to stop, or had no more to do",
     1: "an error of the program",
     2: "an error of the program, often its arguments",
     126: "a command that may not be executed",

@@ -1,0 +1,70 @@
+"""What is said of a failing container: one fault each, in words that hold."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from kdiag.facts import Events, Failures, Image, LogLine, Logs, Terminated, exit_text, lifetime, telling
+from tests.recording import FIXTURES, fixture_facts
+
+
+@pytest.mark.parametrize(
+    "path", sorted(FIXTURES.glob("application/*/*.yaml")), ids=lambda p: f"{p.parent.name}-{p.stem}"
+)
+def test_judges_each_container_once(path: Path) -> None:
+    facts = fixture_facts(path)
+    failures = facts.get(Failures)
+    assert failures is not None
+    found = failures.all(facts.get(Events), facts.get(Logs))
+    places = [(f.pod.path, f.container) for f in found]
+    assert len(places) == len(set(places))
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("nginx", ("docker.io", "library/nginx", "latest", "")),
+        ("nginx:1.27", ("docker.io", "library/nginx", "1.27", "")),
+        ("shop/web", ("docker.io", "shop/web", "latest", "")),
+        ("localhost/web:2", ("localhost", "web", "2", "")),
+        ("registry.local:5000/a/b:3", ("registry.local:5000", "a/b", "3", "")),
+        ("registry.local:5000/a/b", ("registry.local:5000", "a/b", "latest", "")),
+        ("ghcr.io/a/b@sha256:12", ("ghcr.io", "a/b", "", "sha256:12")),
+        ("", ("docker.io", "library/", "latest", "")),
+    ],
+)
+def test_takes_image_names_apart(name: str, parts: tuple[str, str, str, str]) -> None:
+    assert Image.parse(name) == parts
+
+
+@pytest.mark.parametrize(
+    ("lines", "line"),
+    [
+        (["boot", "panic: no port", "goroutine 1 [running]:", "\t/app/main.go:3 +0x1"], "panic: no port"),
+        (["Traceback (most recent call last):", '  File "a.py", line 1', "KeyError: 'PORT'"], "KeyError: 'PORT'"),
+        (
+            ["Error: Cannot find module 'x'", "    at Module._load (node:internal)", "", "Node.js v20.1.0"],
+            "Error: Cannot find",
+        ),
+        (["I1122 09:42:21.804106       1 log.go:244] listening on :80"], "listening on :80"),
+        (["one", "two", ""], "two"),
+        ([], ""),
+    ],
+)
+def test_finds_the_line_that_tells(lines: list[str], line: str) -> None:
+    assert telling([LogLine(text) for text in lines]).startswith(line)
+
+
+def test_puts_exit_codes_into_words() -> None:
+    assert exit_text(Terminated(exit_code=1)) == "exit code 1 (an error of the program)"
+    assert exit_text(Terminated(exit_code=139)).startswith("exit code 139 (SIGSEGV:")
+    assert exit_text(Terminated(exit_code=42)) == "exit code 42"
+
+
+def test_knows_how_long_a_run_lived() -> None:
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+    assert lifetime(Terminated(started_at=now, finished_at=now + timedelta(seconds=9))) == "9s"
+    assert lifetime(Terminated(started_at=datetime(1970, 1, 1, tzinfo=UTC), finished_at=now)) == ""

@@ -40,11 +40,14 @@ def dependency_unreachable(
 ) -> Iterator[Finding]:
     """Of a workload that runs well, only what goes on: its server may have been restarted a minute ago."""
     seen: set[tuple[Ref, str]] = set()
+    addresses: dict[str, Pod] = {}
     for complaint in complaints.about(Topic.UNREACHABLE):
         pod, said = complaint.pod, complaint.said
         target = dependencies.asked(said.host, pod.namespace) if dependencies else None
         told = dependencies.told(pod, said.host) if dependencies else None
-        server = _by_address(said.host, backends)
+        if not addresses and backends and target is None and is_address(said.host):
+            addresses = {p.ip: p for p in backends.pods.items if p.ip and not p.spec.host_network}
+        server = addresses.get(said.host) if target is None else None
         if target is None and told is None and server is None and not complaint.failing:
             continue  # something outside, and the workload lives with it
         if target is not None and target.service is None and not complaint.failing:
@@ -81,12 +84,6 @@ def _place(host: str, port: int, target: Resolved | None, server: Pod | None) ->
         name = "localhost in its own pod,"
         return f"{name} port {port}" if port else name.rstrip(",")
     return f"{name} port {port}" if port else name
-
-
-def _by_address(host: str, backends: Backends | None) -> Pod | None:
-    if backends is None or not is_address(host):
-        return None
-    return next((p for p in backends.pods.items if p.ip == host and not p.spec.host_network), None)
 
 
 def _well(target: Resolved | None, port: int, slices: EndpointSlices | None) -> bool:

@@ -65,7 +65,7 @@ def _missing(dependency: Dependency, pod: Pod, dependencies: Dependencies) -> Re
     if (
         target is None
         and len(labels) == 2
-        and any(s.name == labels[0] and nearest(labels[1], [s.namespace]) for s in dependencies.services.items)
+        and any(nearest(labels[1], [s.namespace]) for s in dependencies.by_name.get(labels[0], ()))
     ):
         target = Resolved(labels[0], labels[1], None, certain=True)
     if target is None or target.service is not None:
@@ -148,7 +148,7 @@ def _definite(pod: Pod) -> bool:
 
 def _elsewhere(target: Resolved, pod: Pod, dependencies: Dependencies) -> tuple[str, ...]:
     """The namespaces that have a Service of that name: the most likely first."""
-    found = [s.namespace for s in dependencies.services.items if s.name == target.name]
+    found = [s.namespace for s in dependencies.by_name.get(target.name, ())]
     close = nearest(target.namespace, found)
     return tuple(sorted(found, key=lambda n: (n != close, n != pod.namespace, n)))
 

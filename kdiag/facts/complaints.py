@@ -194,7 +194,7 @@ class Complaints(Derived):
             return True
         status = pod.status(log.container)
         running = status.state.running if status else None
-        start = (running.started_at if running else None) or pod.started
+        start = (running.started_at if running else None) or pod.started or pod.created
         # An ordinary start: it tried before what it needs was there, and has been quiet since.
         at_start = start is not None and (line.when - start).total_seconds() < 2 * _STARTING
         return state == "well" and not (at_start and age > _STARTING)

@@ -296,12 +296,20 @@ class Dependencies(Derived):
         return Resolved(name, namespace, self.services.get(name, namespace), certain=certain)
 
     @cached_property
+    def by_name(self) -> Mapping[str, tuple[Service, ...]]:
+        """The Services of each name, in whatever namespace."""
+        found: dict[str, list[Service]] = {}
+        for service in self.services.items:
+            found.setdefault(service.name, []).append(service)
+        return {name: tuple(services) for name, services in found.items()}
+
+    @cached_property
     def by_address(self) -> Mapping[str, Service]:
         """The Services by their cluster address."""
         return {s.spec.cluster_ip: s for s in self.services.items if s.spec.cluster_ip not in ("", "None")}
 
     def asked(self, host: str, namespace: str) -> Resolved | None:
-        """As ``resolve``, and the Service of a cluster address too: programs log addresses where they were told names."""
+        """As ``resolve``, and the Service of a cluster address too: programs log addresses for the names they know."""
         if service := self.by_address.get(host.strip("[]")):
             return Resolved(service.name, service.namespace, service, certain=True)
         return self.resolve(host, namespace)

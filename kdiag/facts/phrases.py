@@ -564,7 +564,7 @@ _HINT = re.compile(
     r"|quota|EDQUOT|open files|E[MN]FILE|Errno|Open|Cannot|No resolv|dial"
 )
 _WELL = re.compile(
-    r"(?i)(?<!not )(?<!un)(?<!never )(?:successfully connected|connected (?:successfully )?to|connection (?:to \S{1,100} )?"
+    r"(?i)(?<!not )(?<!un)(?<!dis)(?<!never )(?:successfully connected|connected (?:successfully )?to|connection (?:to \S{1,100} )?"
     r"(?:is )?(?:established|restored|succeeded|successful|ok\b|acquired)|reconnected|login succeeded|logged in as)"
 )
 

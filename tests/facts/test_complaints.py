@@ -1,0 +1,116 @@
+"""Which lines of a log still count: of what fails, its end; of what runs, what goes on."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from kdiag.engine.intake import Intake, known
+from kdiag.facts import Complaint, Complaints
+from kdiag.model.observation import Observation
+
+TAKEN = "2026-11-22T10:00:00Z"
+REFUSED = "dial tcp 10.96.0.7:3306: connect: connection refused"
+DENIED = "Access denied for user 'root'@'10.0.0.1'"
+
+
+def complaints(lines: list[tuple[str, str]], *, previous: bool = False, **status: Any) -> tuple[Complaint, ...]:
+    container = {
+        "name": "app",
+        "ready": True,
+        "state": {"running": {"startedAt": "2026-11-22T09:00:00Z"}},
+        "restartCount": 0,
+        **status,
+    }
+    begun = container["state"].get("running", {}).get("startedAt", "2026-11-22T09:00:00Z")
+    ready = {"type": "Ready", "status": str(container["ready"])}
+    pod = {
+        "metadata": {"name": "web-1", "namespace": "shop", "creationTimestamp": begun},
+        "spec": {"nodeName": "w1", "containers": [{"name": "app", "image": "x"}]},
+        "status": {
+            "phase": "Running",
+            "startTime": begun,
+            "conditions": [ready],
+            "containerStatuses": [container],
+        },
+    }
+    intake = Intake(known())
+    intake.feed(Observation("api", "run", body=json.dumps({"taken": TAKEN}).encode()))
+    for key, items in {"pods": [pod], "replicasets": [], "jobs": []}.items():
+        intake.feed(Observation("api", key, body=json.dumps({"items": items}).encode()))
+    text = "".join(f"2026-11-22T{when}Z {line}\n" for when, line in lines)
+    name = f"shop/web-1/app/{'previous' if previous else 'current'}"
+    intake.feed(Observation("api", "log", name=name, body=text.encode()))
+    made = intake.finish().get(Complaints)
+    assert made is not None
+    return made.items
+
+
+CRASHED: dict[str, Any] = {
+    "ready": False,
+    "restartCount": 4,
+    "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+    "lastState": {
+        "terminated": {"exitCode": 1, "startedAt": "2026-11-22T09:58:50Z", "finishedAt": "2026-11-22T09:59:00Z"}
+    },
+}
+
+
+def test_a_recent_line_of_a_container_that_runs_counts() -> None:
+    (one,) = complaints([("09:59:00", DENIED), ("09:59:30", DENIED)])
+    assert (one.count, one.failing, one.span) == (2, False, 30.0)
+    assert one.since.startswith("2026-11-22T09:59:00")
+
+
+def test_an_old_line_does_not() -> None:
+    assert complaints([("09:30:00", DENIED), ("09:59:00", "GET / 200")]) == ()
+
+
+def test_what_success_followed_does_not() -> None:
+    assert complaints([("09:58:00", DENIED), ("09:58:30", "connected to mysql")]) == ()
+
+
+def test_what_was_said_after_success_does() -> None:
+    assert len(complaints([("09:58:00", "connected to mysql"), ("09:58:30", DENIED)])) == 1
+
+
+def test_an_ordinary_start_does_not_count_and_a_refused_login_at_the_start_does() -> None:
+    young = {"running": {"startedAt": "2026-11-22T09:55:00Z"}}
+    assert complaints([("09:55:05", REFUSED), ("09:55:10", REFUSED)], state=young) == ()
+    assert len(complaints([("09:55:05", DENIED)], state=young)) == 1
+
+
+def test_a_container_that_has_only_just_started_may_still_wait() -> None:
+    young = {"running": {"startedAt": "2026-11-22T09:59:40Z"}}
+    assert complaints([("09:59:50", REFUSED)], state=young, ready=False) == ()
+
+
+def test_the_end_of_a_run_that_failed_counts_whatever_its_age() -> None:
+    (one,) = complaints([("08:00:00", REFUSED), ("08:00:01", "exiting")], previous=True, **CRASHED)
+    assert one.failing
+    assert "--previous" in one.command
+
+
+def test_the_run_before_does_not_count_when_this_one_is_well() -> None:
+    ended = {"terminated": {"exitCode": 1, "startedAt": "2026-11-22T09:50:00Z", "finishedAt": "2026-11-22T09:50:05Z"}}
+    well = {"running": {"startedAt": "2026-11-22T09:55:00Z"}}
+    assert complaints([("09:50:04", REFUSED)], previous=True, restartCount=3, state=well, lastState=ended) == ()
+
+
+def test_it_counts_between_two_crashes_of_a_row() -> None:
+    ended = {"terminated": {"exitCode": 1, "startedAt": "2026-11-22T09:58:00Z", "finishedAt": "2026-11-22T09:58:30Z"}}
+    short = {"running": {"startedAt": "2026-11-22T09:59:50Z"}}
+    assert len(complaints([("09:58:29", REFUSED)], previous=True, restartCount=3, state=short, lastState=ended)) == 1
+
+
+def test_a_log_that_its_node_cannot_read_is_a_gap() -> None:
+    intake = Intake(known())
+    body = b"unable to retrieve container logs for containerd://2582b2dcc264"
+    intake.feed(Observation("api", "log", name="shop/web-1/app/current", body=body))
+    intake.feed(Observation("api", "log", name="shop/web-1/app/previous", body=body))
+    from kdiag.facts import Logs
+
+    logs = intake.finish().get(Logs)
+    assert logs is not None
+    assert [g.source for g in logs.gaps] == ["log of shop/web-1/app/current"]
+    assert logs.items == ()

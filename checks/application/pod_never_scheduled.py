@@ -12,7 +12,10 @@ from kdiag.facts import Claims, Cluster, Owners, Pods, SystemLeases, never_sched
     title="No scheduler looks at a pod",
     severity=Severity.ERROR,
     layer=Layer.SCHEDULING,
-    explains=("application/workload_unavailable",),
+    explains=(
+        "application/workload_unavailable",
+        "application/pod_not_ready",
+    ),
     tags=("scheduling",),
 )
 def pod_never_scheduled(

@@ -24,6 +24,10 @@ _WHY = {
     title="Aggregated API does not answer",
     severity=Severity.ERROR,
     layer=Layer.WEBHOOK,
+    explains=(
+        "application/autoscaler_blind",
+        "application/namespace_stuck_terminating",
+    ),
     tags=("apiservice", "discovery"),
 )
 def api_service_unavailable(apis: APIServices, cluster: Cluster) -> Iterator[Finding]:

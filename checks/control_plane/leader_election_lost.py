@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
-from kdiag.facts import Cluster, Logs, Pods, component, plain
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, shorten
+from kdiag.facts import Cluster, Logs, Pods, component, plain, unread
 
 _RECENT = 900
 _OFTEN = 3
@@ -18,7 +18,7 @@ _OFTEN = 3
     tags=("scheduler", "controller-manager", "etcd", "apiserver"),
     namespaces=("kube-system",),
 )
-def leader_election_lost(pods: Pods, cluster: Cluster, logs: Logs) -> Iterator[Finding]:
+def leader_election_lost(pods: Pods, cluster: Cluster, logs: Logs | None) -> Iterator[Finding | Gap]:
     """A symptom: the API server or etcd behind it was slow or away. Once is an upgrade; several times lately is not."""
     for pod in pods.within("kube-system"):
         part = component(pod)
@@ -28,7 +28,9 @@ def leader_election_lost(pods: Pods, cluster: Cluster, logs: Logs) -> Iterator[F
             ended = status.ended
             if status.restart_count < _OFTEN or ended is None or cluster.age(ended.finished_at) > _RECENT:
                 continue
-            lines = [line.text for line in logs.lines(pod.namespace, pod.name, status.name)]
+            if gap := unread(logs, [pod]):
+                yield gap
+            lines = [line.text for line in (logs.lines(pod.namespace, pod.name, status.name) if logs else ())]
             lost = next(
                 (li for li in lines if "election lost" in li.lower() or "leaderelection lost" in li.lower()), ""
             )

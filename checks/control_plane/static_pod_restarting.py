@@ -16,7 +16,11 @@ _DEFAULT_PORTS = {"kube-apiserver": 6443, "kube-scheduler": 10259, "kube-control
     title="Static pod of the control plane keeps restarting",
     severity=Severity.ERROR,
     layer=Layer.APISERVER,
-    explains=("control_plane/leader_election_lost",),
+    explains=(
+        "control_plane/leader_election_lost",
+        "application/container_crashes",
+        "application/liveness_probe_kills",
+    ),
     tags=("static-pods", "apiserver", "probes"),
     namespaces=("kube-system",),
 )

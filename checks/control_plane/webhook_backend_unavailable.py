@@ -26,7 +26,12 @@ _START = 60
     title="Webhook has no backend",
     severity=Severity.ERROR,
     layer=Layer.WEBHOOK,
-    explains=("application/workload_unavailable", "application/rollout_stuck"),
+    explains=(
+        "application/workload_unavailable",
+        "application/rollout_stuck",
+        "application/pods_cannot_be_created",
+        "application/admission_denied",
+    ),
     tags=("webhook", "admission"),
 )
 def webhook_backend_unavailable(

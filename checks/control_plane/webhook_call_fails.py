@@ -28,7 +28,12 @@ _RECENT = 900
     title="Calls to a webhook fail",
     severity=Severity.ERROR,
     layer=Layer.WEBHOOK,
-    explains=("application/workload_unavailable", "application/rollout_stuck"),
+    explains=(
+        "application/workload_unavailable",
+        "application/rollout_stuck",
+        "application/pods_cannot_be_created",
+        "application/admission_denied",
+    ),
     tags=("webhook", "admission"),
 )
 def webhook_call_fails(

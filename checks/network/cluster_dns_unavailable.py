@@ -14,6 +14,7 @@ _START = 30
     title="Cluster DNS does not answer",
     severity=Severity.CRITICAL,
     layer=Layer.DNS,
+    explains=("application/dependency_name_unresolved",),
     tags=("dns", "coredns", "service"),
     namespaces=("kube-system", "openshift-dns"),
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, listing, shorten
-from kdiag.facts import Cluster, ClusterDNS, LogLine, Logs
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, Skip, check, kubectl, listing, shorten
+from kdiag.facts import Cluster, ClusterDNS, LogLine, Logs, unread
 
 _DIAL = re.compile(r"dial tcp (\S+?): (i/o timeout|connect: [\w ]+|operation was canceled|.*deadline exceeded)")
 _AWAY = re.compile(r'(?:failed to list|Failed to watch|Get "https?://\S+|Unhandled Error|reflector)')
@@ -20,21 +20,30 @@ _START = 30
     title="CoreDNS does not reach the API server",
     severity=Severity.CRITICAL,
     layer=Layer.DNS,
-    explains=("network/cluster_dns_unavailable", "application/workload_unavailable"),
+    explains=(
+        "network/cluster_dns_unavailable",
+        "application/workload_unavailable",
+        "application/container_crashes",
+        "application/pod_not_ready",
+        "application/readiness_probe_fails",
+        "network/service_has_no_ready_endpoint",
+    ),
     tags=("dns", "coredns", "service"),
     namespaces=("kube-system", "openshift-dns"),
 )
-def coredns_cannot_reach_api(dns: ClusterDNS, logs: Logs, cluster: Cluster) -> Iterator[Finding | Skip]:
+def coredns_cannot_reach_api(dns: ClusterDNS, logs: Logs | None, cluster: Cluster) -> Iterator[Finding | Gap | Skip]:
     """Usually the Service network of the pod's node: kube-proxy or the network plugin. Not CoreDNS's own fault."""
     if not dns.known:
         yield Skip("no DNS Service and no CoreDNS in kube-system")
         return
+    if gap := unread(logs, [p for p in dns.pods if not p.ready and p.phase == "Running" and not p.deleted]):
+        yield gap
     for workload in dns.workloads:
         hits: list[tuple[str, str, str, str]] = []
         for pod in dns.of(workload):
             if pod.ready or pod.deleted:
                 continue  # it has what it needs, whatever its log said before
-            lines = list(logs.lines(pod.namespace, pod.name))
+            lines = list(logs.lines(pod.namespace, pod.name) if logs else ())
             if any("is forbidden: User" in line.text for line in lines):
                 continue  # it is reached and refuses: coredns_forbidden
             for line in lines:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, Skip, check, kubectl, listing, shorten
-from kdiag.facts import Cluster, ClusterDNS, Logs
+from kdiag.check import Evidence, Finding, Gap, Layer, Severity, Skip, check, kubectl, listing, shorten
+from kdiag.facts import Cluster, ClusterDNS, Logs, unread
 
 _DENIED = re.compile(r'(\S+) is forbidden: User "(system:serviceaccount:[^"]+)" cannot (?:list|watch) resource "(\w+)"')
 # A list that was refused is tried again within a minute.
@@ -17,20 +17,30 @@ _RECENT = 300
     title="CoreDNS is not allowed to read the API",
     severity=Severity.CRITICAL,
     layer=Layer.DNS,
-    explains=("network/cluster_dns_unavailable", "application/workload_unavailable"),
+    explains=(
+        "network/cluster_dns_unavailable",
+        "application/workload_unavailable",
+        "application/container_crashes",
+        "application/pod_not_ready",
+        "application/readiness_probe_fails",
+        "application/api_access_forbidden",
+        "network/service_has_no_ready_endpoint",
+    ),
     tags=("dns", "coredns", "access", "rbac"),
     namespaces=("kube-system", "openshift-dns"),
 )
-def coredns_forbidden(dns: ClusterDNS, logs: Logs, cluster: Cluster) -> Iterator[Finding | Skip]:
+def coredns_forbidden(dns: ClusterDNS, logs: Logs | None, cluster: Cluster) -> Iterator[Finding | Gap | Skip]:
     """A pod that was ready before answers on with what it knew; one that starts never becomes ready."""
     if not dns.known:
         yield Skip("no DNS Service and no CoreDNS in kube-system")
         return
+    if gap := unread(logs, [p for p in dns.pods if not p.ready and p.phase == "Running" and not p.deleted]):
+        yield gap
     for workload in dns.workloads:
         denied: dict[str, None] = {}
         said = name = user = ""
         for pod in dns.of(workload):
-            for line in logs.lines(pod.namespace, pod.name):
+            for line in logs.lines(pod.namespace, pod.name) if logs else ():
                 found = _DENIED.search(line.text)
                 recent = cluster.age(line.when) < _RECENT if line.when else not pod.ready
                 if found and recent:

@@ -5,30 +5,40 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, Skip, check, kubectl, shorten
-from kdiag.facts import ClusterDNS, ConfigMaps, Logs, corefile_map, parse_corefile
+from kdiag.check import Evidence, Finding, Gap, Layer, Severity, Skip, check, kubectl, shorten
+from kdiag.facts import ClusterDNS, ConfigMaps, Logs, corefile_map, parse_corefile, unread
 
 
 @check(
     title="CoreDNS forwards to itself",
     severity=Severity.CRITICAL,
     layer=Layer.DNS,
-    explains=("network/cluster_dns_unavailable", "application/workload_unavailable"),
+    explains=(
+        "network/cluster_dns_unavailable",
+        "application/workload_unavailable",
+        "application/container_crashes",
+        "application/pod_not_ready",
+        "network/service_has_no_ready_endpoint",
+    ),
     tags=("dns", "coredns"),
     namespaces=("kube-system", "openshift-dns"),
 )
-def coredns_forward_loop(dns: ClusterDNS, logs: Logs, configs: ConfigMaps | None) -> Iterator[Finding | Skip]:
+def coredns_forward_loop(
+    dns: ClusterDNS, logs: Logs | None, configs: ConfigMaps | None
+) -> Iterator[Finding | Gap | Skip]:
     """The cause is the upstream address, in the Corefile or in the node's resolv.conf, and not the loop plugin."""
     if not dns.known:
         yield Skip("no DNS Service and no CoreDNS in kube-system")
         return
+    if gap := unread(logs, [p for p in dns.pods if not p.ready and p.phase == "Running" and not p.deleted]):
+        yield gap
     for workload in dns.workloads:
         hit = next(
             (
                 (pod, line.text)
                 for pod in dns.of(workload)
                 if not pod.ready
-                for line in logs.lines(pod.namespace, pod.name)
+                for line in (logs.lines(pod.namespace, pod.name) if logs else ())
                 if "plugin/loop: Loop" in line.text
             ),
             None,

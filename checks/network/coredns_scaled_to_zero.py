@@ -12,7 +12,12 @@ from kdiag.facts import ClusterDNS, Deployment
     title="CoreDNS is scaled to zero",
     severity=Severity.CRITICAL,
     layer=Layer.DNS,
-    explains=("network/cluster_dns_unavailable",),
+    explains=(
+        "network/cluster_dns_unavailable",
+        "application/workload_scaled_to_zero",
+        "network/service_has_no_ready_endpoint",
+        "network/service_without_endpoints",
+    ),
     tags=("dns", "coredns"),
     namespaces=("kube-system", "openshift-dns"),
 )

@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, Skip, check, kubectl, listing, shorten
-from kdiag.facts import Cluster, ClusterDNS, Logs
+from kdiag.check import Evidence, Finding, Gap, Layer, Severity, Skip, check, kubectl, listing, shorten
+from kdiag.facts import Cluster, ClusterDNS, Logs, unread
 
 _LOST = re.compile(
     r"plugin/errors: 2 (\S+) \w+: (?:read|write|dial) (?:udp|tcp) (?:\S+->)?(\S+?): "
@@ -24,16 +24,20 @@ _MANY = 10
     tags=("dns", "coredns"),
     namespaces=("kube-system", "openshift-dns"),
 )
-def coredns_upstream_unreachable(dns: ClusterDNS, logs: Logs, cluster: Cluster) -> Iterator[Finding | Skip]:
+def coredns_upstream_unreachable(
+    dns: ClusterDNS, logs: Logs | None, cluster: Cluster
+) -> Iterator[Finding | Gap | Skip]:
     """The log holds failures only; so many of them lately are more than the odd lost packet."""
     if not dns.known:
         yield Skip("no DNS Service and no CoreDNS in kube-system")
         return
+    if gap := unread(logs, dns.pods):
+        yield gap
     for workload in dns.workloads:
         lost: Counter[str] = Counter()
         said: dict[str, tuple[str, str, str]] = {}
         for pod in dns.of(workload):
-            for line in logs.lines(pod.namespace, pod.name):
+            for line in logs.lines(pod.namespace, pod.name) if logs else ():
                 found = _LOST.search(line.text)
                 if found and (line.when is None or cluster.age(line.when) < _RECENT):
                     lost[found[2]] += 1

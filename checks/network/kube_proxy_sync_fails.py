@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, listing, shorten
-from kdiag.facts import Cluster, DaemonSets, Logs, Pods, kube_proxy, plain
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, Skip, check, kubectl, listing, shorten
+from kdiag.facts import Cluster, DaemonSets, Logs, Pods, kube_proxy, plain, unread
 
 _FAILED = re.compile(
     r"Sync failed|Failed to execute iptables-restore|nft(?:ables)? .*failed|Failed to (?:sync|ensure|create) .*chain"
@@ -24,7 +24,9 @@ _RECENT = 120
     tags=("kube-proxy", "service"),
     namespaces=("kube-system",),
 )
-def kube_proxy_sync_fails(daemonsets: DaemonSets, pods: Pods, logs: Logs, cluster: Cluster) -> Iterator[Finding | Skip]:
+def kube_proxy_sync_fails(
+    daemonsets: DaemonSets, pods: Pods, logs: Logs | None, cluster: Cluster
+) -> Iterator[Finding | Gap | Skip]:
     """Services that were there before work on; what changed since does not. Two failures in a row, the last now."""
     daemonset = kube_proxy(daemonsets)
     if daemonset is None:
@@ -34,10 +36,12 @@ def kube_proxy_sync_fails(daemonsets: DaemonSets, pods: Pods, logs: Logs, cluste
     for pod in pods.by_owner.get(daemonset.metadata.uid, ()):
         if not pod.ready:
             continue
-        lines = [li for li in logs.lines(pod.namespace, pod.name) if _FAILED.search(li.text)]
+        lines = [li for li in (logs.lines(pod.namespace, pod.name) if logs else ()) if _FAILED.search(li.text)]
         if len(lines) >= 2 and lines[0].when is not None and cluster.age(lines[0].when) < _RECENT:
             told = next((li.text for li in lines if "Sync failed" not in li.text), lines[0].text)
             failing[pod.node] = (pod.name, plain(told))
+    if gap := unread(logs, [p for p in pods.by_owner.get(daemonset.metadata.uid, ()) if p.ready]):
+        yield gap
     if not failing:
         return
     node, (name, said) = next(iter(sorted(failing.items())))

@@ -17,6 +17,9 @@ from kdiag.facts import Cluster, DaemonSets, Events, Logs, Nodes, Pods, daemon_o
         "network/pod_sandbox_fails",
         "network/coredns_cannot_reach_api",
         "application/workload_unavailable",
+        "application/container_crashes",
+        "application/pod_not_ready",
+        "application/daemonset_schedules_nowhere",
     ),
     tags=("cni",),
 )

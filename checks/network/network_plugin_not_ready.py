@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from kdiag.check import CLUSTER, Evidence, Finding, Layer, Severity, check, kubectl, listing
-from kdiag.facts import Cluster, DaemonSets, Node, Nodes, network_daemonsets
+from kdiag.facts import NO_NETWORK, Cluster, DaemonSets, Node, Nodes, network_daemonsets
 
-_NO_NETWORK = re.compile(r"NetworkPluginNotReady|network plugin|cni (?:plugin|config)|network is not ready", re.I)
 # A plugin's own pod needs a moment on a node that has just come up.
 _BOOT = 90
 
@@ -17,7 +15,13 @@ _BOOT = 90
     title="Network plugin is not ready",
     severity=Severity.CRITICAL,
     layer=Layer.CNI,
-    explains=("worker_node/node_not_ready", "network/pod_sandbox_fails", "network/cluster_dns_unavailable"),
+    explains=(
+        "worker_node/node_not_ready",
+        "network/pod_sandbox_fails",
+        "network/cluster_dns_unavailable",
+        "application/pod_not_ready",
+        "application/scheduling_taint_untolerated",
+    ),
     tags=("cni", "node"),
 )
 def network_plugin_not_ready(nodes: Nodes, cluster: Cluster, daemonsets: DaemonSets | None) -> Iterator[Finding]:
@@ -25,7 +29,7 @@ def network_plugin_not_ready(nodes: Nodes, cluster: Cluster, daemonsets: DaemonS
     bare: list[Node] = []
     for node in nodes.items:
         ready = node.condition("Ready")
-        if ready is None or ready.status == "True" or not _NO_NETWORK.search(ready.message):
+        if ready is None or ready.status == "True" or not NO_NETWORK.search(ready.message):
             continue
         if cluster.age(node.created) >= _BOOT:
             bare.append(node)

@@ -91,7 +91,11 @@ _KINDS = (
     title="Pod sandbox cannot be made",
     severity=Severity.ERROR,
     layer=Layer.CNI,
-    explains=("application/workload_unavailable", "application/rollout_stuck"),
+    explains=(
+        "application/workload_unavailable",
+        "application/rollout_stuck",
+        "application/pod_not_ready",
+    ),
     tags=("cni", "node", "pods"),
 )
 def pod_sandbox_fails(pods: Pods, events: Events, owners: Owners, cluster: Cluster) -> Iterator[Finding]:

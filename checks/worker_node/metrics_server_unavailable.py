@@ -17,6 +17,7 @@ _SAID = re.compile(r"x509: [^\"]+|dial tcp \S+:10250: [^\"]+|unable to (?:fetch|
     title="Metrics server does not answer",
     severity=Severity.ERROR,
     layer=Layer.WEBHOOK,
+    explains=("application/autoscaler_blind",),
     tags=("metrics", "autoscaling", "apiservice"),
 )
 def metrics_server_unavailable(

@@ -15,7 +15,11 @@ _STALE = 120
     title="Node is silent and still counts as Ready",
     severity=Severity.ERROR,
     layer=Layer.NODE,
-    explains=("application/workload_unavailable",),
+    explains=(
+        "application/workload_unavailable",
+        "application/pod_not_ready",
+        "application/pod_stuck_terminating",
+    ),
     tags=("node", "kubelet", "controller-manager"),
 )
 def node_heartbeat_stale(nodes: Nodes, leases: NodeLeases, cluster: Cluster) -> Iterator[Finding]:

@@ -14,7 +14,12 @@ _BOOT = 180
     title="Node's network is unavailable",
     severity=Severity.ERROR,
     layer=Layer.CNI,
-    explains=("application/workload_unavailable", "network/pod_sandbox_fails"),
+    explains=(
+        "application/workload_unavailable",
+        "network/pod_sandbox_fails",
+        "application/pod_not_ready",
+        "application/scheduling_taint_untolerated",
+    ),
     tags=("node", "cni"),
 )
 def node_network_unavailable(nodes: Nodes, cluster: Cluster) -> Iterator[Finding]:

@@ -18,7 +18,12 @@ _WHAT = {
     title="Node runs out of a resource",
     severity=Severity.ERROR,
     layer=Layer.NODE,
-    explains=("application/workload_unavailable",),
+    explains=(
+        "application/workload_unavailable",
+        "application/pod_evicted",
+        "application/scheduling_taint_untolerated",
+        "application/pod_rejected_by_kubelet",
+    ),
     tags=("node", "memory", "disk", "eviction"),
 )
 def node_under_pressure(nodes: Nodes, cluster: Cluster, pods: Pods | None, events: Events | None) -> Iterator[Finding]:

@@ -251,6 +251,7 @@ from kdiag.facts.storage import Volumes as Volumes
 from kdiag.facts.storage import differences as differences
 from kdiag.facts.system import CANNOT_START as CANNOT_START
 from kdiag.facts.system import COMPONENTS as COMPONENTS
+from kdiag.facts.system import NO_NETWORK as NO_NETWORK
 from kdiag.facts.system import ClusterDNS as ClusterDNS
 from kdiag.facts.system import Leaderless as Leaderless
 from kdiag.facts.system import Outage as Outage
@@ -269,6 +270,7 @@ from kdiag.facts.system import never_scheduled as never_scheduled
 from kdiag.facts.system import plain as plain
 from kdiag.facts.system import stuck as stuck
 from kdiag.facts.system import unreachable as unreachable
+from kdiag.facts.system import unread as unread
 from kdiag.facts.workloads import Autoscalers as Autoscalers
 from kdiag.facts.workloads import CronJob as CronJob
 from kdiag.facts.workloads import CronJobs as CronJobs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -17,7 +18,7 @@ from kdiag.facts.pods import ContainerStatus, Pod, Pods, Waiting
 from kdiag.facts.podspec import Container, PodSpec
 from kdiag.facts.storage import Claims
 from kdiag.facts.workloads import DaemonSet, DaemonSets, Deployments, Workload
-from kdiag.model.result import Ref
+from kdiag.model.result import Gap, Ref
 
 #: The components that kubeadm runs as static pods.
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -115,6 +116,18 @@ def absent_file(line: str) -> str:
     """The file that a line says does not exist; empty when it says no such thing."""
     found = re.search(r"(?:open|stat|lstat|read) (/\S+?): no such file or directory", line)
     return found[1] if found else ""
+
+
+def unread(logs: Logs | None, pods: Iterable[Pod]) -> Gap | None:
+    """What is missing where the logs of these pods decide and one of them was not read."""
+    for pod in pods:
+        if logs is None:
+            return Gap("log", "not collected")
+        if not logs.of(pod.namespace, pod.name):
+            why = next((g for g in logs.gaps if f"{pod.namespace}/{pod.name}/" in g.source), None)
+            if why or logs.gaps:
+                return why or logs.gaps[0]
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,6 +232,10 @@ def corefile_map(workload: Workload) -> tuple[str, str]:
     return "", ""
 
 
+#: How a kubelet says that its node has no pod network.
+NO_NETWORK = re.compile(
+    r"NetworkPluginNotReady|network plugin|cni (?:plugin|config)|network is not ready", re.IGNORECASE
+)
 _CNI_PATHS = ("/etc/cni/net.d", "/opt/cni/bin", "/etc/cni", "/opt/cni", "/var/lib/cni/bin")
 
 
@@ -340,9 +357,11 @@ def daemon_outages(daemonset: DaemonSet, pods: Pods, nodes: Nodes | None, now: d
 
 
 def unreachable(node: Node) -> bool:
-    """Whether nothing is known of a node's pods, because its kubelet does not report."""
+    """Whether a node is lost for a reason of its own: silent, or not Ready for anything but its pod network."""
     ready = node.condition("Ready")
-    return ready is None or ready.status == "Unknown"
+    if ready is None or ready.status == "Unknown":
+        return True
+    return ready.status == "False" and not NO_NETWORK.search(ready.message)
 
 
 def _crashed_lately(status: ContainerStatus, now: datetime) -> bool:

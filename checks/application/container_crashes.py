@@ -23,17 +23,11 @@ def container_crashes(failures: Failures, events: Events | None, logs: Logs | No
     for group in failures.of(Fault.CRASH, events, logs):
         one = group[0]
         namespace = one.pod.namespace
-        code = exit_text(one.end) if one.end else "cannot be started"
-        logged = (
-            f": {shorten(one.text, 110)}"
-            if one.log and one.text
-            else ""
-            if one.log
-            else f": {shorten(one.said, 110)}" * bool(one.text)
-        )
+        said = one.text if one.log else one.said
+        how = f"crashes, {exit_text(one.end)}" if one.end else "cannot be started"
         yield Finding(
             one.owner,
-            f"{one.where} crashes, {code}{logged}",
+            f"{one.where} {how}" + (f": {shorten(said, 110)}" if said else ""),
             evidence=(
                 Evidence(kubectl("get", "pod", one.pod.name, namespace=namespace), one.status),
                 Evidence(

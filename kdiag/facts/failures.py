@@ -1032,7 +1032,8 @@ def probe_verdict(kind: str, probe: Probe, failure: Failure) -> str:
         return f"{asks}: no port of the container is called {probe.port}" + (
             f" (it has {declared})" if declared else ""
         )
-    refused = "connection refused" in text or not text
+    unseen = not text or text.startswith("Container ")  # the event of the kill, without that of the probe
+    refused = "connection refused" in text or unseen
     port = spec.port_number(probe.port) if probe.port is not None else None
     if refused and number:
         return f"{asks} is refused: the container declares port {declared}, not {number}"
@@ -1061,8 +1062,5 @@ def probe_verdict(kind: str, probe: Probe, failure: Failure) -> str:
         return (
             f"{asks}: the container does not speak {probe.http_get.scheme if probe.http_get else 'that protocol'} there"
         )
-    if probe.exec:
-        said = re.sub(r"^\w+ probe (?:failed|errored[^:]*): ?", "", failure.said)
-        return f"{asks} fails" + (f": {shorten(said, 90)}" if said else "")
-    said = re.sub(r"^\w+ probe (?:failed|errored[^:]*): ?", "", failure.said)
+    said = "" if unseen else re.sub(r"^\w+ probe (?:failed|errored[^:]*): ?", "", failure.said)
     return f"{asks} fails" + (f": {shorten(said, 90)}" if said else "")

@@ -49,6 +49,9 @@ class Annotations(Lean, frozen=True, gc=False):
     nlb_target_attributes: str = msgspec.field(
         name="service.beta.kubernetes.io/aws-load-balancer-target-group-attributes", default=""
     )
+    nlb_target_type: str = msgspec.field(
+        name="service.beta.kubernetes.io/aws-load-balancer-nlb-target-type", default=""
+    )
     elb_draining: str = msgspec.field(
         name="service.beta.kubernetes.io/aws-load-balancer-connection-draining-enabled", default=""
     )

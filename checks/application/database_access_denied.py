@@ -21,6 +21,8 @@ from kdiag.facts import (
     is_database,
 )
 
+#: How new a workload must be for a user that its server was not set up with to be a fresh mistake: seconds.
+_FRESH = 6 * 3600.0
 _PASSWORD = re.compile(r"(?:pass(?:word|wd)?|pwd|secret|auth)$", re.IGNORECASE)
 _USER = re.compile(r"(?:user(?:_?name)?|login)$", re.IGNORECASE)
 _PLACE = re.compile(r"(?:host(?:_?name)?|addr(?:ess)?|server|endpoint|service|url|uri)$", re.IGNORECASE)
@@ -96,9 +98,12 @@ def database_access_denied(
             continue
         for dependency in dependencies.of(pod):
             pair = _pair(pod, dependency, dependencies, backends, owners)
-            if pair and pair.fault and not _keeps_data(pair.server_pod):
+            if pair is None or not pair.fault or _keeps_data(pair.server_pod):
+                continue
+            failing = any(not p.ready and any(s.restart_count for s in p.all_statuses) for p in group[:20])
+            # A user that the server was not set up with may have been made since; nobody would run on without.
+            if " not the " in pair.fault or failing or complaints.cluster.age(pod.created) < _FRESH:
                 done.add(pair.workload)
-                failing = any(not p.ready and any(s.restart_count for s in p.all_statuses) for p in group[:20])
                 yield _unproven(pair, failing=failing)
                 break
 
@@ -117,7 +122,9 @@ def _refused(complaints: Complaints, backends: Backends | None, owners: Owners) 
         if not by_address and backends:
             by_address = {p.ip: p for p in backends.pods.within(complaint.pod.namespace) if p.ip}
         client = by_address.get(complaint.said.names.get("client", ""))
-        if client is not None and not client.terminating and owners.top(client) != complaint.workload:
+        if client is None or client.terminating or owners.top(client) == complaint.workload:
+            continue
+        if client.created and complaint.when and complaint.when >= client.created:  # or another had the address then
             yield complaint, client
 
 
@@ -196,7 +203,7 @@ def _pair(
     container = pod.spec.container(dependency.container)
     if target is None or target.service is None or container is None:
         return None
-    server = next((p for p in backends.of(target.service) if p.spec.containers), None)
+    server = backends.one_of(target.service)
     if server is None or owners.top(server) == owners.top(pod):
         return None
     return _Pair(

@@ -36,15 +36,15 @@ def database_name_unknown(
         wanted = complaint.said.names.get("database", "")
         dependency = dependencies.kind(pod, complaint.said.phrase.by) if dependencies else None
         target = dependencies.resolve(dependency.host, pod.namespace) if dependencies and dependency else None
-        served = backends.of(target.service) if backends and target and target.service else ()
-        made = _made(served[0]) if served else ()
+        server = backends.one_of(target.service) if backends and target and target.service else None
+        made = _made(server) if server else ()
         variable = next((e.name for e in container.env if e.value and e.value == wanted), "")
         variable = variable or next((e.name for e in container.env if _NAME.search(e.name)), "")
         near = nearest(wanted, made) if wanted else None
         where = target.name if target else dependency.host if dependency else complaint.said.phrase.by
         evidence = [Evidence(kubectl(*complaint.command, namespace=pod.namespace), shorten(complaint.said.text, 200))]
-        if made and served:
-            command = kubectl("get", "pod", served[0].name, "-o", "yaml", namespace=served[0].namespace)
+        if made and server:
+            command = kubectl("get", "pod", server.name, "-o", "yaml", namespace=server.namespace)
             evidence.append(Evidence(command, f"it was set up with database {' and '.join(made)}"))
         workload = complaint.workload
         yield Finding(

@@ -10,6 +10,8 @@ from kdiag.facts import Cluster, Complaints, Dependencies, Dependency, Owners, P
 
 #: How new a workload, or the Service that was meant, must be for an unused name to count as a fresh mistake: seconds.
 _FRESH = 6 * 3600.0
+#: Services that go with another and are never what a client means.
+_BESIDE = re.compile(r"(?:exporter|metrics|webhook|admission|canary|peers?)$")
 _SUFFIX = re.compile(r"[-_](?:service|svc|srv)$")
 
 
@@ -70,7 +72,9 @@ def _missing(dependency: Dependency, pod: Pod, dependencies: Dependencies) -> Re
         target = Resolved(labels[0], labels[1], None, certain=True)
     if target is None or target.service is not None:
         return None
-    nowhere = dependencies.namespaces.get(target.namespace) is None  # a namespace that is not there holds no Service
+    known = dependencies.namespaces
+    # A namespace that is not there holds no Service, whatever part of the cluster was read.
+    nowhere = bool(known.items) and not known.gaps and known.get(target.namespace) is None
     return target if nowhere or dependencies.services.covers(target.namespace) else None
 
 
@@ -129,7 +133,7 @@ def _judge(
             *((dependency.source,) if dependency.source else ()),
         ),
         key=f"{dependency.container} {dependency.host}",
-        severity=Severity.ERROR if hurt else Severity.WARNING,
+        severity=Severity.ERROR if hurt else Severity.WARNING if near else Severity.INFO,
         since=said[0].since if said else "",
     )
 
@@ -159,16 +163,18 @@ def _near(target: Resolved, dependency: Dependency, pod: Pod, dependencies: Depe
     names = [
         s.name
         for s in dependencies.services.within(target.namespace)
-        if (s.name, s.namespace) not in named and s.name != "kubernetes"
+        if (s.name, s.namespace) not in named and s.name != "kubernetes" and not _BESIDE.search(s.name)
     ]
     same_port = [
         s.name
         for s in dependencies.services.within(target.namespace)
         if s.name in names and dependency.port and s.port(dependency.port)
     ]
+    if dependency.port:
+        names = same_port
     plain = {_SUFFIX.sub("", name): name for name in names}
     stem = _SUFFIX.sub("", target.name)
-    return nearest(target.name, same_port) or plain.get(stem) or nearest(target.name, names)
+    return plain.get(stem) or nearest(target.name, names)
 
 
 def _meant(target: Resolved, near: str | None, elsewhere: tuple[str, ...]) -> str:

@@ -138,8 +138,8 @@ def _dependents(pods: Pods, facts: Facts, known: set[tuple[str, str]]) -> list[L
         for dependency in dependencies.of(pod):
             if target := dependencies.resolve(dependency.host, pod.namespace):
                 want(4, pod, dependency.container)
-                served = backends.of(target.service) if backends and target.service else ()
-                if server := next((p for p in served if p.phase == "Running" and not p.terminating), None):
+                server = backends.one_of(target.service) if backends and target.service else None
+                if server and server.phase == "Running":
                     want(5, server, server.spec.containers[0].name)
         for container in pod.spec.containers:
             if pod.spec.service_account_name not in ("", "default") or _reads_secret(container):

@@ -246,6 +246,18 @@ class Backends(Derived):
     def _known(self) -> dict[tuple[str, str], tuple[Pod, ...]]:
         return {}  # asked for by many checks, worked out once
 
+    def one_of(self, service: Service) -> Pod | None:
+        """One pod that stands for all behind a Service: a running one, where there is one. Worked out once."""
+        key = (service.namespace, service.name)
+        if key not in self._one_of:
+            pods = [p for p in self.of(service) if not p.terminating]
+            self._one_of[key] = next((p for p in pods if p.phase == "Running"), pods[0] if pods else None)
+        return self._one_of[key]
+
+    @cached_property
+    def _one_of(self) -> dict[tuple[str, str], Pod | None]:
+        return {}
+
     @cached_property
     def by_pod(self) -> Mapping[str, tuple[Service, ...]]:
         """The Services that select each troubled pod, by pod path."""

@@ -17,7 +17,12 @@ _LEASE = 60  # a controller manager that lives renews its lease every two second
     title="EndpointSlices do not follow the pods",
     severity=Severity.ERROR,
     layer=Layer.ENDPOINTS,
-    explains=("network/ingress_backend_unavailable", "application/dependency_unreachable"),
+    explains=(
+        "network/ingress_backend_unavailable",
+        "application/dependency_unreachable",
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+    ),
     tags=("service", "endpoints"),
 )
 def endpointslice_stale(

@@ -14,7 +14,12 @@ from kdiag.facts import Dependencies, Ingresses, Namespaces, Owners, Service, Se
     title="ExternalName leads to a name that cannot be resolved",
     severity=Severity.ERROR,
     layer=Layer.ENDPOINTS,
-    explains=("application/dependency_name_unresolved", "application/dependency_unreachable"),
+    explains=(
+        "application/dependency_name_unresolved",
+        "application/dependency_unreachable",
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+    ),
     tags=("service", "dns"),
 )
 def external_name_unresolvable(

@@ -35,7 +35,12 @@ _DNS_POD = Pod(name="coredns", namespace="kube-system", labels={"k8s-app": "kube
     title="NetworkPolicy leaves pods without DNS",
     severity=Severity.ERROR,
     layer=Layer.DNS,
-    explains=("application/dependency_name_unresolved", "application/dependency_unreachable"),
+    explains=(
+        "application/dependency_name_unresolved",
+        "application/dependency_unreachable",
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+    ),
     tags=("networkpolicy", "dns"),
 )
 def network_policy_blocks_dns(

@@ -39,7 +39,11 @@ _WAITED = re.compile(r"time[d ]?-? ?out|timeout|unreachable|no route|prohibited|
     title="NetworkPolicy keeps a workload from its Service",
     severity=Severity.ERROR,
     layer=Layer.CNI,
-    explains=("application/dependency_unreachable",),
+    explains=(
+        "application/dependency_unreachable",
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+    ),
     tags=("networkpolicy", "service"),
 )
 def network_policy_blocks_traffic(

@@ -25,7 +25,10 @@ from kdiag.facts import (
     title="Service has no ready endpoint",
     severity=Severity.ERROR,
     layer=Layer.ENDPOINTS,
-    explains=("network/ingress_backend_unavailable",),
+    explains=(
+        "network/ingress_backend_unavailable",
+        "application/dependency_unreachable",
+    ),
     tags=("service", "endpoints"),
 )
 def service_has_no_ready_endpoint(

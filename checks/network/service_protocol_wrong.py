@@ -16,7 +16,12 @@ _QUIC = (443, 8443)  # one number, both protocols
     title="Service uses the wrong protocol for its port",
     severity=Severity.ERROR,
     layer=Layer.ENDPOINTS,
-    explains=("network/ingress_backend_unavailable", "application/dependency_unreachable"),
+    explains=(
+        "network/ingress_backend_unavailable",
+        "application/dependency_unreachable",
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+    ),
     tags=("service", "endpoints", "port", "protocol"),
 )
 def service_protocol_wrong(backends: Backends) -> Iterator[Finding]:

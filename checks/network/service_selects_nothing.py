@@ -45,6 +45,8 @@ _GENERIC = re.compile(r"true|false|yes|no|enabled|disabled|prod\w*|dev\w*|stag\w
         "network/ingress_backend_unavailable",
         "network/cluster_dns_unavailable",
         "application/dependency_unreachable",
+        "application/pod_not_ready",
+        "application/workload_unavailable",
     ),
     tags=("service", "endpoints"),
 )
@@ -186,7 +188,8 @@ def _slip(wrong: str, right: str, *, taken: bool) -> bool:
         return False
     if re.sub(r"\d+", "#", wrong) == re.sub(r"\d+", "#", right):
         return not taken  # web-1 for web-2: neighbours, unless nobody else leads there
-    contained = wrong in right or right in wrong
+    # mysq for mysql is a typo; mysql-exporter beside mysql is another thing.
+    contained = (wrong in right or right in wrong) and abs(len(wrong) - len(right)) > 2
     return not (taken and contained)
 
 

@@ -32,7 +32,12 @@ _OFTEN = {80: {8080, 8000, 5000, 3000}, 443: {8443}, 8080: {80}, 8443: {443}}
     title="Service leads to a port that its pods do not have",
     severity=Severity.ERROR,
     layer=Layer.ENDPOINTS,
-    explains=("network/ingress_backend_unavailable", "application/dependency_unreachable"),
+    explains=(
+        "network/ingress_backend_unavailable",
+        "application/dependency_unreachable",
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+    ),
     tags=("service", "endpoints", "port"),
 )
 def service_target_port_wrong(

@@ -25,7 +25,12 @@ _START = 60  # seconds in which whoever makes a Service also writes its endpoint
     title="Service without a selector has no endpoint",
     severity=Severity.ERROR,
     layer=Layer.ENDPOINTS,
-    explains=("network/ingress_backend_unavailable", "application/dependency_unreachable"),
+    explains=(
+        "network/ingress_backend_unavailable",
+        "application/dependency_unreachable",
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+    ),
     tags=("service", "endpoints"),
 )
 def service_without_endpoints(

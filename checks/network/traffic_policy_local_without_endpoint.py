@@ -14,7 +14,11 @@ _EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
     title="Local traffic policy leaves clients without an endpoint",
     severity=Severity.ERROR,
     layer=Layer.ENDPOINTS,
-    explains=("application/dependency_unreachable",),
+    explains=(
+        "application/dependency_unreachable",
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+    ),
     tags=("service", "endpoints"),
 )
 def traffic_policy_local_without_endpoint(

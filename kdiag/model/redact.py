@@ -64,7 +64,8 @@ _DSN = re.compile(
     re.DOTALL,
 )
 _PAIR = re.compile(
-    r"(?:(?<=^)|(?<=[;\s]))(?:host|hostaddr|port|dbname|database|server|data source|initial catalog)\s?=\s?[A-Za-z0-9._:,\\-]{1,260}"
+    r"(?:(?<=^)|(?<=[;\s]))(?:host|hostaddr|port|dbname|database|server|data source|initial catalog)\s?=\s?"
+    r"[A-Za-z0-9._:,\\-]{1,260}"
     r"(?=;|\s|$)",
     re.IGNORECASE,
 )

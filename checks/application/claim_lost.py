@@ -12,7 +12,12 @@ from kdiag.facts import Claims, Pods, Volumes, claims_of
     title="Claim has lost its volume",
     severity=Severity.ERROR,
     layer=Layer.VOLUME,
-    explains=("application/pod_waits_for_claim", "application/volume_mount_fails", "application/workload_unavailable"),
+    explains=(
+        "application/pod_waits_for_claim",
+        "application/volume_mount_fails",
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+    ),
     tags=("storage", "volumes"),
 )
 def claim_lost(claims: Claims, volumes: Volumes | None, pods: Pods | None) -> Iterator[Finding]:

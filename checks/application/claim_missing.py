@@ -12,7 +12,10 @@ from kdiag.facts import Claims, Cluster, Owners, Pods
     title="Claim that a pod names does not exist",
     severity=Severity.ERROR,
     layer=Layer.VOLUME,
-    explains=("application/workload_unavailable",),
+    explains=(
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+    ),
     tags=("storage", "volumes", "scheduling"),
 )
 def claim_missing(pods: Pods, claims: Claims, owners: Owners, cluster: Cluster) -> Iterator[Finding]:

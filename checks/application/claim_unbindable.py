@@ -23,7 +23,7 @@ from kdiag.facts import (
     title="No volume fits a claim",
     severity=Severity.ERROR,
     layer=Layer.VOLUME,
-    explains=("application/pod_waits_for_claim", "application/workload_unavailable"),
+    explains=("application/pod_waits_for_claim", "application/pod_not_ready", "application/workload_unavailable"),
     tags=("storage", "volumes"),
 )
 def claim_unbindable(
@@ -41,7 +41,7 @@ def claim_unbindable(
                     kubectl("get", "pvc", claim.name, "-o", "wide", namespace=claim.namespace),
                     f"Pending; asks for {_asks(one)}",
                 ),
-                Evidence("kubectl get pv", listing([_shown(v) for v in volumes.items], 4) or "no volume"),
+                Evidence("kubectl get pv", listing([_shown(v) for v in _first(one, volumes)], 4) or "no volume"),
                 *(
                     (Evidence(kubectl("describe", "pvc", claim.name, namespace=claim.namespace), said.message),)
                     if said
@@ -68,6 +68,13 @@ def _shown(volume: PersistentVolume) -> str:
     size = volume.spec.capacity.get("storage")
     words = [volume.name, amount("storage", size) if size is not None else "?", ",".join(volume.spec.access_modes)]
     return " ".join([*words, volume.status.phase, volume.spec.storage_class_name]).strip()
+
+
+def _first(one: Unbound, volumes: Volumes) -> list[PersistentVolume]:
+    """The volumes, those that come closest first."""
+    near = one.nearest.volume.name if one.nearest else ""
+    wanted = one.claim.spec.storage_class_name or ""
+    return sorted(volumes.items, key=lambda v: (v.name != near, v.spec.storage_class_name != wanted, v.name))
 
 
 def _why(one: Unbound, volumes: Volumes) -> str:

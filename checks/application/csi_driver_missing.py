@@ -12,7 +12,7 @@ from kdiag.facts import Claims, Cluster, CSINodes, Events, Owners, Pod, Pods, Vo
     title="CSI driver is not on the node",
     severity=Severity.ERROR,
     layer=Layer.VOLUME,
-    explains=("application/volume_mount_fails", "application/workload_unavailable"),
+    explains=("application/volume_mount_fails", "application/pod_not_ready", "application/workload_unavailable"),
     tags=("storage", "csi", "volumes"),
 )
 def csi_driver_missing(

@@ -12,7 +12,10 @@ from kdiag.facts import Claims, Cluster, Owners, Pod, Scheduling, Volumes, Why, 
     title="Host port is taken on every node",
     severity=Severity.ERROR,
     layer=Layer.SCHEDULING,
-    explains=("application/workload_unavailable",),
+    explains=(
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+    ),
     tags=("scheduling", "ports"),
 )
 def host_port_taken(

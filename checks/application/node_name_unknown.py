@@ -12,7 +12,10 @@ from kdiag.facts import Cluster, Nodes, Owners, Pods
     title="Pod is fixed to a node that does not exist",
     severity=Severity.ERROR,
     layer=Layer.SCHEDULING,
-    explains=("application/workload_unavailable",),
+    explains=(
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+    ),
     tags=("scheduling", "nodes"),
 )
 def node_name_unknown(pods: Pods, nodes: Nodes, owners: Owners, cluster: Cluster) -> Iterator[Finding]:

@@ -12,7 +12,10 @@ from kdiag.facts import Claims, Cluster, Scheduling, Volumes, Why
     title="Nodes have reached their number of pods",
     severity=Severity.ERROR,
     layer=Layer.SCHEDULING,
-    explains=("application/workload_unavailable",),
+    explains=(
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+    ),
     tags=("scheduling", "resources", "nodes"),
 )
 def node_pod_limit_reached(

@@ -12,7 +12,10 @@ from kdiag.facts import Claims, Cluster, Scheduling, Stuck, Volumes, Why, labels
     title="Pod affinity rules leave a pod no node",
     severity=Severity.ERROR,
     layer=Layer.SCHEDULING,
-    explains=("application/workload_unavailable",),
+    explains=(
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+    ),
     tags=("scheduling", "affinity"),
 )
 def pod_affinity_unsatisfiable(

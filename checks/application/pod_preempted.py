@@ -17,6 +17,7 @@ from kdiag.facts import Cluster, Event, Events, Owners, Pod, Pods, Workloads
         "application/scheduling_insufficient_resources",
         "application/host_port_taken",
         "application/node_pod_limit_reached",
+        "application/pod_not_ready",
         "application/workload_unavailable",
     ),
     tags=("scheduling", "priority"),

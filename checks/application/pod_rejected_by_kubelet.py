@@ -19,7 +19,10 @@ _REASONS = re.compile(
     title="Kubelet rejects a pod",
     severity=Severity.ERROR,
     layer=Layer.POD,
-    explains=("application/workload_unavailable",),
+    explains=(
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+    ),
     tags=("scheduling", "kubelet"),
 )
 def pod_rejected_by_kubelet(pods: Pods, owners: Owners, workloads: Workloads) -> Iterator[Finding]:

@@ -12,7 +12,10 @@ from kdiag.facts import Claims, Cluster, Owners, Pod, Pods, Scheduling, Volumes,
     title="Pod waits for a claim to be bound",
     severity=Severity.ERROR,
     layer=Layer.SCHEDULING,
-    explains=("application/workload_unavailable",),
+    explains=(
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+    ),
     tags=("storage", "scheduling"),
 )
 def pod_waits_for_claim(

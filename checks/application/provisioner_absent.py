@@ -24,7 +24,7 @@ _PATIENCE = 600
     title="Provisioner does not make the volume",
     severity=Severity.ERROR,
     layer=Layer.VOLUME,
-    explains=("application/pod_waits_for_claim", "application/workload_unavailable"),
+    explains=("application/pod_waits_for_claim", "application/pod_not_ready", "application/workload_unavailable"),
     tags=("storage", "csi", "volumes"),
 )
 def provisioner_absent(

@@ -14,7 +14,7 @@ _DEFAULT = "default-scheduler"
     title="Scheduler of a pod does not exist",
     severity=Severity.ERROR,
     layer=Layer.SCHEDULING,
-    explains=("application/workload_unavailable", "application/pod_never_scheduled"),
+    explains=("application/pod_not_ready", "application/workload_unavailable", "application/pod_never_scheduled"),
     tags=("scheduling", "scheduler"),
 )
 def scheduler_name_unknown(

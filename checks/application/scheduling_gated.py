@@ -16,7 +16,10 @@ _PATIENCE = 3 * 3600
     title="Scheduling gate is never removed",
     severity=Severity.WARNING,
     layer=Layer.SCHEDULING,
-    explains=("application/workload_unavailable",),
+    explains=(
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+    ),
     tags=("scheduling",),
 )
 def scheduling_gated(pods: Pods, owners: Owners, cluster: Cluster) -> Iterator[Finding]:

@@ -15,7 +15,10 @@ _NONE = Decimal(0)
     title="No node has the resources that a pod requests",
     severity=Severity.ERROR,
     layer=Layer.SCHEDULING,
-    explains=("application/workload_unavailable",),
+    explains=(
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+    ),
     tags=("scheduling", "resources"),
 )
 def scheduling_insufficient_resources(

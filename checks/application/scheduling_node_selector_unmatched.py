@@ -24,7 +24,10 @@ from kdiag.facts import (
     title="No node matches a pod's node selector",
     severity=Severity.ERROR,
     layer=Layer.SCHEDULING,
-    explains=("application/workload_unavailable",),
+    explains=(
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+    ),
     tags=("scheduling", "labels", "affinity"),
 )
 def scheduling_node_selector_unmatched(

@@ -12,7 +12,10 @@ from kdiag.facts import Claims, Cluster, Scheduling, Stuck, Volumes, Why
     title="Pods wait because nodes are cordoned",
     severity=Severity.ERROR,
     layer=Layer.SCHEDULING,
-    explains=("application/workload_unavailable",),
+    explains=(
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+    ),
     tags=("scheduling", "nodes", "drain"),
 )
 def scheduling_nodes_cordoned(

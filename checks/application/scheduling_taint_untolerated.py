@@ -23,7 +23,10 @@ from kdiag.facts import (
     title="Taints keep a pod from every node",
     severity=Severity.ERROR,
     layer=Layer.SCHEDULING,
-    explains=("application/workload_unavailable",),
+    explains=(
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+    ),
     tags=("scheduling", "taints"),
 )
 def scheduling_taint_untolerated(

@@ -28,7 +28,10 @@ _ONE_NODE = {"ReadWriteOnce", "ReadWriteOncePod"}
     title="Volume is attached to another node",
     severity=Severity.ERROR,
     layer=Layer.VOLUME,
-    explains=("application/workload_unavailable",),
+    explains=(
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+    ),
     tags=("storage", "volumes", "rollout"),
 )
 def volume_attached_elsewhere(

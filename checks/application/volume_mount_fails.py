@@ -26,7 +26,10 @@ _OTHERS = re.compile(
     title="Volume cannot be mounted",
     severity=Severity.ERROR,
     layer=Layer.VOLUME,
-    explains=("application/workload_unavailable",),
+    explains=(
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+    ),
     tags=("storage", "volumes", "kubelet"),
 )
 def volume_mount_fails(
@@ -53,7 +56,7 @@ def volume_mount_fails(
                 evidence=(
                     Evidence(
                         kubectl("describe", "pod", pod.name, namespace=pod.namespace),
-                        f"{event.reason}: {shorten(event.message, 400)}",
+                        f"{event.reason}: {shorten(_plain(event.message), 400)}",
                     ),
                 ),
                 next=steps,
@@ -83,6 +86,11 @@ def _failures(pod: Pod, events: Events, cluster: Cluster) -> Iterator[tuple[str,
         for volume in match["volume"].replace(",", " ").split():
             if not volume.startswith("kube-api-access"):
                 yield volume, "", wrapped
+
+
+def _plain(message: str) -> str:
+    """Without the command line that the kubelet ran."""
+    return re.sub(r"\s*Mounting command:.*?Output:", " …", message, flags=re.DOTALL)
 
 
 def _source(pod: Pod, name: str, claims: Claims | None) -> str:

@@ -12,7 +12,10 @@ from kdiag.facts import Claims, Cluster, PersistentVolume, Scheduling, Volumes, 
     title="Volume is tied to a node that its pod cannot use",
     severity=Severity.ERROR,
     layer=Layer.VOLUME,
-    explains=("application/workload_unavailable",),
+    explains=(
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+    ),
     tags=("storage", "scheduling", "volumes"),
 )
 def volume_pinned_to_other_node(

@@ -12,7 +12,7 @@ from kdiag.facts import Lack, UnboundClaims
     title="Volume is still reserved for a deleted claim",
     severity=Severity.ERROR,
     layer=Layer.VOLUME,
-    explains=("application/pod_waits_for_claim", "application/workload_unavailable"),
+    explains=("application/pod_waits_for_claim", "application/pod_not_ready", "application/workload_unavailable"),
     tags=("storage", "volumes"),
 )
 def volume_released(unbound: UnboundClaims) -> Iterator[Finding]:

@@ -183,6 +183,7 @@ class _Spec(Lean, frozen=True, gc=False):
     readiness_gates: msgspec.Raw = RAW
     scheduling_gates: msgspec.Raw = RAW
     dns_config: msgspec.Raw = RAW
+    host_aliases: msgspec.Raw = RAW
     overhead: msgspec.Raw = RAW
     host_network: bool = False
     scheduler_name: str = "default-scheduler"

@@ -131,6 +131,13 @@ def run(argv: Sequence[str]) -> NoReturn:
         with contextlib.suppress(AttributeError):
             getattr(sys, name).reconfigure(errors="backslashreplace")
     code = _guarded(argv)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        pass  # whoever read us (head, less) has seen enough
+    except OSError as exc:
+        _say(_unwritten(exc))
+        code = code or Exit.BLIND
     with contextlib.suppress(OSError):
         sys.stderr.flush()
     os._exit(code)
@@ -138,8 +145,7 @@ def run(argv: Sequence[str]) -> NoReturn:
 
 def _guarded(argv: Sequence[str]) -> int:
     try:
-        code = int(_dispatch(argv))
-        sys.stdout.flush()
+        return _dispatch(argv)
     except KeyboardInterrupt:
         _say("interrupted")
         return Exit.INTERRUPTED
@@ -147,13 +153,11 @@ def _guarded(argv: Sequence[str]) -> int:
         _say("terminated")
         return Exit.TERMINATED
     except BrokenPipeError:
-        # Whoever read us (head, less) has seen enough.
         return Exit.CLEAN
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else Exit.CLEAN if exc.code is None else Exit.USAGE
     except Exception as exc:
         return _explained(exc)
-    return code
 
 
 def _explained(exc: Exception) -> int:
@@ -165,7 +169,7 @@ def _explained(exc: Exception) -> int:
         _say(clean_line(str(exc)))
         return Exit.BLIND if isinstance(exc, CollectError) else Exit.USAGE
     if isinstance(exc, OSError) and exc.filename is None:
-        _say(f"cannot write the output: {exc.strerror or type(exc).__name__}")
+        _say(_unwritten(exc))
         return Exit.BLIND
     if os.environ.get("KDIAG_DEBUG"):
         import traceback
@@ -175,6 +179,10 @@ def _explained(exc: Exception) -> int:
         text = shorten(clean_line(f"{type(exc).__name__}: {exc}"), 300)
         _say(f"a fault of kdiag's own: {text} (KDIAG_DEBUG=1 shows where)")
     return Exit.BLIND
+
+
+def _unwritten(exc: OSError) -> str:
+    return f"cannot write the output: {exc.strerror or type(exc).__name__}"
 
 
 def _dispatch(argv: Sequence[str]) -> int:

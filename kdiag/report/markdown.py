@@ -119,7 +119,7 @@ class _Page:
                     yield "\n"
                 case "code_inline":
                     text = node.content if plain else self._style.paint(node.content, "cyan")
-                    yield text.replace(" ", _GLUE) if len(node.content) <= 40 else text
+                    yield text.replace(" ", _GLUE) if len(node.content) <= 28 else text
                 case "strong":
                     text = "".join(self._spans(node.children, True))
                     yield text if plain else self._style.paint(text, "bold")

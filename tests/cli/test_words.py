@@ -1,0 +1,179 @@
+"""Help, manual, completion, version: what kdiag says of itself."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from kdiag import __version__
+from kdiag.cli.commands import COMMANDS
+from kdiag.cli.completion import SCRIPTS, candidates
+from kdiag.cli.main import parser, subcommands
+from kdiag.engine.library import checks
+from tests.cli.runner import KDIAG, environment, kdiag
+
+
+def test_the_version(tmp_path):
+    for words in (("--version",), ("version",), ("check", "--version")):
+        done = kdiag(*words, home=tmp_path)
+        assert (done.stdout, done.returncode) == ((f"kdiag {__version__}\n", 0) if words[0] != "check" else ("", 2))
+
+
+@pytest.mark.parametrize("name", [c.name for c in COMMANDS])
+def test_every_command_has_help_with_examples(tmp_path, name):
+    done = kdiag(name, "--help", home=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    if name not in ("version", "help"):
+        assert "examples:" in done.stdout
+    assert kdiag("help", name, home=tmp_path).stdout == done.stdout
+    assert all(len(line) <= 120 for line in done.stdout.splitlines())
+
+
+def test_every_example_is_a_command_line_that_parses(capsys):
+    top = parser()
+    for command in COMMANDS:
+        for line in command.examples.splitlines():
+            match = re.match(r"\s+(?:\{prog\}|kdiag) (.*?)(?:\s\s+\S.*|\s[>|]\s.*)?$", line)
+            if match:
+                top.parse_args(match[1].split())
+    assert capsys.readouterr().err == ""
+
+
+def test_as_a_plugin_of_kubectl_it_is_called_so(tmp_path):
+    plugin = tmp_path / "kubectl-kdiag"
+    plugin.write_text(f"#!{sys.executable}\nfrom kdiag.__main__ import main\nmain()\n")
+    plugin.chmod(0o755)
+    done = subprocess.run(
+        [plugin, "check", "--help"], env=environment(tmp_path), capture_output=True, text=True, check=False
+    )
+    assert done.stdout.startswith("usage: kubectl kdiag check")
+    assert "kubectl kdiag check -n shop" in done.stdout
+
+
+def test_cluster_flags_may_stand_before_the_command():
+    top = parser()
+    before = top.parse_args(["-n", "shop", "--context", "prod", "--as-group", "a", "check", "-o", "json"])
+    behind = top.parse_args(["check", "-n", "shop", "--context", "prod", "--as-group", "a", "-o", "json"])
+    assert vars(before) == vars(behind)
+    assert top.parse_args(["--context", "a", "check", "--context", "b"]).context == "b"
+
+
+def test_the_manual_names_everything(tmp_path):
+    text = kdiag("man", home=tmp_path).stdout
+    plain = text.replace("\\-", "-")
+    for name, sub in subcommands(parser()).items():
+        assert f".SS kdiag {name}" in text
+        for action in sub._actions:
+            for flag in action.option_strings:
+                assert flag in plain or action.dest == "help"
+    assert not [line for line in text.splitlines() if line.startswith("'")]
+
+
+@pytest.mark.skipif(shutil.which("mandoc") is None, reason="mandoc is not installed")
+def test_the_manual_is_well_formed(tmp_path):
+    text = kdiag("man", home=tmp_path).stdout
+    lint = subprocess.run(["mandoc", "-Tlint", "-Wwarning"], input=text, capture_output=True, text=True, check=False)
+    assert lint.stdout == ""
+
+
+# ---- completion
+
+
+def words(*line):
+    return [c.partition("\t")[0] for c in candidates(line)]
+
+
+def test_candidates():
+    assert words("") == [c.name for c in COMMANDS]
+    assert words("che") == ["check"]
+    assert words("check", "--fail-on", "") == ["info", "warning", "error", "critical"]
+    assert words("check", "-o", "j") == ["json"]
+    assert words("check", "--output=y") == ["--output=yaml"]
+    assert words("check", "-o", "=", "y") == ["yaml"]  # as bash takes it apart
+    assert words("check", "--fail") == ["--fail-on"]
+    assert words("--kubeconfig", "") == words("check", "--snapshot", "") == [":files"]
+    assert words("check", "service_selects_n") == ["service_selects_nothing"]
+    assert words("check", "network/service_selects_n") == ["network/service_selects_nothing"]
+    assert "network" in words("check", "")
+    assert "endpoints" in words("check", "dns", "")  # tags, and as many as one likes
+    assert "network" not in words("explain", "")
+    assert words("explain", "service_selects_nothing", "") == []
+    assert words("--context", "x", "help", "tr") == ["trace"]
+    assert words("completion", "") == ["bash", "zsh", "fish"]
+    assert words("trace", "") == ["ingress/", "pod/", "service/"]
+    assert words("nonsense", "") == words("version", "") == []
+    assert {c.partition("/")[2] for c in checks()} <= set(words("explain", ""))
+
+
+def test_contexts_come_from_the_kubeconfig(tmp_path, monkeypatch):
+    config = tmp_path / "c"
+    config.write_text("contexts: [{name: prod, context: {}}, {name: dev, context: {}}]\n")
+    monkeypatch.setenv("KUBECONFIG", str(config))
+    assert words("check", "--context", "") == ["prod", "dev"]
+    config.write_text("contexts: [")
+    assert words("check", "--context", "") == []
+
+
+@pytest.mark.parametrize("shell", SCRIPTS)
+def test_the_scripts_parse(tmp_path, shell):
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    script = tmp_path / "script"
+    script.write_text(kdiag("completion", shell, home=tmp_path).stdout)
+    done = subprocess.run([shell, "-n", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def on_path(tmp_path):
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "kdiag").write_text(f'#!/bin/sh\nexec {" ".join(KDIAG)} "$@"\n')
+    (folder / "kdiag").chmod(0o755)
+    return environment(tmp_path, PATH=f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_bash_completes(tmp_path):
+    script = """
+source <(kdiag completion bash)
+COMP_WORDS=(kdiag check --fail-on "") COMP_CWORD=3 COMP_LINE="kdiag check --fail-on " COMP_POINT=22
+compopt() { :; }
+_kdiag
+printf '%s\\n' "${COMPREPLY[@]}"
+complete -p kdiag
+"""
+    done = subprocess.run(["bash", "-c", script], env=on_path(tmp_path), capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["info", "warning", "error", "critical", "complete -F _kdiag kdiag"]
+    assert done.stderr == ""
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_completes(tmp_path):
+    script = "kdiag completion fish | source; complete -C 'kdiag check --fail-on '"
+    done = subprocess.run(["fish", "-c", script], env=on_path(tmp_path), capture_output=True, text=True, check=False)
+    assert set(done.stdout.split()) >= {"info", "warning", "error", "critical"}
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_completes(tmp_path):
+    script = """
+compdef() { :; }
+compadd() { print -l -- "${names[@]}"; }
+source <(kdiag completion zsh)
+words=(kdiag check --fail-on "") CURRENT=4
+_kdiag
+"""
+    done = subprocess.run(["zsh", "-fc", script], env=on_path(tmp_path), capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["info", "warning", "error", "critical"], done.stderr
+
+
+def test_kubectl_asks_for_its_plugins_candidates(tmp_path):
+    asked = tmp_path / "kubectl_complete-kdiag"
+    asked.write_text(f"#!{sys.executable}\nfrom kdiag.__main__ import main\nmain()\n")
+    asked.chmod(0o755)
+    done = subprocess.run(
+        [asked, "check", "--fail-on", ""], env=environment(tmp_path), capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split()[:2] == ["info", "warning"]

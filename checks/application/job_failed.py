@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, duration, kubectl, listing
-from kdiag.facts import Cluster, CronJob, CronJobs, Job, Jobs, Pod, Pods, ScheduleError, parse_schedule
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, duration, kubectl, listing, shorten
+from kdiag.facts import Cluster, CronJob, CronJobs, Job, Jobs, Logs, Pod, Pods, ScheduleError, parse_schedule
 
 _OLD = 86400  # seconds after which a failed Job is history that nobody deleted
 _WORDS = {
@@ -24,7 +24,9 @@ _WORDS = {
     layer=Layer.ROLLOUT,
     tags=("job", "cronjob"),
 )
-def job_failed(jobs: Jobs, cluster: Cluster, cronjobs: CronJobs | None, pods: Pods | None) -> Iterator[Finding]:
+def job_failed(
+    jobs: Jobs, cluster: Cluster, cronjobs: CronJobs | None, pods: Pods | None, logs: Logs | None
+) -> Iterator[Finding]:
     """Failed pods of a Job that went well in the end are no fault, nor is a run that a later one made good."""
     runs: dict[tuple[str, str, str], list[Job]] = {}
     for job in jobs.items:
@@ -40,9 +42,9 @@ def job_failed(jobs: Jobs, cluster: Cluster, cronjobs: CronJobs | None, pods: Po
         if owner and owner.kind == "CronJob":
             if cron and (cron.spec.suspend or _later(cron.status.last_successful_time, last)):
                 continue
-            yield _finding(last, Ref("CronJob", name, namespace), pods, cluster, again=_again(series, cron))
+            yield _finding(last, Ref("CronJob", name, namespace), pods, logs, cluster, again=_again(series, cron))
         else:
-            yield _finding(last, last.ref(), pods, cluster, again=False)
+            yield _finding(last, last.ref(), pods, logs, cluster, again=False)
 
 
 def _series(job: Job) -> tuple[str, str, str]:
@@ -90,7 +92,7 @@ def _again(series: Sequence[Job], cron: CronJob | None) -> bool:
     return second is not None and second.timestamp() <= _ended(series[0])
 
 
-def _finding(job: Job, subject: Ref, pods: Pods | None, cluster: Cluster, *, again: bool) -> Finding:
+def _finding(job: Job, subject: Ref, pods: Pods | None, logs: Logs | None, cluster: Cluster, *, again: bool) -> Finding:
     failed = job.failed
     reason = failed.reason if failed else ""
     why = _WORDS.get(reason) or (failed.message if failed else "") or reason
@@ -105,7 +107,7 @@ def _finding(job: Job, subject: Ref, pods: Pods | None, cluster: Cluster, *, aga
     return Finding(
         subject,
         f"{subject} {what}: {why}" + (f"; {listing(exits, 2)}" if exits else ""),
-        evidence=tuple(_evidence(job, mine, age)),
+        evidence=tuple(_evidence(job, mine, logs, age)),
         next=tuple(_next(job, subject, mine)),
         touches=(job.ref(), *(p.ref() for p in mine[:20])),
         severity=severity,
@@ -122,7 +124,7 @@ def _exits(pods: Sequence[Pod]) -> Iterator[str]:
                 yield f"container {status.name} ended with {oom}"
 
 
-def _evidence(job: Job, pods: Sequence[Pod], age: float) -> Iterator[Evidence]:
+def _evidence(job: Job, pods: Sequence[Pod], logs: Logs | None, age: float) -> Iterator[Evidence]:
     failed = job.failed
     if failed:
         yield Evidence(
@@ -134,6 +136,9 @@ def _evidence(job: Job, pods: Sequence[Pod], age: float) -> Iterator[Evidence]:
             kubectl("get", "pods", "-l", f"job-name={job.name}", namespace=job.namespace),
             listing([f"{p.name} {p.phase}" for p in pods], 3),
         )
+        said = [line.text for p in pods if logs for line in logs.lines(p.namespace, p.name) if line.text.strip()]
+        if said:
+            yield Evidence(kubectl("logs", f"job/{job.name}", namespace=job.namespace), shorten(said[0], 300))
     else:
         yield Evidence(
             kubectl("get", "job", job.name, namespace=job.namespace),

@@ -7,16 +7,23 @@ from collections.abc import Iterator, Sequence
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, plural
 from kdiag.facts import (
+    Cluster,
+    DaemonSet,
     Deployment,
     Deployments,
     Pod,
     ReplicaSet,
+    StatefulSet,
+    Workload,
     Workloads,
     definite_failure,
     scaled,
     state_of,
     template_changes,
+    unready_for,
 )
+
+_PATIENCE = 600  # seconds, as progressDeadlineSeconds has by default: these kinds have no such field
 
 
 @check(
@@ -25,7 +32,7 @@ from kdiag.facts import (
     layer=Layer.ROLLOUT,
     tags=("rollout",),
 )
-def rollout_stuck(deployments: Deployments, workloads: Workloads) -> Iterator[Finding]:
+def rollout_stuck(deployments: Deployments, workloads: Workloads, cluster: Cluster) -> Iterator[Finding]:
     """Only where there is a revision to go back to: a first rollout that fails is an unavailable workload."""
     for deployment in deployments.items:
         sets = workloads.replicasets.by_owner.get(deployment.metadata.uid, ())
@@ -48,6 +55,62 @@ def rollout_stuck(deployments: Deployments, workloads: Workloads) -> Iterator[Fi
             touches=(new.ref(), *(p.ref() for p in bad[:50])),
             severity=Severity.WARNING if _enough(deployment) else Severity.ERROR,
         )
+    for workload in workloads.items:
+        if isinstance(workload, (StatefulSet, DaemonSet)) and workload.observed and workload.desired:
+            yield from _in_place(workload, workloads.pods_of(workload), cluster)
+
+
+def _in_place(workload: Workload, pods: Sequence[Pod], cluster: Cluster) -> Iterator[Finding]:
+    """A StatefulSet or DaemonSet replaces pod by pod, and waits for each: the first bad one holds up all others."""
+    hashes = {p.template_hash for p in pods if p.template_hash}
+    if len(hashes) < 2:
+        return
+    newest = max(pods, key=lambda p: p.created.timestamp() if p.created else 0.0).template_hash
+    revision = workload.status.update_revision or newest
+    old = [p for p in pods if p.template_hash != revision and p.ready]
+    bad = [p for p in pods if p.template_hash == revision and not p.ready and not p.terminating]
+    failing = [p for p in bad if definite_failure(p) or unready_for(p, cluster) > _PATIENCE]
+    if not failing or not old:
+        return
+    kind, namespace = workload.ref().kind.lower(), workload.namespace
+    yield Finding(
+        workload.ref(),
+        f"{workload.ref()} is stuck in its rollout: {failing[0].name} has the new template, and it "
+        f"{_one(failing[0])}; {plural(len(old), 'pod')} of the old one still there",
+        evidence=(
+            Evidence(
+                kubectl(
+                    "get",
+                    "pods",
+                    "-l",
+                    str(workload.spec.selector),
+                    "-L",
+                    "controller-revision-hash",
+                    namespace=namespace,
+                ),
+                f"{failing[0].name} {failing[0].template_hash} {state_of(failing[0])}; "
+                f"{old[0].name} {old[0].template_hash} Ready",
+            ),
+        ),
+        next=(
+            kubectl("rollout", "undo", f"{kind}/{workload.name}", namespace=namespace),
+            kubectl("delete", "pod", failing[0].name, namespace=namespace)
+            + "   # after the undo: a broken pod is not replaced by itself"
+            if kind == "statefulset"
+            else kubectl("rollout", "status", f"{kind}/{workload.name}", namespace=namespace),
+        ),
+        touches=tuple(p.ref() for p in bad[:50]),
+        severity=Severity.WARNING if workload.ready * 2 > workload.desired else Severity.ERROR,
+    )
+
+
+def _one(pod: Pod) -> str:
+    """What one pod does, in the singular."""
+    words = {"run but are not ready": "runs but is not ready", "cannot pull their image": "cannot pull its image"}
+    said = _words(pod)
+    return words.get(said) or {"crash": "crashes", "fail in an init container": "fails in an init container"}.get(
+        said, said.replace("are ", "is ", 1)
+    )
 
 
 def _served(sets: Iterator[ReplicaSet]) -> ReplicaSet | None:

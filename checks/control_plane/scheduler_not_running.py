@@ -23,8 +23,9 @@ def scheduler_not_running(
     leases: SystemLeases, pods: Pods, cluster: Cluster, claims: Claims | None
 ) -> Iterator[Finding]:
     """The Lease tells it within seconds; pods scheduled since it was renewed speak against it."""
-    waiting = never_scheduled(pods, claims, cluster.taken)
     lease = leases.get(_NAME, "kube-system")
+    # Without a Lease the pods that wait are all there is to go by.
+    waiting = never_scheduled(pods, claims, cluster.taken, 15 if lease else 120)
     found = leaderless(_NAME, lease, pods, cluster.taken, idle=bool(waiting))
     if found is None:
         return

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, plural, shorten
-from kdiag.facts import Cluster, Condition, Node, NodeLeases, Nodes, Pods
+from kdiag.facts import Cluster, Condition, Node, NodeLeases, Nodes, Pod, Pods
 
 # A machine that boots or joins is not Ready for so long.
 _BOOT = 90
+_GOING = ("ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted", "karpenter.sh/disruption")
 
 
 @check(
@@ -68,9 +69,15 @@ def node_not_ready(nodes: Nodes, cluster: Cluster, leases: NodeLeases | None, po
             shorten(f"node {node.name} is not Ready: {why}", 200),
             evidence=tuple(evidence),
             next=step,
-            severity=Severity.CRITICAL,
+            severity=Severity.WARNING if pods and _given_up(node, here) else Severity.CRITICAL,
             since=ready.last_transition_time.isoformat() if ready and ready.last_transition_time else "",
         )
+
+
+def _given_up(node: Node, here: tuple[Pod, ...]) -> bool:
+    """Whether it was emptied on purpose: a machine in maintenance, or one that an autoscaler takes away."""
+    going = node.spec.unschedulable or any(t.key in _GOING for t in node.spec.taints)
+    return going and all(p.mirror or p.finished or (p.owner and p.owner.kind == "DaemonSet") for p in here)
 
 
 def _when(ready: Condition) -> str:

@@ -309,15 +309,17 @@ def leaderless(name: str, lease: Lease | None, pods: Pods, now: datetime, *, idl
     renewed = lease.spec.renew_time
     if age is None or renewed is None:
         return None
-    if _worked_since(name, pods, renewed) > idle or not (visible or idle):
+    if not (visible or idle):
         return None
     if not lease.spec.holder_identity:
         # A leader that stops in order gives the Lease up; the next one takes it within seconds.
-        return Leaderless("nobody holds its Lease", renewed, own) if age > (10 if not works else 30) else None
-    limit = max(lease.spec.lease_duration_seconds, 15) + (15 if works or not visible else 3)
-    if age <= limit:
+        limit, why = (30 if works else 10), "nobody holds its Lease"
+    else:
+        limit = max(lease.spec.lease_duration_seconds, 15) + (15 if works or not visible else 3)
+        why = f"{lease.spec.holder_identity.split('_')[0]} no longer renews its Lease"
+    if age <= limit or _worked_since(name, pods, renewed) > idle:
         return None
-    return Leaderless(f"{lease.spec.holder_identity.split('_')[0]} no longer renews its Lease", renewed, own)
+    return Leaderless(why, renewed, own)
 
 
 def _worked_since(name: str, pods: Pods, moment: datetime) -> int:

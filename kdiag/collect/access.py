@@ -113,6 +113,11 @@ def _identity(client: Client, target: Target) -> Step:
         detail = f"as {clean_line(name)}{acting} (groups {listing(shown, 4) or 'none'})"
         return Step(state=State.OK, title="login", detail=detail, command=command)
     match answer.status:
+        case 401 | 403 if target.credentials.method == "none" and not target.impersonate:
+            detail = (
+                f"user {target.user or '(none)'} of the configuration sends no credential, and the server wants one"
+            )
+            return Step(state=State.BROKEN, title="login", detail=detail, command=command)
         case 401:
             how = target.credentials.method
             detail = f"the server does not accept the {how} (401): it has expired, or is of another cluster"

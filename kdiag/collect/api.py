@@ -63,7 +63,7 @@ class ApiSource:
             )
 
     def narrow(self, fallback: str = "") -> None:
-        """Read one namespace only (``fallback``, else the context's) when this user may not list pods in all of them."""
+        """Read one namespace only (``fallback``, or the context's) where this user may not list pods in all of them."""
         if self.namespace:
             return
         answer = self._client.get("/api/v1/pods?limit=1")

@@ -114,7 +114,8 @@ def test_markdown_of_other_kinds():
 
 def screen(tmp_path, *words, rows=24, **env):
     child = pexpect.spawn(
-        KDIAG[0], [*KDIAG[1:], *words], env=environment(tmp_path, TERM="xterm", **env), dimensions=(rows, 90), timeout=30,
+        KDIAG[0], [*KDIAG[1:], *words], env=environment(tmp_path, TERM="xterm", **env), dimensions=(rows, 90),
+        timeout=30,
         encoding="utf-8", cwd=str(tmp_path),
     )  # fmt: skip
     return child

@@ -1,0 +1,308 @@
+"""Where the facts come from, and which of them are asked for: kubeconfigs, recordings, flags."""
+
+import json
+import shutil
+
+import pytest
+
+from kdiag.cli.check import selector
+from kdiag.cli.session import seconds
+from kdiag.errors import UsageError
+from tests.cli.runner import HEALTHY, healthy_api, kdiag, lost_service
+from tests.fakeapi import FakeAPI, Rule
+
+CHECK = "service_selects_nothing"
+
+
+def refused(done, *words):
+    lines = done.stderr.splitlines()
+    assert (done.returncode, done.stdout, len(lines)) == (2, "", 1), (done.stdout, done.stderr)
+    for word in words:
+        assert word in lines[0]
+
+
+# ---- kubeconfigs
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "does not exist"),
+        ("", "is empty"),
+        ("clusters: [", "c"),
+        ("- a list", "c"),
+        ("apiVersion: v1\nkind: Pod\n", "Pod"),
+        ("apiVersion: v1\nkind: Config\ncurrent-context: gone\n", "gone"),
+        ("contexts: [{name: a, context: {cluster: x, user: y}}]\ncurrent-context: a\n", "x"),
+        ("a: &a [x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a]\nc: [*b, *b, *b, *b, *b, *b]\n", "c"),
+        ("\x00\xff", "c"),
+    ],
+)
+def test_a_kubeconfig_that_cannot_be_used(tmp_path, text, told):
+    config = tmp_path / "c"
+    if text is not None:
+        config.write_text(text)
+    refused(kdiag("check", "--kubeconfig", config, home=tmp_path), told)
+    doctor = kdiag("doctor", "--kubeconfig", config, home=tmp_path)
+    assert doctor.returncode == 2
+    assert doctor.stdout.startswith("✗ configuration")
+
+
+def test_no_kubeconfig_at_all(tmp_path):
+    refused(kdiag("check", home=tmp_path), "no kubeconfig", "KUBECONFIG")
+
+
+def test_a_kubeconfig_of_others_is_not_needed_for_a_recording(tmp_path):
+    env = {"KUBECONFIG": str(tmp_path / "gone")}
+    assert kdiag("check", "--snapshot", HEALTHY, home=tmp_path, env=env).returncode == 0
+
+
+def test_the_first_file_says_which_context(tmp_path):
+    with healthy_api() as api:
+        api.kubeconfig(tmp_path / "b")
+        (tmp_path / "a").write_text("current-context: fake\n")
+        other = json.loads((tmp_path / "b").read_text()) | {"current-context": "gone"}
+        (tmp_path / "b").write_text(json.dumps(other))
+        env = {"KUBECONFIG": f"{tmp_path / 'a'}:{tmp_path / 'b'}"}
+        assert kdiag("check", CHECK, home=tmp_path, env=env).returncode == 0
+
+
+def test_the_context_s_namespace_and_another_context(tmp_path):
+    with healthy_api() as api:
+        config = api.kubeconfig(tmp_path / "c")
+        refused(kdiag("check", "--context", "fakee", "--kubeconfig", config, home=tmp_path), "fakee", "fake")
+
+
+def test_a_server_with_another_certificate(tmp_path):
+    with FakeAPI(tls=True) as api, FakeAPI(tls=True) as other:
+        config = other.kubeconfig(tmp_path / "c", server=api.url)
+        done = kdiag("check", "--kubeconfig", config, home=tmp_path)
+        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (3, "", 1)
+        assert "certificate" in done.stderr
+        loose = kdiag("check", CHECK, "--insecure-skip-tls-verify", "--kubeconfig", config, home=tmp_path)
+    assert "certificate" not in loose.stderr
+
+
+def test_a_kubeconfig_that_skips_verification_is_not_overruled_by_a_flag_that_was_not_given(tmp_path):
+    with healthy_api(tls=True) as api:
+        config = json.loads(api.kubeconfig(tmp_path / "c").read_text())
+        del config["clusters"][0]["cluster"]["certificate-authority-data"]
+        config["clusters"][0]["cluster"]["insecure-skip-tls-verify"] = True
+        (tmp_path / "c").write_text(json.dumps(config))
+        assert kdiag("check", CHECK, "--kubeconfig", tmp_path / "c", home=tmp_path).returncode == 0
+
+
+# ---- recordings
+
+
+@pytest.fixture
+def recording(tmp_path):
+    folder = tmp_path / "snap"
+    shutil.copytree(HEALTHY, folder)
+    return folder
+
+
+def test_a_recording_that_was_cut_short(tmp_path, recording):
+    (recording / "kdiag-snapshot.json").unlink()
+    refused(kdiag("check", "--snapshot", recording, home=tmp_path), "snap")
+
+
+@pytest.mark.parametrize("index", ["", "{", "[]", '{"format": 99, "observations": []}', "\x00"])
+def test_a_broken_index(tmp_path, recording, index):
+    (recording / "kdiag-snapshot.json").write_text(index)
+    refused(kdiag("check", "--snapshot", recording, home=tmp_path))
+
+
+def test_no_recording_there(tmp_path):
+    refused(kdiag("check", "--snapshot", tmp_path / "gone", home=tmp_path), "gone")
+    refused(kdiag("check", "--snapshot", __file__, home=tmp_path))
+    refused(kdiag("trace", "a/b", "--snapshot", tmp_path, home=tmp_path))
+
+
+@pytest.mark.parametrize("harm", ["edited", "cut", "lost", "link"])
+def test_a_file_that_is_not_what_was_recorded_is_unknown_and_no_all_clear(tmp_path, recording, harm):
+    pods = recording / "api" / "pods.0001.json"
+    body = pods.read_bytes()
+    pods.unlink()
+    if harm == "edited":
+        pods.write_bytes(body.replace(b"Running", b"Pending", 1))
+    elif harm == "cut":
+        pods.write_bytes(body[: len(body) // 2])
+    elif harm == "link":
+        pods.symlink_to("/etc/passwd")
+    done = kdiag("check", "-o", "json", "--snapshot", recording, home=tmp_path)
+    report = json.loads(done.stdout)
+    assert not report["complete"]
+    assert any("pods" in u["reason"] for u in report["coverage"]["unknown"])
+    assert done.returncode in (0, 3)
+    assert kdiag("check", "--strict", "--snapshot", recording, home=tmp_path).returncode == 3
+    assert "nothing is wrong" not in kdiag("check", "--snapshot", recording, home=tmp_path).stdout
+
+
+def test_what_was_recorded_is_what_was_seen(tmp_path):
+    with healthy_api(lost_service()) as api:
+        config = api.kubeconfig(tmp_path / "c")
+        done = kdiag("record", tmp_path / "night", "--kubeconfig", config, home=tmp_path)
+        assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'night'}\n")
+        live = json.loads(kdiag("check", "-o", "json", "--kubeconfig", config, home=tmp_path).stdout)
+        again = kdiag("record", tmp_path / "night", "--kubeconfig", config, home=tmp_path)
+    refused(again, "not an empty folder")
+    read = json.loads(kdiag("check", "-o", "json", "--snapshot", tmp_path / "night", home=tmp_path).stdout)
+    assert [c["fingerprint"] for c in read["causes"]] == [c["fingerprint"] for c in live["causes"]]
+    assert read["coverage"] == live["coverage"]
+    traced = kdiag("trace", "shop/db", "--snapshot", tmp_path / "night", home=tmp_path)
+    assert traced.returncode == 1
+    assert "no pod has app=mysqll; 1 pod has app=mysql" in traced.stdout
+
+
+# ---- flags
+
+
+def causes(tmp_path, config, *words):
+    done = kdiag("check", CHECK, "-o", "json", *words, "--kubeconfig", config, home=tmp_path)
+    return [c["object"]["name"] for c in json.loads(done.stdout)["causes"]]
+
+
+def test_one_namespace_is_all_that_is_read(tmp_path):
+    extra = lost_service()
+    for path, items in lost_service("cache", "prod").items():
+        extra[path] = [*extra[path], *items]
+    with healthy_api(extra) as api:
+        config = api.kubeconfig(tmp_path / "c")
+        assert sorted(causes(tmp_path, config)) == ["cache", "db"]
+        assert sorted(causes(tmp_path, config, "-A")) == ["cache", "db"]
+        api.requests.clear()
+        assert causes(tmp_path, config, "-n", "prod") == ["cache"]
+        lists = [r.path for r in api.requests if r.path.endswith(("/pods", "/services"))]
+    assert lists
+    assert all("/namespaces/prod/" in path for path in lists)
+
+
+def test_labels_choose_causes(tmp_path):
+    extra = lost_service()
+    extra["/api/v1/services"][0]["metadata"]["labels"] = {"team": "shop", "tier": "db"}
+    with healthy_api(extra) as api:
+        config = api.kubeconfig(tmp_path / "c")
+        for chosen in ("team=shop", "tier in (db,web)", "tier", "!gone", "team!=other,tier==db"):
+            assert causes(tmp_path, config, "-l", chosen) == ["db"], chosen
+        for other in ("team=other", "gone", "tier in (web)"):
+            assert causes(tmp_path, config, "-l", other) == [], other
+
+
+@pytest.mark.parametrize("text", ["a b", "=x", "a=b=c", "a in b", "a,,b", "a in ()x", "*"])
+def test_words_that_are_no_label_selector(text):
+    with pytest.raises(UsageError):
+        selector(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("90", 90), ("90s", 90), ("1m30s", 90), ("2m", 120), ("1h", 3600), ("0.5s", 0.5)]
+)
+def test_durations(text, value):
+    assert seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "s", "-1s", "1d", "1s1m", "nan", "1e9", "0", "99h"])
+def test_words_that_are_no_duration(text):
+    with pytest.raises(UsageError):
+        seconds(text)
+
+
+# ---- colour
+
+ESC = "\x1b["
+
+
+@pytest.mark.parametrize(
+    ("words", "env", "colored"),
+    [
+        ((), {}, False),
+        (("--color", "always"), {}, True),
+        (("--color=always",), {"NO_COLOR": "1", "TERM": "dumb"}, True),
+        (("--color", "never"), {"CLICOLOR_FORCE": "1"}, False),
+        ((), {"CLICOLOR_FORCE": "1"}, True),
+        ((), {"CLICOLOR_FORCE": "0"}, False),
+        ((), {"CLICOLOR_FORCE": "1", "NO_COLOR": "1"}, False),
+    ],
+)
+@pytest.mark.parametrize("command", ["check", "trace"])
+def test_colour(tmp_path, command, words, env, colored):
+    target = ("default/kubernetes",) if command == "trace" else ()
+    done = kdiag(command, *target, "--snapshot", HEALTHY, *words, home=tmp_path, env=env)
+    assert (ESC in done.stdout) == colored
+    assert ESC not in done.stderr
+
+
+def test_programs_get_no_colour(tmp_path):
+    for form in ("json", "yaml"):
+        done = kdiag("check", "-o", form, "--color", "always", "--snapshot", HEALTHY, home=tmp_path)
+        assert ESC not in done.stdout
+
+
+# ---- the doctor
+
+
+def doctor(tmp_path, api, *words, **config):
+    done = kdiag(
+        "doctor", "-o", "json", *words, "--kubeconfig", api.kubeconfig(tmp_path / "c", **config), home=tmp_path
+    )
+    document = json.loads(done.stdout)
+    return done.returncode, {s["title"]: (s["state"], s["detail"]) for s in document["steps"]}, document["state"]
+
+
+def test_a_doctor_who_finds_nothing(tmp_path):
+    with healthy_api(tls=True, users={"t": "alice"}) as api:
+        code, steps, state = doctor(tmp_path, api)
+    assert (code, state) == (0, "ok")
+    assert steps["login"] == ("ok", "as alice (groups system:authenticated)")
+    assert "by token" in steps["context"][1]
+    assert "certificate checked" in steps["server"][1]
+
+
+def test_a_login_that_is_refused_and_one_that_is_nobody(tmp_path):
+    with healthy_api(tls=True, users={"t": "alice"}) as api:
+        code, steps, _ = doctor(tmp_path, api, token="old")
+        assert (code, steps["login"][0]) == (3, "broken")
+        assert "401" in steps["login"][1]
+        assert "rights" not in steps
+        code, steps, _ = doctor(tmp_path, api, as_="")
+    assert (code, steps["login"][0]) == (3, "broken")
+    assert "sends no credential" in steps["login"][1]
+
+
+def test_rights_that_are_missing_and_what_they_cost(tmp_path):
+    with healthy_api(rbac=lambda a: a.resource not in ("configmaps", "leases")) as api:
+        code, steps, state = doctor(tmp_path, api)
+    assert (code, state) == (3, "unknown")
+    assert "unknown without it" in steps["may not list configmaps"][1]
+    assert "may not list leases.coordination.k8s.io in namespace kube-system" in steps
+    assert "may not list pods" not in steps
+
+
+def test_rights_in_one_namespace(tmp_path):
+    rules = [Rule(resources=("*",), groups=("*",), namespaces=("shop",))]
+    with healthy_api(rbac=rules) as api:
+        code, steps, _ = doctor(tmp_path, api, namespace="shop")
+    assert code == 3
+    assert "only namespace shop" in steps["namespaces"][1]
+    assert "may not list pods" not in steps
+    assert "may not list nodes" in steps
+
+
+def test_a_clock_that_is_off(tmp_path):
+    from datetime import timedelta
+
+    with healthy_api(date=timedelta(minutes=-5)) as api:
+        code, steps, _ = doctor(tmp_path, api)
+    assert code == 0
+    assert steps["clock"][0] == "unknown"
+    assert "ahead of" in steps["clock"][1]
+
+
+def test_a_server_that_is_not_there(tmp_path):
+    with FakeAPI() as api:
+        config = api.kubeconfig(tmp_path / "c")
+    done = kdiag("doctor", "--kubeconfig", config, home=tmp_path)
+    assert done.returncode == 3
+    assert "✗ server" in done.stdout
+    assert "refused" in done.stdout

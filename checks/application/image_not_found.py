@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, nearest
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, middle, nearest
 from kdiag.facts import Events, Failures, Fault, Image, Logs, set_image, touched
 
 
@@ -28,19 +28,10 @@ def image_not_found(failures: Failures, events: Events | None, logs: Logs | None
         image = Image.parse(one.about)
         namespace = one.pod.namespace
         same = [i for i in map(Image.parse, used) if i.repository == image.repository]
-        missing_repository = any(
-            word in one.text.lower() for word in ("repository does not exist", "name unknown", "name_unknown")
-        )
-        if missing_repository:
-            other = nearest(image.repository, sorted({Image.parse(i).repository for i in used}))
-            what = f"{image.registry} has no repository {image.path}" + (f"; {other} is in use here" if other else "")
-        else:
-            other = nearest(image.tag, [i.tag for i in same if i.tag])
-            word = f"digest {image.digest}" if image.digest else f"tag {image.tag}"
-            what = f"no {word} in {image.repository}" + (f"; {other} is in use here" if other else "")
+        what = _what(one.text.lower(), image, same, used)
         yield Finding(
             one.owner,
-            f"{one.where} cannot pull {one.about}: {what}",
+            f"{one.where} cannot pull {middle(one.about, 90)}: {what}",
             evidence=(
                 Evidence(kubectl("get", "pod", one.pod.name, namespace=namespace), one.status),
                 Evidence(kubectl("describe", "pod", one.pod.name, namespace=namespace), one.said),
@@ -55,3 +46,18 @@ def image_not_found(failures: Failures, events: Events | None, logs: Logs | None
             key=one.container,
             since=one.started,
         )
+
+
+def _what(text: str, image: Image, same: list[Image], used: list[str]) -> str:
+    """A registry of one's own answers 404 for a missing repository and for a missing tag: then both are said."""
+    word = f"digest {image.digest[:19]}…" if image.digest else f"tag {image.tag}"
+    if any(sign in text for sign in ("repository does not exist", "name unknown", "name_unknown", "name not known")):
+        other = nearest(image.repository, sorted({Image.parse(i).repository for i in used}))
+        return f"{image.registry} has no repository {image.path}" + (f"; {other} is in use here" if other else "")
+    # Docker Hub says of a missing repository that access is denied: "not found" there is the tag.
+    if same or "manifest unknown" in text or "manifest_unknown" in text or image.registry == "docker.io":
+        other = nearest(image.tag, [i.tag for i in same if i.tag]) if image.tag else None
+        return f"no {word} in {image.repository}" + (f"; {other} is in use here" if other else "")
+    other = nearest(image.repository, sorted({Image.parse(i).repository for i in used}))
+    hint = f"; {other} is in use here" if other else ""
+    return f"{image.registry} has no repository {image.path}, or no {word} in it{hint}"

@@ -37,6 +37,8 @@ def image_pull_denied(failures: Failures, events: Events | None, logs: Logs | No
             why = f"{image.registry} refuses the credentials in pull secret {listing(secrets)}"
         elif "does not exist" in one.text:
             why = f"{image.repository} does not exist or is private, and the pod has no pull secret"
+        elif "403" in one.text:
+            why = f"{image.registry} answers 403 Forbidden, and the pod has no pull secret"
         else:
             why = f"{image.registry} wants credentials and the pod has no pull secret"
         shown = [Evidence(kubectl("describe", "pod", one.pod.name, namespace=namespace), one.said)]

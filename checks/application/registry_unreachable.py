@@ -79,4 +79,6 @@ def _why(text: str, registry: str) -> str:
         return f"the node's DNS does not answer when asked for {registry}"
     if "timeout" in lower or "deadline exceeded" in lower:
         return f"{registry} does not answer in time"
+    if code := re.search(r"\b(50\d [A-Z][A-Za-z -]+)", text):
+        return f"{registry} answers {code[1].strip()}"
     return f"{registry} fails"

@@ -1036,7 +1036,7 @@ def probe_verdict(kind: str, probe: Probe, failure: Failure) -> str:
     refused = "connection refused" in text or unseen
     port = spec.port_number(probe.port) if probe.port is not None else None
     if refused and number:
-        return f"{asks} is refused: the container declares port {declared}, not {number}"
+        return f"{asks} {'fails' if unseen else 'is refused'}: the container declares port {declared}, not {number}"
     if "connection refused" in text:
         for name, other in others.items():
             if (wanted := spec.port_number(other.port or 0)) and wanted != port:

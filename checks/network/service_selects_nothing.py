@@ -43,6 +43,9 @@ _GENERIC = re.compile(r"true|false|yes|no|enabled|disabled|prod\w*|dev\w*|stag\w
     layer=Layer.ENDPOINTS,
     explains=(
         "network/ingress_backend_unavailable",
+        "control_plane/webhook_backend_unavailable",
+        "control_plane/api_service_unavailable",
+        "worker_node/metrics_server_unavailable",
         "network/cluster_dns_unavailable",
         "application/dependency_unreachable",
         "application/pod_not_ready",
@@ -61,11 +64,13 @@ def service_selects_nothing(
     dependencies: Dependencies | None,
     ingresses: Ingresses | None,
 ) -> Iterator[Finding]:
-    """An error where somebody uses the Service or a near miss shows what was meant; a leftover is a warning."""
+    """An error where somebody uses the Service or a near miss shows what was meant; a leftover is worth a remark."""
     for service in backends.services.items:
         selector = service.spec.selector
-        if not selector or service.external or backends.of(service) or slices.endpoints(service):
+        if not selector or service.external or backends.of(service):
             continue
+        if any(s.endpoints for s in slices.of_service(service) if not s.managed):
+            continue  # somebody else writes its endpoints; the controller's own may be older than the selector
         groups = _groups(service.namespace, backends, workloads, owners)
         others = [j.spec.template.metadata.labels for j in jobs.within(service.namespace)]
         others += [c.spec.job_template.spec.template.metadata.labels for c in cronjobs.within(service.namespace)]
@@ -90,7 +95,7 @@ def service_selects_nothing(
             evidence=tuple(_evidence(service, groups, clients)),
             next=tuple(_next(service, meant)),
             touches=(meant.group.workload,) if meant else (),
-            severity=Severity.ERROR if clients or meant else Severity.WARNING,
+            severity=Severity.ERROR if clients or meant else Severity.INFO,
         )
 
 

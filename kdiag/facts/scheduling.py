@@ -53,6 +53,9 @@ class Why(enum.Enum):
     NO_NODE = "no node"
 
 
+#: How many nodes are looked at closely for all refused pods together; beyond it the scheduler's word must do.
+_LOOKS = 200_000
+
 _TRANSIENT = {Why.PORT, Why.RESOURCE, Why.PODS, Why.SPREAD, Why.AFFINITY, Why.ANTI_AFFINITY, Why.CLAIM_IN_USE}
 
 #: The scheduler's words, of every version since 1.18.
@@ -343,13 +346,17 @@ class Scheduling(Derived):
         if self.whole and room and len(self.running(node.name)) >= room:
             yield Obstacle(Why.PODS, f"{len(self.running(node.name))} of {room} pods", hard=False)
 
+    @cached_property
+    def _domains(self) -> Mapping[tuple[str, str], frozenset[str]]:
+        found: dict[tuple[str, str], set[str]] = {}
+        for node in self.nodes.items:
+            for pair in node.labels.items():
+                found.setdefault(pair, set()).add(node.name)
+        return {pair: frozenset(names) for pair, names in found.items()}
+
     def _domain(self, node: Node, key: str) -> frozenset[str]:
         value = node.labels.get(key)
-        if value is None:
-            return frozenset()
-        if key == "kubernetes.io/hostname":
-            return frozenset((node.name,))
-        return frozenset(n.name for n in self.nodes.items if n.labels.get(key) == value)
+        return frozenset() if value is None else self._domains[key, value]
 
     def matching(self, term: PodAffinityTerm, namespace: str) -> tuple[Pod, ...]:
         """The bound pods that a pod affinity term means."""
@@ -443,7 +450,8 @@ class Scheduling(Derived):
             alike = 0 if owner.kind == "DaemonSet" else id(pod.spec)
             known = (owner, alike or id(pod.name), message)
             if known not in decided:
-                decided[known] = self._decide(owner, pod, message, claims, volumes)
+                closely = len(decided) * len(self.nodes) < _LOOKS
+                decided[known] = self._decide(owner, pod, message, claims, volumes, closely=closely)
             one = decided[known]
             if one is None:
                 continue
@@ -467,14 +475,15 @@ class Scheduling(Derived):
             )
 
     def _decide(
-        self, owner: Ref, pod: Pod, message: str, claims: Claims | None, volumes: Volumes | None
+        self, owner: Ref, pod: Pod, message: str, claims: Claims | None, volumes: Volumes | None, *, closely: bool
     ) -> Stuck | None:
         said = scheduler_said(message)
         if not said:
             return None
-        obstacles = self.obstacles(pod, claims, volumes)
+        obstacles = self.obstacles(pod, claims, volumes) if closely else {}
+        nodes = self.nodes.items if closely else ()
         background = tuple(n for n in self.nodes.items if any(standing(t) for t in refused_taints(pod.spec, n)))
-        why, near = _cause(said, obstacles, self.nodes.items, {n.name for n in background})
+        why, near = _cause(said, obstacles, nodes, {n.name for n in background})
         return Stuck(
             owner=owner,
             pods=(pod,),

@@ -27,6 +27,8 @@ from kdiag.facts import (
     layer=Layer.ENDPOINTS,
     explains=(
         "network/ingress_backend_unavailable",
+        "control_plane/api_service_unavailable",
+        "worker_node/metrics_server_unavailable",
         "application/dependency_unreachable",
     ),
     tags=("service", "endpoints"),

@@ -34,6 +34,9 @@ _OFTEN = {80: {8080, 8000, 5000, 3000}, 443: {8443}, 8080: {80}, 8443: {443}}
     layer=Layer.ENDPOINTS,
     explains=(
         "network/ingress_backend_unavailable",
+        "control_plane/webhook_call_fails",
+        "control_plane/api_service_unavailable",
+        "worker_node/metrics_server_unavailable",
         "application/dependency_unreachable",
         "application/pod_not_ready",
         "application/workload_unavailable",

@@ -15,6 +15,12 @@ not named was seen and is empty), other answers under their keys, logs by contai
         2026-11-22T09:29:00Z panic: no database
     errors:
       events: "403 Forbidden: may not list events"
+    api: dead               # no list and no document of the API was to be had
+    nodes:                  # what the nodes said; KEY or KEY/NAME
+      cp1:
+        units: |
+          Id=kubelet.service
+      w2: {error: "10.0.0.13:22: connection refused"}
 """
 
 from __future__ import annotations
@@ -33,6 +39,7 @@ from kdiag.collect.snapshot import Snapshot
 from kdiag.engine.intake import Facts, Intake, known, sources
 from kdiag.engine.library import checks
 from kdiag.facts.base import ApiGet, ApiList, Fact
+from kdiag.facts.hosts import UNREADABLE
 from kdiag.model.observation import Observation
 
 ROOT = Path(__file__).parents[1]
@@ -80,8 +87,11 @@ def observations(fixture: dict[str, Any]) -> list[Observation]:
     }
     run["skew"] = fixture.get("skew", 0.0)
     found.append(Observation("api", "run", body=json.dumps(run).encode()))
+    dead = fixture.get("api") == "dead"
     for source in sources(all_facts()):
-        if source.key in errors:
+        if isinstance(source, ApiList | ApiGet) and dead:
+            found.append(Observation("api", source.key, error="10.89.0.11:6443: connection refused"))
+        elif source.key in errors:
             found.append(Observation("api", source.key, error=errors[source.key]))
         elif isinstance(source, ApiList):
             items = json.dumps({"items": fixture.get(source.key, [])}, default=str).encode()
@@ -90,8 +100,25 @@ def observations(fixture: dict[str, Any]) -> list[Observation]:
             text = fixture.get(source.key, _HEALTHY.get(source.key, ""))
             found.append(Observation("api", source.key, body=text.encode()))
     found.append(Observation("api", "log", absent=True))
+    found += node_observations(fixture)
     for name, text in fixture.get("log", {}).items():
         found.append(Observation("api", "log", name=name, body=text.encode()))
+    return found
+
+
+def node_observations(fixture: dict[str, Any]) -> list[Observation]:
+    """What the nodes of a fixture said."""
+    found: list[Observation] = []
+    for host, answers in fixture.get("nodes", {}).items():
+        if "error" in answers:
+            found.append(Observation("node", UNREADABLE, host, error=answers["error"]))
+            continue
+        for where, text in answers.items():
+            key, _, name = where.partition("/")
+            if isinstance(text, dict):
+                found.append(Observation("node", key, host, name=name, error=text["error"]))
+            else:
+                found.append(Observation("node", key, host, name=name, body=text.encode()))
     return found
 
 

@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Iterable
 
 from kdiag.check import Check, Skip
-from kdiag.engine.intake import Facts
+from kdiag.engine.intake import Facts, roots
 from kdiag.facts.base import Fact
 from kdiag.facts.cluster import Cluster
+from kdiag.facts.hosts import HostFact
 from kdiag.model.result import Finding, Gap, Result, Status, cleaned
 from kdiag.model.text import clean_line, shorten
 
@@ -22,6 +23,8 @@ def evaluate(check: Check, facts: Facts) -> Result:
             Status.SKIPPED,
             reason=f"reads namespace {check.namespaces[0]}; only {cluster.namespace} was asked for",
         )
+    if not facts.nodes and any(issubclass(root, HostFact) for root in roots(check.needs.values())):
+        return Result(check.id, Status.SKIPPED, reason="no node was asked: see kdiag check --help, node access")
     asked: dict[str, Fact | None] = {}
     gaps: dict[Gap, None] = {}
     missing: dict[Gap, None] = {}

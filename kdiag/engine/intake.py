@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 from kdiag.check import Check
 from kdiag.facts.base import Builder, Derived, Fact, Source
+from kdiag.facts.hosts import UNREADABLE, HostFact
 from kdiag.model.observation import Observation
 from kdiag.model.result import Gap
 
@@ -77,15 +78,27 @@ class Intake:
             for source in fact.sources:
                 self._by_key.setdefault(source.key, []).append(builder)
         self._seen: set[str] = set()
+        self._nodes = False
 
     def feed(self, seen: Observation) -> None:
         """Pass an observation to those who read it."""
+        if seen.source == "node":
+            self._nodes = True
+            if seen.key == UNREADABLE:
+                self._unreadable(seen)
+                return
         self._seen.add(seen.key)
         if seen.restart:
             self._restart(seen.key)
             return
         for builder in self._by_key.get(seen.key, ()):
             builder.feed(seen)
+
+    def _unreadable(self, seen: Observation) -> None:
+        for kind, builder in self._builders.items():
+            if issubclass(kind, HostFact):
+                self._seen.update(source.key for source in kind.sources)
+                builder.feed(seen)
 
     def _restart(self, key: str) -> None:
         for kind, old in list(self._builders.items()):
@@ -105,14 +118,18 @@ class Intake:
     def finish(self) -> Facts:
         """All facts of which anything was seen."""
         made = {kind: self.fact(kind) for kind in self._builders}
-        return Facts({kind: fact for kind, fact in made.items() if fact is not None})
+        return Facts({kind: fact for kind, fact in made.items() if fact is not None}, nodes=self._nodes)
 
 
 class Facts:
-    """The facts of a run. Derived ones are made when first asked for, and once."""
+    """The facts of a run. Derived ones are made when first asked for, and once.
 
-    def __init__(self, seen: Mapping[type[Fact], Fact]) -> None:
+    ``nodes`` says whether any node was asked: if none was, what only nodes tell does not apply and is not unknown.
+    """
+
+    def __init__(self, seen: Mapping[type[Fact], Fact], *, nodes: bool = False) -> None:
         self._facts: dict[type[Fact], Fact] = dict(seen)
+        self.nodes = nodes
 
     def get(self, kind: type[F]) -> F | None:
         """The fact; None when it, or one that it is made of, was not collected."""
@@ -134,11 +151,13 @@ class Facts:
 
     def without(self, kind: type[Fact]) -> Facts:
         """The same facts without this one and what is made of it."""
-        return Facts({k: f for k, f in self._facts.items() if k is not kind and not issubclass(k, Derived)})
+        kept = {k: f for k, f in self._facts.items() if k is not kind and not issubclass(k, Derived)}
+        return Facts(kept, nodes=self.nodes)
 
     def replaced(self, fact: Fact) -> Facts:
         """The same facts with another in the place of the one of its kind."""
-        return Facts({k: f for k, f in self._facts.items() if not issubclass(k, Derived)} | {type(fact): fact})
+        kept = {k: f for k, f in self._facts.items() if not issubclass(k, Derived)}
+        return Facts(kept | {type(fact): fact}, nodes=self.nodes)
 
     def __contains__(self, kind: type[Fact]) -> bool:
         return kind in self._facts

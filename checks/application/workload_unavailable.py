@@ -32,7 +32,11 @@ _SHORT = {
     title="Workload has too few ready pods",
     severity=Severity.ERROR,
     layer=Layer.ROLLOUT,
-    explains=("application/rollout_stuck", "network/service_has_no_ready_endpoint"),
+    explains=(
+        "application/rollout_stuck",
+        "network/service_has_no_ready_endpoint",
+        "network/cluster_dns_unavailable",
+    ),
     tags=("rollout", "workload"),
 )
 def workload_unavailable(workloads: Workloads, cluster: Cluster) -> Iterator[Finding]:

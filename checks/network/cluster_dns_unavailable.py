@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, listing, plural
-from kdiag.facts import Cluster, ClusterDNS, labels_text, selects
+from kdiag.facts import Cluster, ClusterDNS, Pod, labels_text, selects, stuck
 
 _START = 30
 
@@ -67,7 +67,7 @@ def cluster_dns_unavailable(dns: ClusterDNS, cluster: Cluster) -> Iterator[Findi
             touches=touches,
         )
         return
-    if dns.pods and all(not p.ready and cluster.age(p.created) < _START and not p.restarts for p in dns.pods):
+    if dns.pods and all(_starting(p, cluster) for p in dns.pods):
         return  # all of them start at this moment
     shown = listing([f"{p.name} {'ready' if p.ready else p.phase + ', not ready'}" for p in dns.pods], 4) or "no pod"
     why = f"none of {plural(len(dns.pods), 'pod')} is ready" if dns.pods else "there is no pod behind it"
@@ -91,4 +91,13 @@ def cluster_dns_unavailable(dns: ClusterDNS, cluster: Cluster) -> Iterator[Findi
             kubectl("logs", "-l", labels_text(selector), "--tail=20", namespace=ref.namespace),
         ),
         touches=(*touches, *(p.ref() for p in dns.pods), *(Ref("Node", p.node) for p in dns.pods if p.node)),
+    )
+
+
+def _starting(pod: Pod, cluster: Cluster) -> bool:
+    return (
+        not pod.ready
+        and cluster.age(pod.created) < _START
+        and not pod.restarts
+        and not any(stuck(status) for status in pod.all_statuses)
     )

@@ -16,7 +16,7 @@ not named was seen and is empty), other answers under their keys, logs by contai
     errors:
       events: "403 Forbidden: may not list events"
     api: dead               # no list and no document of the API was to be had
-    nodes:                  # what the nodes said; KEY or KEY/NAME
+    hosts:                  # what the nodes themselves said; KEY or KEY/NAME
       cp1:
         units: |
           Id=kubelet.service
@@ -109,7 +109,7 @@ def observations(fixture: dict[str, Any]) -> list[Observation]:
 def node_observations(fixture: dict[str, Any]) -> list[Observation]:
     """What the nodes of a fixture said."""
     found: list[Observation] = []
-    for host, answers in fixture.get("nodes", {}).items():
+    for host, answers in fixture.get("hosts", {}).items():
         if "error" in answers:
             found.append(Observation("node", UNREADABLE, host, error=answers["error"]))
             continue

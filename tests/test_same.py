@@ -73,13 +73,15 @@ def live(path: Path, tmp_path: Path) -> list[Observation]:
 
 def messages(check: Check, facts: Facts) -> list[str]:
     result = evaluate(check, facts)
-    return [f.message for f in result.findings]
+    return sorted(f.message for f in result.findings)
 
 
 @pytest.mark.parametrize(("check", "path"), cases, ids=lambda v: getattr(v, "id", ""))
 def test_live_recorded_and_built_agree(check: Check, path: Path, tmp_path: Path) -> None:
     if "errors" in recording.load(path):
         pytest.skip("the fixture is about what cannot be read")
+    if check.id == "control_plane/clock_skewed":
+        pytest.skip("it is about the clock of the machine that looks")
     expected = messages(check, recording.fixture_facts(path))
     dead = recording.load(path).get("api") == "dead"
     seen = recording.observations(recording.load(path)) if dead else live(path, tmp_path)

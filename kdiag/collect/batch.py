@@ -267,8 +267,8 @@ _GLOBAL: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
 }
 _FIND = _words(
     "-maxdepth -mindepth -type -name -iname -path -ipath -newer -newermt -mmin -mtime -cmin -ctime -size -empty "
-    "-printf -print -print0 -perm -user -group -links -not -o -or -a -and -xdev -mount -prune -readable -writable -executable "
-    "-L -H -P -ls -quit -nouser -nogroup -regex -regextype -lname -inum -true -false"
+    "-printf -print -print0 -perm -user -group -links -not -o -or -a -and -xdev -mount -prune -readable -writable "
+    "-executable -L -H -P -ls -quit -nouser -nogroup -regex -regextype -lname -inum -true -false"
 )
 # Files whose content is a credential, is consumed by being read, or has no end.
 _NOT_READ = re.compile(

@@ -849,7 +849,7 @@ class SshShell:
         who = f"{hop.user}@{stage.place}" if not stage.place.startswith("jump") else f"{stage.place}, user {hop.user}"
         for signer in self._access.signers(hop, problems):
             if "rsa" in signer.kind and _refuses_rsa(transport):
-                problems.append(f"the server takes {signer.label} with SHA-1 only, which is too weak")
+                problems.append(f"{signer.label}: the server takes RSA keys with SHA-1 only, or not at all")
                 sha1_only = True
                 continue
             try:
@@ -863,6 +863,8 @@ class SshShell:
                 tried.append(signer.label)
                 if signer.problem:
                     problems.append(signer.problem)
+                elif "rsa" in signer.kind and not transport.server_extensions:
+                    problems.append("the server is old: it may want SHA-1 with RSA keys; use an ed25519 key")
                 if not transport.is_active():
                     why = transport.goodbye or "it hung up"
                     raise AccessDenied(f"{who}: {why}{_attempts(tried, problems)}") from exc

@@ -1,6 +1,7 @@
 """deploy/rbac.yaml gives what kdiag asks for, and nothing else; and kdiag asks for nothing else."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -16,12 +17,13 @@ DOCUMENTS = list(yaml.safe_load_all((ROOT / "deploy" / "rbac.yaml").read_text())
 REVIEWS = {"selfsubjectreviews", "selfsubjectaccessreviews", "selfsubjectrulesreviews"}
 
 
-def document(kind):
+def document(kind: str) -> dict[str, Any]:
+    found: dict[str, Any]
     (found,) = [d for d in DOCUMENTS if d["kind"] == kind]
     return found
 
 
-def granted():
+def granted() -> tuple[set[tuple[str, str, str]], set[tuple[str, str]]]:
     """Each group, resource and verb, and each path, that the role gives."""
     resources, paths = set(), set()
     for rule in document("ClusterRole")["rules"]:
@@ -31,7 +33,7 @@ def granted():
     return resources, paths
 
 
-def asked():
+def asked() -> tuple[set[tuple[str, str]], set[str]]:
     """What kdiag asks for, by its own declarations."""
     checks()  # a fact that only a check names is known now
     resources, paths = set(), set()
@@ -46,7 +48,7 @@ def asked():
     return resources, paths
 
 
-def test_the_role_is_what_kdiag_asks_for():
+def test_the_role_is_what_kdiag_asks_for() -> None:
     resources, paths = asked()
     given, given_paths = granted()
     lists = {(g, r, "list") for g, r in resources if r != "pods/log"}
@@ -56,7 +58,7 @@ def test_the_role_is_what_kdiag_asks_for():
     assert given_paths == {(path, "get") for path in paths}
 
 
-def test_the_role_only_reads_and_never_secrets():
+def test_the_role_only_reads_and_never_secrets() -> None:
     given, paths = granted()
     assert {verb for *_, verb in given} | {verb for _, verb in paths} == {"get", "list"}
     names = {resource for _, resource, _ in given}
@@ -64,7 +66,7 @@ def test_the_role_only_reads_and_never_secrets():
     assert "*" not in names | {group for group, *_ in given} | {path for path, _ in paths}
 
 
-def test_the_binding_binds_the_account_to_the_role():
+def test_the_binding_binds_the_account_to_the_role() -> None:
     binding, account = document("ClusterRoleBinding"), document("ServiceAccount")
     assert binding["roleRef"]["name"] == document("ClusterRole")["metadata"]["name"] == "kdiag-reader"
     (subject,) = binding["subjects"]
@@ -76,7 +78,7 @@ def test_the_binding_binds_the_account_to_the_role():
     )
 
 
-def rules():
+def rules() -> list[Rule]:
     """The role as the fake API server takes it."""
     return [
         Rule(
@@ -93,7 +95,7 @@ def accesses(api: FakeAPI) -> list[Access]:
     return [api.access(request) for request in api.requests]
 
 
-def crashing_pod():
+def crashing_pod() -> dict[str, Any]:
     """A pod whose log kdiag wants to read."""
     state = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}
     ended = {"terminated": {"exitCode": 1, "reason": "Error", "finishedAt": "2026-11-22T08:00:00Z"}}
@@ -106,7 +108,7 @@ def crashing_pod():
 
 
 @pytest.mark.parametrize("words", [("check",), ("check", "-n", "shop"), ("trace", "shop/db"), ("record", "out")])
-def test_a_run_sends_gets_alone_and_none_that_the_role_does_not_give(tmp_path, words):
+def test_a_run_sends_gets_alone_and_none_that_the_role_does_not_give(tmp_path: Path, words: tuple[str, ...]) -> None:
     extra = lost_service()
     extra["/api/v1/pods"].append(crashing_pod())
     with healthy_api(extra, rbac=rules(), logs={("shop", "crash", "app", True): "no database\n"}) as api:
@@ -123,7 +125,7 @@ def test_a_run_sends_gets_alone_and_none_that_the_role_does_not_give(tmp_path, w
         assert any(a.full_resource == "pods/log" for a in asked_for)
 
 
-def test_the_doctor_posts_self_reviews_alone(tmp_path):
+def test_the_doctor_posts_self_reviews_alone(tmp_path: Path) -> None:
     with healthy_api(rbac=rules()) as api:
         done = kdiag("doctor", "--kubeconfig", api.kubeconfig(tmp_path / "c"), home=tmp_path)
         asked_for = accesses(api)
@@ -133,13 +135,13 @@ def test_the_doctor_posts_self_reviews_alone(tmp_path):
     assert {request.method for request in api.requests} == {"GET", "POST"}
 
 
-def test_with_the_role_nothing_is_unknown(tmp_path):
+def test_with_the_role_nothing_is_unknown(tmp_path: Path) -> None:
     with healthy_api(rbac=rules()) as api:
         done = kdiag("check", "--strict", "--kubeconfig", api.kubeconfig(tmp_path / "c"), home=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_cronjob_is_hardened():
+def test_the_cronjob_is_hardened() -> None:
     job = yaml.safe_load((ROOT / "deploy" / "cronjob.yaml").read_text())
     spec = job["spec"]
     pod = spec["jobTemplate"]["spec"]["template"]["spec"]

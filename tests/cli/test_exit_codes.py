@@ -7,14 +7,17 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.cli.runner import HEALTHY, KDIAG, environment, healthy_api, kdiag, lost_service, started
 from tests.fakeapi import Exchange, FakeAPI, Fault, Rule
 
+Done = subprocess.CompletedProcess[str]
 
-def one_line(done, *words):
+
+def one_line(done: Done, *words: str) -> None:
     lines = done.stderr.splitlines()
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("kdiag: ")
@@ -22,14 +25,14 @@ def one_line(done, *words):
         assert word in lines[0]
 
 
-def test_a_healthy_cluster_is_0(tmp_path):
+def test_a_healthy_cluster_is_0(tmp_path: Path) -> None:
     with healthy_api() as api:
         done = kdiag("check", "--kubeconfig", api.kubeconfig(tmp_path / "c"), home=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "nothing is wrong" in done.stdout
 
 
-def test_a_cause_is_1_and_only_from_its_level_on(tmp_path):
+def test_a_cause_is_1_and_only_from_its_level_on(tmp_path: Path) -> None:
     with healthy_api(lost_service()) as api:
         config = api.kubeconfig(tmp_path / "c")
         assert kdiag("check", "service_selects_nothing", "--kubeconfig", config, home=tmp_path).returncode == 1
@@ -38,7 +41,7 @@ def test_a_cause_is_1_and_only_from_its_level_on(tmp_path):
     assert "shop/db" in less.stdout
 
 
-def test_quiet_prints_nothing_when_nothing_is_wrong(tmp_path):
+def test_quiet_prints_nothing_when_nothing_is_wrong(tmp_path: Path) -> None:
     done = kdiag("check", "-q", "--snapshot", HEALTHY, home=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -63,7 +66,7 @@ def test_quiet_prints_nothing_when_nothing_is_wrong(tmp_path):
         (("completion", "cmd"), "bash"),
     ],
 )
-def test_a_wrong_command_line_is_2(tmp_path, words, told):
+def test_a_wrong_command_line_is_2(tmp_path: Path, words: tuple[str, ...], told: str) -> None:
     done = kdiag(*words, home=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert told in done.stderr
@@ -71,13 +74,13 @@ def test_a_wrong_command_line_is_2(tmp_path, words, told):
     assert "Traceback" not in done.stderr
 
 
-def test_no_command_at_all_shows_the_help_and_is_2(tmp_path):
+def test_no_command_at_all_shows_the_help_and_is_2(tmp_path: Path) -> None:
     done = kdiag(home=tmp_path)
     assert done.returncode == 2
     assert "examples:" in done.stdout
 
 
-def test_a_server_that_cannot_be_reached_is_3(tmp_path):
+def test_a_server_that_cannot_be_reached_is_3(tmp_path: Path) -> None:
     with FakeAPI() as api:
         config = api.kubeconfig(tmp_path / "c")
     done = kdiag("check", "--kubeconfig", config, home=tmp_path)
@@ -85,21 +88,21 @@ def test_a_server_that_cannot_be_reached_is_3(tmp_path):
     one_line(done, "refused")
 
 
-def test_a_refused_login_is_3(tmp_path):
+def test_a_refused_login_is_3(tmp_path: Path) -> None:
     with FakeAPI(users={"right": "alice"}, tls=True) as api:
         done = kdiag("check", "--kubeconfig", api.kubeconfig(tmp_path / "c", token="wrong"), home=tmp_path)
     assert (done.returncode, done.stdout) == (3, "")
     one_line(done, "401")
 
 
-def test_a_user_who_may_read_nothing_has_examined_nothing(tmp_path):
+def test_a_user_who_may_read_nothing_has_examined_nothing(tmp_path: Path) -> None:
     with healthy_api(rbac=lambda access: False) as api:
         done = kdiag("check", "--kubeconfig", api.kubeconfig(tmp_path / "c"), home=tmp_path)
     assert done.returncode == 3
     assert "nothing is wrong" not in done.stdout
 
 
-def test_a_user_of_one_namespace_has_it_examined(tmp_path):
+def test_a_user_of_one_namespace_has_it_examined(tmp_path: Path) -> None:
     with healthy_api(lost_service(), rbac=[Rule(resources=("*",), groups=("*",), namespaces=("shop",))]) as api:
         config = api.kubeconfig(tmp_path / "c", namespace="shop")
         done = kdiag("check", "--kubeconfig", config, home=tmp_path)
@@ -108,7 +111,7 @@ def test_a_user_of_one_namespace_has_it_examined(tmp_path):
     assert "network/service_selects_nothing" in done.stdout
 
 
-def test_a_silent_server_ends_with_the_deadline(tmp_path):
+def test_a_silent_server_ends_with_the_deadline(tmp_path: Path) -> None:
     with FakeAPI() as api:
         api.fault("/", Fault.silent())
         start = time.monotonic()
@@ -118,7 +121,7 @@ def test_a_silent_server_ends_with_the_deadline(tmp_path):
     assert time.monotonic() - start < 6
 
 
-def test_one_silent_list_costs_its_checks_and_no_others(tmp_path):
+def test_one_silent_list_costs_its_checks_and_no_others(tmp_path: Path) -> None:
     with healthy_api(lost_service()) as api:
         api.fault("/api/v1/configmaps", Fault.silent())
         config = api.kubeconfig(tmp_path / "c")
@@ -131,7 +134,7 @@ def test_one_silent_list_costs_its_checks_and_no_others(tmp_path):
     )
 
 
-def test_strict_makes_what_is_unknown_3(tmp_path):
+def test_strict_makes_what_is_unknown_3(tmp_path: Path) -> None:
     with healthy_api(rbac=lambda access: access.resource != "configmaps") as api:
         config = api.kubeconfig(tmp_path / "c")
         assert kdiag("check", "--kubeconfig", config, home=tmp_path).returncode == 0
@@ -141,7 +144,7 @@ def test_strict_makes_what_is_unknown_3(tmp_path):
 # ---- signals
 
 
-def interrupted(tmp_path, number, *words):
+def interrupted(tmp_path: Path, number: int, *words: str) -> tuple[int, str, str, float]:
     """Send a signal while the server keeps the run waiting; give the exit code, the output and how long it took."""
     reached = threading.Event()
 
@@ -166,13 +169,13 @@ def interrupted(tmp_path, number, *words):
 @pytest.mark.parametrize(
     ("number", "code", "said"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
-def test_a_signal_ends_a_run_that_waits_at_once(tmp_path, words, number, code, said):
+def test_a_signal_ends_a_run_at_once(tmp_path: Path, words: tuple[str, ...], number: int, code: int, said: str) -> None:
     returned, out, err, took = interrupted(tmp_path, number, *words)
     assert (returned, out, err) == (code, "", f"kdiag: {said}\n")
     assert took < 1.5
 
 
-def test_ctrl_c_while_several_lists_are_read(tmp_path):
+def test_ctrl_c_while_several_lists_are_read(tmp_path: Path) -> None:
     reached = threading.Event()
 
     def hang(exchange: Exchange) -> None:
@@ -213,7 +216,7 @@ main()
      "kdiag.collect.snapshot", "kdiag.report.text"],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_a_signal_at_any_moment_of_a_run_leaves_no_traceback(tmp_path, module, name):
+def test_a_signal_at_any_moment_of_a_run_leaves_no_traceback(tmp_path: Path, module: str, name: str) -> None:
     script = _AT_IMPORT.format(module=module, signal=name, snapshot=str(HEALTHY))
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -235,7 +238,7 @@ def test_a_signal_at_any_moment_of_a_run_leaves_no_traceback(tmp_path, module, n
 @pytest.mark.parametrize(
     "words", [("list", "-o", "json"), ("explain",), ("man",), ("check", "--snapshot", str(HEALTHY))]
 )
-def test_a_reader_that_has_seen_enough_is_no_error(tmp_path, words):
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path, words: tuple[str, ...]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     try:
@@ -247,7 +250,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path, words):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_the_exit_code_outlives_the_reader(tmp_path):
+def test_the_exit_code_outlives_the_reader(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with healthy_api(lost_service()) as api:
@@ -260,7 +263,7 @@ def test_the_exit_code_outlives_the_reader(tmp_path):
     assert (done.returncode, done.stderr) == (1, b"")
 
 
-def test_a_full_disk_is_said(tmp_path):
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
             [*KDIAG, "list"], env=environment(tmp_path), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
@@ -270,7 +273,7 @@ def test_a_full_disk_is_said(tmp_path):
     assert done.stderr == "kdiag: cannot write the output: No space left on device\n"
 
 
-def test_no_standard_output_at_all(tmp_path):
+def test_no_standard_output_at_all(tmp_path: Path) -> None:
     script = 'exec >&-; exec "$@"'
     done = subprocess.run(
         ["bash", "-c", script, "bash", *KDIAG, "check", "--snapshot", str(HEALTHY)],
@@ -279,7 +282,7 @@ def test_no_standard_output_at_all(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_an_output_that_knows_only_ascii(tmp_path):
+def test_an_output_that_knows_only_ascii(tmp_path: Path) -> None:
     with healthy_api(lost_service()) as api:
         config = api.kubeconfig(tmp_path / "c")
         env = {"PYTHONIOENCODING": "ascii"}
@@ -289,7 +292,7 @@ def test_an_output_that_knows_only_ascii(tmp_path):
     assert done.stdout.replace("\\xb7", "").isascii()
 
 
-def test_a_fault_of_kdiags_own_is_one_line_and_3(tmp_path):
+def test_a_fault_of_kdiags_own_is_one_line_and_3(tmp_path: Path) -> None:
     script = """
 import sys
 from kdiag.cli import main, listing

@@ -1,6 +1,8 @@
 """The runbook pages on a terminal."""
 
 import re
+from pathlib import Path
+from typing import Any
 
 import pexpect
 import pytest
@@ -16,7 +18,7 @@ NAME = "service_selects_nothing"
 ID = f"network/{NAME}"
 
 
-def test_a_page(tmp_path):
+def test_a_page(tmp_path: Path) -> None:
     done = kdiag("explain", NAME, home=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
@@ -26,7 +28,7 @@ def test_a_page(tmp_path):
     assert "kdiag explain network/service_target_port_wrong" in done.stdout
 
 
-def test_markdown_is_the_file_itself(tmp_path):
+def test_markdown_is_the_file_itself(tmp_path: Path) -> None:
     assert kdiag("explain", ID, "-o", "markdown", home=tmp_path).stdout == page(ID)
 
 
@@ -39,12 +41,12 @@ def test_markdown_is_the_file_itself(tmp_path):
         ("ns/prod", "NAMESPACE=prod NAME=prod   # the Service of the finding"),
     ],
 )
-def test_the_names_of_an_object(tmp_path, word, line):
+def test_the_names_of_an_object(tmp_path: Path, word: str, line: str) -> None:
     assert line in kdiag("explain", NAME, word, home=tmp_path).stdout
     assert line in kdiag("explain", NAME, word, "-o", "markdown", home=tmp_path).stdout
 
 
-def test_only_the_first_block_is_filled_and_the_kind_with_it():
+def test_only_the_first_block_is_filled_and_the_kind_with_it() -> None:
     text = "```sh\nNAMESPACE=a KIND=x NAME=b NODE=n OTHER=y   # c\nX=$(date)\n```\n```sh\nNAME=b\n```\n"
     filled = with_names(text, "deployment/shop/web")
     assert "NAMESPACE=shop KIND=deployment NAME=web NODE=n OTHER=y   # c" in filled
@@ -54,19 +56,19 @@ def test_only_the_first_block_is_filled_and_the_kind_with_it():
 
 
 @pytest.mark.parametrize("word", ["web", "a/b/c/d", "shop/$(reboot)", "shop/a b", "shop/;x", "/x", "shop/'"])
-def test_words_that_name_no_object(word):
+def test_words_that_name_no_object(word: str) -> None:
     with pytest.raises(UsageError):
         with_names("```sh\nNAME=x\n```", word)
 
 
-def test_all_pages_by_group(tmp_path):
+def test_all_pages_by_group(tmp_path: Path) -> None:
     lines = kdiag("explain", home=tmp_path).stdout.splitlines()
     assert [line for line in lines if line in GROUPS] == list(GROUPS)
     assert sum(line.startswith("  ") for line in lines) == len(checks())
 
 
 @pytest.mark.parametrize("width", [40, 72, 100])
-def test_every_page_fits_but_for_commands(width):
+def test_every_page_fits_but_for_commands(width: int) -> None:
     for file in sorted((ROOT / "runbooks").glob("*/*.md")):
         where, text = f"{file.parent.name}/{file.stem}", file.read_text()
         for line in render_markdown(text, Style(color=True, width=width), group=file.parent.name).splitlines():
@@ -77,7 +79,7 @@ def test_every_page_fits_but_for_commands(width):
             assert line.count("\x1b[0m") == len(re.findall(r"\x1b\[[1-9]", line)), (where, line)
 
 
-def test_markdown_of_other_kinds():
+def test_markdown_of_other_kinds() -> None:
     text = """# A *title* with `code`
 
 | a | b |
@@ -112,7 +114,7 @@ def test_markdown_of_other_kinds():
     ]
 
 
-def screen(tmp_path, *words, rows=24, **env):
+def screen(tmp_path: Path, *words: str, rows: int = 24, **env: str) -> Any:
     child = pexpect.spawn(
         KDIAG[0], [*KDIAG[1:], *words], env=environment(tmp_path, TERM="xterm", **env), dimensions=(rows, 90),
         timeout=30,
@@ -121,7 +123,7 @@ def screen(tmp_path, *words, rows=24, **env):
     return child
 
 
-def test_a_pager_where_the_page_is_longer_than_the_screen(tmp_path):
+def test_a_pager_where_the_page_is_longer_than_the_screen(tmp_path: Path) -> None:
     pager = tmp_path / "pager"
     pager.write_text("#!/bin/sh\necho PAGED; cat >/dev/null\n")
     pager.chmod(0o755)
@@ -135,7 +137,7 @@ def test_a_pager_where_the_page_is_longer_than_the_screen(tmp_path):
     assert "\x1b[1m" in tall.before
 
 
-def test_no_pager_when_the_user_says_so(tmp_path):
+def test_no_pager_when_the_user_says_so(tmp_path: Path) -> None:
     child = screen(tmp_path, "explain", NAME, PAGER="cat")
     child.expect("Service selects no pod")
     child.expect(pexpect.EOF)

@@ -2,6 +2,9 @@
 
 import json
 import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -22,7 +25,7 @@ def assert_clean(text: str) -> None:
     assert text.isascii() or text.encode("utf-8", "strict")
 
 
-def hostile():
+def hostile() -> dict[str, list[dict[str, Any]]]:
     """A cluster in which every free text is an attack, and something is wrong so that it is shown."""
     labels = {"app": "web", "note": NASTY}
     meta = {"namespace": "shop", "creationTimestamp": "2026-11-22T08:00:00Z", "annotations": {"a": NASTY}}
@@ -89,7 +92,7 @@ LOGS = {
 
 
 @pytest.mark.parametrize("form", ["text", "wide", "json", "yaml"])
-def test_check_over_a_hostile_cluster(tmp_path, form):
+def test_check_over_a_hostile_cluster(tmp_path: Path, form: str) -> None:
     with healthy_api(hostile(), logs=LOGS, version=f"v1.36.3{NASTY}") as api:
         done = kdiag("check", "-o", form, "--kubeconfig", api.kubeconfig(tmp_path / "c"), home=tmp_path)
     assert done.returncode == 1, done.stderr
@@ -105,7 +108,7 @@ def test_check_over_a_hostile_cluster(tmp_path, form):
             assert_clean(text)
 
 
-def strings(value):
+def strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
@@ -118,7 +121,7 @@ def strings(value):
 
 @pytest.mark.parametrize("form", ["text", "wide", "json"])
 @pytest.mark.parametrize("target", ["shop/gone", "pod/shop/crash-1", "shop/db", "kube-system/kube-dns"])
-def test_trace_over_a_hostile_cluster(tmp_path, form, target):
+def test_trace_over_a_hostile_cluster(tmp_path: Path, form: str, target: str) -> None:
     objects = hostile()
     for path, items in lost_service().items():
         objects[path] = [*objects[path], *items]
@@ -142,7 +145,7 @@ def test_trace_over_a_hostile_cluster(tmp_path, form, target):
     ids=lambda f: f.name,
 )
 @pytest.mark.parametrize("words", [("check",), ("check", "-o", "wide"), ("check", "-o", "json"), ("doctor",)])
-def test_a_hostile_answer_to_every_question(tmp_path, fault, words):
+def test_a_hostile_answer_to_every_question(tmp_path: Path, fault: Fault, words: tuple[str, ...]) -> None:
     with healthy_api() as api:
         api.fault("/api/", fault)
         api.fault("/apis/", fault)
@@ -154,7 +157,7 @@ def test_a_hostile_answer_to_every_question(tmp_path, fault, words):
 
 
 @pytest.mark.parametrize("words", [("check",), ("check", "-o", "json"), ("doctor",), ("trace", "shop/x")])
-def test_a_hostile_kubeconfig(tmp_path, words):
+def test_a_hostile_kubeconfig(tmp_path: Path, words: tuple[str, ...]) -> None:
     with healthy_api() as api:
         config = json.loads(api.kubeconfig(tmp_path / "c").read_text())
         config["current-context"] = config["contexts"][0]["name"] = f"ctx{NASTY}"
@@ -166,7 +169,7 @@ def test_a_hostile_kubeconfig(tmp_path, words):
     assert_clean(done.stderr)
 
 
-def test_a_hostile_command_line(tmp_path):
+def test_a_hostile_command_line(tmp_path: Path) -> None:
     for words in (("check", "\x1b[31mx"), ("explain", "\x1b]0;x\x07"), ("--context", "\x1b[2J", "check"), ("\x1b[2J",)):
         done = kdiag(*words, home=tmp_path)
         assert done.returncode == 2

@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,10 +14,13 @@ from kdiag.errors import UsageError
 from tests.cli.runner import HEALTHY, healthy_api, kdiag, lost_service
 from tests.fakeapi import FakeAPI, Rule
 
+Done = subprocess.CompletedProcess[str]
+
+
 CHECK = "service_selects_nothing"
 
 
-def refused(done, *words):
+def refused(done: Done, *words: str) -> None:
     lines = done.stderr.splitlines()
     assert (done.returncode, done.stdout, len(lines)) == (2, "", 1), (done.stdout, done.stderr)
     for word in words:
@@ -38,7 +44,7 @@ def refused(done, *words):
         ("\x00\xff", "c"),
     ],
 )
-def test_a_kubeconfig_that_cannot_be_used(tmp_path, text, told):
+def test_a_kubeconfig_that_cannot_be_used(tmp_path: Path, text: str, told: str) -> None:
     config = tmp_path / "c"
     if text is not None:
         config.write_text(text)
@@ -48,16 +54,16 @@ def test_a_kubeconfig_that_cannot_be_used(tmp_path, text, told):
     assert doctor.stdout.startswith("✗ configuration")
 
 
-def test_no_kubeconfig_at_all(tmp_path):
+def test_no_kubeconfig_at_all(tmp_path: Path) -> None:
     refused(kdiag("check", home=tmp_path), "no kubeconfig", "KUBECONFIG")
 
 
-def test_a_kubeconfig_of_others_is_not_needed_for_a_recording(tmp_path):
+def test_a_kubeconfig_of_others_is_not_needed_for_a_recording(tmp_path: Path) -> None:
     env = {"KUBECONFIG": str(tmp_path / "gone")}
     assert kdiag("check", "--snapshot", HEALTHY, home=tmp_path, env=env).returncode == 0
 
 
-def test_the_first_file_says_which_context(tmp_path):
+def test_the_first_file_says_which_context(tmp_path: Path) -> None:
     with healthy_api() as api:
         api.kubeconfig(tmp_path / "b")
         (tmp_path / "a").write_text("current-context: fake\n")
@@ -67,13 +73,13 @@ def test_the_first_file_says_which_context(tmp_path):
         assert kdiag("check", CHECK, home=tmp_path, env=env).returncode == 0
 
 
-def test_the_context_s_namespace_and_another_context(tmp_path):
+def test_the_context_s_namespace_and_another_context(tmp_path: Path) -> None:
     with healthy_api() as api:
         config = api.kubeconfig(tmp_path / "c")
         refused(kdiag("check", "--context", "fakee", "--kubeconfig", config, home=tmp_path), "fakee", "fake")
 
 
-def test_a_server_with_another_certificate(tmp_path):
+def test_a_server_with_another_certificate(tmp_path: Path) -> None:
     with FakeAPI(tls=True) as api, FakeAPI(tls=True) as other:
         config = other.kubeconfig(tmp_path / "c", server=api.url)
         done = kdiag("check", "--kubeconfig", config, home=tmp_path)
@@ -83,7 +89,7 @@ def test_a_server_with_another_certificate(tmp_path):
     assert "certificate" not in loose.stderr
 
 
-def test_a_kubeconfig_that_skips_verification_is_not_overruled_by_a_flag_that_was_not_given(tmp_path):
+def test_a_kubeconfig_that_skips_verification_is_not_overruled_by_a_flag_that_was_not_given(tmp_path: Path) -> None:
     with healthy_api(tls=True) as api:
         config = json.loads(api.kubeconfig(tmp_path / "c").read_text())
         del config["clusters"][0]["cluster"]["certificate-authority-data"]
@@ -96,31 +102,31 @@ def test_a_kubeconfig_that_skips_verification_is_not_overruled_by_a_flag_that_wa
 
 
 @pytest.fixture
-def recording(tmp_path):
+def recording(tmp_path: Path) -> Path:
     folder = tmp_path / "snap"
     shutil.copytree(HEALTHY, folder)
     return folder
 
 
-def test_a_recording_that_was_cut_short(tmp_path, recording):
+def test_a_recording_that_was_cut_short(tmp_path: Path, recording: Path) -> None:
     (recording / "kdiag-snapshot.json").unlink()
     refused(kdiag("check", "--snapshot", recording, home=tmp_path), "snap")
 
 
 @pytest.mark.parametrize("index", ["", "{", "[]", '{"format": 99, "observations": []}', "\x00"])
-def test_a_broken_index(tmp_path, recording, index):
+def test_a_broken_index(tmp_path: Path, recording: Path, index: str) -> None:
     (recording / "kdiag-snapshot.json").write_text(index)
     refused(kdiag("check", "--snapshot", recording, home=tmp_path))
 
 
-def test_no_recording_there(tmp_path):
+def test_no_recording_there(tmp_path: Path) -> None:
     refused(kdiag("check", "--snapshot", tmp_path / "gone", home=tmp_path), "gone")
     refused(kdiag("check", "--snapshot", __file__, home=tmp_path))
     refused(kdiag("trace", "a/b", "--snapshot", tmp_path, home=tmp_path))
 
 
 @pytest.mark.parametrize("harm", ["edited", "cut", "lost", "link"])
-def test_a_file_that_is_not_what_was_recorded_is_unknown_and_no_all_clear(tmp_path, recording, harm):
+def test_a_file_that_is_not_what_was_recorded_is_no_all_clear(tmp_path: Path, recording: Path, harm: str) -> None:
     pods = recording / "api" / "pods.0001.json"
     body = pods.read_bytes()
     pods.unlink()
@@ -139,7 +145,7 @@ def test_a_file_that_is_not_what_was_recorded_is_unknown_and_no_all_clear(tmp_pa
     assert "nothing is wrong" not in kdiag("check", "--snapshot", recording, home=tmp_path).stdout
 
 
-def test_what_was_recorded_is_what_was_seen(tmp_path):
+def test_what_was_recorded_is_what_was_seen(tmp_path: Path) -> None:
     with healthy_api(lost_service()) as api:
         config = api.kubeconfig(tmp_path / "c")
         done = kdiag("record", tmp_path / "night", "--kubeconfig", config, home=tmp_path)
@@ -158,12 +164,12 @@ def test_what_was_recorded_is_what_was_seen(tmp_path):
 # ---- flags
 
 
-def causes(tmp_path, config, *words):
+def causes(tmp_path: Path, config: Path, *words: str) -> list[str]:
     done = kdiag("check", CHECK, "-o", "json", *words, "--kubeconfig", config, home=tmp_path)
     return [c["object"]["name"] for c in json.loads(done.stdout)["causes"]]
 
 
-def test_one_namespace_is_all_that_is_read(tmp_path):
+def test_one_namespace_is_all_that_is_read(tmp_path: Path) -> None:
     extra = lost_service()
     for path, items in lost_service("cache", "prod").items():
         extra[path] = [*extra[path], *items]
@@ -178,7 +184,7 @@ def test_one_namespace_is_all_that_is_read(tmp_path):
     assert all("/namespaces/prod/" in path for path in lists)
 
 
-def test_labels_choose_causes(tmp_path):
+def test_labels_choose_causes(tmp_path: Path) -> None:
     extra = lost_service()
     extra["/api/v1/services"][0]["metadata"]["labels"] = {"team": "shop", "tier": "db"}
     with healthy_api(extra) as api:
@@ -190,7 +196,7 @@ def test_labels_choose_causes(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["a b", "=x", "a=b=c", "a in b", "a,,b", "a in ()x", "*"])
-def test_words_that_are_no_label_selector(text):
+def test_words_that_are_no_label_selector(text: str) -> None:
     with pytest.raises(UsageError):
         selector(text)
 
@@ -198,12 +204,12 @@ def test_words_that_are_no_label_selector(text):
 @pytest.mark.parametrize(
     ("text", "value"), [("90", 90), ("90s", 90), ("1m30s", 90), ("2m", 120), ("1h", 3600), ("0.5s", 0.5)]
 )
-def test_durations(text, value):
+def test_durations(text: str, value: float) -> None:
     assert seconds(text) == value
 
 
 @pytest.mark.parametrize("text", ["", "s", "-1s", "1d", "1s1m", "nan", "1e9", "0", "99h"])
-def test_words_that_are_no_duration(text):
+def test_words_that_are_no_duration(text: str) -> None:
     with pytest.raises(UsageError):
         seconds(text)
 
@@ -226,14 +232,14 @@ ESC = "\x1b["
     ],
 )
 @pytest.mark.parametrize("command", ["check", "trace"])
-def test_colour(tmp_path, command, words, env, colored):
+def test_colour(tmp_path: Path, command: str, words: tuple[str, ...], env: dict[str, str], colored: bool) -> None:
     target = ("default/kubernetes",) if command == "trace" else ()
     done = kdiag(command, *target, "--snapshot", HEALTHY, *words, home=tmp_path, env=env)
     assert (ESC in done.stdout) == colored
     assert ESC not in done.stderr
 
 
-def test_programs_get_no_colour(tmp_path):
+def test_programs_get_no_colour(tmp_path: Path) -> None:
     for form in ("json", "yaml"):
         done = kdiag("check", "-o", form, "--color", "always", "--snapshot", HEALTHY, home=tmp_path)
         assert ESC not in done.stdout
@@ -242,7 +248,7 @@ def test_programs_get_no_colour(tmp_path):
 # ---- the doctor
 
 
-def doctor(tmp_path, api, *words, **config):
+def doctor(tmp_path: Path, api: FakeAPI, *words: str, **config: Any) -> tuple[int, dict[str, tuple[str, str]], str]:
     done = kdiag(
         "doctor", "-o", "json", *words, "--kubeconfig", api.kubeconfig(tmp_path / "c", **config), home=tmp_path
     )
@@ -250,7 +256,7 @@ def doctor(tmp_path, api, *words, **config):
     return done.returncode, {s["title"]: (s["state"], s["detail"]) for s in document["steps"]}, document["state"]
 
 
-def test_a_doctor_who_finds_nothing(tmp_path):
+def test_a_doctor_who_finds_nothing(tmp_path: Path) -> None:
     with healthy_api(tls=True, users={"t": "alice"}) as api:
         code, steps, state = doctor(tmp_path, api)
     assert (code, state) == (0, "ok")
@@ -259,7 +265,7 @@ def test_a_doctor_who_finds_nothing(tmp_path):
     assert "certificate checked" in steps["server"][1]
 
 
-def test_a_login_that_is_refused_and_one_that_is_nobody(tmp_path):
+def test_a_login_that_is_refused_and_one_that_is_nobody(tmp_path: Path) -> None:
     with healthy_api(tls=True, users={"t": "alice"}) as api:
         code, steps, _ = doctor(tmp_path, api, token="old")
         assert (code, steps["login"][0]) == (3, "broken")
@@ -270,7 +276,7 @@ def test_a_login_that_is_refused_and_one_that_is_nobody(tmp_path):
     assert "sends no credential" in steps["login"][1]
 
 
-def test_rights_that_are_missing_and_what_they_cost(tmp_path):
+def test_rights_that_are_missing_and_what_they_cost(tmp_path: Path) -> None:
     with healthy_api(rbac=lambda a: a.resource not in ("configmaps", "leases")) as api:
         code, steps, state = doctor(tmp_path, api)
     assert (code, state) == (3, "unknown")
@@ -279,7 +285,7 @@ def test_rights_that_are_missing_and_what_they_cost(tmp_path):
     assert "may not list pods" not in steps
 
 
-def test_rights_in_one_namespace(tmp_path):
+def test_rights_in_one_namespace(tmp_path: Path) -> None:
     rules = [Rule(resources=("*",), groups=("*",), namespaces=("shop",))]
     with healthy_api(rbac=rules) as api:
         code, steps, _ = doctor(tmp_path, api, namespace="shop")
@@ -289,7 +295,7 @@ def test_rights_in_one_namespace(tmp_path):
     assert "may not list nodes" in steps
 
 
-def test_a_clock_that_is_off(tmp_path):
+def test_a_clock_that_is_off(tmp_path: Path) -> None:
     from datetime import timedelta
 
     with healthy_api(date=timedelta(minutes=-5)) as api:
@@ -299,7 +305,7 @@ def test_a_clock_that_is_off(tmp_path):
     assert "ahead of" in steps["clock"][1]
 
 
-def test_a_server_that_is_not_there(tmp_path):
+def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     with FakeAPI() as api:
         config = api.kubeconfig(tmp_path / "c")
     done = kdiag("doctor", "--kubeconfig", config, home=tmp_path)

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,14 +17,14 @@ from kdiag.engine.library import checks
 from tests.cli.runner import KDIAG, environment, kdiag
 
 
-def test_the_version(tmp_path):
+def test_the_version(tmp_path: Path) -> None:
     for words in (("--version",), ("version",), ("check", "--version")):
         done = kdiag(*words, home=tmp_path)
         assert (done.stdout, done.returncode) == ((f"kdiag {__version__}\n", 0) if words[0] != "check" else ("", 2))
 
 
 @pytest.mark.parametrize("name", [c.name for c in COMMANDS])
-def test_every_command_has_help_with_examples(tmp_path, name):
+def test_every_command_has_help_with_examples(tmp_path: Path, name: str) -> None:
     done = kdiag(name, "--help", home=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     if name not in ("version", "help"):
@@ -32,7 +33,7 @@ def test_every_command_has_help_with_examples(tmp_path, name):
     assert all(len(line) <= 120 for line in done.stdout.splitlines())
 
 
-def test_every_example_is_a_command_line_that_parses(capsys):
+def test_every_example_is_a_command_line_that_parses(capsys: pytest.CaptureFixture[str]) -> None:
     top = parser()
     for command in COMMANDS:
         for line in command.examples.splitlines():
@@ -42,7 +43,7 @@ def test_every_example_is_a_command_line_that_parses(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_as_a_plugin_of_kubectl_it_is_called_so(tmp_path):
+def test_as_a_plugin_of_kubectl_it_is_called_so(tmp_path: Path) -> None:
     plugin = tmp_path / "kubectl-kdiag"
     plugin.write_text(f"#!{sys.executable}\nfrom kdiag.__main__ import main\nmain()\n")
     plugin.chmod(0o755)
@@ -53,7 +54,7 @@ def test_as_a_plugin_of_kubectl_it_is_called_so(tmp_path):
     assert "kubectl kdiag check -n shop" in done.stdout
 
 
-def test_cluster_flags_may_stand_before_the_command():
+def test_cluster_flags_may_stand_before_the_command() -> None:
     top = parser()
     before = top.parse_args(["-n", "shop", "--context", "prod", "--as-group", "a", "check", "-o", "json"])
     behind = top.parse_args(["check", "-n", "shop", "--context", "prod", "--as-group", "a", "-o", "json"])
@@ -61,7 +62,7 @@ def test_cluster_flags_may_stand_before_the_command():
     assert top.parse_args(["--context", "a", "check", "--context", "b"]).context == "b"
 
 
-def test_the_manual_names_everything(tmp_path):
+def test_the_manual_names_everything(tmp_path: Path) -> None:
     text = kdiag("man", home=tmp_path).stdout
     plain = text.replace("\\-", "-")
     for name, sub in subcommands(parser()).items():
@@ -73,7 +74,7 @@ def test_the_manual_names_everything(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("mandoc") is None, reason="mandoc is not installed")
-def test_the_manual_is_well_formed(tmp_path):
+def test_the_manual_is_well_formed(tmp_path: Path) -> None:
     text = kdiag("man", home=tmp_path).stdout
     lint = subprocess.run(["mandoc", "-Tlint", "-Wwarning"], input=text, capture_output=True, text=True, check=False)
     assert lint.stdout == ""
@@ -82,11 +83,11 @@ def test_the_manual_is_well_formed(tmp_path):
 # ---- completion
 
 
-def words(*line):
+def words(*line: str) -> list[str]:
     return [c.partition("\t")[0] for c in candidates(line)]
 
 
-def test_candidates():
+def test_candidates() -> None:
     assert words("") == [c.name for c in COMMANDS]
     assert words("che") == ["check"]
     assert words("check", "--fail-on", "") == ["info", "warning", "error", "critical"]
@@ -108,7 +109,7 @@ def test_candidates():
     assert {c.partition("/")[2] for c in checks()} <= set(words("explain", ""))
 
 
-def test_contexts_come_from_the_kubeconfig(tmp_path, monkeypatch):
+def test_contexts_come_from_the_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = tmp_path / "c"
     config.write_text("contexts: [{name: prod, context: {}}, {name: dev, context: {}}]\n")
     monkeypatch.setenv("KUBECONFIG", str(config))
@@ -118,7 +119,7 @@ def test_contexts_come_from_the_kubeconfig(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("shell", SCRIPTS)
-def test_the_scripts_parse(tmp_path, shell):
+def test_the_scripts_parse(tmp_path: Path, shell: str) -> None:
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
     script = tmp_path / "script"
@@ -127,7 +128,7 @@ def test_the_scripts_parse(tmp_path, shell):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def on_path(tmp_path):
+def on_path(tmp_path: Path) -> dict[str, str]:
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "kdiag").write_text(f'#!/bin/sh\nexec {" ".join(KDIAG)} "$@"\n')
@@ -135,7 +136,7 @@ def on_path(tmp_path):
     return environment(tmp_path, PATH=f"{folder}{os.pathsep}{os.environ['PATH']}")
 
 
-def test_bash_completes(tmp_path):
+def test_bash_completes(tmp_path: Path) -> None:
     script = """
 source <(kdiag completion bash)
 COMP_WORDS=(kdiag check --fail-on "") COMP_CWORD=3 COMP_LINE="kdiag check --fail-on " COMP_POINT=22
@@ -150,14 +151,14 @@ complete -p kdiag
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
-def test_fish_completes(tmp_path):
+def test_fish_completes(tmp_path: Path) -> None:
     script = "kdiag completion fish | source; complete -C 'kdiag check --fail-on '"
     done = subprocess.run(["fish", "-c", script], env=on_path(tmp_path), capture_output=True, text=True, check=False)
     assert set(done.stdout.split()) >= {"info", "warning", "error", "critical"}
 
 
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
-def test_zsh_completes(tmp_path):
+def test_zsh_completes(tmp_path: Path) -> None:
     script = """
 compdef() { :; }
 compadd() { print -l -- "${names[@]}"; }
@@ -169,7 +170,7 @@ _kdiag
     assert done.stdout.split() == ["info", "warning", "error", "critical"], done.stderr
 
 
-def test_kubectl_asks_for_its_plugins_candidates(tmp_path):
+def test_kubectl_asks_for_its_plugins_candidates(tmp_path: Path) -> None:
     asked = tmp_path / "kubectl_complete-kdiag"
     asked.write_text(f"#!{sys.executable}\nfrom kdiag.__main__ import main\nmain()\n")
     asked.chmod(0o755)

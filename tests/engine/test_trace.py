@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from kdiag.engine.trace import Start, trace
 from kdiag.errors import UsageError
-from kdiag.model.step import State, outcome
+from kdiag.model.step import State, Step, outcome
 from tests.recording import facts_of, observations
 
 TAKEN = "2026-11-22T09:30:00Z"
@@ -16,11 +18,23 @@ OLD = "2026-11-22T08:00:00Z"
 OK, BROKEN, UNKNOWN = State.OK, State.BROKEN, State.UNKNOWN
 
 
-def meta(name, namespace="shop", **more):
+def meta(name: str, namespace: str = "shop", **more: Any) -> dict[str, Any]:
     return {"name": name, "namespace": namespace, "uid": f"{namespace}-{name}", "creationTimestamp": OLD, **more}
 
 
-def pod(name, labels, *, ready=True, port=8080, env=(), namespace="shop", probe=True, ports=None, status=None, **spec):
+def pod(
+    name: str,
+    labels: Any,
+    *,
+    ready: bool = True,
+    port: int = 8080,
+    env: Any = (),
+    namespace: str = "shop",
+    probe: bool = True,
+    ports: Any = None,
+    status: Any = None,
+    **spec: Any,
+) -> dict[str, Any]:
     container = {
         "name": "app",
         "image": "x",
@@ -43,7 +57,7 @@ def pod(name, labels, *, ready=True, port=8080, env=(), namespace="shop", probe=
     }
 
 
-def service(name, selector, *ports, namespace="shop", **spec):
+def service(name: str, selector: Any, *ports: Any, namespace: str = "shop", **spec: Any) -> dict[str, Any]:
     wanted = [{"port": p, "targetPort": p} if isinstance(p, int) else p for p in ports]
     return {
         "metadata": meta(name, namespace),
@@ -51,7 +65,14 @@ def service(name, selector, *ports, namespace="shop", **spec):
     }
 
 
-def endpoints(of, *pods, port=8080, namespace="shop", ports=None, addresses=("10.244.1.5",)):
+def endpoints(
+    of: str,
+    *pods: Any,
+    port: int = 8080,
+    namespace: str = "shop",
+    ports: Any = None,
+    addresses: Any = ("10.244.1.5",),
+) -> dict[str, Any]:
     found = []
     for one in pods:
         name, conditions = one if isinstance(one, tuple) else (one, {"ready": True, "serving": True})
@@ -72,7 +93,7 @@ DB = {"app": "db"}
 TO_DB = ({"name": "DB_HOST", "value": "db"},)
 
 
-def shop(**changes):
+def shop(**changes: Any) -> dict[str, Any]:
     """Two tiers that work: web:80 → 8080, and db:3306 behind DB_HOST."""
     world = {
         "taken": TAKEN,
@@ -87,21 +108,21 @@ def shop(**changes):
     return {**world, **changes}
 
 
-def walk(world, target="shop/web"):
+def walk(world: dict[str, Any], target: str = "shop/web") -> tuple[Step, ...]:
     return trace(Start.parse(target), facts_of(observations(world)))
 
 
-def told(steps):
+def told(steps: Sequence[Step]) -> list[tuple[State, str]]:
     return [(s.state, s.title) for s in steps]
 
 
-def last(steps):
+def last(steps: Sequence[Step]) -> tuple[State, str, str]:
     """The step that decides, and its text."""
     bad = [s for s in steps if s.state is not OK and (s.blocks or s.state is BROKEN)]
     return (bad[-1].state, bad[-1].title, bad[-1].detail) if bad else (outcome(steps), "", "")
 
 
-def test_all_is_well():
+def test_all_is_well() -> None:
     steps = walk(shop())
     assert told(steps) == [
         (OK, "Service shop/web"),
@@ -139,7 +160,7 @@ def test_all_is_well():
         ("po/web-1", "shop", ("Pod", "shop", "web-1", "", "")),
     ],
 )
-def test_targets(text, namespace, found):
+def test_targets(text: str, namespace: str, found: tuple[str, ...]) -> None:
     start = Start.parse(text, namespace)
     assert (start.kind, start.namespace, start.name, start.port, start.path) == found
 
@@ -147,7 +168,7 @@ def test_targets(text, namespace, found):
 @pytest.mark.parametrize(
     "text", ["", "/", "shop/", "/web", "shop/web/x", "shop/we b", "shop/$(x)", "shop/web:", "a/b:c/d", "shop/web:80:90"]
 )
-def test_words_that_are_no_target(text):
+def test_words_that_are_no_target(text: str) -> None:
     if text == "shop/web:":
         assert Start.parse(text).port == ""
         return
@@ -158,26 +179,26 @@ def test_words_that_are_no_target(text):
 # ---- the Service
 
 
-def test_a_service_that_is_not_there_and_what_was_meant():
+def test_a_service_that_is_not_there_and_what_was_meant() -> None:
     assert last(walk(shop(), "shop/wob"))[2] == "does not exist; did you mean Service shop/web?"
     assert "Service web is in namespace shop" in last(walk(shop(), "prod/web"))[2]
     assert "there is no namespace shp (shop?)" in last(walk(shop(), "shp/nothing"))[2]
 
 
-def test_services_that_could_not_be_read_are_no_verdict():
+def test_services_that_could_not_be_read_are_no_verdict() -> None:
     world = shop(services=[], errors={"services": "403 Forbidden: may not list services"})
     state, title, detail = last(walk(world))
     assert (state, title) == (UNKNOWN, "Service shop/web")
     assert "403" in detail
 
 
-def test_a_port_that_the_service_does_not_have():
+def test_a_port_that_the_service_does_not_have() -> None:
     steps = walk(shop(), "shop/web:8080")
     assert told(steps) == [(BROKEN, "Service shop/web:8080")]
     assert steps[0].detail == "has no port 8080; it has 80"
 
 
-def test_a_named_port_of_the_service():
+def test_a_named_port_of_the_service() -> None:
     ports = [{"name": "http", "port": 80, "targetPort": 8080}, {"name": "admin", "port": 81, "targetPort": "adm"}]
     world = shop(
         services=[service("web", WEB, *ports)],
@@ -191,14 +212,14 @@ def test_a_named_port_of_the_service():
     assert (OK, "endpoints of port http") in told(both)
 
 
-def test_the_selector_misses_by_a_letter():
+def test_the_selector_misses_by_a_letter() -> None:
     world = shop(services=[service("web", {"app": "wbe"}, 80)], endpointslices=[])
     state, title, detail = last(walk(world))
     assert (state, title) == (BROKEN, "endpoints")
     assert detail == "none: no pod has app=wbe; 1 pod has app=web"
 
 
-def test_a_workload_scaled_to_zero_is_said():
+def test_a_workload_scaled_to_zero_is_said() -> None:
     deployment = {
         "metadata": meta("web"),
         "spec": {"replicas": 0, "selector": {"matchLabels": WEB}, "template": {"metadata": {"labels": WEB}}},
@@ -207,7 +228,7 @@ def test_a_workload_scaled_to_zero_is_said():
     assert last(walk(world))[2] == "none: Deployment shop/web is scaled to 0"
 
 
-def test_a_service_without_selector():
+def test_a_service_without_selector() -> None:
     assert "no selector" in last(walk(shop(services=[service("web", {}, 80)], endpointslices=[])))[2]
     by_hand = shop(
         services=[service("web", {}, 80)], endpointslices=[endpoints("web", "", port=80, addresses=["192.0.2.7"])]
@@ -218,8 +239,8 @@ def test_a_service_without_selector():
     assert "192.0.2.7" in steps[-1].detail
 
 
-def test_external_names():
-    def external(host, *more):
+def test_external_names() -> None:
+    def external(host: str, *more: Any) -> dict[str, Any]:
         return shop(services=[service("web", {}, 80, type="ExternalName", externalName=host, clusterIP=""), *more])
 
     outside = walk(external("db.example.com"))
@@ -231,7 +252,7 @@ def test_external_names():
     assert "does not exist" in last(walk(external("db.prod.svc.cluster.local")))[2]
 
 
-def test_a_headless_service():
+def test_a_headless_service() -> None:
     steps = walk(
         shop(
             services=[service("web", WEB, {"port": 80, "targetPort": 8080}, clusterIP="None"), service("db", DB, 3306)]
@@ -251,7 +272,7 @@ NOT_READY = {"ready": False, "serving": False}
 GOING = {"ready": False, "serving": True, "terminating": True}
 
 
-def test_no_pod_is_ready_and_why():
+def test_no_pod_is_ready_and_why() -> None:
     state = {"waiting": {"reason": "ImagePullBackOff", "message": "no such tag"}}
     status = {"phase": "Pending", "containerStatuses": [{"name": "app", "ready": False, "state": state}]}
     world = shop(
@@ -263,7 +284,7 @@ def test_no_pod_is_ready_and_why():
     assert walk(world)[-1].command == "kubectl -n shop describe pod web-1"
 
 
-def test_what_lies_behind_a_broken_hop_is_not_judged():
+def test_what_lies_behind_a_broken_hop_is_not_judged() -> None:
     world = shop(
         pods=[pod("web-1", WEB, ready=False, env=({"name": "DB_HOST", "value": "nothing"},))],
         endpointslices=[endpoints("web", ("web-1", NOT_READY))],
@@ -271,7 +292,7 @@ def test_what_lies_behind_a_broken_hop_is_not_judged():
     assert [s.title for s in walk(world)] == ["Service shop/web", "endpoints"]
 
 
-def test_one_of_two_ready_is_enough_and_the_other_is_told():
+def test_one_of_two_ready_is_enough_and_the_other_is_told() -> None:
     world = shop(
         pods=[pod("web-1", WEB), pod("web-2", WEB, ready=False)],
         endpointslices=[endpoints("web", "web-1", ("web-2", NOT_READY))],
@@ -281,31 +302,31 @@ def test_one_of_two_ready_is_enough_and_the_other_is_told():
     assert steps[1].detail.startswith("1 of 2 endpoints ready; web-2 is not ready")
 
 
-def test_both_families_count_a_pod_once():
+def test_both_families_count_a_pod_once() -> None:
     slices = [endpoints("web", "web-1"), endpoints("web", "web-1", addresses=["fd00::5"])]
     slices[1]["metadata"]["name"] = "web-y"
     assert walk(shop(endpointslices=slices, pods=[pod("web-1", WEB)]))[1].detail == "1 of 1 endpoint ready"
 
 
-def test_only_pods_on_their_way_out_serve():
+def test_only_pods_on_their_way_out_serve() -> None:
     world = shop(pods=[pod("web-1", WEB, ready=False)], endpointslices=[endpoints("web", ("web-1", GOING))])
     assert last(walk(world))[0] is UNKNOWN
     assert "being deleted still serve" in last(walk(world))[2]
 
 
-def test_a_ready_pod_that_no_slice_names():
+def test_a_ready_pod_that_no_slice_names() -> None:
     assert "not kept up to date" in last(walk(shop(endpointslices=[])))[2]
     young = pod("web-1", WEB)
     young["metadata"]["creationTimestamp"] = "2026-11-22T09:29:40Z"
     assert last(walk(shop(endpointslices=[], pods=[young])))[0] is UNKNOWN
 
 
-def test_endpointslices_that_could_not_be_read():
+def test_endpointslices_that_could_not_be_read() -> None:
     world = shop(endpointslices=[], errors={"endpointslices": "403 Forbidden: may not list endpointslices"})
     assert last(walk(world))[:2] == (UNKNOWN, "endpoints")
 
 
-def test_a_slice_that_calls_an_unready_pod_ready():
+def test_a_slice_that_calls_an_unready_pod_ready() -> None:
     world = shop(pods=[pod("web-1", WEB, ready=False)])
     assert last(walk(world))[0] is UNKNOWN
     published = shop(
@@ -314,8 +335,8 @@ def test_a_slice_that_calls_an_unready_pod_ready():
     assert "publishNotReadyAddresses" in last(walk(published))[2]
 
 
-def test_the_container_port_is_proven_by_a_probe_alone():
-    def port_step(**how):
+def test_the_container_port_is_proven_by_a_probe_alone() -> None:
+    def port_step(**how: Any) -> Step:
         steps = walk(shop(pods=[pod("web-1", WEB, **how), pod("db-1", DB, port=3306)]))
         return next(s for s in steps if s.title == "container port 8080")
 
@@ -329,7 +350,7 @@ def test_the_container_port_is_proven_by_a_probe_alone():
     assert "they declare 9090" in other.detail
 
 
-def test_a_named_target_port_is_looked_for_in_all_selected_pods():
+def test_a_named_target_port_is_looked_for_in_all_selected_pods() -> None:
     to_name = service("web", WEB, {"port": 80, "targetPort": "http"})
     slices = [endpoints("web", ("web-1", NOT_READY), ports=[])]
     world = shop(
@@ -349,20 +370,20 @@ def test_a_named_target_port_is_looked_for_in_all_selected_pods():
 # ---- entrances
 
 
-def test_a_node_port():
+def test_a_node_port() -> None:
     steps = walk(
         shop(services=[service("web", WEB, {"port": 80, "targetPort": 8080, "nodePort": 30080}, type="NodePort")])
     )
     assert (steps[0].title, steps[0].detail) == ("NodePort 30080", "on every node: 10.0.0.1")
 
 
-def test_a_load_balancer_without_an_address():
+def test_a_load_balancer_without_an_address() -> None:
     broken = walk(shop(services=[service("web", WEB, 8080, type="LoadBalancer")]))
     assert broken[0].state is BROKEN
     assert (OK, "Pod shop/web-1") in told(broken)  # from inside the Service works: another way in
 
 
-def ingress(*paths, cls="nginx", host="shop.test", **status):
+def ingress(*paths: Any, cls: str = "nginx", host: str = "shop.test", **status: Any) -> dict[str, Any]:
     rules = [
         {
             "host": host,
@@ -378,12 +399,12 @@ def ingress(*paths, cls="nginx", host="shop.test", **status):
     }
 
 
-def with_ingress(one, classes=("nginx",), **more):
+def with_ingress(one: Any, classes: Any = ("nginx",), **more: Any) -> dict[str, Any]:
     found = [{"metadata": {"name": c}, "spec": {"controller": "x"}} for c in classes]
     return shop(ingresses=[one], ingressclasses=found, **more)
 
 
-def test_an_ingress():
+def test_an_ingress() -> None:
     steps = walk(with_ingress(ingress(("/", "web", 80))), "ingress/shop/front")
     assert (steps[0].title, steps[0].state, steps[0].blocks) == ("Ingress shop/front", UNKNOWN, False)
     assert (OK, "Service shop/web:80") in told(steps)
@@ -392,7 +413,7 @@ def test_an_ingress():
     assert walk(with_ingress(addressed), "ingress/shop/front")[0].state is OK
 
 
-def test_an_ingress_that_nobody_serves():
+def test_an_ingress_that_nobody_serves() -> None:
     assert (
         "did you mean nginx?"
         in last(walk(with_ingress(ingress(("/", "web", 80), cls="ngnix")), "ingress/shop/front"))[2]
@@ -401,7 +422,7 @@ def test_an_ingress_that_nobody_serves():
     assert told(unclassed) == [(BROKEN, "Ingress shop/front")]
 
 
-def test_an_ingress_to_the_wrong_port_and_the_wrong_service():
+def test_an_ingress_to_the_wrong_port_and_the_wrong_service() -> None:
     assert (
         last(walk(with_ingress(ingress(("/", "web", 8080))), "ingress/shop/front"))[2] == "has no port 8080; it has 80"
     )
@@ -420,13 +441,13 @@ def test_an_ingress_to_the_wrong_port_and_the_wrong_service():
         ("/cart", "rule shop.test/cart"),
     ],
 )
-def test_the_rule_that_serves_a_path(path, title):
+def test_the_rule_that_serves_a_path(path: str, title: str) -> None:
     world = with_ingress(ingress(("/", "web", 80), ("/cart", "db", 3306)))
     steps = walk(world, f"ingress/shop/front/{path}")
     assert [s.title for s in steps if s.title.startswith("rule")] == [title]
 
 
-def test_no_rule_serves_a_host():
+def test_no_rule_serves_a_host() -> None:
     steps = walk(with_ingress(ingress(("/", "web", 80))), "ingress/shop/front/other.test/")
     assert last(steps)[0] is BROKEN
     assert "shop.test/" in last(steps)[2]
@@ -435,7 +456,7 @@ def test_no_rule_serves_a_host():
 # ---- what pods talk to
 
 
-def test_a_host_that_is_no_service_with_a_near_one():
+def test_a_host_that_is_no_service_with_a_near_one() -> None:
     world = shop(pods=[pod("web-1", WEB, env=({"name": "DB_HOST", "value": "dbb"},)), pod("db-1", DB, port=3306)])
     world["services"].append(service("dbx", DB, 3306))
     state, title, detail = last(walk(shop(**world)))
@@ -443,7 +464,7 @@ def test_a_host_that_is_no_service_with_a_near_one():
     assert "does not exist; did you mean Service shop/db" in detail
 
 
-def test_a_host_in_another_namespace_that_is_not_there():
+def test_a_host_in_another_namespace_that_is_not_there() -> None:
     env = ({"name": "DB_HOST", "value": "db.prod.svc.cluster.local"},)
     state, _, detail = last(walk(shop(pods=[pod("web-1", WEB, env=env)])))
     assert state is BROKEN
@@ -451,12 +472,12 @@ def test_a_host_in_another_namespace_that_is_not_there():
 
 
 @pytest.mark.parametrize("value", ["db.example.com", "192.0.2.3", "prod", "https://api.example.com/v1"])
-def test_hosts_outside_are_not_judged(value):
+def test_hosts_outside_are_not_judged(value: float) -> None:
     world = shop(pods=[pod("web-1", WEB, env=({"name": "API_URL", "value": value},))])
     assert outcome(walk(world)) is OK
 
 
-def test_the_wrong_port_of_a_dependency():
+def test_the_wrong_port_of_a_dependency() -> None:
     env = ({"name": "DB_URL", "value": "mysql://u@db:3307/x"},)
     assert (
         last(walk(shop(pods=[pod("web-1", WEB, env=env), pod("db-1", DB, port=3306)])))[2]
@@ -464,7 +485,7 @@ def test_the_wrong_port_of_a_dependency():
     )
 
 
-def test_a_dependency_behind_a_configmap():
+def test_a_dependency_behind_a_configmap() -> None:
     env = ({"name": "DB_HOST", "valueFrom": {"configMapKeyRef": {"name": "conf", "key": "host"}}},)
     config = [{"metadata": meta("conf"), "data": {"host": "db"}}]
     steps = walk(shop(pods=[pod("web-1", WEB, env=env), pod("db-1", DB, port=3306)], configmaps=config))
@@ -475,21 +496,21 @@ def test_a_dependency_behind_a_configmap():
     assert unread[-1].title == "further hosts"
 
 
-def test_a_host_in_a_secret_is_named_and_not_read():
+def test_a_host_in_a_secret_is_named_and_not_read() -> None:
     env = ({"name": "DB_HOST", "valueFrom": {"secretKeyRef": {"name": "creds", "key": "db.host"}}},)
     steps = walk(shop(pods=[pod("web-1", WEB, env=env)]))
     assert (steps[-1].title, steps[-1].state, steps[-1].blocks) == ("DB_HOST of Secret creds", UNKNOWN, False)
     assert "base64 -d" in steps[-1].command
 
 
-def test_hosts_that_lead_in_a_circle_end():
+def test_hosts_that_lead_in_a_circle_end() -> None:
     back = ({"name": "WEB_HOST", "value": "web"},)
     steps = walk(shop(pods=[pod("web-1", WEB, env=TO_DB), pod("db-1", DB, port=3306, env=back)]))
     assert steps[-1].detail == "is on this way already"
     assert outcome(steps) is OK
 
 
-def test_a_long_chain_ends():
+def test_a_long_chain_ends() -> None:
     names = [f"s{i}" for i in range(30)]
     world = shop(
         services=[service(n, {"app": n}, 8080) for n in names],
@@ -502,14 +523,14 @@ def test_a_long_chain_ends():
     assert "not followed further" in steps[-1].detail
 
 
-def test_a_pod_that_is_not_ready_and_one_that_is():
+def test_a_pod_that_is_not_ready_and_one_that_is() -> None:
     assert outcome(walk(shop(), "pod/shop/web-1")) is OK
     broken = walk(shop(pods=[pod("web-1", WEB, ready=False)]), "pod/shop/web-1")
     assert told(broken) == [(BROKEN, "Pod shop/web-1")]
     assert "did you mean Pod shop/web-1?" in last(walk(shop(), "pod/shop/web-2"))[2]
 
 
-def kube_dns(ready):
+def kube_dns(ready: bool) -> dict[str, Any]:
     labels = {"k8s-app": "kube-dns"}
     return {
         "services": [*shop()["services"], service("kube-dns", labels, 53, namespace="kube-system")],
@@ -520,19 +541,19 @@ def kube_dns(ready):
     }
 
 
-def test_a_name_that_nobody_can_look_up():
+def test_a_name_that_nobody_can_look_up() -> None:
     assert outcome(walk(shop(**kube_dns(True)))) is OK
     state, title, detail = last(walk(shop(**kube_dns(False))))
     assert (state, title) == (BROKEN, "DB_HOST names db")
     assert "kube-dns" in detail
 
 
-def policy(name, selects, **spec):
+def policy(name: str, selects: Any, **spec: Any) -> dict[str, Any]:
     return {"metadata": meta(name), "spec": {"podSelector": {"matchLabels": selects}, **spec}}
 
 
-def test_network_policies():
-    def way(*policies):
+def test_network_policies() -> None:
+    def way(*policies: Any) -> tuple[Step, ...]:
         return walk(shop(networkpolicies=list(policies)))
 
     let = {"from": [{"podSelector": {"matchLabels": WEB}}], "ports": [{"port": 3306}]}
@@ -550,6 +571,6 @@ def test_network_policies():
     assert outcome(way(policy("cidr", DB, ingress=[{"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}]))) is OK
 
 
-def test_nothing_read_at_all_is_unknown_and_no_crash():
+def test_nothing_read_at_all_is_unknown_and_no_crash() -> None:
     steps = trace(Start.parse("shop/web"), facts_of([]))
     assert outcome(steps) is UNKNOWN

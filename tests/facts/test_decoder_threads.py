@@ -25,7 +25,7 @@ for t in threads: t.join()
 """
 
 
-def test_threads_never_meet_a_decoder_that_is_still_being_made():
+def test_threads_never_meet_a_decoder_that_is_still_being_made() -> None:
     # A crash of the interpreter in nearly every run, where decoders are made side by side.
     for _ in range(4):
         done = subprocess.run([sys.executable, "-c", _RACE], capture_output=True, timeout=60)

@@ -2,6 +2,8 @@
 
 import json
 from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,7 +21,7 @@ VALIDATOR = Draft202012Validator(SCHEMA)
 FOLDERS = clusters("")
 
 
-def closed(schema):
+def closed(schema: Any) -> Any:
     """The same schema where nothing may be that it does not describe: what is written is all documented."""
     if isinstance(schema, dict):
         inner = {key: closed(value) for key, value in schema.items()}
@@ -30,25 +32,25 @@ def closed(schema):
 STRICT = Draft202012Validator(closed(SCHEMA))
 
 
-def test_the_schema_is_one():
+def test_the_schema_is_one() -> None:
     Draft202012Validator.check_schema(SCHEMA)
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: p.name)
-def test_every_recorded_cluster(folder):
+def test_every_recorded_cluster(folder: Path) -> None:
     verdict = judge(choose((), risks=True), cluster_facts(folder), checks())
     STRICT.validate(json.loads(render_json(verdict)))
     assert yaml.safe_load(render_yaml(verdict)) == json.loads(render_json(verdict))
 
 
-def test_every_broken_fixture():
+def test_every_broken_fixture() -> None:
     for check in every_check():
         for path in cases(check, "broken"):
             verdict = judge([check], fixture_facts(path), checks())
             STRICT.validate(document(verdict))
 
 
-def test_every_kind_of_result(monkeypatch):
+def test_every_kind_of_result(monkeypatch: pytest.MonkeyPatch) -> None:
     from kdiag.engine import verdict as module
 
     some = list(checks())[:5]
@@ -77,7 +79,7 @@ def test_every_kind_of_result(monkeypatch):
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda p: p.name)
-def test_the_same_recording_gives_the_same_bytes(tmp_path, folder):
+def test_the_same_recording_gives_the_same_bytes(tmp_path: Path, folder: Path) -> None:
     runs = {
         kdiag("check", "-o", "json", "--snapshot", folder, home=tmp_path, env={"PYTHONHASHSEED": seed}).stdout
         for seed in ("1", "2", "3")
@@ -86,7 +88,7 @@ def test_the_same_recording_gives_the_same_bytes(tmp_path, folder):
     STRICT.validate(json.loads(text))
 
 
-def test_a_missing_member_is_seen():
+def test_a_missing_member_is_seen() -> None:
     whole = document(judge(choose(()), cluster_facts(FOLDERS[0]), checks()))
     for name in whole:
         assert not VALIDATOR.is_valid({key: value for key, value in whole.items() if key != name})

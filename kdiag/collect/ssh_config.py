@@ -238,6 +238,7 @@ class _Reader:
                     self.lines.append(_Line(where, (*outer, *own), "", ()))
                 case "match":
                     own = _match_line(arguments, where)
+                    self.lines.append(_Line(where, (*outer, *own), "", ()))
                 case "include":
                     for pattern in _some(arguments, "Include", where):
                         self._include(pattern, (*outer, *own), folder, depth, where)
@@ -357,16 +358,18 @@ class _Lookup:
             self._values["user"] = ("", (user,))
         if port:
             self._values["port"] = ("", (str(port),))
-        block: _Block = ()
-        holds = True
+        # A condition is looked at where its block begins: what the block sets does not change it.
+        self._decided: dict[int, bool] = {}
         for line in lines:
-            if line.conditions is not block:
-                block = line.conditions
-                holds = all([self._holds(criterion) for criterion in block])
-            if holds and line.keyword:
+            if all([self._holds(criterion) for criterion in line.conditions]) and line.keyword:
                 self._take(line)
 
     def _holds(self, criterion: _Criterion) -> bool:
+        if id(criterion) not in self._decided:
+            self._decided[id(criterion)] = self._evaluated(criterion)
+        return self._decided[id(criterion)]
+
+    def _evaluated(self, criterion: _Criterion) -> bool:
         match criterion.kind:
             case "alias":
                 return _matches(self._name, criterion.patterns)

@@ -54,7 +54,7 @@ class Why(enum.Enum):
 
 
 #: How many nodes are looked at closely for all refused pods together; beyond it the scheduler's word must do.
-_LOOKS = 200_000
+_LOOKS = 60_000
 
 _TRANSIENT = {Why.PORT, Why.RESOURCE, Why.PODS, Why.SPREAD, Why.AFFINITY, Why.ANTI_AFFINITY, Why.CLAIM_IN_USE}
 
@@ -316,15 +316,16 @@ class Scheduling(Derived):
     ) -> dict[str, tuple[Obstacle, ...]]:
         """Every node, with all that keeps the pod from it."""
         reach = _reach(pod, claims, volumes)
-        skewed = dict(self._spread(pod))
+        others: dict[str, list[Obstacle]] = {}
+        for name, obstacle in (*self._spread(pod), *self._from_pods(pod)):
+            others.setdefault(name, []).append(obstacle)
         return {
             node.name: tuple(
                 [
                     *_from_node(pod.spec, node),
                     *self._from_load(pod, node),
                     *_from_volumes(reach, node),
-                    *skewed.get(node.name, ()),
-                    *self._from_pods(pod, node),
+                    *others.get(node.name, ()),
                 ]
             )
             for node in self.nodes.items
@@ -346,18 +347,6 @@ class Scheduling(Derived):
         if self.whole and room and len(self.running(node.name)) >= room:
             yield Obstacle(Why.PODS, f"{len(self.running(node.name))} of {room} pods", hard=False)
 
-    @cached_property
-    def _domains(self) -> Mapping[tuple[str, str], frozenset[str]]:
-        found: dict[tuple[str, str], set[str]] = {}
-        for node in self.nodes.items:
-            for pair in node.labels.items():
-                found.setdefault(pair, set()).add(node.name)
-        return {pair: frozenset(names) for pair, names in found.items()}
-
-    def _domain(self, node: Node, key: str) -> frozenset[str]:
-        value = node.labels.get(key)
-        return frozenset() if value is None else self._domains[key, value]
-
     def matching(self, term: PodAffinityTerm, namespace: str) -> tuple[Pod, ...]:
         """The bound pods that a pod affinity term means."""
         if term.label_selector is None:
@@ -371,36 +360,44 @@ class Scheduling(Derived):
             ]
         return tuple(found)
 
-    def _from_pods(self, pod: Pod, node: Node) -> Iterator[Obstacle]:
+    def _from_pods(self, pod: Pod) -> Iterator[tuple[str, Obstacle]]:
+        """The obstacles of the pod's affinity to other pods, with the node that each stands on."""
         affinity = pod.spec.affinity
-        if affinity is None:
-            return
-        for term in (
-            affinity.pod_affinity.required_during_scheduling_ignored_during_execution if affinity.pod_affinity else ()
-        ):
-            others = self.matching(term, pod.namespace)
-            domain = self._domain(node, term.topology_key)
-            first = not others and term.label_selector is not None and term.label_selector.matches(pod.labels)
-            if not domain:
-                yield Obstacle(Why.AFFINITY, f"has no label {term.topology_key}", hard=True)
-            elif not first and not any(p.node in domain for p in others):
-                yield Obstacle(Why.AFFINITY, f"no pod with {term.label_selector} there", hard=not others)
-        for term in (
-            affinity.pod_anti_affinity.required_during_scheduling_ignored_during_execution
-            if affinity.pod_anti_affinity
-            else ()
-        ):
-            domain = self._domain(node, term.topology_key)
-            there = next((p for p in self.matching(term, pod.namespace) if p.node in domain), None)
-            if there:
-                yield Obstacle(Why.ANTI_AFFINITY, f"pod {there.path} with {term.label_selector} is there")
+        near = affinity.pod_affinity if affinity else None
+        far = affinity.pod_anti_affinity if affinity else None
+        for term in near.required_during_scheduling_ignored_during_execution if near else ():
+            there = self._occupied(term, pod.namespace)
+            itself = term.label_selector is not None and term.label_selector.matches(pod.labels)
+            for node in self.nodes.items:
+                value = node.labels.get(term.topology_key)
+                if value is None:
+                    yield node.name, Obstacle(Why.AFFINITY, f"has no label {term.topology_key}", hard=True)
+                elif value not in there and (there or not itself):
+                    # The first pod of a group that wants its own kind near may go anywhere.
+                    yield node.name, Obstacle(Why.AFFINITY, f"no pod with {term.label_selector} there", hard=not there)
+        for term in far.required_during_scheduling_ignored_during_execution if far else ():
+            there = self._occupied(term, pod.namespace)
+            for node in self.nodes.items:
+                value = node.labels.get(term.topology_key)
+                if value is not None and value in there:
+                    text = f"pod {there[value].path} with {term.label_selector} is there"
+                    yield node.name, Obstacle(Why.ANTI_AFFINITY, text)
 
-    def _spread(self, pod: Pod) -> Iterator[tuple[str, list[Obstacle]]]:
+    def _occupied(self, term: PodAffinityTerm, namespace: str) -> Mapping[str, Pod]:
+        """The values of the term's topology key where pods that it means run, each with one of them."""
+        found: dict[str, Pod] = {}
+        for pod in self.matching(term, namespace):
+            node = self.nodes.get(pod.node)
+            value = node.labels.get(term.topology_key) if node else None
+            if value is not None:
+                found.setdefault(value, pod)
+        return found
+
+    def _spread(self, pod: Pod) -> Iterator[tuple[str, Obstacle]]:
         constraints = unmet_spread(pod.spec)
         if not constraints:
             return
         eligible = [n for n in self.nodes.items if selected(pod.spec, n)]
-        found: dict[str, list[Obstacle]] = {}
         for c in constraints:
             counts: dict[str, int] = {v: 0 for n in eligible if (v := n.labels.get(c.topology_key)) is not None}
             mine = int(c.label_selector is not None and c.label_selector.matches(pod.labels))
@@ -420,8 +417,7 @@ class Scheduling(Derived):
                     obstacle = Obstacle(Why.SPREAD, f"{c.topology_key}={value} has {counts.get(value, 0)} already")
                 else:
                     continue
-                found.setdefault(node.name, []).append(obstacle)
-        yield from found.items()
+                yield node.name, obstacle
 
     def stuck(
         self, why: Why, taken: datetime, claims: Claims | None = None, volumes: Volumes | None = None

@@ -31,8 +31,9 @@ CP = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}
     ("message", "said"),
     [
         (  # 1.36
-            "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu."
-            " no new claims to deallocate, preemption: 0/3 nodes are available: 1 Preemption is not helpful for scheduling, 2 No preemption victims"
+            "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu. "
+            "no new claims to deallocate, preemption: 0/3 nodes are available: "
+            "1 Preemption is not helpful for scheduling, 2 No preemption victims"
             " found for incoming pod.",
             {Why.TAINT: 1, Why.RESOURCE: 2},
         ),

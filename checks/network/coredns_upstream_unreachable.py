@@ -13,7 +13,7 @@ _LOST = re.compile(
     r"plugin/errors: 2 (\S+) \w+: (?:read|write|dial) (?:udp|tcp) (?:\S+->)?(\S+?): "
     r"(i/o timeout|read: connection refused|connect: [\w ]+|.*no route to host|.*unreachable)"
 )
-_RECENT = 900
+_RECENT = 300
 _MANY = 10
 
 
@@ -39,7 +39,7 @@ def coredns_upstream_unreachable(
         for pod in dns.of(workload):
             for line in logs.lines(pod.namespace, pod.name) if logs else ():
                 found = _LOST.search(line.text)
-                if found and (line.when is None or cluster.age(line.when) < _RECENT):
+                if found and _outside(found[1]) and (line.when is None or cluster.age(line.when) < _RECENT):
                     lost[found[2]] += 1
                     said.setdefault(found[2], (pod.name, line.text, found[3].removeprefix("read: ")))
         upstreams = sorted(address for address, count in lost.items() if count >= _MANY)
@@ -56,3 +56,9 @@ def coredns_upstream_unreachable(
                 f"dig @{upstreams[0].rpartition(':')[0]} kubernetes.io    # from the node of {name}",
             ),
         )
+
+
+def _outside(name: str) -> bool:
+    """Whether it is a name that only a resolver outside could know: not a misspelt short name of the cluster's own."""
+    labels = name.rstrip(".").lower().split(".")
+    return len(labels) > 1 and labels[-1] not in ("local", "arpa", "svc", "internal", "") and "svc" not in labels

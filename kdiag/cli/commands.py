@@ -55,6 +55,20 @@ def connection(sub: argparse.ArgumentParser) -> None:
     )
 
 
+def nodes(sub: argparse.ArgumentParser) -> None:
+    """The flags that say how to reach the nodes."""
+    group = sub.add_argument_group("the nodes, when the API alone cannot tell")
+    group.add_argument(
+        "--ssh-config",
+        metavar="FILE",
+        default="",
+        help="SSH configuration with an entry for each node, by name or address (default: KDIAG_SSH_CONFIG, "
+        "~/.config/kdiag/config.yaml, ~/.ssh/config)",
+    )
+    group.add_argument("--local", action="store_true", help="read this very machine, without SSH (root on a node)")
+    group.add_argument("--no-nodes", action="store_true", help="read the API only")
+
+
 def scope(sub: argparse.ArgumentParser) -> None:
     """The flags that say which namespace."""
     group = sub.add_mutually_exclusive_group()
@@ -101,6 +115,7 @@ def _check(sub: argparse.ArgumentParser) -> None:
     timing(sub)
     _color(sub)
     connection(sub)
+    nodes(sub)
 
 
 def _explain(sub: argparse.ArgumentParser) -> None:
@@ -139,6 +154,7 @@ def _record(sub: argparse.ArgumentParser) -> None:
     scope(sub)
     timing(sub)
     connection(sub)
+    nodes(sub)
 
 
 def _list(sub: argparse.ArgumentParser) -> None:

@@ -17,9 +17,13 @@ from kdiag.facts.base import Fact
 
 if TYPE_CHECKING:
     from kdiag.collect.http import Deadline
+    from kdiag.collect.inventory import Inventory
     from kdiag.collect.kubeconfig import Target
     from kdiag.engine.intake import Facts
+    from kdiag.facts.base import NodeCommand
     from kdiag.model.observation import Observation
+
+_ADMIN = "/etc/kubernetes/admin.conf"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,41 +110,187 @@ def live(
     namespace: str | None = None,
     fallback: str = "",
 ) -> Seen:
-    """Read what these facts need from the cluster. Raises ConfigError, or CollectError when nothing can be read.
+    """Read what these facts need: the API, and the nodes where a way to them is known.
 
-    ``namespace`` goes before the option; ``fallback`` is read when this user may not read all namespaces.
+    When the API server cannot be used, the nodes alone are read, and that is said. Raises ConfigError, or CollectError
+    when nothing at all can be read. ``namespace`` goes before the option; ``fallback`` is read when this user may not
+    read all namespaces.
     """
-    from kdiag.collect.api import ApiSource
-    from kdiag.engine.intake import Intake, sources
-    from kdiag.engine.plan import logs_wanted
-    from kdiag.facts import Logs
+    return _Run(options, tuple(kinds), tee, namespace, fallback).read(logs=logs)
 
-    where = target(options)
-    bound = deadline(options)
-    progress = Progress()
-    wanted = tuple(kinds)
-    intake = Intake(wanted)
-    scope = getattr(options, "namespace", "") if namespace is None else namespace
-    api = ApiSource(where, deadline=bound, namespace=scope, progress=progress)
 
-    def emit(seen: Observation) -> None:
-        if tee:
-            tee(seen)
-        intake.feed(seen)
+class _Run:
+    """One run against a live cluster."""
 
-    try:
-        api.probe()
-        api.narrow(fallback)
-        emit(api.run_record())
-        api.observe(sources(wanted), emit)
-        if logs and Logs in wanted:
-            requests, left = logs_wanted(intake.finish())
-            api.logs(((r.name, r.url) for r in requests), emit)
-            emit(_end_of_logs(left, len(requests)))
-    finally:
-        progress.done()
-        api.close()
-    return Seen(facts=intake.finish(), source="api", notes=tuple(api.notes))
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        kinds: tuple[type[Fact], ...],
+        tee: Callable[[Observation], None] | None,
+        namespace: str | None,
+        fallback: str,
+    ) -> None:
+        from kdiag.engine.intake import Intake
+
+        self._options = options
+        self._kinds = kinds
+        self._tee = tee
+        self._scope = getattr(options, "namespace", "") if namespace is None else namespace
+        self._fallback = fallback
+        self._bound = deadline(options)
+        self._progress = Progress()
+        self._intake = Intake(kinds)
+        self._notes: list[str] = []
+
+    def read(self, *, logs: bool) -> Seen:
+        """Read everything."""
+        from kdiag.collect.inventory import Inventory, on_a_node
+        from kdiag.errors import CollectError
+
+        local = bool(getattr(self._options, "local", False)) or on_a_node()
+        nodes = not getattr(self._options, "no_nodes", False)
+        inventory = Inventory(
+            os.environ, ssh_config=getattr(self._options, "ssh_config", ""), local=local, ask=passphrase()
+        )
+        where: Target | None = None
+        try:
+            where = self._target(local=local)
+            self._api(where, logs=logs)
+        except CollectError as exc:
+            if not nodes or not self._nodes(inventory, where, str(exc)):
+                raise
+        else:
+            if nodes:
+                self._nodes(inventory, where, "")
+        finally:
+            self._progress.done()
+        return Seen(facts=self._intake.finish(), source="api", notes=tuple(self._notes))
+
+    def _emit(self, seen: Observation) -> None:
+        if self._tee:
+            self._tee(seen)
+        self._intake.feed(seen)
+
+    def _target(self, *, local: bool) -> Target:
+        from kdiag.errors import ConfigError
+
+        try:
+            return target(self._options)
+        except ConfigError:
+            # On a control-plane node, root has a kubeconfig that kubectl must be told of.
+            if not local or self._options.kubeconfig or not os.access(_ADMIN, os.R_OK):
+                raise
+            return target(argparse.Namespace(**{**vars(self._options), "kubeconfig": _ADMIN}))
+
+    def _api(self, where: Target, *, logs: bool) -> None:
+        from kdiag.collect.api import ApiSource
+        from kdiag.engine.intake import sources
+        from kdiag.engine.plan import logs_wanted
+        from kdiag.facts import Logs
+
+        api = ApiSource(where, deadline=self._bound, namespace=self._scope, progress=self._progress)
+        try:
+            api.probe()
+            api.narrow(self._fallback)
+            self._emit(api.run_record())
+            api.observe(sources(self._kinds), self._emit)
+            if logs and Logs in self._kinds:
+                requests, left = logs_wanted(self._intake.finish())
+                api.logs(((r.name, r.url) for r in requests), self._emit)
+                self._emit(_end_of_logs(left, len(requests)))
+            self._notes += api.notes
+        finally:
+            api.close()
+
+    def _nodes(self, inventory: Inventory, where: Target | None, dead: str) -> bool:
+        """Read the nodes; with ``dead`` (why the API server cannot be used) in its place. False when no way is known."""
+        from kdiag.collect.batch import Command
+        from kdiag.collect.inventory import Machine
+        from kdiag.collect.nodes import read_nodes
+        from kdiag.engine.plan import node_commands, node_follow
+        from kdiag.facts import Nodes
+        from kdiag.model.observation import Observation
+
+        commands = node_commands(self._kinds)
+        if not commands:
+            return False
+        server = where.server if where else ""
+        seen = None if dead else self._intake.fact(Nodes)
+        if isinstance(seen, Nodes) and seen.items:
+            machines = tuple(
+                Machine(name=n.name, addresses=tuple(a.address for a in n.status.addresses))
+                for n in seen.items
+                if not n.virtual
+            )
+            origin = "the Node objects"
+            if trouble := inventory.remember(server, machines):
+                self._notes.append(trouble)
+        else:
+            machines, origin = inventory.known(server, where.host if where else "")
+        plan = inventory.plan(machines, origin)
+        if not plan.targets:
+            return False
+        if dead:
+            names = ", ".join(t.host for t in plan.targets[:6]) + (" …" if len(plan.targets) > 6 else "")
+            self._notes.append(f"{dead}: reading {names} instead (names from {plan.origin})")
+            self._without_api(server, where, dead)
+
+        def run(some: Iterable[NodeCommand]) -> list[Command]:
+            return [
+                Command(
+                    key=c.key,
+                    argv=c.argv,
+                    sudo=c.sudo,
+                    seconds=c.seconds,
+                    limit=c.limit,
+                    name=c.name,
+                    answers=c.answers,
+                )
+                for c in some
+            ]
+
+        read_nodes(
+            plan.targets,
+            run(commands),
+            self._bound,
+            emit=self._emit,
+            progress=self._progress,
+            follow=lambda host, found: run(node_follow(self._kinds, host, found)),
+        )
+        for name in plan.without:
+            self._emit(
+                Observation("node", "node", host=name, error="no way to it: no SSH entry by its name or address")
+            )
+        return True
+
+    def _without_api(self, server: str, where: Target | None, reason: str) -> None:
+        """Say of everything that the API would have told that it was not seen, and why."""
+        import json
+        from datetime import UTC, datetime
+
+        from kdiag.engine.intake import sources
+        from kdiag.facts.base import ApiGet, ApiList, PodLog
+        from kdiag.model.observation import Observation
+
+        record = {
+            "taken": datetime.now(UTC).isoformat(),
+            "server": server,
+            "context": where.context if where else "",
+            "namespace": self._scope,
+        }
+        self._emit(Observation("api", "run", body=json.dumps(record).encode()))
+        for source in sources(self._kinds):
+            if isinstance(source, ApiList | ApiGet | PodLog):
+                self._emit(Observation("api", source.key, scope=self._scope, error=reason))
+
+
+def passphrase() -> Callable[[str], str | None] | None:
+    """Asks for a passphrase, where somebody sits at a terminal; never from cron."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    import getpass
+
+    return lambda prompt: getpass.getpass(prompt, stream=sys.stderr)
 
 
 def _end_of_logs(left: int, read: int) -> Observation:

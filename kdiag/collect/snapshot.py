@@ -10,9 +10,11 @@ observation with an error: its checks are unknown, the others go on.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
+import re
 import secrets
 import threading
 from collections.abc import Iterator, Mapping
@@ -31,6 +33,7 @@ from kdiag.model.text import clean_line, shorten
 INDEX = "kdiag-snapshot.json"
 FORMAT = 1
 _MOST_INDEX = 64 << 20
+_PLAIN = re.compile(r"[^A-Za-z0-9._-]|^[.]+")
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _SECRET_FLAG = ("--password", "--token", "--requirepass", "--secret", "--api-key", "--auth-token", "--client-secret")
 
@@ -83,11 +86,12 @@ class Recorder:
                 seen.source, seen.key, seen.host, seen.scope, seen.name, error=seen.error, absent=seen.absent
             )
             self._entries.append(entry)
-            if seen.error or seen.absent:
+            if (seen.error or seen.absent) and not seen.body:
                 return
             body, suffix = redact(bytes(seen.body), self._redactor)
             number = sum(e.key == seen.key and e.host == seen.host for e in self._entries)
-            entry.file = f"{seen.host or seen.source}/{seen.key}.{number:04d}.{suffix}"
+            folder = _PLAIN.sub("_", f"node-{seen.host}" if seen.source == "node" else seen.source)[:80]
+            entry.file = f"{folder}/{_PLAIN.sub('_', seen.key)[:60]}.{number:04d}.{suffix}"
             entry.sha256 = hashlib.sha256(body).hexdigest()
             self._write(entry.file, body)
 
@@ -212,11 +216,11 @@ class Snapshot:
         root = self.folder.resolve()
         for e in self._index.observations:
             plain = Observation(e.source, e.key, e.host, e.scope, e.name, error=clean_line(e.error), absent=e.absent)
-            if e.error or e.absent or not e.file:
+            if not e.file:
                 yield plain
                 continue
             body, reason = self._read(root, e)
-            yield Observation(e.source, e.key, e.host, e.scope, e.name, body=body, error=reason)
+            yield dataclasses.replace(plain, body=body, error=plain.error or reason)
 
     def _read(self, root: Path, e: _Entry) -> tuple[bytes, str]:
         path = root / e.file

@@ -12,6 +12,7 @@ from kdiag.engine.intake import Facts
 from kdiag.engine.topology import Topology
 from kdiag.facts import Cluster, LabelSelector, Version
 from kdiag.model.result import Ref, Result, Severity, Status
+from kdiag.model.text import listing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +93,18 @@ def _touches(node: Node, labels: LabelSelector, topology: Topology) -> bool:
 
 
 def unknown_reasons(verdict: Verdict) -> list[tuple[str, list[str]]]:
-    """Why checks are unknown, each reason once with the checks it keeps from seeing; the most telling first."""
-    found: dict[str, list[str]] = {}
+    """Why checks are unknown, each reason once with the checks it keeps from seeing; the most telling first.
+
+    A reason that many sources share (no list could be read because the API server is dead) is one.
+    """
+    found: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
     for result in verdict.of(Status.UNKNOWN):
         for gap in result.gaps:
-            found.setdefault(str(gap), []).append(result.check_id)
-    return sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+            sources, checks = found.setdefault(gap.reason, ({}, {}))
+            sources[gap.source] = None
+            checks[result.check_id] = None
+    lines = [(f"{listing(list(sources), 2)}: {reason}", list(checks)) for reason, (sources, checks) in found.items()]
+    return sorted(lines, key=lambda item: (-len(item[1]), item[0]))
 
 
 def subjects(nodes: Collection[Node]) -> list[Ref]:

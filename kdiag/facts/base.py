@@ -69,6 +69,7 @@ class NodeCommand:
     seconds: int = 5
     limit: int = 262_144
     name: str = ""
+    answers: tuple[int, ...] = ()  # exit codes that are answers; empty for what is usual for the program
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,17 @@ UNREADABLE = "node"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one command said on one node; ``error`` is the reason why it said nothing."""
+    """What one command said on one node.
+
+    ``error`` is the reason why it did not say all; ``text`` may then hold a part. ``absent`` means that the file which
+    it was to read is not there: that is knowledge and no gap.
+    """
 
     key: str
     name: str
     text: str = ""
     error: str = ""
+    absent: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +87,8 @@ class _HostBuilder:
         values: dict[str, Any] = {}
         gaps = list(self._gaps)
         for node, answers in self._answers.items():
-            gaps += [Gap(f"{node} {a.name or a.key}", a.error) for a in answers if a.error]
-            if all(a.error for a in answers):
+            gaps += [Gap(f"{node} {a.name or a.key}", a.error) for a in answers if a.error and not a.absent]
+            if all(a.error and not a.absent and not a.text for a in answers):
                 continue
             try:
                 values[node] = self._fact.parse(node, tuple(answers))
@@ -107,8 +112,9 @@ def answers_of(observations: Iterable[Observation]) -> tuple[Answer, ...]:
         Answer(
             o.key,
             o.name,
-            "" if o.error else clean(bytes(o.body).decode("utf-8", "replace").replace("\r\n", "\n")),
+            clean(bytes(o.body).decode("utf-8", "replace").replace("\r\n", "\n")),
             o.error,
+            o.absent,
         )
         for o in observations
     )

@@ -1,0 +1,143 @@
+"""kdiag's own configuration, and the folder where it remembers.
+
+# ~/.config/kdiag/config.yaml
+ssh_config: ~/clusters/prod.ssh     # as --ssh-config
+nodes:                              # for when the API server cannot be asked
+  - cp1                             # a Host of the SSH configuration
+  - {name: w1, address: 10.0.0.12, user: ops, port: 22, identity_file: ~/.ssh/ops, jump: bastion}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdiag.errors import ConfigError
+from kdiag.model.text import clean_line, shorten
+
+_MOST = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSetting:
+    """One node of the configuration."""
+
+    name: str
+    address: str = ""
+    user: str = ""
+    port: int = 0
+    identity_file: str = ""
+    jump: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The configuration file; all empty when there is none."""
+
+    path: str = ""
+    ssh_config: str = ""
+    nodes: tuple[NodeSetting, ...] = ()
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """Read the file of KDIAG_CONFIG, or that of the user. Raises ConfigError for one that makes no sense."""
+    named = environ.get("KDIAG_CONFIG", "")
+    base = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", ""), ".config")
+    path = Path(named).expanduser() if named else Path(base) / "kdiag" / "config.yaml"
+    if not path.exists():
+        if named:
+            raise ConfigError(f"KDIAG_CONFIG names {path}, which does not exist")
+        return Settings()
+    import yaml
+
+    try:
+        if path.stat().st_size > _MOST:
+            raise ConfigError(f"{path} is larger than {_MOST >> 20} MiB")
+        document = yaml.safe_load(path.read_text())
+    except OSError as exc:
+        raise ConfigError(f"cannot read {path}: {exc.strerror}") from exc
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as exc:
+        raise ConfigError(f"{path} is no YAML: {shorten(clean_line(str(exc)), 160)}") from exc
+    if document is None:
+        return Settings(path=str(path))
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path} is no mapping: write  nodes: [...]")
+    unknown = sorted(set(map(str, document)) - {"nodes", "ssh_config"})
+    if unknown:
+        raise ConfigError(f"{path}: {clean_line(unknown[0])!r} is not a setting; there are nodes and ssh_config")
+    nodes = document.get("nodes") or []
+    if not isinstance(nodes, list):
+        raise ConfigError(f"{path}: nodes is no list")
+    return Settings(
+        path=str(path),
+        ssh_config=_text(document, "ssh_config", path),
+        nodes=tuple(_node(node, path) for node in nodes),
+    )
+
+
+def _node(node: Any, path: Path) -> NodeSetting:
+    if isinstance(node, str) and node:
+        return NodeSetting(name=node)
+    if not isinstance(node, dict) or not node.get("name"):
+        raise ConfigError(f"{path}: each of nodes is a name, or a mapping with a name")
+    unknown = sorted(set(map(str, node)) - {"name", "address", "user", "port", "identity_file", "jump"})
+    if unknown:
+        raise ConfigError(f"{path}: {clean_line(unknown[0])!r} is not a setting of a node")
+    port = node.get("port", 0)
+    if not isinstance(port, int) or not 0 <= port < 65536:
+        raise ConfigError(f"{path}: port {clean_line(str(port))!r} of node {clean_line(str(node['name']))} is none")
+    return NodeSetting(
+        name=_text(node, "name", path),
+        address=_text(node, "address", path),
+        user=_text(node, "user", path),
+        port=port,
+        identity_file=_text(node, "identity_file", path),
+        jump=_text(node, "jump", path),
+    )
+
+
+def _text(mapping: Mapping[Any, Any], key: str, path: Path) -> str:
+    value = mapping.get(key) or ""
+    if not isinstance(value, str):
+        raise ConfigError(f"{path}: {key} is no text")
+    return value
+
+
+def state_folder(environ: Mapping[str, str]) -> Path:
+    """Where kdiag remembers; not made until something is written."""
+    base = environ.get("XDG_STATE_HOME") or os.path.join(environ.get("HOME", "/tmp"), ".local", "state")  # noqa: S108
+    return Path(base) / "kdiag"
+
+
+def remembered(environ: Mapping[str, str], server: str) -> list[dict[str, Any]]:
+    """The nodes that this API server had when it last answered; none when that is not known."""
+    try:
+        document = json.loads((state_folder(environ) / "inventory.json").read_text())
+        nodes = document[server]["nodes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [n for n in nodes if isinstance(n, dict)] if isinstance(nodes, list) else []
+
+
+def remember(environ: Mapping[str, str], server: str, nodes: list[dict[str, Any]]) -> None:
+    """Keep the nodes of this API server. Raises OSError when the folder cannot be written."""
+    folder = state_folder(environ)
+    path = folder / "inventory.json"
+    try:
+        document = json.loads(path.read_text())
+    except (OSError, ValueError):
+        document = {}
+    if not isinstance(document, dict):
+        document = {}
+    if isinstance(document.get(server), dict) and document[server].get("nodes") == nodes:
+        return
+    document[server] = {"nodes": nodes}
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    partial = folder / f"inventory.{os.getpid()}.part"
+    partial.write_text(json.dumps(document, indent=1))
+    partial.chmod(0o600)
+    partial.replace(path)

@@ -28,13 +28,15 @@ def scheduling_insufficient_resources(
     for stuck in scheduling.stuck(Why.RESOURCE, cluster.taken, claims, volumes):
         resource = _scarce(stuck, scheduling)
         asked = scheduling.requests_of(stuck.pod.spec).get(resource)
-        wanted = f"{amount(resource, asked)} {resource}" if asked is not None else resource
         largest = max(stuck.near, key=lambda n: n.status.allocatable.get(resource, _NONE), default=None)
         roomiest = max(stuck.near, key=lambda n: scheduling.free(n, resource), default=None)
         never = asked is not None and largest is not None and asked > largest.status.allocatable.get(resource, _NONE)
         yield Finding(
             stuck.owner,
-            f"{stuck.owner} requests {wanted}{_message(scheduling, resource, largest, roomiest, never=never)}",
+            f"{stuck.owner} requests {amount(resource, asked)} {resource}"
+            f"{_message(scheduling, resource, largest, roomiest, never=never)}"
+            if asked is not None
+            else f"{stuck.owner} finds too little {resource} on every node that it may use",
             evidence=tuple(_evidence(stuck, scheduling, resource)),
             next=tuple(_next(stuck, resource, never=never)),
             touches=tuple(p.ref() for p in stuck.pods[:50]),

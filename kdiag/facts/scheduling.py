@@ -453,7 +453,8 @@ class Scheduling(Derived):
                 continue
             since = (condition.last_transition_time if condition else None) or pod.created
             age = (taken - (pod.created or since)).total_seconds() if since else 3600.0
-            if age < (60 if one.why in _TRANSIENT and not _hopeless(one) else 10):
+            passing = one.why in _TRANSIENT and not _hopeless(one)
+            if age < (75 if passing else 10) or (passing and age < 300 and self._making_room(one)):
                 continue
             if pod.nominated_node and age < 120:
                 continue  # room is being made for it
@@ -469,6 +470,10 @@ class Scheduling(Derived):
                 near=one.near,
                 background=one.background,
             )
+
+    def _making_room(self, one: Stuck) -> bool:
+        """Whether a pod that ends on one of the nodes may be what it waits for."""
+        return any(p.terminating for n in one.near for p in self.running(n.name))
 
     def _decide(
         self, owner: Ref, pod: Pod, message: str, claims: Claims | None, volumes: Volumes | None, *, closely: bool

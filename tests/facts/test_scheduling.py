@@ -206,6 +206,18 @@ def test_a_pod_that_waits_for_seconds_is_not_stuck_unless_nothing_could_help() -
     assert [s.owner.name for s in found] == ["big"]
 
 
+def test_a_pod_whose_predecessor_is_still_ending_is_not_stuck_yet() -> None:
+    port = [{"containerPort": 80, "hostPort": 80}]
+    new = pod("web-2", message=said("1 node(s) didn't have free ports for the requested pod ports", of=1), ports=port)
+    new["metadata"]["creationTimestamp"] = "2026-11-22T09:28:00Z"
+    old = pod("web-1", at="w1", ports=port)
+    seen = facts([node("w1")], [new, old])
+    assert len(seen.get(Scheduling).stuck(Why.PORT, seen.get(Cluster).taken)) == 1
+    old["metadata"]["deletionTimestamp"] = "2026-11-22T09:29:30Z"
+    seen = facts([node("w1")], [new, old])
+    assert seen.get(Scheduling).stuck(Why.PORT, seen.get(Cluster).taken) == ()
+
+
 def test_a_host_port_is_in_the_way_only_with_the_same_protocol() -> None:
     tcp, udp = {"containerPort": 53, "hostPort": 53}, {"containerPort": 53, "hostPort": 53, "protocol": "UDP"}
     message = said("1 node(s) didn't have free ports for the requested pod ports", of=1)

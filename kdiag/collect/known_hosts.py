@@ -126,26 +126,25 @@ class KnownHosts:
         """What to think of ``key``, the blob that the server showed: a plain key or a certificate."""
         names = _names(host, port, alias)
         lines = self._about(names[0])
+        # A CA, or what is revoked, is so whatever the port is.
+        anywhere = [*lines, *(line for name in names[1:] for line in self._about(name))]
         why_not = ""
         if _kind(key).endswith(_CERTIFICATE):
             try:
                 certificate = read_certificate(key)
             except ValueError as exc:
                 return self._unknown(names, key, f"its host certificate cannot be read ({one_line(str(exc), 80)})")
-            revoked = _with_blob(lines, certificate.authority, "@revoked")
-            if revoked:
+            if revoked := _with_blob(anywhere, certificate.authority, "@revoked"):
                 return _revoked(names[0], revoked)
-            anchor = _with_blob(lines, certificate.authority, "@cert-authority")
-            why_not = "its host certificate is of a CA that is not trusted for it"
-            if anchor:
-                # The principals are names without a port.
-                why_not = _objection(certificate, alias or host.lower(), now or datetime.now(UTC))
-                if not why_not and not (self._bad(lines, certificate.key)):
-                    return Verdict(trust=Trust.TRUSTED, where=anchor.where)
-                why_not = why_not and f"{why_not} (CA: {anchor.where})"
             key = certificate.key
-        revoked = self._bad(lines, key)
-        if revoked:
+            why_not = "its host certificate is of a CA that is not trusted for it"
+            if anchor := _with_blob(anywhere, certificate.authority, "@cert-authority"):
+                # The principals are names without a port.
+                why_not = _objection(certificate, (alias or host).lower(), now or datetime.now(UTC))
+                if not why_not and not _with_blob(anywhere, key, "@revoked"):
+                    return Verdict(trust=Trust.TRUSTED, where=anchor.where)
+                why_not = f"{why_not} (CA: {anchor.where})"
+        if revoked := _with_blob(anywhere, key, "@revoked"):
             return _revoked(names[0], revoked)
         if found := _with_blob(lines, key, ""):
             return Verdict(trust=Trust.TRUSTED, where=found.where)
@@ -153,15 +152,9 @@ class KnownHosts:
         kind = _kind(key)
         if other := next((line for line in lines if not line.marker and line.kind == kind), None):
             return self._changed(names[0], key, other)
-        for name in names[1:]:
-            plain = self._about(name)
-            if not self._bad(plain, key) and (found := _with_blob(plain, key, "")):
-                return Verdict(trust=Trust.TRUSTED, where=found.where)
+        if found := _with_blob(anywhere, key, ""):
+            return Verdict(trust=Trust.TRUSTED, where=found.where)
         return self._unknown(names, key, why_not, [line for line in lines if not line.marker])
-
-    @staticmethod
-    def _bad(lines: Sequence[_Line], key: bytes) -> _Line | None:
-        return _with_blob(lines, key, "@revoked")
 
     def _changed(self, name: str, key: bytes, line: _Line) -> Verdict:
         return Verdict(

@@ -68,6 +68,7 @@ class Check:
     severity: Severity
     layer: Layer
     explains: tuple[str, ...]
+    explains_here: tuple[str, ...]
     tags: tuple[str, ...]
     namespaces: tuple[str, ...]
     run: Run
@@ -91,15 +92,19 @@ def check(
     severity: Severity,
     layer: Layer,
     explains: Sequence[str] = (),
+    explains_here: Sequence[str] = (),
     tags: Sequence[str] = (),
     namespaces: Sequence[str] = (),
 ) -> Callable[[Run], Check]:
     """Turn a pure function over facts into a check.
 
     The parameters' annotations say what the check reads: ``nodes: Nodes`` is required (without it, or with a gap in
-    it, the check is unknown), ``events: Events | None`` is optional evidence. ``explains`` names the checks whose
-    findings this one causes directly; what those explain follows. ``namespaces`` are those that it reads: when the
-    user asked for another one it is skipped. Raises CheckDefinitionError for a malformed check.
+    it, the check is unknown), ``events: Events | None`` is optional evidence.
+
+    ``explains`` names the checks whose findings this one causes directly; what those explain follows.
+    ``explains_here`` names those that it causes on its own object alone: a client that cannot reach its server crashes,
+    and that says nothing of the server's crash. ``namespaces`` are those that it reads: when the user asked for another
+    one it is skipped. Raises CheckDefinitionError for a malformed check.
     """
 
     def wrap(run: Run) -> Check:
@@ -124,6 +129,7 @@ def check(
             severity=severity,
             layer=layer,
             explains=tuple(explains),
+            explains_here=tuple(explains_here),
             tags=tuple(tags),
             namespaces=tuple(namespaces),
             run=run,

@@ -76,6 +76,9 @@ class _Pair:
         "application/init_container_fails",
         "application/pod_not_ready",
         "application/readiness_probe_fails",
+        "application/init_container_waits",
+        "application/liveness_probe_kills",
+        "application/job_failed",
     ),
     tags=("access", "database", "config"),
 )

@@ -21,6 +21,9 @@ _MADE = ("MYSQL_DATABASE", "MARIADB_DATABASE", "POSTGRES_DB", "POSTGRESQL_DATABA
         "application/init_container_fails",
         "application/pod_not_ready",
         "application/readiness_probe_fails",
+        "application/init_container_waits",
+        "application/liveness_probe_kills",
+        "application/job_failed",
     ),
     tags=("database", "config"),
 )

@@ -16,6 +16,17 @@ _RECURS = 30.0
     title="Name of a dependency does not resolve",
     severity=Severity.ERROR,
     layer=Layer.DEPENDENCY,
+    explains_here=(
+        "application/container_crashes",
+        "application/init_container_fails",
+        "application/init_container_waits",
+        "application/readiness_probe_fails",
+        "application/liveness_probe_kills",
+        "application/startup_probe_fails",
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+        "application/job_failed",
+    ),
     explains=(),  # what it breaks in turn folds under its cause: a Service that nobody answers for can be both
     tags=("dns", "service", "network"),
 )

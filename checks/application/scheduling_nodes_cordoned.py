@@ -15,6 +15,7 @@ from kdiag.facts import Claims, Cluster, Scheduling, Stuck, Volumes, Why
     explains=(
         "application/pod_not_ready",
         "application/workload_unavailable",
+        "worker_node/node_cordoned",
     ),
     tags=("scheduling", "nodes", "drain"),
 )

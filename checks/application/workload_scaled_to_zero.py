@@ -26,7 +26,10 @@ _SCALED_BY = ("serving.knative.dev/service", "http.keda.sh/target", "scaledobjec
     title="Workload is scaled to zero but used",
     severity=Severity.ERROR,
     layer=Layer.ROLLOUT,
-    explains=("network/service_has_no_ready_endpoint",),
+    explains=(
+        "network/service_has_no_ready_endpoint",
+        "application/dependency_unreachable",
+    ),
     tags=("rollout", "service", "workload"),
 )
 def workload_scaled_to_zero(

@@ -15,7 +15,14 @@ _YOUNG = 600
     title="Static pod of the control plane is missing",
     severity=Severity.CRITICAL,
     layer=Layer.CONTROLLERS,
-    explains=("control_plane/scheduler_not_running", "control_plane/controller_manager_not_running"),
+    explains=(
+        "control_plane/scheduler_not_running",
+        "control_plane/controller_manager_not_running",
+        "network/endpointslice_stale",
+        "application/namespace_stuck_terminating",
+        "application/cronjob_not_running",
+        "application/workload_unavailable",
+    ),
     tags=("static-pods", "scheduler", "etcd", "apiserver"),
     namespaces=("kube-system",),
 )

@@ -27,6 +27,7 @@ _START = 30
         "application/pod_not_ready",
         "application/readiness_probe_fails",
         "network/service_has_no_ready_endpoint",
+        "application/dependency_name_unresolved",
     ),
     tags=("dns", "coredns", "service"),
     namespaces=("kube-system", "openshift-dns"),

@@ -25,6 +25,7 @@ _RECENT = 300
         "application/readiness_probe_fails",
         "application/api_access_forbidden",
         "network/service_has_no_ready_endpoint",
+        "application/dependency_name_unresolved",
     ),
     tags=("dns", "coredns", "access", "rbac"),
     namespaces=("kube-system", "openshift-dns"),

@@ -21,6 +21,7 @@ _MANY = 10
     title="CoreDNS does not reach its upstream resolver",
     severity=Severity.WARNING,
     layer=Layer.DNS,
+    explains=("application/dependency_name_unresolved",),
     tags=("dns", "coredns"),
     namespaces=("kube-system", "openshift-dns"),
 )

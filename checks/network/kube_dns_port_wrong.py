@@ -12,7 +12,10 @@ from kdiag.facts import ClusterDNS, Service, Workload
     title="DNS Service leads to the wrong port",
     severity=Severity.CRITICAL,
     layer=Layer.DNS,
-    explains=("network/cluster_dns_unavailable",),
+    explains=(
+        "network/cluster_dns_unavailable",
+        "application/dependency_name_unresolved",
+    ),
     tags=("dns", "service"),
     namespaces=("kube-system", "openshift-dns"),
 )

@@ -20,7 +20,10 @@ _RECENT = 120
     title="kube-proxy cannot write its rules",
     severity=Severity.ERROR,
     layer=Layer.PROXY,
-    explains=("network/coredns_cannot_reach_api",),
+    explains=(
+        "network/coredns_cannot_reach_api",
+        "application/dependency_unreachable",
+    ),
     tags=("kube-proxy", "service"),
     namespaces=("kube-system",),
 )

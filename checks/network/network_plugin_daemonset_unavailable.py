@@ -20,6 +20,7 @@ from kdiag.facts import Cluster, DaemonSets, Events, Logs, Nodes, Pods, daemon_o
         "application/container_crashes",
         "application/pod_not_ready",
         "application/daemonset_schedules_nowhere",
+        "application/dependency_unreachable",
     ),
     tags=("cni",),
 )

@@ -21,6 +21,7 @@ _BOOT = 90
         "network/cluster_dns_unavailable",
         "application/pod_not_ready",
         "application/scheduling_taint_untolerated",
+        "application/dependency_unreachable",
     ),
     tags=("cni", "node"),
 )

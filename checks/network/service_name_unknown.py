@@ -27,6 +27,8 @@ _SUFFIX = re.compile(r"[-_](?:service|svc|srv)$")
         "application/init_container_fails",
         "application/pod_not_ready",
         "application/readiness_probe_fails",
+        "application/liveness_probe_kills",
+        "application/job_failed",
     ),
     tags=("service", "dns", "config"),
 )

@@ -22,6 +22,8 @@ _FRESH = 6 * 3600.0
         "application/init_container_fails",
         "application/pod_not_ready",
         "application/readiness_probe_fails",
+        "application/liveness_probe_kills",
+        "application/job_failed",
     ),
     tags=("service", "config"),
 )

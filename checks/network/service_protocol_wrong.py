@@ -21,6 +21,12 @@ _QUIC = (443, 8443)  # one number, both protocols
         "application/dependency_unreachable",
         "application/pod_not_ready",
         "application/workload_unavailable",
+        "application/init_container_waits",
+        "application/init_container_fails",
+        "application/container_crashes",
+        "application/readiness_probe_fails",
+        "application/liveness_probe_kills",
+        "application/job_failed",
     ),
     tags=("service", "endpoints", "port", "protocol"),
 )

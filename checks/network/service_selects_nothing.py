@@ -50,6 +50,12 @@ _GENERIC = re.compile(r"true|false|yes|no|enabled|disabled|prod\w*|dev\w*|stag\w
         "application/dependency_unreachable",
         "application/pod_not_ready",
         "application/workload_unavailable",
+        "application/init_container_waits",
+        "application/init_container_fails",
+        "application/container_crashes",
+        "application/readiness_probe_fails",
+        "application/liveness_probe_kills",
+        "application/job_failed",
     ),
     tags=("service", "endpoints"),
 )

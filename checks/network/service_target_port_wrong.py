@@ -40,6 +40,12 @@ _OFTEN = {80: {8080, 8000, 5000, 3000}, 443: {8443}, 8080: {80}, 8443: {443}}
         "application/dependency_unreachable",
         "application/pod_not_ready",
         "application/workload_unavailable",
+        "application/init_container_waits",
+        "application/init_container_fails",
+        "application/container_crashes",
+        "application/readiness_probe_fails",
+        "application/liveness_probe_kills",
+        "application/job_failed",
     ),
     tags=("service", "endpoints", "port"),
 )

@@ -30,6 +30,12 @@ _START = 60  # seconds in which whoever makes a Service also writes its endpoint
         "application/dependency_unreachable",
         "application/pod_not_ready",
         "application/workload_unavailable",
+        "application/init_container_waits",
+        "application/init_container_fails",
+        "application/container_crashes",
+        "application/readiness_probe_fails",
+        "application/liveness_probe_kills",
+        "application/job_failed",
     ),
     tags=("service", "endpoints"),
 )

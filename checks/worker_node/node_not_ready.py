@@ -28,6 +28,7 @@ _GOING = ("ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted", "karpenter
         "application/scheduling_taint_untolerated",
         "network/pod_sandbox_fails",
         "application/volume_attached_elsewhere",
+        "application/dependency_unreachable",
     ),
     tags=("node", "kubelet"),
 )

@@ -91,14 +91,46 @@ def correlate(results: Iterable[Result], library: Mapping[str, Check], topology:
     for node in nodes:
         for ref in {node.finding.subject, *node.finding.touches}:
             sites.setdefault(ref, []).append(node)
+    parents: dict[int, Node] = {}
+    for node in sorted(nodes, key=rank):
+        parent = _here(node, sites, parents) or _parent(
+            node, explained_by.get(node.check.id, set()), sites, topology, explains, parents
+        )
+        if parent:
+            parents[id(node)] = parent
     causes: list[Node] = []
     for node in sorted(nodes, key=rank):
-        parent = _parent(node, explained_by.get(node.check.id, set()), sites, topology, explains)
-        (parent.symptoms if parent else causes).append(node)
+        above = parents.get(id(node))
+        (above.symptoms if above else causes).append(node)
     _uncircle(nodes, causes)
     for node in nodes:
         node.symptoms.sort(key=rank)
     return sorted(causes, key=rank)
+
+
+def _below(node: Node, other: Node, parents: Mapping[int, Node]) -> bool:
+    """Whether ``other`` hangs below ``node`` already."""
+    seen: set[int] = set()
+    above: Node | None = other
+    while above is not None and id(above) not in seen:
+        if above is node:
+            return True
+        seen.add(id(above))
+        above = parents.get(id(above))
+    return False
+
+
+def _here(node: Node, sites: Mapping[Ref, Sequence[Node]], parents: Mapping[int, Node]) -> Node | None:
+    """A finding on the same object that says that it causes this one there."""
+    found = [
+        other
+        for other in sites.get(node.finding.subject, ())
+        if other is not node
+        and other.finding.subject == node.finding.subject
+        and node.check.id in other.check.explains_here
+        and not _below(node, other, parents)
+    ]
+    return min(found, key=rank, default=None)
 
 
 def _uncircle(nodes: Sequence[Node], causes: list[Node]) -> None:
@@ -118,6 +150,7 @@ def _parent(
     sites: Mapping[Ref, Sequence[Node]],
     topology: Topology,
     explains: Mapping[str, frozenset[str]],
+    parents: Mapping[int, Node],
 ) -> Node | None:
     """The nearest cause: of those that explain this finding, one that explains no other of them."""
     if not causes:
@@ -127,7 +160,10 @@ def _parent(
         other
         for ref in context
         for other in sites.get(ref, ())
-        if other is not node and other.check.id in causes and other.check.id != node.check.id
+        if other is not node
+        and other.check.id in causes
+        and other.check.id != node.check.id
+        and not _below(node, other, parents)
     ]
     if not found:
         return None

@@ -19,10 +19,16 @@ from tests.facts.test_wire import built, listed
 
 
 def check(
-    name: str, *, layer: Layer = Layer.POD, explains: tuple[str, ...] = (), severity: Severity = Severity.ERROR
+    name: str,
+    *,
+    layer: Layer = Layer.POD,
+    explains: tuple[str, ...] = (),
+    here: tuple[str, ...] = (),
+    severity: Severity = Severity.ERROR,
 ) -> Check:
     return Check(
-        id=name, title=name, summary="", severity=severity, layer=layer, explains=explains, tags=(), namespaces=(),
+        id=name, title=name, summary="", severity=severity, layer=layer, explains=explains, explains_here=here,
+        tags=(), namespaces=(),
         run=lambda: (), needs={}, wants={},
     )  # fmt: skip
 
@@ -109,6 +115,25 @@ def test_a_chain_hangs_in_order_and_the_nearest_cause_is_the_parent() -> None:
     assert fold(results, checks) == [
         ("config", "settings", [("pod", "web", [("workload", "web", [("endpoints", "web")])])])
     ]
+
+
+def test_a_client_that_fails_for_want_of_its_server_is_folded_under_what_the_server_lacks() -> None:
+    # The same checks fire for server and client: which explains which is for the objects to say.
+    checks = library(
+        check("image", explains=("pod",)), check("pod", explains=("endpoints",)),
+        check("endpoints", layer=Layer.ENDPOINTS, explains=("unreachable",)),
+        check("unreachable", layer=Layer.DEPENDENCY, here=("crash", "pod")), check("crash", explains=("pod",)),
+    )  # fmt: skip
+    client = Ref("Deployment", "client", "shop")
+    results = [
+        failed("image", Finding(WEB, "m")),
+        failed("pod", Finding(WEB, "m"), Finding(client, "m")),
+        failed("endpoints", Finding(SERVICE, "m")),
+        failed("unreachable", Finding(client, "m", touches=(SERVICE,))),
+        failed("crash", Finding(client, "m")),
+    ]
+    below = ("unreachable", "client", [("crash", "client"), ("pod", "client")])
+    assert fold(results, checks) == [("image", "web", [("pod", "web", [("endpoints", "web", [below])])])]
 
 
 def test_a_link_of_the_chain_that_is_missing_breaks_nothing() -> None:

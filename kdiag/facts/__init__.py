@@ -206,6 +206,16 @@ from kdiag.facts.progress import unready_for as unready_for
 from kdiag.facts.refusals import Refusal as Refusal
 from kdiag.facts.refusals import Refusals as Refusals
 from kdiag.facts.refusals import refusal_kind as refusal_kind
+from kdiag.facts.runtime import Containers as Containers
+from kdiag.facts.runtime import HostContainer as HostContainer
+from kdiag.facts.runtime import HostLog as HostLog
+from kdiag.facts.runtime import NodeContainers as NodeContainers
+from kdiag.facts.runtime import RuntimeAnswer as RuntimeAnswer
+from kdiag.facts.runtime import RuntimeAnswers as RuntimeAnswers
+from kdiag.facts.runtime import RuntimeConfig as RuntimeConfig
+from kdiag.facts.runtime import RuntimeConfigs as RuntimeConfigs
+from kdiag.facts.runtime import Sandbox as Sandbox
+from kdiag.facts.runtime import log_lines as log_lines
 from kdiag.facts.schedule import Schedule as Schedule
 from kdiag.facts.schedule import ScheduleError as ScheduleError
 from kdiag.facts.schedule import parse_schedule as parse_schedule
@@ -271,6 +281,9 @@ from kdiag.facts.system import plain as plain
 from kdiag.facts.system import stuck as stuck
 from kdiag.facts.system import unreachable as unreachable
 from kdiag.facts.system import unread as unread
+from kdiag.facts.units import RUNTIMES as RUNTIMES
+from kdiag.facts.units import Unit as Unit
+from kdiag.facts.units import Units as Units
 from kdiag.facts.workloads import Autoscalers as Autoscalers
 from kdiag.facts.workloads import CronJob as CronJob
 from kdiag.facts.workloads import CronJobs as CronJobs

@@ -18,7 +18,7 @@ import msgspec
 from kdiag.facts.base import ApiList, Builder, Fact, Objects
 from kdiag.facts.meta import Annotations, Condition, Lean, OwnerRef, Resources, Time, condition
 from kdiag.facts.podspec import PodSpec, redacted
-from kdiag.facts.wire import Page, clean_json, dec_hook, decoder, describe, fold_gaps, without_nulls
+from kdiag.facts.wire import Page, clean_json, convert, decoder, describe, fold_gaps, without_nulls
 from kdiag.model.observation import Observation
 from kdiag.model.redact import RUN
 from kdiag.model.result import Gap, Ref
@@ -428,7 +428,7 @@ def _spec(raw: _Spec) -> PodSpec:
                 parts[name] = decoder(_TYPES[name]).decode(text)
             except (msgspec.MsgspecError, ValueError):
                 value = without_nulls(decoder(Any).decode(text))
-                parts[name] = msgspec.convert(value, _TYPES[name], strict=False, dec_hook=dec_hook)
+                parts[name] = convert(value, _TYPES[name])
     return redacted(PodSpec(**parts))
 
 

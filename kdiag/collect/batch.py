@@ -290,6 +290,11 @@ _KUBECONFIG = re.compile(r"^/etc/kubernetes/[A-Za-z0-9_-]+\.conf$")
 _PLACES = _words(
     "server: certificate-authority: client-certificate: client-key: current-context: cluster: user: tokenFile:"
 )
+# What of a kubeconfig is public, its certificates included. Only with -o, which shows no more than what matches.
+_PUBLIC_PARTS = (
+    r"(server|certificate-authority|certificate-authority-data|client-certificate|client-certificate-data"
+    r"|client-key)\"?: *\"?[A-Za-z0-9+/=:._@-]+"
+)
 
 
 def refuse_writes(argv: Sequence[str]) -> None:
@@ -409,7 +414,9 @@ def _check_files(program: str, options: Mapping[str, list[str]], operands: list[
 
 
 def _shows_places(options: Mapping[str, list[str]], patterns: Sequence[str]) -> bool:
-    """Whether grep shows of a kubeconfig only the lines that say where it leads."""
+    """Whether grep shows of a kubeconfig only where it leads, or what of it is public."""
+    if list(patterns) == [_PUBLIC_PARTS] and options.keys() == {"-H", "-o", "-E"}:
+        return True
     words = {re.sub(r"^\^?(?:\\s\*|\[\[:space:\]\]\*|\[ \]\*|\s)*", "", pattern) for pattern in patterns}
     return words <= _PLACES and options.keys() <= _words("-h -H -n -s -m --max-count -e --regexp -i -F -E -w")
 
@@ -419,7 +426,7 @@ def _shows_places(options: Mapping[str, list[str]], patterns: Sequence[str]) -> 
 _PROLOGUE = r"""
 kdiag_user=$(id -un 2>/dev/null)
 kdiag_uid=$(id -u 2>/dev/null)
-if timeout -k 1 9 true; then kdiag_t='timeout -k 2'; elif timeout 9 true; then kdiag_t=timeout; else kdiag_t=; fi
+if timeout -k 1 9 sh -c :; then kdiag_t='timeout -k 2'; elif timeout 9 sh -c :; then kdiag_t=timeout; else kdiag_t=; fi
 if [ "$(printf ab | head -c 1)" = a ]; then kdiag_h='head -c'; else kdiag_h=; fi
 exec 4>&1
 kdiag_run() {

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, plural
-from kdiag.facts import Claims, Cluster, Node, Scheduling, Stuck, Volumes, Why, amount
+from kdiag.facts import Claims, Cluster, Events, Node, Scheduling, Stuck, Volumes, Why, amount
 
 _NONE = Decimal(0)
+_SCALE_UP = 900  # seconds that a cloud may take to bring a node
 
 
 @check(
@@ -22,10 +23,16 @@ _NONE = Decimal(0)
     tags=("scheduling", "resources"),
 )
 def scheduling_insufficient_resources(
-    scheduling: Scheduling, cluster: Cluster, claims: Claims | None, volumes: Volumes | None
+    scheduling: Scheduling, cluster: Cluster, claims: Claims | None, volumes: Volumes | None, events: Events | None
 ) -> Iterator[Finding]:
     """Tells a request that no node could ever meet from nodes that are full at present."""
     for stuck in scheduling.stuck(Why.RESOURCE, cluster.taken, claims, volumes):
+        if events and any(
+            cluster.age(event.when) < _SCALE_UP
+            for pod in stuck.pods[:50]
+            for event in events.about(pod.ref(), "TriggeredScaleUp")
+        ):
+            continue  # an autoscaler is bringing a node
         resource = _scarce(stuck, scheduling)
         asked = scheduling.requests_of(stuck.pod.spec).get(resource)
         largest = max(stuck.near, key=lambda n: n.status.allocatable.get(resource, _NONE), default=None)

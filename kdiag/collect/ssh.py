@@ -1075,7 +1075,9 @@ def _explained_handshake(exc: Exception, stage: _Stage) -> CollectError:
     if transport is not None and transport.goodbye:
         return BadAnswer(f"{place}: the server hung up: {transport.goodbye}")
     if not head:
-        return BadAnswer(f"{place}: the connection was closed before anything was said (MaxStartups, a firewall?)")
+        return BadAnswer(
+            f"{place}: the connection was closed before anything was said (is it an SSH port? MaxStartups?)"
+        )
     if not re.search(rb"(?:^|\n)SSH-", head):
         return BadAnswer(f"{place}: no SSH server answers there; it says “{said}”")
     if isinstance(exc, EOFError | OSError):

@@ -1,0 +1,178 @@
+"""What systemd's journal holds of the kubelet, of the container runtime and of the kernel."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from itertools import groupby
+from typing import Any
+
+from kdiag.facts.base import NodeCommand
+from kdiag.facts.hosts import Answer, HostFact
+from kdiag.facts.system import plain
+from kdiag.facts.units import RUNTIMES
+from kdiag.model.redact import RUN
+from kdiag.model.text import clean
+
+_FIELDS = "MESSAGE,PRIORITY,_PID,SYSLOG_IDENTIFIER,UNIT,_SYSTEMD_UNIT"
+_LONGEST = 4000
+#: How a Go program says why it ends, in order of how much that tells.
+_FATAL = (
+    re.compile(r'"command failed" err='),
+    re.compile(r"^Error: |^error: unknown (?:shorthand )?flag|^unknown (?:shorthand )?flag"),
+    re.compile(r"^F\d{4} "),
+    re.compile(r"^(?:panic|fatal error): "),
+    re.compile(r"Failed to run kubelet", re.IGNORECASE),
+    re.compile(r"level=fatal|level=panic"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One entry of the journal. ``source`` is who wrote it (kubelet, systemd); ``pid`` is 0 where it is not known."""
+
+    text: str
+    when: datetime | None = None
+    pid: int = 0
+    priority: int = 6
+    source: str = ""
+
+    @property
+    def said(self) -> str:
+        """The message without the header of klog or of logfmt."""
+        logfmt = re.search(r'\bmsg="((?:[^"\\]|\\.)*)"(?:.*?\berror="((?:[^"\\]|\\.)*)")?', self.text)
+        if logfmt and re.search(r"\blevel=", self.text):
+            return ": ".join(part.replace('\\"', '"') for part in logfmt.groups() if part)
+        return plain(self.text)
+
+
+@dataclass(frozen=True)
+class JournalLog:
+    """The newest entries of one part of the journal, oldest first. No entry means that nothing is known."""
+
+    entries: tuple[Entry, ...] = ()
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.entries)
+
+    def __bool__(self) -> bool:
+        return bool(self.entries)
+
+    @cached_property
+    def runs(self) -> tuple[tuple[Entry, ...], ...]:
+        """What each run of the daemon wrote, the last run last; systemd's own lines are in none."""
+        own = [e for e in self.entries if e.source != "systemd" and e.pid > 1]
+        return tuple(tuple(group) for _, group in groupby(own, key=lambda e: e.pid))
+
+    @property
+    def last_run(self) -> tuple[Entry, ...]:
+        """What the last run wrote."""
+        return self.runs[-1] if self.runs else ()
+
+    def since(self, moment: datetime | None) -> tuple[Entry, ...]:
+        """The entries from that moment on; all when it is not known."""
+        return tuple(e for e in self.entries if moment is None or e.when is None or e.when >= moment)
+
+    def fatal(self) -> Entry | None:
+        """Why the last run that ended says that it ended; of a run that may still be under way, the one before.
+
+        One that is older than the run before that is not looked for: it may be mended.
+        """
+        for run in reversed(self.runs[-2:]):
+            for pattern in _FATAL:
+                for entry in reversed(run):
+                    if pattern.search(entry.text):
+                        return entry
+        return None
+
+    def find(self, pattern: str | re.Pattern[str], entries: tuple[Entry, ...] | None = None) -> Entry | None:
+        """The newest entry that matches, of all or of these."""
+        compiled = re.compile(pattern)
+        chosen = self.entries if entries is None else entries
+        return next((e for e in reversed(chosen) if compiled.search(e.text)), None)
+
+    def systemd(self, pattern: str) -> Entry | None:
+        """The newest line in which systemd itself says so of the unit."""
+        compiled = re.compile(pattern)
+        return next((e for e in reversed(self.entries) if e.source == "systemd" and compiled.search(e.text)), None)
+
+
+class _Journal(HostFact[JournalLog]):
+    @staticmethod
+    def parse(node: str, answers: tuple[Answer, ...]) -> JournalLog:
+        """One JSON object a line; what is none is passed over, and journald's hints are no entries."""
+        return JournalLog(tuple(filter(None, (_entry(line) for line in answers[0].text.splitlines()))))
+
+
+def _command(key: str, *words: str, lines: int) -> NodeCommand:
+    argv = ("journalctl", *words, "-o", "json", f"--output-fields={_FIELDS}", "--all", "-n", str(lines))
+    return NodeCommand(key, (*argv, "--no-pager", "-q"), sudo=True, seconds=10, limit=1_048_576)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KubeletJournal(_Journal):
+    """The kubelet's last lines, and systemd's about it."""
+
+    sources = (_command("journal-kubelet", "-u", "kubelet.service", lines=300),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeJournal(_Journal):
+    """The container runtime's last lines, and systemd's about it."""
+
+    sources = (_command("journal-runtime", *(w for unit in RUNTIMES for w in ("-u", unit)), lines=150),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelJournal(_Journal):
+    """What the kernel warned of since the machine started."""
+
+    sources = (_command("journal-kernel", "-k", "-p", "warning", lines=120),)
+
+
+def _entry(line: str) -> Entry | None:
+    if not line.startswith("{"):
+        return None
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict) or not (text := _field(record.get("MESSAGE"))):
+        return None
+    return Entry(
+        text=RUN.text(clean(text))[:_LONGEST],
+        when=_when(record.get("__REALTIME_TIMESTAMP")),
+        pid=_number(record.get("_PID"), 0),
+        priority=_number(record.get("PRIORITY"), 6),
+        source=_field(record.get("SYSLOG_IDENTIFIER")),
+    )
+
+
+def _field(value: Any) -> str:
+    """A field as text: a string, the bytes of one that is no UTF-8, or the last of several."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and value:
+        if all(isinstance(v, int) and not isinstance(v, bool) and 0 <= v < 256 for v in value):
+            return bytes(value).decode("utf-8", "replace")
+        return _field(value[-1]) if not isinstance(value[-1], list) else ""
+    return ""
+
+
+def _number(value: Any, default: int) -> int:
+    text = _field(value)
+    return int(text) if re.fullmatch(r"\d{1,10}", text) else default
+
+
+def _when(value: Any) -> datetime | None:
+    text = _field(value)
+    if not re.fullmatch(r"\d{10,18}", text):
+        return None
+    try:
+        return datetime.fromtimestamp(int(text) / 1_000_000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None

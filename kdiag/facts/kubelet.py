@@ -1,0 +1,541 @@
+"""The kubelet of each node as it is set up on disk: unit, flags, configuration, kubeconfig and the files it needs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from kdiag.facts.base import NodeCommand, NodeFollow
+from kdiag.facts.hosts import Answer, HostFact, answer, safe_path
+from kdiag.facts.podyaml import Document, YamlFault, read_yaml
+from kdiag.model.text import nearest
+
+CONFIG = "/var/lib/kubelet/config.yaml"
+KUBECONFIG = "/etc/kubernetes/kubelet.conf"
+BOOTSTRAP = "/etc/kubernetes/bootstrap-kubelet.conf"
+FLAGS_ENV = "/var/lib/kubelet/kubeadm-flags.env"
+_ENV = (FLAGS_ENV, "/etc/default/kubelet", "/etc/sysconfig/kubelet")
+_PLACES = ("server:", "certificate-authority:", "client-certificate:", "client-key:", "current-context:", "tokenFile:")
+
+#: The fields of KubeletConfiguration v1beta1 (k8s.io/kubelet v0.36.3), by the type of their value.
+_FIELDS: Mapping[str, str] = {
+    "bool": """
+        enableServer rotateCertificates serverTLSBootstrap enableDebuggingHandlers enableContentionProfiling
+        cgroupsPerQOS singleProcessOOMKill runOnce cpuCFSQuota serializeImagePulls mergeDefaultEvictionSettings
+        enableControllerAttachDetach protectKernelDefaults makeIPTablesUtilChains failSwapOn kernelMemcgNotification
+        enableSystemLogHandler enableSystemLogQuery enableProfilingHandler enableDebugFlagsHandler seccompDefault
+        registerNode localStorageCapacityIsolation failCgroupV1
+    """,
+    "str": """
+        apiVersion kind staticPodPath podLogsDir staticPodURL address tlsCertFile tlsPrivateKeyFile tlsMinVersion
+        healthzBindAddress clusterDomain kubeletCgroups systemCgroups cgroupRoot cgroupDriver cpuManagerPolicy
+        memoryManagerPolicy topologyManagerPolicy topologyManagerScope hairpinMode podCIDR resolvConf contentType
+        containerLogMaxSize reservedSystemCPUs showHiddenMetricsForVersion systemReservedCgroup kubeReservedCgroup
+        volumePluginDir providerID containerRuntimeEndpoint imageServiceEndpoint
+        configMapAndSecretChangeDetectionStrategy imagePullCredentialsVerificationPolicy memoryReservationPolicy
+    """,
+    "duration": """
+        syncFrequency fileCheckFrequency httpCheckFrequency streamingConnectionIdleTimeout nodeStatusUpdateFrequency
+        nodeStatusReportFrequency imageMinimumGCAge imageMaximumGCAge volumeStatsAggPeriod cpuManagerReconcilePeriod
+        runtimeRequestTimeout cpuCFSQuotaPeriod evictionPressureTransitionPeriod containerLogMonitorInterval
+        shutdownGracePeriod shutdownGracePeriodCriticalPods
+    """,
+    "dict": """
+        staticPodURLHeader cpuManagerPolicyOptions topologyManagerPolicyOptions qosReserved evictionHard
+        evictionSoft evictionSoftGracePeriod evictionMinimumReclaim featureGates systemReserved kubeReserved
+        authentication authorization memorySwap logging crashLoopBackOff tracing userNamespaces
+    """,
+    "int": """
+        port readOnlyPort registryPullQPS registryBurst eventRecordQPS eventBurst healthzPort oomScoreAdj
+        nodeLeaseDurationSeconds imageGCHighThresholdPercent imageGCLowThresholdPercent maxPods podPidsLimit
+        nodeStatusMaxImages maxOpenFiles kubeAPIQPS kubeAPIBurst maxParallelImagePulls evictionMaxPodGracePeriod
+        podsPerCore iptablesMasqueradeBit iptablesDropBit containerLogMaxFiles containerLogMaxWorkers
+    """,
+    "list": """
+        tlsCipherSuites tlsCurvePreferences preloadedImagesVerificationAllowlist clusterDNS enforceNodeAllocatable
+        allowedUnsafeSysctls shutdownGracePeriodByPodPriority reservedMemory registerWithTaints
+    """,
+    "float": """
+        memoryThrottlingFactor
+    """,
+}
+FIELDS: Mapping[str, str] = {name: shape for shape, names in _FIELDS.items() for name in names.split()}
+_NESTED: Mapping[tuple[str, ...], tuple[str, ...]] = {
+    ("authentication",): ("x509", "webhook", "anonymous"),
+    ("authentication", "x509"): ("clientCAFile",),
+    ("authentication", "webhook"): ("enabled", "cacheTTL"),
+    ("authentication", "anonymous"): ("enabled",),
+    ("authorization",): ("mode", "webhook"),
+}
+_DURATION = re.compile(r"-?(?:0|(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h))+")
+_NOUNS = {
+    "bool": "true or false",
+    "str": "a string",
+    "duration": "a duration such as 10s",
+    "dict": "a mapping",
+    "int": "a number",
+    "list": "a list",
+    "float": "a number",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong in a file, and on which line of it (0: no line). ``fatal``: the kubelet does not start with it."""
+
+    line: int
+    what: str
+    fatal: bool = True
+    field: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KubeletFlag:
+    """One flag of the kubelet's command line and the file and line that give it."""
+
+    name: str
+    value: str
+    path: str = ""
+    line: int = 0
+
+    @property
+    def text(self) -> str:
+        """As it stands on the command line."""
+        return f"--{self.name}={self.value}" if self.value != "" else f"--{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigFile:
+    """The kubelet's configuration file. Fields that it does not set have their default, or are None."""
+
+    path: str
+    absent: bool = False
+    empty: bool = False
+    faults: tuple[Fault, ...] = ()
+    values: Mapping[str, Any] = field(default_factory=dict)
+    lines: Mapping[str, int] = field(default_factory=dict)
+    text: tuple[str, ...] = ()
+
+    def line(self, name: str) -> int:
+        """The line of a field (``authentication.x509.clientCAFile``); 0 when it is not set."""
+        return self.lines.get(name, 0)
+
+    def get(self, name: str) -> Any:
+        """The value of a field, its path written with dots; None when it is not set."""
+        value: Any = self.values
+        for step in name.split("."):
+            value = value.get(step) if isinstance(value, dict) else None
+        return value
+
+    def string(self, name: str) -> str:
+        """The value of a field that is a string; empty when it is not set or is none."""
+        value = self.get(name)
+        return value if isinstance(value, str) else ""
+
+    def quoted(self, line: int) -> str:
+        """A line of the file as it stands."""
+        return self.text[line - 1].strip() if 0 < line <= len(self.text) else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kubeconfig:
+    """Where a kubeconfig leads: never what it proves itself with."""
+
+    path: str
+    absent: bool = False
+    server: str = ""
+    server_line: int = 0
+    client_certificate: str = ""
+    client_key: str = ""
+    authority: str = ""
+
+    @property
+    def host(self) -> str:
+        """The host of the server; empty when there is none."""
+        return _split(self.server)[0]
+
+    @property
+    def port(self) -> int:
+        """The port of the server, that of its scheme when it names none; 0 when it is no number."""
+        return _split(self.server)[1]
+
+
+def _split(server: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(server if "//" in server else f"https://{server}")
+        return (parts.hostname or "").lower(), parts.port or (80 if parts.scheme == "http" else 443)
+    except ValueError:
+        return "", 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubeletSetup:
+    """One node's kubelet, from its files."""
+
+    unit: bool = False  # whether systemd has a unit of it on disk
+    exec_start: str = ""
+    exec_path: str = ""
+    exec_line: int = 0
+    program: str = ""
+    flags: tuple[KubeletFlag, ...] = ()
+    environment_files: tuple[tuple[str, bool], ...] = ()  # path, and whether it may be missing
+    config: ConfigFile | None = None
+    kubeconfig: Kubeconfig | None = None
+    bootstrap: Kubeconfig | None = None
+    files: Mapping[str, str] = field(default_factory=dict)  # path → kind as stat names it; empty for not there
+    swap: tuple[str, ...] = ()
+
+    def flag(self, name: str) -> KubeletFlag | None:
+        """The flag as it takes effect: of several the last."""
+        return next((f for f in reversed(self.flags) if f.name == name), None)
+
+    def missing(self, path: str) -> bool:
+        """Whether that file was looked for and is not there."""
+        return self.files.get(path, "?") == ""
+
+    def setting(self, flag: str, config: str) -> str:
+        """What holds of a setting that has a flag and a field: the flag wins."""
+        given = self.flag(flag)
+        return given.value if given else (self.config.string(config) if self.config else "")
+
+    @property
+    def endpoint(self) -> str:
+        """The socket at which it looks for its container runtime."""
+        return self.setting("container-runtime-endpoint", "containerRuntimeEndpoint")
+
+    @property
+    def static_pod_path(self) -> str:
+        """The folder of its static pods; empty for none."""
+        return self.setting("pod-manifest-path", "staticPodPath")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kubelets(HostFact[KubeletSetup]):
+    """The kubelet's unit, flags, configuration and kubeconfig on each node, as they are on disk now."""
+
+    sources = (
+        NodeCommand("kubelet-unit", ("systemctl", "cat", "--no-pager", "kubelet.service"), answers=(0, 1)),
+        *(NodeCommand("kubelet-env", ("cat", path), sudo=True, name=path) for path in _ENV),
+        NodeCommand("kubelet-config", ("cat", CONFIG), sudo=True, name=CONFIG),
+        *(
+            NodeCommand(
+                "kubelet-kubeconfig",
+                ("grep", "-n", *(w for p in _PLACES for w in ("-e", p)), path),
+                sudo=True,
+                name=path,
+                limit=16_384,
+            )
+            for path in (KUBECONFIG, BOOTSTRAP)
+        ),
+        NodeCommand("swaps", ("cat", "/proc/swaps"), limit=16_384),
+        NodeFollow("kubelet-config-other"),
+        NodeFollow("kubelet-kubeconfig-other"),
+        NodeFollow("kubelet-files"),
+    )
+
+    @staticmethod
+    def follow(node: str, answers: tuple[Answer, ...]) -> Iterable[NodeCommand]:
+        """The configuration that ``--config`` names when it is another one, and whether the named files are there."""
+        setup = _setup(answers)
+        config, kubeconfig = setup.flag("config"), setup.flag("kubeconfig")
+        if config and config.value != CONFIG and safe_path(config.value):
+            yield NodeCommand("kubelet-config-other", ("cat", config.value), sudo=True, name=config.value)
+        known = (KUBECONFIG, BOOTSTRAP)
+        if kubeconfig and re.fullmatch(r"/etc/kubernetes/[A-Za-z0-9_-]+\.conf", kubeconfig.value or ""):
+            path = kubeconfig.value
+            if path not in known:
+                argv = ("grep", "-n", *(w for p in _PLACES for w in ("-e", p)), path)
+                yield NodeCommand("kubelet-kubeconfig-other", argv, sudo=True, name=path, limit=16_384)
+        paths = [p for p in dict.fromkeys(_named(setup)) if safe_path(p)][:24]
+        if paths:
+            yield NodeCommand("kubelet-files", ("stat", "-L", "-c", "%F|%n", *paths), sudo=True, answers=(0, 1))
+
+    @staticmethod
+    def parse(node: str, answers: tuple[Answer, ...]) -> KubeletSetup:
+        """All of it together."""
+        return _setup(answers)
+
+
+def _named(setup: KubeletSetup) -> Iterator[str]:
+    """The files without which the kubelet does not start, or its pods do not."""
+    yield setup.program
+    for name in ("config", "kubeconfig", "bootstrap-kubeconfig", "client-ca-file", "tls-cert-file"):
+        if flag := setup.flag(name):
+            yield flag.value
+    yield setup.setting("resolv-conf", "resolvConf")
+    yield setup.static_pod_path
+    yield setup.endpoint.removeprefix("unix://")
+    if setup.config:
+        for name in ("authentication.x509.clientCAFile", "tlsCertFile", "tlsPrivateKeyFile"):
+            yield setup.config.string(name)
+    for kubeconfig in (setup.kubeconfig, setup.bootstrap):
+        if kubeconfig and not kubeconfig.absent:
+            yield from (kubeconfig.client_certificate, kubeconfig.authority)
+    for path, _ in setup.environment_files:
+        yield path
+
+
+def _setup(answers: tuple[Answer, ...]) -> KubeletSetup:
+    unit = _Unit(answer(answers, "kubelet-unit"))
+    env_texts = {a.name: a.text for a in answers if a.key == "kubelet-env" and not a.error}
+    flags = tuple(_flags(unit, env_texts))
+    named = {f.name: f.value for f in flags}
+    config_path = named.get("config", "")
+    configs = {a.name: a for a in answers if a.key in ("kubelet-config", "kubelet-config-other")}
+    config: ConfigFile | None = None
+    if found := configs.get(config_path or CONFIG):
+        if not found.error:
+            config = read_config(found.name, found.text)
+        elif found.absent and config_path:
+            config = ConfigFile(path=found.name, absent=True)
+    kubeconfigs = {a.name: a for a in answers if a.key in ("kubelet-kubeconfig", "kubelet-kubeconfig-other")}
+    files: dict[str, str] = {}
+    for a in answers:
+        if a.key == "kubelet-files":
+            files |= _stat(a.text)
+    return KubeletSetup(
+        unit=bool(unit.start),
+        exec_start=unit.start,
+        exec_path=unit.start_path,
+        exec_line=unit.start_line,
+        program=unit.start.split()[0].lstrip("-@+!:") if unit.start.split() else "",
+        flags=flags,
+        environment_files=tuple(unit.env_files),
+        config=config,
+        kubeconfig=_kubeconfig(kubeconfigs.get(named.get("kubeconfig", KUBECONFIG))),
+        bootstrap=_kubeconfig(kubeconfigs.get(named.get("bootstrap-kubeconfig", BOOTSTRAP))),
+        files=files,
+        swap=tuple(line.split()[0] for line in answer(answers, "swaps").splitlines()[1:] if line.strip()),
+    )
+
+
+def _stat(text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        kind, bar, path = line.partition("|")
+        if bar and path.startswith("/"):
+            found[path] = kind
+        elif match := re.search(r"(/[^'\"’]+?)['\"’]?: No such file or directory", line):
+            found[match[1]] = ""
+    return found
+
+
+class _Unit:
+    """What systemd makes of the unit and its drop-ins, of the text of ``systemctl cat``."""
+
+    def __init__(self, text: str) -> None:
+        self.start, self.start_path, self.start_line = "", "", 0
+        self.env: dict[str, tuple[str, str, int]] = {}
+        self.env_files: list[tuple[str, bool]] = []
+        path, number, section = "", 0, ""
+        pending, first = "", 0
+        for raw in text.splitlines():
+            if header := re.fullmatch(r"# (/\S+)", raw):
+                path, number, pending = header[1], 0, ""
+                continue
+            number += 1
+            line = pending + raw.strip()
+            if not pending:
+                first = number
+                if line[:1] in ("#", ";"):
+                    continue
+            if line.endswith("\\"):
+                pending = line[:-1] + " "
+                continue
+            pending = ""
+            if named := re.fullmatch(r"\[(\w+)\]", line):
+                section = named[1]
+            key, equals, value = (part.strip() for part in line.partition("="))
+            if equals and section in ("Service", ""):
+                self._take(key, value, path, first)
+
+    def _take(self, key: str, value: str, path: str, line: int) -> None:
+        if key == "ExecStart":
+            self.start, self.start_path, self.start_line = value, path, line
+        elif key == "Environment":
+            if not value:
+                self.env.clear()
+            for word in _words(value):
+                name, equals, given = word.partition("=")
+                if equals:
+                    self.env[name] = (given, path, line)
+        elif key == "EnvironmentFile":
+            if not value:
+                self.env_files.clear()
+            else:
+                self.env_files.append((value.lstrip("-"), value.startswith("-")))
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
+
+
+def _environment(unit: _Unit, texts: Mapping[str, str]) -> dict[str, tuple[str, str, int]]:
+    """The variables with where they are set; those of files win over those of the unit."""
+    found = dict(unit.env)
+    for path, _ in unit.env_files:
+        for number, line in enumerate(texts.get(path, "").splitlines(), 1):
+            if match := re.match(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)$", line):
+                value = match[2].strip()
+                quoted = re.fullmatch(r"(['\"])(.*)\1", value)
+                found[match[1]] = (quoted[2] if quoted else value, path, number)
+    return found
+
+
+def _flags(unit: _Unit, texts: Mapping[str, str]) -> Iterator[KubeletFlag]:
+    """The command line after systemd has put the variables in, word for word."""
+    env = _environment(unit, texts)
+    words: list[tuple[str, str, int]] = []
+    for word in _words(unit.start)[1:]:
+        if match := re.fullmatch(r"\$([A-Za-z_][A-Za-z0-9_]*)", word):
+            value, path, line = env.get(match[1], ("", "", 0))
+            words += [(w, path, line) for w in _words(value)]
+        else:
+            text = re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", lambda m: env.get(m[1], ("", "", 0))[0], word)
+            words.append((text, unit.start_path, unit.start_line))
+    at = 0
+    while at < len(words):
+        word, path, line = words[at]
+        at += 1
+        if not word.startswith("-") or word in ("-", "--"):
+            continue
+        name, equals, value = word.lstrip("-").partition("=")
+        if not equals and at < len(words) and not words[at][0].startswith("-"):
+            value, at = words[at][0], at + 1
+        yield KubeletFlag(name, value, path, line)
+
+
+def _kubeconfig(found: Answer | None) -> Kubeconfig | None:
+    """The places that a kubeconfig names; of several clusters or users the first."""
+    if found is None or (found.error and not found.absent):
+        return None
+    one: dict[str, tuple[str, int]] = {}
+    for line in found.text.splitlines() if not found.error else ():
+        match = re.match(r"(?:/[^:]+:)?(\d+):\s*(?:-\s+)?([A-Za-z-]+):\s*(.*?)\s*$", line)
+        if match:
+            one.setdefault(match[2], (match[3].strip("'\""), int(match[1][:9])))
+    server, line_no = one.get("server", ("", 0))
+    return Kubeconfig(
+        path=found.name,
+        absent=found.absent,
+        server=server,
+        server_line=line_no,
+        client_certificate=one.get("client-certificate", ("", 0))[0],
+        client_key=one.get("client-key", ("", 0))[0],
+        authority=one.get("certificate-authority", ("", 0))[0],
+    )
+
+
+def read_config(path: str, text: str) -> ConfigFile:
+    """A KubeletConfiguration, with all that the kubelet would not take, or would pass over."""
+    lines = tuple(text.splitlines())
+    if not text.strip():
+        fault = Fault(0, "it is empty")
+        return ConfigFile(path=path, empty=True, faults=(fault,), text=lines)
+    document = read_yaml(text)
+    if isinstance(document, YamlFault):
+        return ConfigFile(path=path, faults=(Fault(document.line, document.what),), text=lines)
+    values = document.value
+    if not isinstance(values, dict):
+        return ConfigFile(path=path, faults=(Fault(1, "it is no mapping"),), text=lines)
+    where = {
+        ".".join(map(str, place)): line
+        for place, line in document.lines.items()
+        if all(isinstance(step, str) for step in place)
+    }
+    return ConfigFile(path=path, faults=tuple(_faults(document, values)), values=values, lines=where, text=lines)
+
+
+def _faults(document: Document, values: Mapping[str, Any]) -> Iterator[Fault]:
+    kind, version = values.get("kind"), values.get("apiVersion")
+    for name, right in (("apiVersion", "kubelet.config.k8s.io/v1beta1"), ("kind", "KubeletConfiguration")):
+        if not values.get(name):
+            yield Fault(1, f"{name} is missing, it is {right}", field=name)
+    if kind and kind != "KubeletConfiguration":
+        yield Fault(document.line("kind"), f"kind is {kind}, it must be KubeletConfiguration", field="kind")
+    if version and version not in ("kubelet.config.k8s.io/v1beta1", "kubelet.config.k8s.io/v1"):
+        yield Fault(
+            document.line("apiVersion"),
+            f"apiVersion is {version}, it must be kubelet.config.k8s.io/v1beta1",
+            field="apiVersion",
+        )
+    for key, value in values.items():
+        name = str(key)
+        shape = FIELDS.get(name)
+        if shape is None:
+            meant = _meant(name, tuple(FIELDS), values)
+            yield Fault(document.line(name), _unknown(name, meant), fatal=False, field=name)
+        elif value is not None and not _fits(value, shape):
+            yield Fault(document.line(name), f"{name} is {_shown(value)}, it must be {_NOUNS[shape]}", field=name)
+    for place, known in _NESTED.items():
+        inner = document.at(*place)
+        for key in inner if isinstance(inner, dict) else ():
+            if key not in known:
+                name = ".".join((*place, str(key)))
+                meant = _meant(str(key), known, inner)
+                yield Fault(document.line(*place, key), _unknown(name, meant), fatal=False, field=name)
+    yield from _values(document, values)
+
+
+def _values(document: Document, values: Mapping[str, Any]) -> Iterator[Fault]:
+    """Values of the right type that the kubelet refuses all the same."""
+    driver = values.get("cgroupDriver")
+    if isinstance(driver, str) and driver not in ("", "cgroupfs", "systemd"):
+        yield Fault(
+            document.line("cgroupDriver"),
+            f"cgroupDriver is {driver}, it must be systemd or cgroupfs",
+            field="cgroupDriver",
+        )
+    for name in ("port", "readOnlyPort", "healthzPort"):
+        port = values.get(name)
+        if isinstance(port, int) and not isinstance(port, bool) and not 0 <= port <= 65535:
+            yield Fault(document.line(name), f"{name} is {port}, it must be a port up to 65535", field=name)
+    endpoint = values.get("containerRuntimeEndpoint")
+    if endpoint == "":
+        yield Fault(
+            document.line("containerRuntimeEndpoint"),
+            "containerRuntimeEndpoint is empty",
+            fatal=False,
+            field="containerRuntimeEndpoint",
+        )
+
+
+def _meant(name: str, known: tuple[str, ...], values: Mapping[str, Any]) -> str:
+    close = nearest(name, [k for k in known if k not in values])
+    return close or ""
+
+
+def _unknown(name: str, meant: str) -> str:
+    return f"there is no field {name}" + (f", meant is {meant}" if meant else "")
+
+
+def _fits(value: Any, shape: str) -> bool:
+    match shape:
+        case "bool":
+            return isinstance(value, bool)
+        case "str":
+            return isinstance(value, str)
+        case "duration":
+            return isinstance(value, str) and bool(_DURATION.fullmatch(value))
+        case "int":
+            return isinstance(value, int) and not isinstance(value, bool)
+        case "float":
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case "list":
+            return isinstance(value, list)
+    return isinstance(value, dict)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    return f'"{value}"' if isinstance(value, str) else str(value)

@@ -8,7 +8,7 @@ from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl,
 from kdiag.facts import Cluster, Complaint, Complaints, Dependencies, Resolved, Topic
 
 #: Of a Service that is there: how fresh the line must be for the name to be unresolved still, in seconds.
-_STILL = 120.0
+_STILL = 45.0
 _RECURS = 30.0
 
 

@@ -20,7 +20,7 @@ from kdiag.facts import (
 )
 
 #: How fresh a line must be when the Service that it names is well by now, and over how long it must recur: seconds.
-_STILL = 120.0
+_STILL = 45.0
 _RECURS = 30.0
 
 

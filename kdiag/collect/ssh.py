@@ -848,6 +848,11 @@ class SshShell:
         sha1_only = False
         who = f"{hop.user}@{stage.place}" if not stage.place.startswith("jump") else f"{stage.place}, user {hop.user}"
         for signer in self._access.signers(hop, problems):
+            if "rsa" in signer.kind and not transport.server_extensions and not methods:
+                # What the server takes of RSA comes with the first answer; paramiko ends the connection over it.
+                methods = self._methods(transport, hop)
+                if transport.is_authenticated():
+                    return
             if "rsa" in signer.kind and _refuses_rsa(transport):
                 problems.append(f"{signer.label}: the server takes RSA keys with SHA-1 only, or not at all")
                 sha1_only = True
@@ -935,7 +940,8 @@ class _Session:
                 if guard.fired or not self._transport.is_active():
                     raise
                 raise AccessDenied(f"{self._stage.place}: the server refuses to run a command") from exc
-            threading.Thread(target=self._drain, args=(channel,), name="kdiag-stderr", daemon=True).start()
+            drain = threading.Thread(target=self._drain, args=(channel,), name="kdiag-stderr", daemon=True)
+            drain.start()
             # A shell that runs something else entirely may not read it.
             with contextlib.suppress(OSError):
                 channel.sendall(b"exec 2>/dev/null; printf 'kdiag:%s\\n' " + self._token + b"\n" + script + b"\n")
@@ -948,6 +954,8 @@ class _Session:
             if guard.fired or status == -1:
                 raise self._dropped(guard)
             if not self._begun:
+                # The reason may stand on stderr, and still be on its way to us.
+                drain.join(guard.deadline.remaining())
                 raise self._not_a_shell(status)
             return Output(bytes(self._received), status)
         finally:

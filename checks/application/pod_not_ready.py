@@ -25,9 +25,10 @@ def pod_not_ready(failures: Failures, events: Events | None, logs: Logs | None) 
     if not bad:
         return
     total: Counter[Ref] = Counter()
-    for pod in failures.pods.items:
-        if not pod.finished and not pod.terminating:
-            total[failures.owners.top(pod)] += 1
+    for pods_ in failures.pods.by_owner.values():
+        owner = failures.owners.top(pods_[0])
+        if owner in bad:
+            total[owner] += sum(1 for pod in pods_ if not pod.finished and not pod.terminating)
     for name, found in bad.items():
         one = found[0]
         pods = {f.pod.name: f.pod for f in found}

@@ -125,7 +125,7 @@ class _Meant:
 
 
 def _groups(namespace: str, backends: Backends, workloads: Workloads, owners: Owners) -> list[_Group]:
-    templates = {w.ref(): w.spec.template.metadata.labels for w in workloads.items if w.namespace == namespace}
+    templates = {w.ref(): w.spec.template.metadata.labels for w in workloads.within(namespace)}
     found: dict[tuple[Ref, str], tuple[Mapping[str, str], list[Pod]]] = {}
     for labels, pods in backends.label_sets(namespace):
         plain = {k: v for k, v in labels.items() if not _ADDED.fullmatch(k)}

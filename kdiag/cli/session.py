@@ -277,6 +277,7 @@ class _Run:
             "server": server,
             "context": where.context if where else "",
             "namespace": self._scope,
+            "dead": reason,
         }
         self._emit(Observation("api", "run", body=json.dumps(record).encode()))
         for source in sources(self._kinds):

@@ -197,18 +197,18 @@ class Topology:
         # A workload whose pods do not exist (yet) is behind the Service all the same.
         workloads = self._facts.get(Workloads)
         if workloads and service.spec.selector:
-            for workload in workloads.items:
+            for workload in workloads.within(ref.namespace):
                 labels_ = workload.spec.template.metadata.labels
-                if workload.namespace == ref.namespace and service.spec.selector.items() <= labels_.items():
+                if service.spec.selector.items() <= labels_.items():
                     yield workload.ref()
 
     def _of_budget(self, ref: Ref) -> Iterator[Ref]:
         budgets, workloads = self._facts.get(DisruptionBudgets), self._facts.get(Workloads)
         budget = budgets.get(ref.name, ref.namespace) if budgets else None
         if budget and budget.spec.selector and workloads:
-            for workload in workloads.items:
+            for workload in workloads.within(ref.namespace):
                 labels = workload.spec.template.metadata.labels
-                if workload.namespace == ref.namespace and budget.spec.selector.matches(labels):
+                if budget.spec.selector.matches(labels):
                     yield workload.ref()
 
     def _of_webhooks(self, ref: Ref) -> Iterator[Ref]:

@@ -23,13 +23,15 @@ class _Run(msgspec.Struct, gc=False):
     namespace: str = ""
     version: str = ""
     skew: float = 0.0
+    dead: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster(Fact):
     """When and of what this was taken.
 
-    ``taken`` is the API server's own clock; ``skew`` is how many seconds ours is ahead of it.
+    ``taken`` is the API server's own clock; ``skew`` is how many seconds ours is ahead of it. ``dead`` is why the API
+    server could not be asked, when the nodes were read in its place.
     """
 
     sources = (RunInfo(),)
@@ -38,6 +40,7 @@ class Cluster(Fact):
     context: str = ""
     namespace: str = ""
     skew: float = 0.0
+    dead: str = ""
 
     @classmethod
     def builder(cls) -> Builder:
@@ -64,7 +67,12 @@ class _ClusterBuilder:
             self._gaps.append(Gap("run", f"the record of the run cannot be read: {clean_line(str(exc))}"))
             return
         self._fact = Cluster(
-            taken=run.taken, server=run.server, context=run.context, namespace=run.namespace, skew=run.skew
+            taken=run.taken,
+            server=run.server,
+            context=run.context,
+            namespace=run.namespace,
+            skew=run.skew,
+            dead=clean_line(run.dead),
         )
 
     def finish(self) -> Fact:

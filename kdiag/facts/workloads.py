@@ -451,6 +451,17 @@ class Workloads(Derived):
         """The workload of that name."""
         return self._index.get(ref)
 
+    @cached_property
+    def _namespaces(self) -> Mapping[str, tuple[Workload, ...]]:
+        found: dict[str, list[Workload]] = {}
+        for workload in self.items:
+            found.setdefault(workload.namespace, []).append(workload)
+        return {namespace: tuple(items) for namespace, items in found.items()}
+
+    def within(self, namespace: str) -> tuple[Workload, ...]:
+        """The workloads of one namespace."""
+        return self._namespaces.get(namespace, ())
+
     def pods_of(self, workload: Workload) -> tuple[Pod, ...]:
         """Its pods, of every revision."""
         if isinstance(workload, Deployment):

@@ -86,8 +86,10 @@ def observations(fixture: dict[str, Any]) -> list[Observation]:
         "namespace": fixture.get("namespace", ""),
     }
     run["skew"] = fixture.get("skew", 0.0)
-    found.append(Observation("api", "run", body=json.dumps(run).encode()))
     dead = fixture.get("api") == "dead"
+    if dead:
+        run["dead"] = "10.89.0.11:6443: connection refused"
+    found.append(Observation("api", "run", body=json.dumps(run).encode()))
     for source in sources(all_facts()):
         if isinstance(source, ApiList | ApiGet) and dead:
             found.append(Observation("api", source.key, error="10.89.0.11:6443: connection refused"))

@@ -67,6 +67,10 @@ class Report:
         where = first["object"]
         return first["check"], "/".join(p for p in (where["kind"], where["namespace"], where["name"]) if p)
 
+    def others(self) -> list[dict[str, Any]]:
+        """The causes beside the first that are errors or worse."""
+        return [c for c in self.causes[1:] if c["severity"] in ("error", "critical")]
+
     def summary(self) -> str:
         """What it said, for an assertion."""
         lines = [f"{c['check']}: {c['message']} (+{len(c['symptoms'])})" for c in self.causes]

@@ -15,17 +15,30 @@ def test_a_healthy_cluster_gives_no_finding(shop: None) -> None:
     assert report.document["complete"], report.summary()
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
-def test_the_fault_is_the_first_cause_and_its_undoing_is_seen(shop: None, fault: Fault) -> None:
+def play(fault: Fault) -> None:
+    """Make the fault, see it named first and alone, undo it, and see silence."""
     right = {fault.cause, *fault.instead}
     try:
         for step in fault.make:
             step()
-        report = cluster.until(f"{fault.cause} comes first", lambda r: r.top() in right, fault.patience)
+        report = cluster.until(
+            f"{fault.cause} comes first, and no other cause",
+            lambda r: r.top() in right and not r.others(),
+            fault.patience,
+        )
         assert report.code == 1, report.summary()
-        others = [c for c in report.causes[1:] if c["severity"] in ("error", "critical")]
-        assert not others, report.summary()
     finally:
         for step in fault.undo:
             step()
     cluster.until("kdiag falls silent again", cluster.silent, patience=240)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
+def test_the_fault_is_the_first_cause_and_its_undoing_is_seen(shop: None, fault: Fault) -> None:
+    try:
+        play(fault)
+    except cluster.Stuck as first:
+        # Two cores carry a whole cluster: a second try tells a wrong verdict from a machine that was late.
+        print(f"{fault.name}: second try, for {first}")
+        cluster.until("the cluster is well again", cluster.silent, patience=240)
+        play(fault)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, shorten
-from kdiag.facts import Cluster, Complaint, Complaints, Topic
+from kdiag.facts import Access, Cluster, Complaint, Complaints, Topic
 
 #: A refusal that a running workload met longer ago than this, or once, may be over: seconds.
 _STILL = 300.0
@@ -23,7 +23,7 @@ _STILL = 300.0
     ),
     tags=("access", "rbac"),
 )
-def api_access_forbidden(complaints: Complaints, cluster: Cluster) -> Iterator[Finding]:
+def api_access_forbidden(complaints: Complaints, cluster: Cluster, access: Access | None) -> Iterator[Finding]:
     """One finding for each workload, account and place: all that it lacks there is granted by one role."""
     found: dict[tuple[Ref, str, str], dict[tuple[str, str], list[Complaint]]] = {}
     for complaint in complaints.about(Topic.FORBIDDEN, system=True):
@@ -32,6 +32,8 @@ def api_access_forbidden(complaints: Complaints, cluster: Cluster) -> Iterator[F
         kind, slash, part = names["resource"].partition("/")
         group = names.get("group", "")
         full = f"{kind}{f'.{group}' if group else ''}{slash}{part}"
+        if access and access.allows(account, names["verb"], names["resource"], group, names.get("where", "")):
+            continue  # granted by now; or the API server had just started and did not know its roles yet
         place = found.setdefault((complaint.workload, account, names.get("where", "")), {})
         place.setdefault((names["verb"], full), []).append(complaint)
     for (workload, account, where), lacks in found.items():

@@ -6,9 +6,12 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Gap, Layer, Severity, Skip, check, kubectl, listing, shorten
-from kdiag.facts import Cluster, ClusterDNS, Logs, unread
+from kdiag.facts import Access, Cluster, ClusterDNS, Logs, unread
 
-_DENIED = re.compile(r'(\S+) is forbidden: User "(system:serviceaccount:[^"]+)" cannot (?:list|watch) resource "(\w+)"')
+_DENIED = re.compile(
+    r'(\S+) is forbidden: User "(system:serviceaccount:[^"]+)" cannot (?:list|watch) resource "(\w+)"'
+    r'(?: in API group "([^"]*)")?'
+)
 # A list that was refused is tried again within a minute.
 _RECENT = 300
 
@@ -30,7 +33,9 @@ _RECENT = 300
     tags=("dns", "coredns", "access", "rbac"),
     namespaces=("kube-system", "openshift-dns"),
 )
-def coredns_forbidden(dns: ClusterDNS, logs: Logs | None, cluster: Cluster) -> Iterator[Finding | Gap | Skip]:
+def coredns_forbidden(
+    dns: ClusterDNS, logs: Logs | None, cluster: Cluster, access: Access | None
+) -> Iterator[Finding | Gap | Skip]:
     """A pod that was ready before answers on with what it knew; one that starts never becomes ready."""
     if not dns.known:
         yield Skip("no DNS Service and no CoreDNS in kube-system")
@@ -44,7 +49,7 @@ def coredns_forbidden(dns: ClusterDNS, logs: Logs | None, cluster: Cluster) -> I
             for line in logs.lines(pod.namespace, pod.name) if logs else ():
                 found = _DENIED.search(line.text)
                 recent = cluster.age(line.when) < _RECENT if line.when else not pod.ready
-                if found and recent:
+                if found and recent and not _allowed(found, access):
                     denied[found[3]] = None
                     said, name, user = said or line.text, name or pod.name, found[2]
         if not denied:
@@ -73,3 +78,9 @@ def coredns_forbidden(dns: ClusterDNS, logs: Logs | None, cluster: Cluster) -> I
             touches=(dns.reference,),
             severity=Severity.CRITICAL if dns.down else Severity.ERROR,
         )
+
+
+def _allowed(found: re.Match[str], access: Access | None) -> bool:
+    """Whether it is allowed by now: an API server that has just started refuses for a moment what its roles allow."""
+    account = found[2].removeprefix("system:serviceaccount:")
+    return bool(access and access.allows(account, "list", found[3], found[4] or ""))

@@ -1,0 +1,172 @@
+"""Roles and bindings: whether a service account may do something at this moment, whatever its log says of earlier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
+
+from kdiag.facts.base import ApiList, Derived, Objects
+from kdiag.facts.meta import Lean, Object
+
+_GROUP = "rbac.authorization.k8s.io/v1"
+
+
+class PolicyRule(Lean, frozen=True, gc=False):
+    """What one rule of a role allows."""
+
+    verbs: tuple[str, ...] = ()
+    api_groups: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    resource_names: tuple[str, ...] = ()
+
+    def allows(self, verb: str, group: str, resource: str) -> bool:
+        """Whether it allows this on every object of the kind; ``resource`` may name a subresource after a slash."""
+        if self.resource_names:
+            return False
+        part = resource.partition("/")[2]
+        kinds = {"*", resource, f"*/{part}"} if part else {"*", resource}
+        return (
+            bool({"*", verb} & set(self.verbs))
+            and bool({"*", group} & set(self.api_groups))
+            and bool(kinds & set(self.resources))
+        )
+
+
+class RoleRef(Lean, frozen=True, gc=False):
+    """The role that a binding gives."""
+
+    kind: str = ""
+    name: str = ""
+
+
+class Subject(Lean, frozen=True, gc=False):
+    """Whom a binding gives it to."""
+
+    kind: str = ""
+    name: str = ""
+    namespace: str = ""
+
+
+class Role(Object, frozen=True, gc=False):
+    """A role of one namespace."""
+
+    rules: tuple[PolicyRule, ...] = ()
+
+
+class ClusterRole(Object, frozen=True, gc=False):
+    """A role of the cluster; an aggregated one holds the rules of its parts."""
+
+    rules: tuple[PolicyRule, ...] = ()
+
+
+class RoleBinding(Object, frozen=True, gc=False):
+    """A binding in one namespace."""
+
+    role_ref: RoleRef = RoleRef()
+    subjects: tuple[Subject, ...] = ()
+
+
+class ClusterRoleBinding(Object, frozen=True, gc=False):
+    """A binding over the cluster."""
+
+    role_ref: RoleRef = RoleRef()
+    subjects: tuple[Subject, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roles(Objects[Role]):
+    """Every Role."""
+
+    item: ClassVar[type[Any]] = Role
+    sources = (ApiList("roles", _GROUP, "roles"),)
+    items: tuple[Role, ...] = field(default=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterRoles(Objects[ClusterRole]):
+    """Every ClusterRole."""
+
+    item: ClassVar[type[Any]] = ClusterRole
+    sources = (ApiList("clusterroles", _GROUP, "clusterroles", namespaced=False),)
+    items: tuple[ClusterRole, ...] = field(default=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoleBindings(Objects[RoleBinding]):
+    """Every RoleBinding."""
+
+    item: ClassVar[type[Any]] = RoleBinding
+    sources = (ApiList("rolebindings", _GROUP, "rolebindings"),)
+    items: tuple[RoleBinding, ...] = field(default=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterRoleBindings(Objects[ClusterRoleBinding]):
+    """Every ClusterRoleBinding."""
+
+    item: ClassVar[type[Any]] = ClusterRoleBinding
+    sources = (ApiList("clusterrolebindings", _GROUP, "clusterrolebindings", namespaced=False),)
+    items: tuple[ClusterRoleBinding, ...] = field(default=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access(Derived):
+    """What service accounts may do by RBAC. Says nothing of other authorisers."""
+
+    roles: Roles = field(default_factory=Roles)
+    cluster_roles: ClusterRoles = field(default_factory=ClusterRoles)
+    bindings: RoleBindings = field(default_factory=RoleBindings)
+    cluster_bindings: ClusterRoleBindings = field(default_factory=ClusterRoleBindings)
+
+    @classmethod
+    def derive(
+        cls,
+        roles: Roles,
+        cluster_roles: ClusterRoles,
+        bindings: RoleBindings,
+        cluster_bindings: ClusterRoleBindings,
+    ) -> Access:
+        """Join roles and bindings."""
+        return cls(roles=roles, cluster_roles=cluster_roles, bindings=bindings, cluster_bindings=cluster_bindings)
+
+    def allows(self, account: str, verb: str, resource: str, group: str = "", namespace: str = "") -> bool | None:
+        """Whether service account ``NAMESPACE:NAME`` may do this in a namespace, or in all (empty).
+
+        None when roles or bindings were not all read: then nothing is known.
+        """
+        if self.gaps or (self.roles.scope and not self.roles.covers(namespace)):
+            return None
+        return any(rule.allows(verb, group, resource) for rule in self._rules(account, namespace))
+
+    def _rules(self, account: str, namespace: str) -> Iterator[PolicyRule]:
+        for binding in self.cluster_bindings.items:
+            if self._binds(binding.subjects, account, ""):
+                yield from self._of(binding.role_ref, "")
+        for local in self.bindings.within(namespace) if namespace else ():
+            if self._binds(local.subjects, account, namespace):
+                yield from self._of(local.role_ref, namespace)
+
+    @staticmethod
+    def _binds(subjects: tuple[Subject, ...], account: str, here: str) -> bool:
+        namespace, _, name = account.partition(":")
+        groups = {"system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated"}
+        for s in subjects:
+            if s.kind == "ServiceAccount" and (s.namespace or here, s.name) == (namespace, name):
+                return True
+            if s.kind == "User" and s.name == f"system:serviceaccount:{namespace}:{name}":
+                return True
+            if s.kind == "Group" and s.name in groups:
+                return True
+        return False
+
+    def _of(self, ref: RoleRef, namespace: str) -> tuple[PolicyRule, ...]:
+        if ref.kind == "ClusterRole":
+            return self._cluster_rules.get(ref.name, ())
+        role = self.roles.get(ref.name, namespace)
+        return role.rules if role else ()
+
+    @cached_property
+    def _cluster_rules(self) -> Mapping[str, tuple[PolicyRule, ...]]:
+        return {role.name: role.rules for role in self.cluster_roles.items}

@@ -38,6 +38,14 @@ def connection(sub: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--as-group", dest="as_groups", metavar="GROUP", action="append", default=[], help="and this group"
     )
+    group.add_argument(
+        "--as-user-extra",
+        dest="as_user_extra",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="and this extra field",
+    )
     group.add_argument("--as-uid", dest="as_uid", metavar="UID", default="", help="and this uid")
     group.add_argument("--token", default="", help="bearer token (others can see it in the process list)")
     group.add_argument("--certificate-authority", metavar="FILE", default="", help="CA of the API server")

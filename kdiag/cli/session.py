@@ -90,8 +90,16 @@ def target(options: argparse.Namespace) -> Target:
         as_user=options.as_user,
         as_groups=tuple(options.as_groups),
         as_uid=options.as_uid,
+        as_user_extra=tuple(_extra(pair) for pair in options.as_user_extra),
     )
     return load(overrides, os.environ)
+
+
+def _extra(pair: str) -> tuple[str, str]:
+    key, equals, value = pair.partition("=")
+    if not key or not equals:
+        raise UsageError(f"--as-user-extra {pair!r} is not KEY=VALUE")
+    return key, value
 
 
 def deadline(options: argparse.Namespace) -> Deadline:

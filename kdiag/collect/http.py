@@ -501,17 +501,17 @@ class Client:
         """A connected socket, through the proxy if there is one."""
         target = self._target
         if not target.proxy_url:
-            sock = _dialled(target.host, target.port, guard.deadline)
+            sock = dialled(target.host, target.port, guard.deadline)
             guard.watch(sock)
             return sock
         proxy = urlsplit(target.proxy_url)
         name, port = proxy.hostname or "", proxy.port or 80
         try:
-            sock = _dialled(name, port, guard.deadline)
+            sock = dialled(name, port, guard.deadline)
         except TimeoutError:
             raise
         except OSError as exc:
-            raise Unreachable(f"proxy {name}:{port} for {self._endpoint}: {_os_reason(exc)}") from exc
+            raise Unreachable(f"proxy {name}:{port} for {self._endpoint}: {os_reason(exc)}") from exc
         guard.watch(sock)
         if target.tls:
             try:
@@ -548,7 +548,7 @@ class Client:
         if progress.stage == "connecting" and not isinstance(
             exc, ssl.SSLError | ConnectionResetError | BrokenPipeError
         ):
-            return Unreachable(f"{endpoint}: {_os_reason(exc)}")
+            return Unreachable(f"{endpoint}: {os_reason(exc)}")
         if progress.stage == "connecting":
             return BadAnswer(f"{endpoint}: the connection was closed during the TLS handshake")
         if isinstance(exc, http.client.RemoteDisconnected) or (progress.stage == "asking" and _is_hang_up(exc)):
@@ -556,7 +556,7 @@ class Client:
         if isinstance(exc, http.client.IncompleteRead) or _is_hang_up(exc):
             return BadAnswer(f"{what}: the answer was cut short ({progress.received:,} bytes received)")
         if isinstance(exc, OSError):
-            return Unreachable(f"{what}: {_os_reason(exc)}")
+            return Unreachable(f"{what}: {os_reason(exc)}")
         said = one_line(str(exc), 80)
         return BadAnswer(f"{what}: the answer is not HTTP ({said or type(exc).__name__})")
 
@@ -613,7 +613,7 @@ def _is_hang_up(exc: Exception) -> bool:
     return isinstance(exc, ConnectionError | ssl.SSLEOFError | ssl.SSLZeroReturnError)
 
 
-def _os_reason(exc: Exception) -> str:
+def os_reason(exc: Exception) -> str:
     """Why nothing answered."""
     if isinstance(exc, socket.gaierror):
         return f"the name cannot be resolved ({one_line(exc.strerror or str(exc), 80)})"
@@ -640,7 +640,7 @@ def _retry_after(answer: Response) -> float | None:
     return max(0.0, (moment - (answer.date or datetime.now(UTC))).total_seconds())
 
 
-def _dialled(host: str, port: int, deadline: Deadline) -> socket.socket:
+def dialled(host: str, port: int, deadline: Deadline) -> socket.socket:
     """A connection to the first address of the host that takes one."""
     addresses = _resolved(host, port, deadline)
     failure: OSError = OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))

@@ -30,7 +30,7 @@ from kdiag.collect import known_hosts
 from kdiag.collect.credentials import in_seconds, one_line, read_file
 
 # The dialling and its reasons are those of the API's client: one deadline over all addresses, one wording.
-from kdiag.collect.http import WATCHDOG, Deadline, Guard, _dialled, _os_reason
+from kdiag.collect.http import WATCHDOG, Deadline, Guard, dialled, os_reason
 from kdiag.collect.known_hosts import KnownHosts, Trust
 from kdiag.collect.ssh_config import HostEntry
 from kdiag.errors import AccessDenied, BadAnswer, CollectError, ConfigError, Unreachable, Untrusted
@@ -796,7 +796,7 @@ class SshShell:
             raise ConfigError(f"{hop.proxy_command}: kdiag does not run a ProxyCommand; ProxyJump does the same")
         try:
             known = self._access.known_hosts(hop)
-            sock = self._dialled(number, hop, guard, stage)
+            sock = self.dialled(number, hop, guard, stage)
             stage.doing = "shaking hands"
             stage.wire = _Wire(sock)
             stage.transport = transport = _transport_class()(stage.wire)
@@ -814,9 +814,9 @@ class SshShell:
         except Exception as exc:
             raise _explained(exc, guard, stage) from exc
 
-    def _dialled(self, number: int, hop: HostEntry, guard: Guard, stage: _Stage) -> Any:
+    def dialled(self, number: int, hop: HostEntry, guard: Guard, stage: _Stage) -> Any:
         if number == 0:
-            self._sock = _dialled(hop.hostname, hop.port, guard.deadline)
+            self._sock = dialled(hop.hostname, hop.port, guard.deadline)
             guard.watch(self._sock)
             return self._sock
         import paramiko
@@ -1048,7 +1048,7 @@ def _explained(exc: Exception, guard: Guard, stage: _Stage) -> CollectError:
                 return Unreachable(f"{place}: {doing} did not finish within {limit}")
     if stage.doing == "connecting":
         if isinstance(exc, OSError | UnicodeError):
-            return Unreachable(f"{place}: {_os_reason(exc)}")
+            return Unreachable(f"{place}: {os_reason(exc)}")
         return Unreachable(f"{place}: the connection to the jump host before it was lost")
     if stage.doing == "shaking hands":
         return _explained_handshake(exc, stage)

@@ -59,8 +59,8 @@ class Topology:
             self._known[ref] = tuple(dict.fromkeys(self._direct(ref)))
         return self._known[ref]
 
-    def labels(self, ref: Ref) -> Mapping[str, str]:
-        """The labels of an object, as far as it was read."""
+    def labels(self, ref: Ref) -> Mapping[str, str] | None:
+        """The labels of an object; None for one that was not read, or of a kind that nobody selects."""
         kinds = {
             "Pod": Pods,
             "Service": Services,
@@ -75,7 +75,7 @@ class Topology:
         }
         fact = self._facts.get(kinds[ref.kind]) if ref.kind in kinds else None
         item = fact.get(ref.name, ref.namespace) if fact else None
-        return item.labels if item else {}
+        return item.labels if item else None
 
     def _direct(self, ref: Ref) -> Iterator[Ref]:
         if ref.namespace:

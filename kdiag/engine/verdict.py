@@ -89,7 +89,8 @@ def judge(
 
 
 def _touches(node: Node, labels: LabelSelector, topology: Topology) -> bool:
-    return any(labels.matches(topology.labels(ref)) for ref in (node.finding.subject, *node.finding.touches))
+    found = [topology.labels(ref) for ref in (node.finding.subject, *node.finding.touches)]
+    return any(one is not None and labels.matches(one) for one in found)
 
 
 def unknown_reasons(verdict: Verdict) -> list[tuple[str, list[str]]]:

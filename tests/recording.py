@@ -118,7 +118,9 @@ def node_observations(fixture: dict[str, Any]) -> list[Observation]:
         for where, text in answers.items():
             key, _, name = where.partition("/")
             if isinstance(text, dict):
-                found.append(Observation("node", key, host, name=name, error=text["error"]))
+                # A file that is not there is knowledge; a part of an answer may have come all the same.
+                body, absent = str(text.get("text", "")).encode(), bool(text.get("absent"))
+                found.append(Observation("node", key, host, name=name, body=body, error=text["error"], absent=absent))
             else:
                 found.append(Observation("node", key, host, name=name, body=text.encode()))
     return found

@@ -161,6 +161,7 @@ from kdiag.facts.machine import moment as moment
 from kdiag.facts.manifests import FileInfo as FileInfo
 from kdiag.facts.manifests import Flag as Flag
 from kdiag.facts.manifests import HostVolume as HostVolume
+from kdiag.facts.manifests import Images as Images
 from kdiag.facts.manifests import Manifest as Manifest
 from kdiag.facts.manifests import Manifests as Manifests
 from kdiag.facts.manifests import NodeManifests as NodeManifests

@@ -1,4 +1,4 @@
-"""What systemd's journal holds of the kubelet, of the container runtime and of the kernel."""
+"""What systemd's journal holds of the kubelet and of the container runtime."""
 
 from __future__ import annotations
 
@@ -125,13 +125,6 @@ class RuntimeJournal(_Journal):
     """The container runtime's last lines, and systemd's about it."""
 
     sources = (_command("journal-runtime", *(w for unit in RUNTIMES for w in ("-u", unit)), lines=150),)
-
-
-@dataclass(frozen=True, kw_only=True)
-class KernelJournal(_Journal):
-    """What the kernel warned of since the machine started."""
-
-    sources = (_command("journal-kernel", "-k", "-p", "warning", lines=120),)
 
 
 def _entry(line: str) -> Entry | None:

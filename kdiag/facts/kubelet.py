@@ -84,7 +84,7 @@ _NOUNS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ConfigFault:
     """What is wrong in a file, and on which line of it (0: no line). ``fatal``: the kubelet does not start with it."""
 
     line: int
@@ -115,7 +115,7 @@ class ConfigFile:
     path: str
     absent: bool = False
     empty: bool = False
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[ConfigFault, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict)
     lines: Mapping[str, int] = field(default_factory=dict)
     text: tuple[str, ...] = ()
@@ -203,6 +203,13 @@ class KubeletSetup:
         return given.value if given else (self.config.string(config) if self.config else "")
 
     @property
+    def unjoined(self) -> bool:
+        """Whether kubeadm has not set it up yet: no configuration, no kubeconfig and none to bootstrap with."""
+        config, access, first = self.config, self.kubeconfig, self.bootstrap
+        bare = bool(access and access.absent and (first is None or first.absent))
+        return bare and (config is None or config.absent)
+
+    @property
     def endpoint(self) -> str:
         """The socket at which it looks for its container runtime."""
         return self.setting("container-runtime-endpoint", "containerRuntimeEndpoint")
@@ -267,6 +274,7 @@ def _named(setup: KubeletSetup) -> Iterator[str]:
         if flag := setup.flag(name):
             yield flag.value
     yield setup.setting("resolv-conf", "resolvConf")
+    yield from ("/etc/kubernetes/pki/ca.crt", "/usr/bin/kubelet", "/etc/resolv.conf")
     yield setup.static_pod_path
     yield setup.endpoint.removeprefix("unix://")
     if setup.config:
@@ -437,14 +445,14 @@ def read_config(path: str, text: str) -> ConfigFile:
     """A KubeletConfiguration, with all that the kubelet would not take, or would pass over."""
     lines = tuple(text.splitlines())
     if not text.strip():
-        fault = Fault(0, "it is empty")
+        fault = ConfigFault(0, "it is empty")
         return ConfigFile(path=path, empty=True, faults=(fault,), text=lines)
     document = read_yaml(text)
     if isinstance(document, YamlFault):
-        return ConfigFile(path=path, faults=(Fault(document.line, document.what),), text=lines)
+        return ConfigFile(path=path, faults=(ConfigFault(document.line, document.what),), text=lines)
     values = document.value
     if not isinstance(values, dict):
-        return ConfigFile(path=path, faults=(Fault(1, "it is no mapping"),), text=lines)
+        return ConfigFile(path=path, faults=(ConfigFault(1, "it is no mapping"),), text=lines)
     where = {
         ".".join(map(str, place)): line
         for place, line in document.lines.items()
@@ -453,15 +461,15 @@ def read_config(path: str, text: str) -> ConfigFile:
     return ConfigFile(path=path, faults=tuple(_faults(document, values)), values=values, lines=where, text=lines)
 
 
-def _faults(document: Document, values: Mapping[str, Any]) -> Iterator[Fault]:
+def _faults(document: Document, values: Mapping[str, Any]) -> Iterator[ConfigFault]:
     kind, version = values.get("kind"), values.get("apiVersion")
     for name, right in (("apiVersion", "kubelet.config.k8s.io/v1beta1"), ("kind", "KubeletConfiguration")):
         if not values.get(name):
-            yield Fault(1, f"{name} is missing, it is {right}", field=name)
+            yield ConfigFault(1, f"{name} is missing, it is {right}", field=name)
     if kind and kind != "KubeletConfiguration":
-        yield Fault(document.line("kind"), f"kind is {kind}, it must be KubeletConfiguration", field="kind")
+        yield ConfigFault(document.line("kind"), f"kind is {kind}, it must be KubeletConfiguration", field="kind")
     if version and version not in ("kubelet.config.k8s.io/v1beta1", "kubelet.config.k8s.io/v1"):
-        yield Fault(
+        yield ConfigFault(
             document.line("apiVersion"),
             f"apiVersion is {version}, it must be kubelet.config.k8s.io/v1beta1",
             field="apiVersion",
@@ -471,24 +479,24 @@ def _faults(document: Document, values: Mapping[str, Any]) -> Iterator[Fault]:
         shape = FIELDS.get(name)
         if shape is None:
             meant = _meant(name, tuple(FIELDS), values)
-            yield Fault(document.line(name), _unknown(name, meant), fatal=False, field=name)
+            yield ConfigFault(document.line(name), _unknown(name, meant), fatal=False, field=name)
         elif value is not None and not _fits(value, shape):
-            yield Fault(document.line(name), f"{name} is {_shown(value)}, it must be {_NOUNS[shape]}", field=name)
+            yield ConfigFault(document.line(name), f"{name} is {_shown(value)}, it must be {_NOUNS[shape]}", field=name)
     for place, known in _NESTED.items():
         inner = document.at(*place)
         for key in inner if isinstance(inner, dict) else ():
             if key not in known:
                 name = ".".join((*place, str(key)))
                 meant = _meant(str(key), known, inner)
-                yield Fault(document.line(*place, key), _unknown(name, meant), fatal=False, field=name)
+                yield ConfigFault(document.line(*place, key), _unknown(name, meant), fatal=False, field=name)
     yield from _values(document, values)
 
 
-def _values(document: Document, values: Mapping[str, Any]) -> Iterator[Fault]:
+def _values(document: Document, values: Mapping[str, Any]) -> Iterator[ConfigFault]:
     """Values of the right type that the kubelet refuses all the same."""
     driver = values.get("cgroupDriver")
     if isinstance(driver, str) and driver not in ("", "cgroupfs", "systemd"):
-        yield Fault(
+        yield ConfigFault(
             document.line("cgroupDriver"),
             f"cgroupDriver is {driver}, it must be systemd or cgroupfs",
             field="cgroupDriver",
@@ -496,10 +504,10 @@ def _values(document: Document, values: Mapping[str, Any]) -> Iterator[Fault]:
     for name in ("port", "readOnlyPort", "healthzPort"):
         port = values.get(name)
         if isinstance(port, int) and not isinstance(port, bool) and not 0 <= port <= 65535:
-            yield Fault(document.line(name), f"{name} is {port}, it must be a port up to 65535", field=name)
+            yield ConfigFault(document.line(name), f"{name} is {port}, it must be a port up to 65535", field=name)
     endpoint = values.get("containerRuntimeEndpoint")
     if endpoint == "":
-        yield Fault(
+        yield ConfigFault(
             document.line("containerRuntimeEndpoint"),
             "containerRuntimeEndpoint is empty",
             fatal=False,

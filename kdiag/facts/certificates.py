@@ -1,0 +1,586 @@
+"""The certificates and keys of a node: what they say, who signed them, and who uses them for what."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+
+from kdiag.facts.base import NodeCommand, NodeFollow
+from kdiag.facts.hosts import Answer, HostFact, answer, safe_path
+from kdiag.facts.manifests import FileInfo, Manifest, Manifests, NodeManifests
+from kdiag.model.text import clean_line, shorten
+
+PKI = "/etc/kubernetes/pki"
+KUBELET_PKI = "/var/lib/kubelet/pki"
+KUBELET_CLIENT = f"{KUBELET_PKI}/kubelet-client-current.pem"
+_CONFIGS = ("admin", "super-admin", "controller-manager", "scheduler", "kubelet")
+#: What of a kubeconfig is public; grep -o shows no more than that.
+_PUBLIC_PARTS = (
+    r"(server|certificate-authority|certificate-authority-data|client-certificate|client-certificate-data"
+    r"|client-key)\"?: *\"?[A-Za-z0-9+/=:._@-]+"
+)
+_FORMAT = r"%y\t%Y\t%s\t%T@\t%m\t%U\t%p\t%l\n"
+_MOST = 60
+_NOTHING_IN_IT = re.compile(r"(?:could not|unable to) (?:read|load|find)", re.IGNORECASE)
+_LOCKED = re.compile(r"permission denied|pass ?phrase|password", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """One certificate. ``key`` is the digest of its public key."""
+
+    place: str
+    subject: str = ""
+    organizations: tuple[str, ...] = ()
+    issuer: str = ""
+    serial: str = ""
+    not_before: datetime
+    not_after: datetime
+    names: tuple[str, ...] = ()
+    ca: bool = False
+    key: str = ""
+    client: bool = True
+    server: bool = True
+    self_signed: bool = False
+    pem: str = ""
+
+    def signed_by(self, authority: Certificate) -> bool | None:
+        """Whether the other's key really signed this; None when it cannot be told."""
+        return _signed(self.pem, authority.pem)
+
+    @property
+    def whole_years(self) -> bool:
+        """Whether it is of the length that kubeadm gives: a whole number of years."""
+        days = (self.not_after - self.not_before) / timedelta(days=1)
+        return days > 300 and abs(days - 365 * round(days / 365)) < 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubeconfigParts:
+    """What of a kubeconfig is public. Where it has several servers or users, what is ambiguous is left out."""
+
+    path: str
+    server: str = ""
+    authority: Certificate | None = None
+    authority_path: str = ""
+    client: Certificate | None = None
+    client_path: str = ""
+    client_key_path: str = ""
+    fault: str = ""
+
+    @property
+    def host(self) -> str:
+        """The host of the server that it leads to."""
+        found = re.match(r"https?://(\[[0-9A-Fa-f:.]+\]|[^/:]+)", self.server)
+        return found[1].strip("[]") if found else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pki:
+    """The certificates, keys and kubeconfigs of one node.
+
+    ``broken`` holds the files that are there and hold no certificate (or key), and why; ``missing`` those that are
+    named and not there. What could not be read is in neither.
+    """
+
+    files: Mapping[str, FileInfo] = field(default_factory=dict)
+    certificates: Mapping[str, Certificate] = field(default_factory=dict)
+    broken: Mapping[str, str] = field(default_factory=dict)
+    missing: frozenset[str] = frozenset()
+    keys: Mapping[str, str] = field(default_factory=dict)
+    broken_keys: Mapping[str, str] = field(default_factory=dict)
+    public_keys: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    kubeconfigs: Mapping[str, KubeconfigParts] = field(default_factory=dict)
+    clock: datetime | None = None
+
+    @property
+    def control_plane(self) -> bool:
+        """Whether this node holds the certificates of a control plane."""
+        return f"{PKI}/apiserver.crt" in self.files or f"{PKI}/etcd/server.crt" in self.files
+
+    def get(self, path: str) -> Certificate | None:
+        """The (first) certificate of a file."""
+        return self.certificates.get(path)
+
+    def authority(self, path: str) -> Certificate | None:
+        """The only certificate of a CA file; None for a bundle, of which any member may have signed."""
+        return self.certificates.get(path) if self.counts.get(path, 1) == 1 else None
+
+    @cached_property
+    def authorities(self) -> tuple[Certificate, ...]:
+        """Every CA found on the node."""
+        found = [c for c in self.certificates.values() if c.ca]
+        return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificates(HostFact[Pki]):
+    """The certificates of the nodes, with the public halves of their keys. No private key is ever read."""
+
+    sources = (
+        *(s for s in Manifests.sources if isinstance(s, NodeCommand) and s.key in ("manifest-files", "manifests")),
+        NodeCommand(
+            "pki-kubelet", ("find", f"{KUBELET_PKI}/", "-maxdepth", "1", "-printf", _FORMAT), sudo=True, answers=(0, 1)
+        ),
+        NodeCommand(
+            "pki-kubeconfigs",
+            ("grep", "-H", "-o", "-E", _PUBLIC_PARTS, *(f"/etc/kubernetes/{name}.conf" for name in _CONFIGS)),
+            sudo=True,
+            answers=(0, 1, 2),
+        ),
+        NodeCommand("pki-clock", ("date", "-u", "+%s")),
+        NodeFollow("pki-certificate"),
+        NodeFollow("pki-key"),
+        NodeFollow("pki-public"),
+        NodeFollow("pki-count"),
+    )
+
+    @staticmethod
+    def follow(node: str, answers: tuple[Answer, ...]) -> Iterable[NodeCommand]:
+        """Print each certificate; of each key the public half."""
+        manifests = Manifests.parse(node, answers)
+        files = _files(manifests, answers)
+        certificates, keys = _paths(manifests, files, _raw_configs(answers))
+        for path in certificates:
+            yield NodeCommand(
+                "pki-certificate", ("openssl", "x509", "-in", path), sudo=True, limit=32768, name=path, answers=(0, 1)
+            )
+        for path in keys:
+            yield NodeCommand(
+                "pki-key",
+                ("openssl", "pkey", "-in", path, "-pubout"),
+                sudo=True,
+                limit=16384,
+                name=path,
+                answers=(0, 1),
+            )
+        if f"{PKI}/sa.pub" in files:
+            yield NodeCommand("pki-public", ("cat", f"{PKI}/sa.pub"), sudo=True, limit=16384, name=f"{PKI}/sa.pub")
+        counted = [p for p in certificates if p.endswith((".crt", ".cert", ".cer")) and p in files]
+        if counted:
+            yield NodeCommand("pki-count", ("grep", "-Hc", "BEGIN CERTIFICATE", *counted), sudo=True, answers=(0, 1, 2))
+
+    @staticmethod
+    def parse(node: str, answers: tuple[Answer, ...]) -> Pki:
+        """All of it, of the text of the certificates."""
+        listed = answer(answers, "pki-kubelet")
+        if "unrecognized" in listed or "invalid option" in listed:
+            raise ValueError("find there knows no -printf")
+        certificates: dict[str, Certificate] = {}
+        broken: dict[str, str] = {}
+        missing: set[str] = set()
+        for one in answers:
+            if one.key != "pki-certificate":
+                continue
+            found = parse_pem(one.text, one.name)
+            if isinstance(found, Certificate):
+                certificates[one.name] = found
+            elif "No such file or directory" in one.text:
+                missing.add(one.name)
+            elif not one.error and (found or _NOTHING_IN_IT.search(one.text)) and not _LOCKED.search(one.text):
+                broken[one.name] = found or "it holds no certificate"
+        keys: dict[str, str] = {}
+        broken_keys: dict[str, str] = {}
+        for one in answers:
+            if one.key == "pki-key":
+                digests = _public_digests(one.text)
+                if digests:
+                    keys[one.name] = next(iter(digests))
+                elif "No such file or directory" in one.text:
+                    missing.add(one.name)
+                elif not one.error and _NOTHING_IN_IT.search(one.text) and not _LOCKED.search(one.text):
+                    broken_keys[one.name] = "it holds no private key"
+        counts = {
+            m[1]: int(m[2]) for m in re.finditer(r"^(/[^\n:]+):(\d{1,6})$", answer(answers, "pki-count"), re.MULTILINE)
+        }
+        stamp = answer(answers, "pki-clock").strip()
+        return Pki(
+            files=_files(Manifests.parse(node, answers), answers),
+            certificates=certificates,
+            broken=broken,
+            missing=frozenset(missing),
+            keys=keys,
+            broken_keys=broken_keys,
+            public_keys={
+                a.name: d for a in answers if a.key == "pki-public" and not a.error and (d := _public_digests(a.text))
+            },
+            counts=counts,
+            kubeconfigs=_kubeconfigs(answers),
+            clock=datetime.fromtimestamp(int(stamp), UTC) if re.fullmatch(r"\d{9,11}", stamp) else None,
+        )
+
+
+def parse_pem(text: str, place: str) -> Certificate | str:
+    """The first certificate of a text, or why there is none; empty when the text does not even claim to hold one."""
+    found = re.search(r"-----BEGIN (?:TRUSTED )?CERTIFICATE-----[\s\S]*?-----END (?:TRUSTED )?CERTIFICATE-----", text)
+    if not found:
+        return "its certificate is cut short" if "BEGIN CERTIFICATE" in text else ""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            cert = x509.load_pem_x509_certificate(found[0].encode())
+            names: list[str] = []
+            ca = False
+            client = server = True
+            for extension in cert.extensions:
+                value = extension.value
+                if isinstance(value, x509.SubjectAlternativeName):
+                    names += [str(n.value) for n in value if isinstance(n, x509.DNSName | x509.IPAddress)]
+                elif isinstance(value, x509.BasicConstraints):
+                    ca = value.ca
+                elif isinstance(value, x509.ExtendedKeyUsage):
+                    oids = {o.dotted_string for o in value}
+                    client = bool(oids & {"1.3.6.1.5.5.7.3.2", "2.5.29.37.0"})
+                    server = bool(oids & {"1.3.6.1.5.5.7.3.1", "2.5.29.37.0"})
+            return Certificate(
+                place=place,
+                subject=_attribute(cert.subject, x509.NameOID.COMMON_NAME) or cert.subject.rfc4514_string(),
+                organizations=tuple(
+                    str(a.value) for a in cert.subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)
+                ),
+                issuer=_attribute(cert.issuer, x509.NameOID.COMMON_NAME) or cert.issuer.rfc4514_string(),
+                serial=f"{cert.serial_number:x}",
+                not_before=cert.not_valid_before_utc,
+                not_after=cert.not_valid_after_utc,
+                names=tuple(clean_line(n) for n in names[:100]),
+                ca=ca,
+                key=hashlib.sha256(
+                    cert.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+                ).hexdigest(),
+                client=client,
+                server=server,
+                self_signed=cert.subject == cert.issuer,
+                pem=found[0],
+            )
+    except Exception as exc:  # whatever a file may hold, it is no certificate
+        return f"its certificate cannot be parsed: {shorten(clean_line(str(exc)), 100) or type(exc).__name__}"
+
+
+def _attribute(name: object, oid: object) -> str:
+    found = name.get_attributes_for_oid(oid)  # type: ignore[attr-defined]
+    return clean_line(str(found[0].value)) if found else ""
+
+
+def _signed(pem: str, authority: str) -> bool | None:
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            child = x509.load_pem_x509_certificate(pem.encode())
+            parent = x509.load_pem_x509_certificate(authority.encode())
+            child.verify_directly_issued_by(parent)
+    except InvalidSignature:
+        return False
+    except ValueError as exc:
+        return False if "issuer" in str(exc).lower() else None
+    except Exception:  # an algorithm that is not known here
+        return None
+    return True
+
+
+def _public_digests(text: str) -> frozenset[str]:
+    found: set[str] = set()
+    for block in re.findall(r"-----BEGIN PUBLIC KEY-----\n([\s\S]*?)-----END PUBLIC KEY-----", text):
+        try:
+            found.add(hashlib.sha256(base64.b64decode(block)).hexdigest())
+        except (binascii.Error, ValueError):
+            continue
+    return frozenset(found)
+
+
+def _files(manifests: NodeManifests, answers: tuple[Answer, ...]) -> dict[str, FileInfo]:
+    found = dict(manifests.tree)
+    for line in answer(answers, "pki-kubelet").splitlines():
+        parts = line.split("\t")
+        if len(parts) == 8 and parts[6].startswith("/"):
+            own, target, size, changed, mode, owner, path, link = parts
+            seconds = re.match(r"\d{1,11}", changed)
+            found[path] = FileInfo(
+                path=path,
+                kind=target if own == "l" else own,
+                link=link if own == "l" else "",
+                size=int(size) if size.isdigit() else 0,
+                changed=datetime.fromtimestamp(int(seconds[0]), UTC) if seconds else None,
+                mode=mode,
+                owner=owner,
+            )
+    return found
+
+
+def _raw_configs(answers: tuple[Answer, ...]) -> dict[str, dict[str, list[str]]]:
+    found: dict[str, dict[str, list[str]]] = {}
+    for line in answer(answers, "pki-kubeconfigs").splitlines():
+        if match := re.match(r"(/[^:\s]+\.conf):([a-z-]+)\"?: *\"?(\S+)$", line):
+            found.setdefault(match[1], {}).setdefault(match[2], []).append(match[3])
+    return found
+
+
+def _kubeconfigs(answers: tuple[Answer, ...]) -> dict[str, KubeconfigParts]:
+    found: dict[str, KubeconfigParts] = {}
+    for path, values in _raw_configs(answers).items():
+
+        def one(name: str, values: Mapping[str, list[str]] = values) -> str:
+            all_values = set(values.get(name, ()))
+            return next(iter(all_values)) if len(all_values) == 1 else ""
+
+        authority = _decoded(one("certificate-authority-data"), path)
+        client = _decoded(one("client-certificate-data"), path)
+        fault = ""
+        if isinstance(client, str) and client:
+            fault = f"its client-certificate-data is no certificate: {client}"
+        elif isinstance(authority, str) and authority:
+            fault = f"its certificate-authority-data is no certificate: {authority}"
+        found[path] = KubeconfigParts(
+            path=path,
+            server=one("server"),
+            authority=authority if isinstance(authority, Certificate) else None,
+            authority_path=one("certificate-authority"),
+            client=client if isinstance(client, Certificate) else None,
+            client_path=one("client-certificate"),
+            client_key_path=one("client-key"),
+            fault=fault,
+        )
+    return found
+
+
+def _decoded(data: str, place: str) -> Certificate | str:
+    if not data:
+        return ""
+    try:
+        text = base64.b64decode(data, validate=True).decode("utf-8", "replace")
+    except (binascii.Error, ValueError):
+        return "it is no base64"
+    found = parse_pem(text, place)
+    return found or "it holds no PEM block"
+
+
+def _paths(
+    manifests: NodeManifests, files: Mapping[str, FileInfo], configs: Mapping[str, Mapping[str, list[str]]]
+) -> tuple[list[str], list[str]]:
+    """The certificates to print, and the keys of which to print the public half."""
+    certificates: dict[str, None] = {}
+    keys: dict[str, None] = {}
+    for path, info in sorted(files.items()):
+        if info.kind != "f" or not path.startswith((PKI + "/", KUBELET_PKI + "/")):
+            continue
+        if re.search(r"\.(?:crt|cert|cer)$|-current\.pem$", path):
+            certificates[path] = None
+        if re.search(r"\.key$|-current\.pem$", path):
+            keys[path] = None
+    for manifest in manifests.running:
+        for use in manifest.uses:
+            name = use.flag.name
+            if use.host and re.search(r"key-file$|-key$|keyfile$", name):
+                if not name.startswith("service-account-key"):
+                    keys[use.host] = None
+            elif use.host and re.search(r"cert|ca-?file$", name) and "sni" not in name:
+                certificates[use.host] = None
+    for values in configs.values():
+        for path in (*values.get("client-certificate", ()), *values.get("certificate-authority", ())):
+            certificates[path] = None
+        for path in values.get("client-key", ()):
+            keys[path] = None
+    return [p for p in certificates if safe_path(p)][:_MOST], [p for p in keys if safe_path(p)][:_MOST]
+
+
+# Who uses what
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateUse:
+    """One certificate in its place: who shows it, who checks it against which CA, and what fails without it."""
+
+    component: str
+    role: str
+    path: str
+    key_path: str = ""
+    flag: str = ""
+    where: str = ""
+    checker: str = ""
+    authorities: tuple[tuple[str, Certificate], ...] = ()
+    certificate: Certificate | None = None
+    server: bool = False
+    breaks: str = ""
+    dead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    component: str
+    cert: str
+    key: str
+    default: str
+    trust: tuple[str, str, str]  # the component that checks it, by which flag, kubeadm's file
+    role: str
+    breaks: str
+    dead: bool
+    server: bool = False
+
+
+_PLACES = (
+    _Place(
+        "etcd",
+        "cert-file",
+        "key-file",
+        f"{PKI}/etcd/server",
+        ("kube-apiserver", "etcd-cafile", f"{PKI}/etcd/ca.crt"),
+        "etcd's serving certificate",
+        "kube-apiserver cannot connect to etcd",
+        dead=True,
+        server=True,
+    ),
+    _Place(
+        "kube-apiserver",
+        "etcd-certfile",
+        "etcd-keyfile",
+        f"{PKI}/apiserver-etcd-client",
+        ("etcd", "trusted-ca-file", f"{PKI}/etcd/ca.crt"),
+        "kube-apiserver's client certificate for etcd",
+        "etcd refuses kube-apiserver",
+        dead=True,
+    ),
+    _Place(
+        "kube-apiserver",
+        "tls-cert-file",
+        "tls-private-key-file",
+        f"{PKI}/apiserver",
+        ("", "", ""),
+        "kube-apiserver's serving certificate",
+        "kubelets, controllers and kubectl refuse to talk to kube-apiserver",
+        dead=True,
+        server=True,
+    ),
+    _Place(
+        "etcd",
+        "peer-cert-file",
+        "peer-key-file",
+        f"{PKI}/etcd/peer",
+        ("etcd", "peer-trusted-ca-file", f"{PKI}/etcd/ca.crt"),
+        "etcd's peer certificate",
+        "etcd members cannot talk to each other",
+        dead=False,
+    ),
+    _Place(
+        "kube-apiserver",
+        "kubelet-client-certificate",
+        "kubelet-client-key",
+        f"{PKI}/apiserver-kubelet-client",
+        ("kube-apiserver", "client-ca-file", f"{PKI}/ca.crt"),
+        "kube-apiserver's client certificate for kubelets",
+        "kubelets refuse kubectl logs, exec and port-forward",
+        dead=False,
+    ),
+    _Place(
+        "kube-apiserver",
+        "proxy-client-cert-file",
+        "proxy-client-key-file",
+        f"{PKI}/front-proxy-client",
+        ("kube-apiserver", "requestheader-client-ca-file", f"{PKI}/front-proxy-ca.crt"),
+        "kube-apiserver's certificate for aggregated APIs",
+        "aggregated APIs (metrics) refuse kube-apiserver",
+        dead=False,
+    ),
+)
+_CONFIG_USES = {
+    "controller-manager": ("kube-controller-manager", "kube-apiserver refuses kube-controller-manager", True),
+    "scheduler": ("kube-scheduler", "kube-apiserver refuses kube-scheduler", True),
+    "admin": ("kubectl", "kubectl with admin.conf is refused", False),
+    "super-admin": ("kubectl", "kubectl with super-admin.conf is refused", False),
+    "kubelet": ("kubelet", "kube-apiserver refuses the kubelet", False),
+}
+
+
+def certificate_uses(pki: Pki, manifests: NodeManifests | None) -> tuple[CertificateUse, ...]:
+    """What each certificate of a node is for: by the flags of the manifests, else by the places that kubeadm gives."""
+    return tuple(_uses(pki, manifests))
+
+
+def _uses(pki: Pki, manifests: NodeManifests | None) -> Iterator[CertificateUse]:
+    for place in _PLACES:
+        manifest = manifests.of(place.component) if manifests else None
+        path, key, where = _named(place, manifest, pki)
+        if not path:
+            continue
+        trusted: list[tuple[str, Certificate]] = []
+        if place.trust[0]:
+            checker = manifests.of(place.trust[0]) if manifests else None
+            file = _file(checker, place.trust[1], place.trust[2])
+            if file and (authority := pki.authority(file)):
+                trusted.append((file, authority))
+        else:
+            trusted += [(c.path, a) for c in pki.kubeconfigs.values() if (a := _authority_of(c, pki))]
+        yield CertificateUse(
+            component=place.component,
+            role=place.role,
+            path=path,
+            key_path=key,
+            flag=place.cert,
+            where=where,
+            checker=place.trust[0],
+            authorities=tuple(trusted),
+            certificate=pki.get(path),
+            server=place.server,
+            breaks=place.breaks,
+            dead=place.dead,
+        )
+    api = manifests.of("kube-apiserver") if manifests else None
+    clients = _file(api, "client-ca-file", f"{PKI}/ca.crt")
+    for path, config in sorted(pki.kubeconfigs.items()):
+        name = path.rpartition("/")[2].removesuffix(".conf")
+        if name not in _CONFIG_USES:
+            continue
+        component, breaks, dead = _CONFIG_USES[name]
+        file = config.client_path or path
+        # A worker's own copy of the CA is not the one that the API server checks with.
+        authority = pki.authority(clients) if clients and pki.control_plane and (api or manifests is None) else None
+        yield CertificateUse(
+            component=component,
+            role=f"the client certificate of {path}" if not config.client_path else "the kubelet's client certificate",
+            path=file,
+            key_path=config.client_key_path,
+            where=path,
+            checker="kube-apiserver",
+            authorities=((clients, authority),) if authority else (),
+            certificate=config.client or pki.get(config.client_path),
+            breaks=breaks,
+            dead=dead,
+        )
+
+
+def _authority_of(config: KubeconfigParts, pki: Pki) -> Certificate | None:
+    return config.authority or (pki.authority(config.authority_path) if config.authority_path else None)
+
+
+def _named(place: _Place, manifest: Manifest | None, pki: Pki) -> tuple[str, str, str]:
+    """The files of a use on the node, and where that is said."""
+    if manifest is None or manifest.shell:
+        default = f"{place.default}.crt"
+        return (default, f"{place.default}.key", "") if default in pki.files or default in pki.missing else ("", "", "")
+    flag = manifest.flag(place.cert)
+    if flag is None:
+        return "", "", ""
+    return (
+        manifest.on_host(flag.value)[1],
+        manifest.on_host(manifest.value(place.key))[1] if manifest.value(place.key) else "",
+        manifest.where(flag.line),
+    )
+
+
+def _file(manifest: Manifest | None, flag: str, default: str) -> str:
+    if manifest is None or manifest.shell:
+        return default
+    value = manifest.value(flag)
+    return manifest.on_host(value)[1] if value else ""

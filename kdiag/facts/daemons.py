@@ -1,0 +1,151 @@
+"""How a daemon of a node does: whether it keeps crashing, what it said last, and what hangs on it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from kdiag.facts.cluster import Cluster
+from kdiag.facts.hosts import HostFact
+from kdiag.facts.journal import Entry, JournalLog
+from kdiag.facts.kubelet import Kubelets, KubeletSetup
+from kdiag.facts.manifests import Manifests, stands_still, static_pod
+from kdiag.facts.runtime import RuntimeConfigs
+from kdiag.facts.units import Unit, Units
+from kdiag.model.result import CLUSTER, Evidence, Ref, Severity
+
+#: A daemon that has run for so long after a crash has got over what ended it, in seconds.
+_OVER = 20
+#: How long a start may take.
+_START = 45
+#: How old the last words of a crashing daemon may be.
+_OLD = 600
+_PROPERTIES = {
+    "ActiveState": "active",
+    "SubState": "sub",
+    "UnitFileState": "enabled",
+    "Result": "result",
+    "ExecMainStatus": "exit_status",
+    "NRestarts": "restarts",
+}
+_STEADY = re.compile(
+    r"Successfully registered node|Fast updating node status|SyncLoop ADD|Starting kubelet main sync loop"
+)
+
+
+def crashing(unit: Unit | None, log: JournalLog | None, cluster: Cluster) -> bool:
+    """Whether a unit ends each time it is started: also in the seconds in which it is up again."""
+    if unit is None or not unit.exists:
+        return False
+    if unit.active == "failed":
+        return True
+    if unit.active == "activating":
+        if unit.sub == "auto-restart" or unit.restarts > 0:
+            return True
+        return cluster.age(unit.changed) > _START
+    if unit.running and unit.restarts and cluster.age(unit.entered) < _OVER and log:
+        last = log.fatal()
+        steady = any(_STEADY.search(e.text) for e in log.last_run)
+        return bool(last and last.when and cluster.age(last.when) < _OVER + _START and not steady)
+    return False
+
+
+def last_reason(unit: Unit | None, log: JournalLog | None, cluster: Cluster) -> Entry | None:
+    """Why a crashing daemon says that it ends; None for one that does not crash, or says nothing."""
+    if log is None or not crashing(unit, log, cluster):
+        return None
+    entry = log.fatal()
+    return entry if entry and (entry.when is None or cluster.age(entry.when) < _OLD) else None
+
+
+def down(unit: Unit | None, log: JournalLog | None, cluster: Cluster) -> bool:
+    """Whether it does no work at present: stopped, failed or crashing."""
+    return unit is not None and (not unit.running or crashing(unit, log, cluster)) and unit.active != "reloading"
+
+
+def of(fact: HostFact[JournalLog] | None, node: str) -> JournalLog | None:
+    """A node's journal, where it was read."""
+    return fact.get(node) if fact else None
+
+
+def unit_state(unit: Unit, node: str, *names: str) -> Evidence:
+    """``systemctl show`` of a unit, as far as it tells."""
+    wanted = names or ("ActiveState", "SubState", "UnitFileState", "Result", "ExecMainStatus")
+    shown = [f"{name}={value}" for name in wanted if (value := getattr(unit, _PROPERTIES[name])) not in ("", None)]
+    return Evidence(f"systemctl show {unit.name} -p {','.join(wanted)}", " ".join(shown) or unit.state, node)
+
+
+def journal_line(entry: Entry, node: str, unit: str = "kubelet") -> Evidence:
+    """One line of the journal, as evidence."""
+    stamp = f"{entry.when:%H:%M:%S} " if entry.when else ""
+    return Evidence(f"journalctl -u {unit} -n 50 --no-pager", (stamp + entry.said)[:420], node)
+
+
+def file_line(path: str, line: int, text: str, node: str) -> Evidence:
+    """One line of a file, as evidence."""
+    return Evidence(f"sed -n {line}p {path}" if line else f"cat {path}", text, node)
+
+
+def hosted(node: str, manifests: Manifests | None) -> tuple[Ref, ...]:
+    """The static pods that only this node's kubelet keeps, and what stands still without them."""
+    found = manifests.get(node) if manifests else None
+    if manifests is None or found is None or not found.control_plane:
+        return ()
+    parts = tuple(dict.fromkeys((*found.meant, *(m.component for m in found.running))))
+    pods = tuple(static_pod(part, node) for part in parts)
+    leases = tuple(r for part in parts for r in stands_still(manifests, part) if r != CLUSTER)
+    return (*pods, *dict.fromkeys(leases))
+
+
+def on_control_plane(node: str, manifests: Manifests | None) -> str:
+    """What a dead kubelet means there, for a message; empty on a worker."""
+    pods = [r.name for r in hosted(node, manifests) if r.kind == "Pod"]
+    return "; its control-plane pods are not restarted and their manifests are not read" if pods else ""
+
+
+def setups(kubelets: Kubelets, units: Units) -> Iterator[tuple[str, KubeletSetup, Unit]]:
+    """The nodes that have a kubelet of their own in a unit; k3s and its like have none."""
+    for node, setup in kubelets:
+        unit = units.unit(node, "kubelet")
+        if unit is not None:
+            yield node, setup, unit
+
+
+def latent(unit: Unit, log: JournalLog | None, cluster: Cluster) -> bool:
+    """Whether the kubelet runs all the same: what is wrong on disk shows at its next start."""
+    return not down(unit, log, cluster)
+
+
+def how_bad(unit: Unit, log: JournalLog | None, cluster: Cluster) -> Severity:
+    """A warning as long as the kubelet runs with what it read before."""
+    return Severity.WARNING if latent(unit, log, cluster) else Severity.CRITICAL
+
+
+def retry(node: str, *steps: str) -> tuple[str, ...]:
+    """Steps on a node, and then the kubelet started anew."""
+    return (
+        *steps,
+        f"ssh {node} sudo systemctl restart kubelet",
+        f"ssh {node} systemctl is-active kubelet    # active, and still active ten seconds later",
+    )
+
+
+_RUNTIME_OF: Sequence[tuple[str, str]] = (
+    ("cri-dockerd", "cri-docker"),
+    ("crio", "crio"),
+    ("containerd", "containerd"),
+    ("docker", "docker"),
+)
+
+
+def runtime_unit(node: str, units: Units, kubelets: Kubelets | None, configs: RuntimeConfigs | None) -> Unit | None:
+    """The unit of the runtime that this node's kubelet uses: by its endpoint, else the one that is there."""
+    setup = kubelets.get(node) if kubelets else None
+    config = configs.get(node) if configs else None
+    endpoint = (setup.endpoint if setup else "") or (config.crictl_endpoint if config else "")
+    if "k3s" in endpoint:
+        return None
+    for part, name in _RUNTIME_OF:
+        if part in endpoint and (unit := units.unit(node, name)):
+            return unit
+    return units.runtime(node)

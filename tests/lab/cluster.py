@@ -77,21 +77,21 @@ class Report:
         return "\n".join([*lines, json.dumps(self.document["coverage"])])
 
 
-def kdiag(*words: str) -> Report:
-    """Run ``kdiag check`` as a user does."""
-    command = ["kdiag", "check", "-o", "json", *words]
-    env = {**os.environ, "KUBECONFIG": str(KUBECONFIG)}
+def kdiag(*words: str, nodes: bool = False) -> Report:
+    """Run ``kdiag check`` as a user does, with or without a way to the nodes."""
+    command = ["kdiag", "check", "-o", "json", *([] if nodes else ["--no-nodes"]), *words]
+    env = {**os.environ, "KUBECONFIG": str(KUBECONFIG), "KDIAG_SSH_CONFIG": str(KUBECONFIG.with_name("ssh_config"))}
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
     if done.returncode not in (0, 1):
         raise Stuck(f"kdiag: exit {done.returncode}: {done.stderr.strip()}")
     return Report(done.returncode, json.loads(done.stdout), done.stdout)
 
 
-def until(what: str, wanted: Callable[[Report], bool], patience: float = PATIENCE) -> Report:
+def until(what: str, wanted: Callable[[Report], bool], patience: float = PATIENCE, *, nodes: bool = False) -> Report:
     """Run kdiag until its report is as wanted; the last report is in the error when it never is."""
     ends = time.monotonic() + patience
     while True:
-        report = kdiag()
+        report = kdiag(nodes=nodes)
         if wanted(report):
             return report
         if time.monotonic() > ends:

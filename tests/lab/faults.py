@@ -21,6 +21,7 @@ class Fault:
     cause: tuple[str, str]
     instead: tuple[tuple[str, str], ...] = ()
     patience: float = 150.0
+    nodes: bool = False  # whether kdiag may read the nodes over SSH
 
 
 def apply(manifest: str) -> Step:
@@ -346,5 +347,187 @@ FAULTS: tuple[Fault, ...] = (
         make=(on("w2", "systemctl stop kubelet"),),
         undo=(on("w2", "systemctl start kubelet"),),
         cause=("worker_node/node_not_ready", "Node/w2"),
+    ),
+)
+
+
+MANIFEST = "/etc/kubernetes/manifests/"
+KEPT = "/root/kdiag-lab-kept"
+
+
+def edited(where: str, path: str, script: str, after: str = "true") -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+    """Change a file on a node with sed, and put it back as it was."""
+    kept = f"{KEPT}-{path.rpartition('/')[2]}"
+    make = on(where, f"test -e {kept} || cp -p {path} {kept}; sed -i '{script}' {path}; {after}")
+    return (make,), (on(where, f"test -e {kept} && cp -p {kept} {path} && rm {kept}; {after}"),)
+
+
+def gone(where: str, path: str, after: str = "true") -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+    """Take a file away, and put it back."""
+    kept = f"{KEPT}-{path.rpartition('/')[2]}"
+    return (on(where, f"test -e {path} && mv {path} {kept}; {after}"),), (
+        on(where, f"test -e {kept} && mv {kept} {path}; {after}"),
+    )
+
+
+def seen_on_nodes(
+    name: str,
+    steps: tuple[tuple[Step, ...], tuple[Step, ...]],
+    check: str,
+    ref: str,
+    *instead: str,
+) -> Fault:
+    """A fault that the nodes tell; ``instead`` are checks on the same object that are as right."""
+    return Fault(
+        name=name,
+        make=steps[0],
+        undo=steps[1],
+        cause=(check, ref),
+        instead=tuple((other, ref) for other in instead),
+        nodes=True,
+    )
+
+
+API = "Pod/kube-system/kube-apiserver-cp1"
+ETCD = "Pod/kube-system/etcd-cp1"
+SCHEDULER = "Pod/kube-system/kube-scheduler-cp1"
+MANAGER = "Pod/kube-system/kube-controller-manager-cp1"
+APISERVER_YAML, ETCD_YAML = f"{MANIFEST}kube-apiserver.yaml", f"{MANIFEST}etcd.yaml"
+KUBELET = "systemctl restart kubelet"
+
+NODE_FAULTS: tuple[Fault, ...] = (
+    # The API server dies of these: only the nodes can tell.
+    seen_on_nodes(
+        "apiserver-etcd-port",
+        edited("cp1", APISERVER_YAML, "s/127.0.0.1:2379/127.0.0.1:2389/"),
+        "control_plane/etcd_endpoint_wrong",
+        API,
+    ),
+    seen_on_nodes(
+        "apiserver-yaml",
+        edited("cp1", APISERVER_YAML, "s/^metadata:/metadata;/"),
+        "control_plane/manifest_unparsable",
+        API,
+    ),
+    seen_on_nodes(
+        "apiserver-flag",
+        edited("cp1", APISERVER_YAML, "s/- kube-apiserver$/&\\n    - --this-is-very-wrong/"),
+        "control_plane/manifest_flag_unknown",
+        API,
+    ),
+    seen_on_nodes(
+        "apiserver-certificate-path",
+        edited("cp1", APISERVER_YAML, "s/apiserver.crt/apiserver-wrong.crt/"),
+        "control_plane/manifest_file_missing",
+        API,
+    ),
+    seen_on_nodes(
+        "apiserver-api-version",
+        edited("cp1", APISERVER_YAML, "s/^apiVersion:/apiersion:/"),
+        "control_plane/manifest_not_a_pod",
+        API,
+        "control_plane/manifest_field_misspelt",
+    ),
+    seen_on_nodes(
+        "apiserver-command",
+        edited("cp1", APISERVER_YAML, "s/- kube-apiserver$/- kube-apiservr/"),
+        "control_plane/manifest_command_unknown",
+        API,
+    ),
+    seen_on_nodes(
+        "apiserver-request",
+        edited("cp1", APISERVER_YAML, "s/cpu: 250m/cpu: 4000m/"),
+        "control_plane/request_exceeds_node",
+        API,
+    ),
+    seen_on_nodes(
+        "etcd-certificate-path",
+        edited(
+            "cp1",
+            ETCD_YAML,
+            "s#--cert-file=/etc/kubernetes/pki/etcd/server.crt#--cert-file=/etc/kubernetes/pki/etcd/srever.crt#",
+        ),
+        "control_plane/manifest_file_missing",
+        ETCD,
+    ),
+    seen_on_nodes("etcd-manifest-gone", gone("cp1", ETCD_YAML), "control_plane/manifest_missing", ETCD),
+    seen_on_nodes(
+        "etcd-ca-of-another",
+        edited(
+            "cp1",
+            APISERVER_YAML,
+            "s#--etcd-cafile=/etc/kubernetes/pki/etcd/ca.crt#--etcd-cafile=/etc/kubernetes/pki/ca.crt#",
+        ),
+        "control_plane/certificate_wrong_ca",
+        API,
+        "control_plane/etcd_endpoint_wrong",
+    ),
+    seen_on_nodes(
+        "apiserver-volume",
+        edited("cp1", APISERVER_YAML, "s#path: /etc/kubernetes/pki$#path: /etc/kubernetes/WRONG-PKI#"),
+        "control_plane/manifest_volume_wrong",
+        API,
+        "control_plane/manifest_file_missing",
+    ),
+    seen_on_nodes(
+        "kubelet-of-the-control-plane",
+        (
+            (
+                on(
+                    "cp1",
+                    "systemctl stop kubelet; crictl ps --name kube-apiserver -q | xargs -r -n1 ctr -n k8s.io task kill -s KILL || true",
+                ),
+            ),
+            (on("cp1", "systemctl start kubelet"),),
+        ),
+        "worker_node/kubelet_not_running",
+        "Node/cp1",
+    ),
+    # The API answers; the nodes know better.
+    seen_on_nodes(
+        "scheduler-command",
+        edited("cp1", f"{MANIFEST}kube-scheduler.yaml", "s/- kube-scheduler$/- kube-schedulerrrr/"),
+        "control_plane/manifest_command_unknown",
+        SCHEDULER,
+    ),
+    seen_on_nodes(
+        "controller-manager-kubeconfig",
+        edited(
+            "cp1",
+            f"{MANIFEST}kube-controller-manager.yaml",
+            "s#--kubeconfig=/etc/kubernetes/controller-manager.conf#--kubeconfig=/etc/kubernetes/controller-manager-XXXX.conf#",
+        ),
+        "control_plane/manifest_file_missing",
+        MANAGER,
+    ),
+    seen_on_nodes(
+        "kubelet-stopped",
+        ((on("w1", "systemctl stop kubelet"),), (on("w1", "systemctl start kubelet"),)),
+        "worker_node/kubelet_not_running",
+        "Node/w1",
+    ),
+    seen_on_nodes(
+        "kubelet-config-gone",
+        gone("w1", "/var/lib/kubelet/config.yaml", KUBELET),
+        "worker_node/kubelet_config_missing",
+        "Node/w1",
+    ),
+    seen_on_nodes(
+        "kubelet-client-ca",
+        edited("w1", "/var/lib/kubelet/config.yaml", "s#pki/ca.crt#pki/WRONG-CA-FILE.crt#", KUBELET),
+        "worker_node/kubelet_client_ca_missing",
+        "Node/w1",
+    ),
+    seen_on_nodes(
+        "kubelet-server-port",
+        edited("w1", "/etc/kubernetes/kubelet.conf", "s/:6443/:6553/", KUBELET),
+        "worker_node/kubelet_server_wrong",
+        "Node/w1",
+    ),
+    seen_on_nodes(
+        "containerd-stopped",
+        ((on("w2", "systemctl stop containerd"),), (on("w2", "systemctl start containerd"),)),
+        "worker_node/runtime_not_running",
+        "Node/w2",
     ),
 )

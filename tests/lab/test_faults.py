@@ -5,14 +5,15 @@ from __future__ import annotations
 import pytest
 
 from tests.lab import cluster
-from tests.lab.faults import FAULTS, Fault
+from tests.lab.faults import FAULTS, NODE_FAULTS, Fault
 
 pytestmark = pytest.mark.lab
 
 
 def test_a_healthy_cluster_gives_no_finding(shop: None) -> None:
-    report = cluster.until("a healthy cluster is silent", cluster.silent)
-    assert report.document["complete"], report.summary()
+    for nodes in (False, True):
+        report = cluster.until("a healthy cluster is silent", cluster.silent, nodes=nodes)
+        assert report.document["complete"], report.summary()
 
 
 def play(fault: Fault) -> None:
@@ -25,15 +26,16 @@ def play(fault: Fault) -> None:
             f"{fault.cause} comes first, and no other cause",
             lambda r: r.top() in right and not r.others(),
             fault.patience,
+            nodes=fault.nodes,
         )
         assert report.code == 1, report.summary()
     finally:
         for step in fault.undo:
             step()
-    cluster.until("kdiag falls silent again", cluster.silent, patience=240)
+    cluster.until("kdiag falls silent again", cluster.silent, patience=240, nodes=fault.nodes)
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
+@pytest.mark.parametrize("fault", (*FAULTS, *NODE_FAULTS), ids=lambda f: f"{f.name}{'-over-ssh' if f.nodes else ''}")
 def test_the_fault_is_the_first_cause_and_its_undoing_is_seen(shop: None, fault: Fault) -> None:
     try:
         play(fault)

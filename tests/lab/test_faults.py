@@ -35,7 +35,7 @@ def play(fault: Fault) -> None:
     cluster.until("kdiag falls silent again", cluster.silent, patience=240, nodes=fault.nodes)
 
 
-@pytest.mark.parametrize("fault", (*FAULTS, *NODE_FAULTS), ids=lambda f: f"{f.name}{'-over-ssh' if f.nodes else ''}")
+@pytest.mark.parametrize("fault", [*FAULTS, *NODE_FAULTS], ids=lambda f: f"{f.name}{'-over-ssh' if f.nodes else ''}")
 def test_the_fault_is_the_first_cause_and_its_undoing_is_seen(shop: None, fault: Fault) -> None:
     try:
         play(fault)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
+import queue
 import re
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,14 +19,17 @@ from kdiag.errors import UsageError
 from kdiag.facts.base import Fact
 
 if TYPE_CHECKING:
+    from kdiag.collect.batch import Command
     from kdiag.collect.http import Deadline
-    from kdiag.collect.inventory import Inventory
+    from kdiag.collect.inventory import Inventory, Machine, Plan
     from kdiag.collect.kubeconfig import Target
     from kdiag.engine.intake import Facts
     from kdiag.facts.base import NodeCommand
     from kdiag.model.observation import Observation
 
 _ADMIN = "/etc/kubernetes/admin.conf"
+#: How long an API server may take for its first answer where the nodes can be asked instead, in seconds.
+_PATIENCE = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,14 +123,15 @@ def live(
     logs: bool = True,
     namespace: str | None = None,
     fallback: str = "",
+    node: str = "",
 ) -> Seen:
     """Read what these facts need: the API, and the nodes where a way to them is known.
 
     When the API server cannot be used, the nodes alone are read, and that is said. Raises ConfigError, or CollectError
     when nothing at all can be read. ``namespace`` goes before the option; ``fallback`` is read when this user may not
-    read all namespaces.
+    read all namespaces; ``node`` is asked even if nobody else names it.
     """
-    return _Run(options, tuple(kinds), tee, namespace, fallback).read(logs=logs)
+    return _Run(options, tuple(kinds), tee, namespace, fallback, node).read(logs=logs)
 
 
 class _Run:
@@ -137,39 +144,45 @@ class _Run:
         tee: Callable[[Observation], None] | None,
         namespace: str | None,
         fallback: str,
+        node: str,
     ) -> None:
         from kdiag.engine.intake import Intake
+        from kdiag.engine.plan import node_commands
 
         self._options = options
         self._kinds = kinds
         self._tee = tee
         self._scope = getattr(options, "namespace", "") if namespace is None else namespace
         self._fallback = fallback
+        self._node = node
         self._bound = deadline(options)
         self._progress = Progress()
         self._intake = Intake(kinds)
         self._notes: list[str] = []
+        wanted = not getattr(options, "no_nodes", False)
+        self._commands = [_command(c) for c in node_commands(kinds)] if wanted else []
 
     def read(self, *, logs: bool) -> Seen:
         """Read everything."""
-        from kdiag.collect.inventory import Inventory, on_a_node
-        from kdiag.errors import CollectError
+        from kdiag.errors import AccessDenied, CollectError, ConfigError
 
-        local = bool(getattr(self._options, "local", False)) or on_a_node()
-        nodes = not getattr(self._options, "no_nodes", False)
-        inventory = Inventory(
-            os.environ, ssh_config=getattr(self._options, "ssh_config", ""), local=local, ask=passphrase()
-        )
+        inventory = inventory_of(self._options)
         where: Target | None = None
+        early: _Reading | None = None
         try:
-            where = self._target(local=local)
-            self._api(where, logs=logs)
+            where = self._target(local=inventory.local)
+            early = self._early(inventory, where)
+            self._api(where, logs=logs, hurry=early is not None)
         except CollectError as exc:
-            if not nodes or not self._nodes(inventory, where, str(exc)):
+            # Who is refused has met an API server: that it answers is not in doubt.
+            if not self._instead(inventory, where, str(exc), early, dead=not isinstance(exc, AccessDenied)):
+                raise
+        except ConfigError as exc:
+            # A worker has no kubeconfig, and can be read all the same.
+            if where or not inventory.local or not self._instead(inventory, None, str(exc), None, dead=False):
                 raise
         else:
-            if nodes:
-                self._nodes(inventory, where, "")
+            self._beside(inventory, where, early)
         finally:
             self._progress.done()
         return Seen(facts=self._intake.finish(), source="api", notes=tuple(self._notes))
@@ -190,7 +203,7 @@ class _Run:
                 raise
             return target(argparse.Namespace(**{**vars(self._options), "kubeconfig": _ADMIN}))
 
-    def _api(self, where: Target, *, logs: bool) -> None:
+    def _api(self, where: Target, *, logs: bool, hurry: bool) -> None:
         from kdiag.collect.api import ApiSource
         from kdiag.engine.intake import sources
         from kdiag.engine.plan import logs_wanted
@@ -198,7 +211,10 @@ class _Run:
 
         api = ApiSource(where, deadline=self._bound, namespace=self._scope, progress=self._progress)
         try:
-            api.probe()
+            if hurry:
+                api.probe(_PATIENCE)
+            else:
+                api.probe()
             api.narrow(self._fallback)
             self._emit(api.run_record())
             api.observe(sources(self._kinds), self._emit)
@@ -210,68 +226,121 @@ class _Run:
         finally:
             api.close()
 
-    def _nodes(self, inventory: Inventory, where: Target | None, dead: str) -> bool:
-        """Read the nodes; with ``dead`` (why the API server cannot be used) in its place. False when no way is known."""
-        from kdiag.collect.batch import Command
-        from kdiag.collect.inventory import Machine
-        from kdiag.collect.nodes import read_nodes
-        from kdiag.engine.plan import node_commands, node_follow
-        from kdiag.facts import Nodes
-        from kdiag.model.observation import Observation
+    # The nodes
 
-        commands = node_commands(self._kinds)
-        if not commands:
-            return False
-        server = where.server if where else ""
-        seen = None if dead else self._intake.fact(Nodes)
-        if isinstance(seen, Nodes) and seen.items:
-            machines = tuple(
-                Machine(name=n.name, addresses=tuple(a.address for a in n.status.addresses))
-                for n in seen.items
-                if not n.virtual
-            )
-            origin = "the Node objects"
-            if trouble := inventory.remember(server, machines):
-                self._notes.append(trouble)
-        else:
-            machines, origin = inventory.known(server, where.host if where else "")
-        plan = inventory.plan(machines, origin)
+    def _plan(self, inventory: Inventory, machines: Sequence[Machine], origin: str) -> Plan:
+        """The way to each machine; an SSH configuration that nobody named and that makes no sense is a note."""
+        from kdiag.collect.inventory import Plan
+        from kdiag.errors import ConfigError
+
+        try:
+            return inventory.plan(machines, origin)
+        except ConfigError as exc:
+            if inventory.named:
+                raise
+            self._note(f"the nodes are not read: {exc}")
+            return Plan()
+
+    def _note(self, text: str) -> None:
+        if text and text not in self._notes:
+            self._notes.append(text)
+
+    def _started(self, plan: Plan) -> _Reading | None:
         if not plan.targets:
+            return None
+        return _Reading(plan, self._commands, self._kinds, self._bound)
+
+    def _early(self, inventory: Inventory, where: Target) -> _Reading | None:
+        """Begin with the nodes that are known already, so that they do not wait for the API server."""
+        if not self._commands:
+            return None
+        machines, origin = inventory.known(where.server, "")
+        return self._started(self._plan(inventory, self._with_own(machines), origin)) if machines else None
+
+    def _with_own(self, machines: Sequence[Machine]) -> list[Machine]:
+        """The machines, and the node that was named on the command line."""
+        from kdiag.collect.inventory import Machine
+
+        known = {name.lower() for m in machines for name in (m.name, m.name.partition(".")[0], *m.addresses)}
+        more = [Machine(name=self._node)] if self._node and self._node.lower() not in known else []
+        return [*machines, *more]
+
+    def _instead(
+        self, inventory: Inventory, where: Target | None, reason: str, early: _Reading | None, *, dead: bool
+    ) -> bool:
+        """Read the nodes in the place of an API server that cannot be used. False when no way to any is known."""
+        if not self._commands:
             return False
-        if dead:
-            names = ", ".join(t.host for t in plan.targets[:6]) + (" …" if len(plan.targets) > 6 else "")
-            self._notes.append(f"{dead}: reading {names} instead (names from {plan.origin})")
-            self._without_api(server, where, dead)
-
-        def run(some: Iterable[NodeCommand]) -> list[Command]:
-            return [
-                Command(
-                    key=c.key,
-                    argv=c.argv,
-                    sudo=c.sudo,
-                    seconds=c.seconds,
-                    limit=c.limit,
-                    name=c.name,
-                    answers=c.answers,
-                )
-                for c in some
-            ]
-
-        read_nodes(
-            plan.targets,
-            run(commands),
-            self._bound,
-            emit=self._emit,
-            progress=self._progress,
-            follow=lambda host, found: run(node_follow(self._kinds, host, found)),
-        )
-        for name in plan.without:
-            self._emit(
-                Observation("node", "node", host=name, error="no way to it: no SSH entry by its name or address")
-            )
+        reading = early
+        if reading is None:
+            machines, origin = inventory.known(where.server, where.host) if where else ((), "")
+            reading = self._started(self._plan(inventory, self._with_own(machines), origin))
+        if reading is None:
+            return False
+        hosts = [t.host for t in reading.plan.targets]
+        names = ", ".join(hosts[:6]) + (f" and {len(hosts) - 6} more" if len(hosts) > 6 else "")
+        origin = f" (names from {reading.plan.origin})" if reading.plan.origin else ""
+        self._note(f"{reason.rstrip('.?')}: reading {names} instead{origin}")
+        self._without_api(where, reason, dead=dead)
+        self._take(reading, {})
+        self._unread(reading.plan)
         return True
 
-    def _without_api(self, server: str, where: Target | None, reason: str) -> None:
+    def _beside(self, inventory: Inventory, where: Target, early: _Reading | None) -> None:
+        """Read the nodes that the API server names, less those that are read already."""
+        from kdiag.collect.inventory import Machine
+        from kdiag.facts import Nodes
+
+        if not self._commands:
+            return
+        seen = self._intake.fact(Nodes)
+        if not isinstance(seen, Nodes) or not seen.items:
+            # This user may not list nodes, or there are none.
+            reading = early
+            if reading is None:
+                machines, origin = inventory.known(where.server, where.host)
+                reading = self._started(self._plan(inventory, self._with_own(machines), origin))
+            if reading:
+                self._take(reading, {})
+                self._unread(reading.plan)
+            return
+        machines = tuple(
+            Machine(name=n.name, addresses=tuple(a.address for a in n.status.addresses))
+            for n in seen.items
+            if not n.virtual
+        )
+        self._note(inventory.remember(where.server, machines))
+        names = early.names(machines) if early else {}
+        rest = [m for m in machines if m.name not in names.values()]
+        plan = self._plan(inventory, rest, "the Node objects")
+        if early and plan.extra:
+            plan = dataclasses.replace(plan, targets=tuple(t for t in plan.targets if t.host != plan.extra))
+        late = self._started(plan)
+        if early:
+            self._take(early, names)
+        if late:
+            self._take(late, {})
+        if early or late:
+            self._unread(plan)
+
+    def _take(self, reading: _Reading, names: Mapping[str, str]) -> None:
+        """Take what the nodes say, under the names that the API server has for them; without ``names`` as it comes."""
+        self._progress(f"reading {len(reading.plan.targets)} nodes")
+        for seen in reading.observations():
+            if not names:
+                self._emit(seen)
+            elif seen.host in names:
+                self._emit(dataclasses.replace(seen, host=names[seen.host]))
+
+    def _unread(self, plan: Plan) -> None:
+        """Say of the nodes that were not asked why."""
+        from kdiag.model.observation import Observation
+
+        reasons = {name: "no way to it: no SSH entry by its name or address" for name in plan.without}
+        for name, reason in {**reasons, **plan.broken}.items():
+            self._emit(Observation("node", "node", host=name, error=reason))
+
+    def _without_api(self, where: Target | None, reason: str, *, dead: bool) -> None:
         """Say of everything that the API would have told that it was not seen, and why."""
         import json
         from datetime import UTC, datetime
@@ -282,15 +351,85 @@ class _Run:
 
         record = {
             "taken": datetime.now(UTC).isoformat(),
-            "server": server,
+            "server": where.server if where else "",
             "context": where.context if where else "",
             "namespace": self._scope,
-            "dead": reason,
+            **({"dead": reason} if dead else {}),
         }
         self._emit(Observation("api", "run", body=json.dumps(record).encode()))
         for source in sources(self._kinds):
             if isinstance(source, ApiList | ApiGet | PodLog):
                 self._emit(Observation("api", source.key, scope=self._scope, error=reason))
+
+
+class _Reading:
+    """Nodes that are being read, on a thread of their own; what they say is taken from it by whoever waits for it."""
+
+    def __init__(self, plan: Plan, commands: list[Command], kinds: tuple[type[Fact], ...], bound: Deadline) -> None:
+        from kdiag.engine.plan import node_follow
+        from kdiag.model.observation import Observation
+
+        self.plan = plan
+        self._said: queue.SimpleQueue[Observation | None] = queue.SimpleQueue()
+
+        def follow(host: str, found: list[Observation]) -> list[Command]:
+            return [_command(c) for c in node_follow(kinds, host, found)]
+
+        def work() -> None:
+            # Imported here, so that the API is asked meanwhile: the library for SSH takes its time.
+            from kdiag.collect.nodes import read_nodes
+
+            try:
+                read_nodes(plan.targets, commands, bound, emit=self._said.put, follow=follow)
+            except Exception as exc:  # a fault of kdiag's own: no node is then to be taken for read
+                for one in plan.targets:
+                    error = f"{type(exc).__name__}: {exc}"
+                    self._said.put(Observation("node", "node", host=one.host, error=error))
+            finally:
+                self._said.put(None)
+
+        threading.Thread(target=work, name="kdiag-nodes", daemon=True).start()
+
+    def observations(self) -> Iterator[Observation]:
+        """What they say, until all have spoken or their time is up."""
+        while (seen := self._said.get()) is not None:
+            yield seen
+
+    def names(self, machines: Sequence[Machine]) -> dict[str, str]:
+        """Of the nodes that are being read, those that are among these machines, with the name that they have there."""
+        found: dict[str, str] = {}
+        by_name = {m.name: m for m in machines}
+        by_address = {address: m for m in machines for address in m.addresses}
+        for host, known in self.plan.addresses.items():
+            machine = by_name.get(host)
+            if machine and known and machine.addresses and not set(known) & set(machine.addresses):
+                continue  # made anew under an old name: the machine that was read is another one
+            machine = machine or next((by_address[a] for a in (*known, host) if a in by_address), None)
+            if machine and machine.name not in found.values():
+                found[host] = machine.name
+        return found
+
+
+def _command(wanted: NodeCommand) -> Command:
+    from kdiag.collect.batch import Command
+
+    return Command(
+        key=wanted.key,
+        argv=wanted.argv,
+        sudo=wanted.sudo,
+        seconds=wanted.seconds,
+        limit=wanted.limit,
+        name=wanted.name,
+        answers=wanted.answers,
+    )
+
+
+def inventory_of(options: argparse.Namespace) -> Inventory:
+    """Where the options, the environment and kdiag's own configuration say that the nodes are."""
+    from kdiag.collect.inventory import Inventory, on_a_node
+
+    local = bool(getattr(options, "local", False)) or on_a_node()
+    return Inventory(os.environ, ssh_config=getattr(options, "ssh_config", ""), local=local, ask=passphrase())
 
 
 def passphrase() -> Callable[[str], str | None] | None:

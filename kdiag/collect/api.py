@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from urllib.parse import quote, urlencode
 
-from kdiag.collect.http import Client, Deadline, Response
+from kdiag.collect.http import REQUEST_SECONDS, Client, Deadline, Response
 from kdiag.collect.kubeconfig import Target
 from kdiag.errors import AccessDenied, BadAnswer, CollectError, Unreachable
 from kdiag.facts.base import ApiGet, ApiList, Source
@@ -51,9 +51,9 @@ class ApiSource:
         """Let the connections go."""
         self._client.close()
 
-    def probe(self) -> None:
-        """Ask for the version. Raises CollectError when the API server cannot be used at all."""
-        answer = self._client.get("/version")
+    def probe(self, seconds: float = REQUEST_SECONDS) -> None:
+        """Ask for the version. Raises CollectError when the API server cannot be used at all, or not in that time."""
+        answer = self._client.get("/version", timeout=seconds)
         now = datetime.now(UTC)
         self._first_answer = (answer.date or now, now)
         if answer.status == 401:

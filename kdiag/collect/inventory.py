@@ -7,7 +7,7 @@ import dataclasses
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,19 @@ class Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What can be asked. ``without`` are the nodes to which no way is known, ``origin`` where the names came from."""
+    """What can be asked. ``origin`` is where the names came from.
+
+    ``without`` are the nodes to which no way is known, ``broken`` those whose way makes no sense, with the reason.
+    ``ways`` says of each target how it is reached, for people; ``addresses`` are those by which it was known.
+    ``extra`` is this very machine, when it is none of the nodes that were named.
+    """
 
     targets: tuple[NodeTarget, ...] = ()
     without: tuple[str, ...] = ()
+    broken: Mapping[str, str] = field(default_factory=dict)
+    ways: Mapping[str, str] = field(default_factory=dict)
+    addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    extra: str = ""
     origin: str = ""
 
 
@@ -56,10 +65,25 @@ class Inventory:
     ) -> None:
         self._environ = environ
         self._settings = own.load(environ)
-        self._local = local
+        self.local = local
         self._ask = ask
         self._file = ssh_config or environ.get("KDIAG_SSH_CONFIG") or self._settings.ssh_config
         self._config: SshConfig | None = None
+
+    @property
+    def named(self) -> bool:
+        """Whether somebody named an SSH configuration: then one that makes no sense ends the run."""
+        return bool(self._file)
+
+    @property
+    def file(self) -> str:
+        """The SSH configuration that is read; empty for the user's own."""
+        return self._file
+
+    @property
+    def settings(self) -> own.Settings:
+        """kdiag's own configuration."""
+        return self._settings
 
     def _ssh(self) -> SshConfig:
         if self._config is None:
@@ -99,25 +123,58 @@ class Inventory:
         access = Access(environ=self._environ, ask=self._ask)
         targets: list[NodeTarget] = []
         without: list[str] = []
-        here = _own_names() if self._local else frozenset()
-        local_done = False
+        broken: dict[str, str] = {}
+        ways: dict[str, str] = {}
+        addresses: dict[str, tuple[str, ...]] = {}
+        entries: list[HostEntry] = []
+        here = _own_names() if self.local else frozenset()
+        extra = socket.gethostname().lower() if self.local else ""
         for machine in machines:
             if here & {machine.name.lower(), *machine.addresses}:
                 targets.append(NodeTarget(machine.name, LocalShell()))
-                local_done = True
+                ways[machine.name] = "this machine"
+                addresses[machine.name] = machine.addresses
+                extra = ""
                 continue
-            entry = self._entry(machine)
+            try:
+                entry = self._entry(machine)
+                route = self._ssh().route(entry) if entry else ()
+            except ConfigError as exc:
+                if self._config is None:
+                    raise
+                broken[machine.name] = str(exc)
+                continue
             if entry is None:
                 without.append(machine.name)
-            else:
-                config = self._ssh()
-                targets.append(NodeTarget(_name(machine, entry), SshShell(config.route(entry), access)))
-        if self._local and not local_done:
-            targets.insert(0, NodeTarget(socket.gethostname().lower(), LocalShell()))
-        return Plan(targets=tuple(targets), without=tuple(without) if targets else (), origin=origin)
+                continue
+            name = _name(machine, entry)
+            entries += route
+            addresses[name] = machine.addresses
+            targets.append(NodeTarget(name, SshShell(route, access)))
+            jumps = f" through {', '.join(hop.alias for hop in route[:-1])}" if len(route) > 1 else ""
+            ways[name] = f"{entry.user}@{entry.endpoint}{jumps}"
+        if extra:
+            targets.insert(0, NodeTarget(extra, LocalShell()))
+            ways[extra] = "this machine"
+            addresses[extra] = tuple(here - {extra})
+        if self._ask and entries and not self._environ.get("SSH_AUTH_SOCK"):
+            # Asked for now: no deadline runs yet, and it is asked once for all nodes.
+            access.unlock(entries)
+        return Plan(
+            targets=tuple(targets),
+            without=tuple(without),
+            broken=broken,
+            ways=ways,
+            addresses=addresses,
+            extra=extra,
+            origin=origin,
+        )
 
     def _entry(self, machine: Machine) -> HostEntry | None:
-        setting = next((n for n in self._settings.nodes if n.name == machine.name), None)
+        own_names = (machine.name, *machine.addresses)
+        setting = next((n for n in self._settings.nodes if n.name == machine.name), None) or next(
+            (n for n in self._settings.nodes if n.address and n.address in own_names), None
+        )
         config = self._ssh()
         found = config.for_node([machine.name], list(machine.addresses))
         if setting is None or not (setting.address or found is None):

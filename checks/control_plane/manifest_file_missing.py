@@ -1,0 +1,121 @@
+"""A flag of a control-plane component names a file that is not there for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Severity, check, nearest
+from kdiag.facts import (
+    Cluster,
+    Containers,
+    FileInfo,
+    Manifest,
+    Manifests,
+    NodeManifests,
+    Pods,
+    Use,
+    component_standing,
+    manifest_repair,
+    manifest_severity,
+    misplaced,
+    stands_still,
+    static_pod,
+)
+
+
+@check(
+    title="Control-plane flag names a missing file",
+    severity=Severity.CRITICAL,
+    layer=Layer.APISERVER,
+    explains=(
+        "control_plane/static_pod_failing",
+        "control_plane/static_pod_restarting",
+        "control_plane/scheduler_not_running",
+        "control_plane/controller_manager_not_running",
+        "control_plane/api_server_unhealthy",
+        "control_plane/leader_election_lost",
+    ),
+    tags=("static-pods", "manifests", "flags", "scheduler", "apiserver", "etcd"),
+)
+def manifest_file_missing(
+    manifests: Manifests, cluster: Cluster, containers: Containers | None, pods: Pods | None
+) -> Iterator[Finding]:
+    """Through volumeMounts and hostPath volumes: what no mount covers is as missing as what does not exist."""
+    for node, found in manifests:
+        for manifest in found.running:
+            now = component_standing(manifest, node, containers, pods, cluster)
+            wrong_volumes = {name for name, _ in misplaced(manifest, found)}
+            told: dict[str, list[tuple[Use, str]]] = {}
+            for use in manifest.uses:
+                why = _why(use, found, proven=now.proven)
+                if why and use.volume not in wrong_volumes and use.inside not in _uncovered(manifest, found):
+                    told.setdefault(use.inside, []).append((use, why))
+            for inside, uses in told.items():
+                use, why = uses[0]
+                subject = static_pod(manifest.component, node)
+                flags = ", ".join(f"--{u.flag.name}" for u, _ in uses[:3])
+                meant = _meant(use, found)
+                starts = "runs, and its next start will fail" if now.runs else "cannot start"
+                yield Finding(
+                    subject,
+                    f"{subject.name} {starts}: {manifest.where(use.flag.line)} {flags} names {inside}, {why}"
+                    + (f"; there is {meant}" if meant else ""),
+                    evidence=(
+                        manifest.quote(node, use.flag.line),
+                        Evidence(f"ls -la {use.host or inside}", _listed(found.state(use.host or inside)), node),
+                    ),
+                    next=manifest_repair(
+                        node, manifest, use.flag.line, f"name {meant}" if meant else f"correct {flags}"
+                    ),
+                    touches=stands_still(manifests, manifest.component),
+                    key=inside,
+                    severity=manifest_severity(manifests, manifest.component, now),
+                )
+
+
+def _uncovered(manifest: Manifest, found: NodeManifests) -> set[str]:
+    """What a misspelt mountPath keeps away: manifest_volume_wrong says that."""
+    return {path for _, paths in misplaced(manifest, found) for path in paths}
+
+
+def _why(use: Use, found: NodeManifests, *, proven: bool) -> str:
+    if not use.volume:
+        # The image might hold it. A file that the node has, or that lies where only the node has files, was meant.
+        kept = use.inside.startswith(("/etc/kubernetes/", "/var/lib/")) or bool(found.state(use.inside))
+        if proven or not kept:
+            return ""
+        return "which does not exist" if found.state(use.inside) is False else "and no volume of the pod shows it"
+    if not use.host:
+        return ""
+    state = found.state(use.host)
+    where = "which does not exist" if use.host == use.inside else f"which is {use.host} on {{node}} and does not exist"
+    if state is False:
+        return where.replace("{node}", "the node")
+    if isinstance(state, FileInfo):
+        if state.kind == "d":
+            return "which is a folder"
+        if state.kind == "f" and state.size == 0:
+            return "which is empty"
+    return ""
+
+
+def _meant(use: Use, found: NodeManifests) -> str:
+    """A file that is there and that was probably meant."""
+    folder, _, name = (use.host or use.inside).rpartition("/")
+    there = [
+        p.rpartition("/")[2]
+        for p, i in found.tree.items()
+        if p.rpartition("/")[0] == folder and i.kind == "f" and i.size
+    ]
+    extension = name.rpartition(".")[2]
+    near = nearest(name, [n for n in there if n.rpartition(".")[2] == extension])
+    if near:
+        return f"{folder}/{near}"
+    same = [p for p, i in found.tree.items() if p.rpartition("/")[2] == name and i.kind == "f" and i.size]
+    return same[0] if len(same) == 1 else ""
+
+
+def _listed(state: FileInfo | bool | None) -> str:
+    if isinstance(state, FileInfo):
+        return f"{state.noun}, {state.size} bytes, mode {state.mode}"
+    return "No such file or directory" if state is False else "not known"

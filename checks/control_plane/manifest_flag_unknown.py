@@ -1,0 +1,103 @@
+"""A control-plane component exits at once because it does not know a flag of its manifest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from kdiag.check import Evidence, Finding, Layer, Severity, check, nearest, shorten
+from kdiag.facts import (
+    Cluster,
+    Containers,
+    Manifest,
+    Manifests,
+    Pods,
+    component_standing,
+    flag_kind,
+    flag_names,
+    manifest_repair,
+    manifest_severity,
+    stands_still,
+    static_pod,
+)
+
+_UNKNOWN = re.compile(
+    r"(?:unknown flag: --?|unknown shorthand flag: .* in -|flag provided but not defined: -{1,2})(\S+)"
+)
+
+
+@check(
+    title="Control-plane component has an unknown flag",
+    severity=Severity.CRITICAL,
+    layer=Layer.APISERVER,
+    explains=(
+        "control_plane/static_pod_failing",
+        "control_plane/static_pod_restarting",
+        "control_plane/scheduler_not_running",
+        "control_plane/controller_manager_not_running",
+        "control_plane/api_server_unhealthy",
+        "control_plane/leader_election_lost",
+    ),
+    tags=("static-pods", "manifests", "flags", "scheduler", "apiserver", "etcd"),
+)
+def manifest_flag_unknown(
+    manifests: Manifests, cluster: Cluster, containers: Containers | None, pods: Pods | None
+) -> Iterator[Finding]:
+    """The component's own log tells; without it, a flag that no release had, while the component does not run."""
+    for node, found in manifests:
+        for manifest in found.running:
+            part = manifest.component
+            now = component_standing(manifest, node, containers, pods, cluster)
+            if now.proven or manifest.program not in ("", part):
+                continue
+            told = _told(node, manifest, containers)
+            for flag in manifest.flags:
+                logged = told.get(flag.name.lstrip("-"), "")
+                meant = _near(part, flag.name)
+                # Another release may know what this list does not: where it runs, only a typo is worth a word.
+                if not logged and (flag_kind(part, flag.name) or (now.runs and not meant)):
+                    continue
+                subject = static_pod(part, node)
+                hint = f", meant is --{meant}" if meant else ""
+                yield Finding(
+                    subject,
+                    f"{subject.name} exits at once: {manifest.where(flag.line)} has the unknown flag "
+                    f"--{shorten(flag.name, 60)}{hint}",
+                    evidence=(
+                        manifest.quote(node, flag.line),
+                        Evidence(f"crictl logs --tail 1 $(crictl ps -aq --name {part} | head -1)", logged, node)
+                        if logged
+                        else Evidence(f"{part} --help", f"no --{shorten(flag.name, 60)} there", node),
+                    ),
+                    next=manifest_repair(node, manifest, flag.line, f"--{meant}" if meant else "remove the flag"),
+                    touches=stands_still(manifests, part),
+                    key=flag.name,
+                    severity=manifest_severity(manifests, part, now),
+                )
+                break  # it stops at the first
+
+
+def _near(part: str, name: str) -> str:
+    """The flag that was meant by an unknown one; empty for a known one and for what is like none."""
+    if flag_kind(part, name):
+        return ""
+    meant = nearest(name, flag_names(part)) or ""
+    return meant if abs(len(meant) - len(name)) <= 8 else ""
+
+
+def _told(node: str, manifest: Manifest, containers: Containers | None) -> dict[str, str]:
+    """The flags that the component's log calls unknown, in lines written since the manifest is as it is."""
+    seen = containers.get(node) if containers else None
+    found: dict[str, str] = {}
+    for log in seen.log(manifest.component) if seen else ():
+        for line in log.lines:
+            match = _UNKNOWN.search(line.text)
+            if match and _since(line.when or log.written, manifest):
+                found.setdefault(match[1].partition("=")[0].lstrip("-"), line.text.strip())
+    return found
+
+
+def _since(when: datetime | None, manifest: Manifest) -> bool:
+    changed = manifest.info.changed
+    return when is None or changed is None or when >= changed - timedelta(seconds=2)

@@ -1,0 +1,116 @@
+"""A control-plane node has no manifest for a component that it was set up to run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Severity, check, listing
+from kdiag.facts import (
+    Cluster,
+    Containers,
+    FileInfo,
+    Manifests,
+    NodeManifests,
+    Units,
+    stands_still,
+    static_pod,
+)
+
+# A node that is being set up or upgraded gets its manifests one after the other.
+_YOUNG = 300
+_FOLDER = "/etc/kubernetes/manifests"
+
+
+@check(
+    title="Static pod manifest is missing",
+    severity=Severity.CRITICAL,
+    layer=Layer.APISERVER,
+    explains=(
+        "control_plane/static_pod_missing",
+        "control_plane/static_pod_failing",
+        "control_plane/scheduler_not_running",
+        "control_plane/controller_manager_not_running",
+        "control_plane/api_server_unhealthy",
+        "control_plane/leader_election_lost",
+    ),
+    tags=("static-pods", "manifests", "scheduler", "etcd", "apiserver"),
+)
+def manifest_missing(
+    manifests: Manifests, cluster: Cluster, containers: Containers | None, units: Units | None
+) -> Iterator[Finding]:
+    """By what kubeadm left on the node: a kubeconfig of the component, an etcd member's certificate."""
+    for node, found in manifests:
+        if not found.used or len(found.meant) < 3 or _young(found, cluster):
+            continue
+        if units is not None and units.get(node) is not None and units.unit(node, "kubelet") is None:
+            continue  # k3s and its kin embed the kubelet
+        others = [m.file for m in found.files]
+        for part in found.meant:
+            if found.all_of(part) or (not found.there and part != found.meant[0]):
+                continue
+            subject = static_pod(part, node)
+            seen = containers.get(node) if containers else None
+            live = bool(seen and any(c.running for c in seen.of(part)))
+            lies = _elsewhere(part, found)
+            where = f"; there is {lies[0].path}" if len(lies) == 1 else ""
+            where = where or (f"; copies are {listing([i.path for i in lies], 2)}" if lies else "")
+            if not found.there:
+                message = f"{subject.name} and the whole control plane cannot run: {node} has no folder {_FOLDER}"
+            else:
+                message = f"{subject.name} does not run: {node} has no manifest for it in {_FOLDER}{where}"
+            alone = sum(1 for _, other in manifests if part in other.meant) <= 1
+            yield Finding(
+                subject,
+                message,
+                evidence=(
+                    Evidence(f"ls -la {_FOLDER}", listing(others, 6) or "no file", node),
+                    *(Evidence(f"ls -la {i.path}", _shown(i), node) for i in lies[:2]),
+                    *(
+                        [Evidence(f"crictl ps --name {part}", "still running, until the kubelet ends it", node)]
+                        if live
+                        else []
+                    ),
+                ),
+                next=tuple(_next(node, part, lies)),
+                touches=stands_still(manifests, part),
+                severity=Severity.CRITICAL if alone else Severity.ERROR,
+            )
+
+
+def _young(found: NodeManifests, cluster: Cluster) -> bool:
+    marks = [i.changed for p, i in found.tree.items() if p.endswith("/scheduler.conf") and i.changed]
+    return any(cluster.age(moment) < _YOUNG for moment in marks)
+
+
+def _elsewhere(part: str, found: NodeManifests) -> list[FileInfo]:
+    """The files of that name that the kubelet does not read: a dot-file, one in a sub-folder, one that was moved away."""
+    names = (f"{part}.", f".{part}.")
+    places = [*found.ignored, *(found.elsewhere or ())]
+    mine = [i for i in places if i.path.rpartition("/")[2].startswith(names) and i.kind == "f"]
+    mine = [i for i in mine if i.path.rpartition("/")[0] != _FOLDER or i in found.ignored]
+    # What was only renamed comes first, then what lies in /tmp or a home, then backups that kubeadm made.
+    return sorted(mine, key=lambda i: (i not in found.ignored, "backup" in i.path, i.path.count("/"), i.path))
+
+
+def _shown(info: FileInfo) -> str:
+    if info.path.startswith(_FOLDER):
+        inside = info.path[len(_FOLDER) + 1 :]
+        return "the kubelet passes over " + ("sub-folders" if "/" in inside else "names that begin with a dot")
+    return f"{info.size} bytes" + (f", changed {info.changed:%Y-%m-%d %H:%M} UTC" if info.changed else "")
+
+
+def _next(node: str, part: str, lies: list[FileInfo]) -> Iterator[str]:
+    phase = {
+        "etcd": "etcd local",
+        "kube-apiserver": "control-plane apiserver",
+        "kube-controller-manager": "control-plane controller-manager",
+        "kube-scheduler": "control-plane scheduler",
+    }[part]
+    if lies:
+        if len(lies) > 1:
+            yield f"ssh {node} sudo ls -la {' '.join(i.path for i in lies[:4])}    # the right one is the last that ran"
+        yield f"ssh {node} sudo cp -p {lies[0].path} {_FOLDER}/{part}.yaml"
+    else:
+        yield f"ssh {node} sudo find / -xdev -name '{part}*.y*ml*' -not -path '/proc/*'    # was it moved?"
+        yield f"ssh {node} sudo kubeadm init phase {phase}    # writes it anew; give the --config that made the cluster"
+    yield f"ssh {node} sudo crictl ps -a --name {part}"

@@ -1,0 +1,88 @@
+"""A file in the static pod folder is YAML but no valid Pod, so the kubelet refuses it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Severity, check
+from kdiag.facts import (
+    Cluster,
+    Containers,
+    Manifest,
+    Manifests,
+    Pods,
+    Problem,
+    component_standing,
+    manifest_repair,
+    manifest_severity,
+    manifest_subject,
+    stands_still,
+)
+
+
+@check(
+    title="Static pod manifest is no valid Pod",
+    severity=Severity.CRITICAL,
+    layer=Layer.APISERVER,
+    explains=(
+        "control_plane/static_pod_failing",
+        "control_plane/static_pod_missing",
+        "control_plane/static_pod_restarting",
+        "control_plane/scheduler_not_running",
+        "control_plane/controller_manager_not_running",
+        "control_plane/api_server_unhealthy",
+        "control_plane/leader_election_lost",
+    ),
+    tags=("static-pods", "manifests", "apiserver", "scheduler", "etcd"),
+)
+def manifest_not_a_pod(
+    manifests: Manifests, cluster: Cluster, containers: Containers | None, pods: Pods | None
+) -> Iterator[Finding]:
+    """Wrong apiVersion or kind, a required field that is missing or misspelt, a wrong type, no plain file."""
+    for node, found in manifests:
+        for manifest in found.files if found.used else ():
+            problem = _problem(manifest)
+            if problem is None:
+                continue
+            good = found.of(manifest.component) if manifest.component else None
+            now = component_standing(manifest, node, containers, pods, cluster)
+            if good:
+                severity = Severity.WARNING
+            elif manifest.component:
+                severity = manifest_severity(manifests, manifest.component, now)
+            else:
+                severity = Severity.ERROR if manifest.name else Severity.WARNING
+            meant = f", meant is {problem.meant}" if problem.meant else ""
+            yield Finding(
+                manifest_subject(manifest, node),
+                f"{_who(manifest, node, alone=not good)}: {manifest.where(problem.line)} is refused: "
+                f"{problem.what}{meant}",
+                evidence=(
+                    manifest.quote(node, problem.line)
+                    if manifest.lines
+                    else Evidence(f"ls -la {manifest.path}", f"{manifest.info.noun}, {manifest.info.size} bytes", node),
+                    *(
+                        Evidence("", f"line {p.line}: {p.what}", node)
+                        for p in manifest.refused[:4]
+                        if p is not problem and p.path != problem.path
+                    ),
+                ),
+                next=manifest_repair(node, manifest, problem.line, problem.meant or problem.what)
+                if manifest.component and not good
+                else (f"ssh {node} sudo mv {manifest.path} /root/    # only pods belong into this folder",),
+                touches=stands_still(manifests, manifest.component) if manifest.component and not good else (),
+                key=manifest.file if good or not manifest.component else "",
+                severity=severity,
+            )
+
+
+def _problem(manifest: Manifest) -> Problem | None:
+    if manifest.info.kind != "f":
+        return Problem((), 1, f"it is {manifest.info.noun}, and the kubelet reads plain files")
+    return manifest.refused[0] if manifest.refused and not manifest.fault else None
+
+
+def _who(manifest: Manifest, node: str, *, alone: bool) -> str:
+    if not manifest.component:
+        return f"{manifest.name}-{node}" if manifest.name else f"static pod on {node}"
+    return f"{manifest.component}-{node} cannot run" if alone else f"a second file for {manifest.component}-{node}"

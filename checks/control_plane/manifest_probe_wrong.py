@@ -1,0 +1,136 @@
+"""A probe of a control-plane pod asks where its component does not answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Severity, check
+from kdiag.facts import (
+    Cluster,
+    Containers,
+    HTTPGet,
+    Manifest,
+    Manifests,
+    NodeManifests,
+    ServerURL,
+    manifest_repair,
+    server_urls,
+    stands_still,
+    static_pod,
+)
+
+_PORTS = {"kube-apiserver": 6443, "kube-scheduler": 10259, "kube-controller-manager": 10257}
+_PATHS = ("/livez", "/readyz", "/healthz", "/health")
+# A container that has outlived its startup and liveness probes this long has answered them.
+_OUTLIVED = 900
+
+
+@check(
+    title="Probe of a control-plane pod asks the wrong place",
+    severity=Severity.ERROR,
+    layer=Layer.APISERVER,
+    explains=(
+        "control_plane/static_pod_failing",
+        "control_plane/static_pod_restarting",
+        "control_plane/leader_election_lost",
+        "control_plane/scheduler_not_running",
+        "control_plane/controller_manager_not_running",
+        "control_plane/api_server_unhealthy",
+        "application/liveness_probe_kills",
+    ),
+    tags=("static-pods", "manifests", "probes", "apiserver"),
+)
+def manifest_probe_wrong(manifests: Manifests, cluster: Cluster, containers: Containers | None) -> Iterator[Finding]:
+    """Port, scheme, host and path against --secure-port and --bind-address. The kubelet's journal does not tell."""
+    for node, found in manifests:
+        for manifest in found.running:
+            if not manifest.flags or _answered(node, manifest, containers, cluster):
+                continue
+            told: set[str] = set()
+            for kind, probe in manifest.container.probes():
+                if probe.http_get is None:
+                    continue
+                wrong = _wrong(manifest, probe.http_get, found)
+                if not wrong or wrong in told:
+                    continue
+                told.add(wrong)
+                subject = static_pod(manifest.component, node)
+                place = ("spec", "containers", manifest.index, f"{kind}Probe", "httpGet")
+                line = manifest.line(*place, "port")
+                kills = kind != "readiness"
+                budget = probe.budget
+                effect = f"is killed {budget} s after each start" if kills else "never becomes ready"
+                yield Finding(
+                    subject,
+                    f"{subject.name} {effect}: {manifest.where(line)} its {kind} probe {wrong}",
+                    evidence=(
+                        manifest.quote(node, manifest.line(*place), manifest.line(*place) + 4),
+                        _port(node, manifest),
+                    ),
+                    next=manifest_repair(node, manifest, line, f"correct the {kind} probe"),
+                    touches=stands_still(manifests, manifest.component) if kills else (),
+                    key=kind,
+                    severity=None if kills else Severity.WARNING,
+                )
+
+
+def _listen(manifest: Manifest) -> tuple[ServerURL, ...]:
+    """Where the component answers probes."""
+    if manifest.component == "etcd":
+        urls = ",".join(manifest.value(name) for name in ("listen-metrics-urls", "listen-client-urls"))
+        return tuple(e for e in server_urls(urls) if not e.fault)
+    given = manifest.value("secure-port")
+    port = int(given) if given.isdigit() else _PORTS[manifest.component]
+    host = manifest.value("bind-address", "0.0.0.0")  # noqa: S104
+    return (ServerURL("", "https", "" if host in ("0.0.0.0", "::") else host, port),) if port else ()  # noqa: S104
+
+
+def _wrong(manifest: Manifest, asked: HTTPGet, found: NodeManifests) -> str:
+    listen = _listen(manifest)
+    port = manifest.container.port_number(asked.port)
+    if port is None:
+        return f"asks port {asked.port}, a name that no port of the container has"
+    if not listen:
+        return ""
+    same = [e for e in listen if e.port == port]
+    if not same:
+        return f"asks port {port}; {manifest.component} listens on {listen[0].port}"
+    if not any(e.scheme == asked.scheme.lower() for e in same):
+        return f"speaks {asked.scheme} to port {port}, which serves {same[0].scheme.upper()}"
+    if not manifest.spec or not manifest.spec.host_network:
+        return ""
+    if not any(_heard(e, asked.host, found) for e in same):
+        where = asked.host or "the node's address"
+        return f"asks {where}; {manifest.component} listens on {same[0].host or 'the addresses of the node'}"
+    path = asked.path.partition("?")[0]
+    if not path.startswith(_PATHS) and path not in ("/metrics", "/version", "/"):
+        return f"asks for {path}, which does not exist"
+    return ""
+
+
+def _heard(one: ServerURL, host: str, found: NodeManifests) -> bool:
+    """Whether a request to that host reaches the listener."""
+    local = ServerURL("", host=host).loopback
+    if one.anywhere:
+        return (
+            not host or local or not found.addresses or host in found.addresses or not ServerURL("", host=host).literal
+        )
+    if one.loopback:
+        return local
+    return host == one.host or not host or not ServerURL("", host=host).literal
+
+
+def _answered(node: str, manifest: Manifest, containers: Containers | None, cluster: Cluster) -> bool:
+    seen = containers.get(node) if containers else None
+    live = next((c for c in seen.of(manifest.component) if c.running), None) if seen else None
+    began = (live.started or live.created) if live else None
+    changed = manifest.info.changed
+    return bool(began and changed and began > changed and cluster.age(began) > _OUTLIVED)
+
+
+def _port(node: str, manifest: Manifest) -> Evidence:
+    names = ("listen-metrics-urls",) if manifest.component == "etcd" else ("secure-port", "bind-address")
+    flag = next((f for n in names if (f := manifest.flag(n))), None)
+    if flag:
+        return manifest.quote(node, flag.line)
+    return Evidence("", f"{manifest.component} listens on {_PORTS.get(manifest.component, 2381)} by default", node)

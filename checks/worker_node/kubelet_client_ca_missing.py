@@ -1,0 +1,90 @@
+"""The kubelet's client CA file, with which it knows the API server, cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, shorten
+from kdiag.facts import (
+    Cluster,
+    KubeletJournal,
+    Kubelets,
+    KubeletSetup,
+    Manifests,
+    Units,
+    file_line,
+    hosted,
+    how_bad,
+    journal_line,
+    last_reason,
+    latent,
+    on_control_plane,
+    retry,
+    setups,
+)
+from kdiag.facts.signatures import CLIENT_CA_MISSING
+
+_USUAL = "/etc/kubernetes/pki/ca.crt"
+
+
+@check(
+    title="Kubelet's client CA file is missing",
+    severity=Severity.CRITICAL,
+    layer=Layer.HOST,
+    explains=("worker_node/kubelet_crash_loops", "worker_node/kubelet_not_running"),
+    tags=("node", "kubelet", "config", "certificates"),
+)
+def kubelet_client_ca_missing(
+    kubelets: Kubelets,
+    units: Units,
+    cluster: Cluster,
+    journal: KubeletJournal | None,
+    manifests: Manifests | None,
+) -> Iterator[Finding]:
+    """The file is looked for on disk; where it is there and no certificate, the kubelet's own words decide."""
+    for node, setup, unit in setups(kubelets, units):
+        path, source, line = _given(setup)
+        log = journal.get(node) if journal else None
+        reason = last_reason(unit, log, cluster)
+        said = bool(reason and (CLIENT_CA_MISSING.search(reason.text) or (path and path in reason.text)))
+        told = reason if said else None
+        absent = bool(path) and setup.missing(path)
+        folder = setup.files.get(path) == "directory"
+        if not path or not (absent or folder or told) or setup.unjoined:
+            continue
+        if told and not absent and not folder and path not in told.text:
+            continue  # it was corrected and not started again yet
+        waits = latent(unit, log, cluster)
+        fails = "will not start again" if waits else "does not start"
+        what = "does not exist" if absent else "is a folder" if folder else "cannot be read as a certificate"
+        usual = path != _USUAL and setup.files.get(_USUAL, "") != ""
+        yield Finding(
+            Ref("Node", node),
+            shorten(f"kubelet on {node} {fails}: clientCAFile {path} {what} ({source}:{line})", 220)
+            + (f"; {_USUAL} is there" if usual else "")
+            + ("" if waits else on_control_plane(node, manifests)),
+            evidence=(
+                file_line(source, line, f"clientCAFile: {path}", node),
+                Evidence(f"ls {path}", "No such file or directory" if absent else what, node),
+                *([journal_line(told, node)] if told else []),
+            ),
+            next=retry(
+                node,
+                f"ssh {node} sudo sed -i.before 's#{path}#{_USUAL}#' {source}    # undo: the copy {source}.before"
+                if usual
+                else f"ssh {node} sudo ls -l {path.rpartition('/')[0] or '/'}    # put the cluster's CA certificate "
+                f"there: that of {_USUAL} on a control-plane node",
+            ),
+            touches=() if waits else hosted(node, manifests),
+            severity=how_bad(unit, log, cluster),
+        )
+
+
+def _given(setup: KubeletSetup) -> tuple[str, str, int]:
+    """The path, and the file and line that give it."""
+    if flag := setup.flag("client-ca-file"):
+        return flag.value, flag.path, flag.line
+    if setup.config and not setup.config.absent:
+        name = "authentication.x509.clientCAFile"
+        return setup.config.string(name), setup.config.path, setup.config.line(name)
+    return "", "", 0

@@ -1,0 +1,120 @@
+"""The kubelet cannot take its configuration file, or passes over a field that is misspelt."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, shorten
+from kdiag.facts import (
+    Cluster,
+    ConfigFault,
+    ConfigFile,
+    KubeletJournal,
+    Kubelets,
+    Manifests,
+    Units,
+    file_line,
+    hosted,
+    journal_line,
+    last_reason,
+    latent,
+    on_control_plane,
+    retry,
+    setups,
+    unit_state,
+)
+
+#: Without these the kubelet or its pods do not work as meant; of another field the default may well do.
+_WEIGHTY = ("staticPodPath", "clusterDNS", "authentication", "authorization", "failSwapOn", "containerRuntimeEndpoint")
+_REFUSED = re.compile(
+    r"failed to load kubelet config|failed to validate kubelet config|invalid configuration|feature gate"
+)
+_OTHER = re.compile(r"no such file|permission denied|client CA")
+
+
+@check(
+    title="Kubelet's configuration is invalid",
+    severity=Severity.CRITICAL,
+    layer=Layer.HOST,
+    explains=(
+        "worker_node/kubelet_crash_loops",
+        "worker_node/kubelet_not_running",
+        "worker_node/kubelet_swap_refused",
+        "control_plane/static_pod_path_wrong",
+        "network/cluster_dns_address_mismatch",
+    ),
+    tags=("node", "kubelet", "config"),
+)
+def kubelet_config_invalid(
+    kubelets: Kubelets,
+    units: Units,
+    cluster: Cluster,
+    journal: KubeletJournal | None,
+    manifests: Manifests | None,
+) -> Iterator[Finding]:
+    """What is no YAML or of the wrong type stops it; a field that it does not know it passes over without a word."""
+    for node, setup, unit in setups(kubelets, units):
+        config = setup.config
+        if config is None or config.absent or setup.unjoined:
+            continue
+        log = journal.get(node) if journal else None
+        waits = latent(unit, log, cluster)
+        reason = last_reason(unit, log, cluster)
+        refused = reason if reason and _REFUSED.search(reason.text) and not _OTHER.search(reason.text) else None
+        fatal = [f for f in config.faults if f.fatal]
+        if not fatal and refused:
+            fatal = [ConfigFault(_line_of(config, refused.said), _tail(refused.said))]
+        elif fatal and reason and not refused:
+            fatal = []  # it got past its configuration, so whatever looks odd in there is not what stops it
+        for fault in fatal[:3]:
+            where = f"{config.path}:{fault.line}" if fault.line else config.path
+            fails = "will not start again" if waits else "does not start"
+            yield Finding(
+                Ref("Node", node),
+                shorten(f"kubelet on {node} {fails}: {where}: {fault.what}", 240)
+                + ("" if waits else on_control_plane(node, manifests)),
+                evidence=(
+                    file_line(config.path, fault.line, config.quoted(fault.line) or "(empty)", node),
+                    unit_state(unit, node, "ActiveState", "SubState"),
+                    *([journal_line(refused, node)] if refused else []),
+                ),
+                next=retry(node, f"ssh {node} sudoedit {config.path}    # correct it"),
+                touches=() if waits else hosted(node, manifests),
+                key=fault.field,
+                severity=Severity.WARNING if waits else Severity.CRITICAL,
+            )
+        for fault in config.faults:
+            if fault.fatal or "meant is" not in fault.what:
+                continue
+            yield Finding(
+                Ref("Node", node),
+                f"kubelet on {node} passes over a line of its configuration: {config.path}:{fault.line}: {fault.what}",
+                evidence=(
+                    file_line(config.path, fault.line, config.quoted(fault.line), node),
+                    *_lenient(node, journal),
+                ),
+                next=retry(node, f"ssh {node} sudoedit {config.path}    # {fault.what.rpartition('meant is ')[2]}"),
+                touches=hosted(node, manifests) if "staticPodPath" in fault.what else (),
+                key=fault.field,
+                severity=Severity.ERROR if any(w in fault.what for w in _WEIGHTY) else Severity.WARNING,
+            )
+
+
+def _tail(text: str) -> str:
+    """The end of a chain of errors: what is wrong, without who passed it on."""
+    parts = re.split(r", error:? |: error ", text.partition(", path: &TypeMeta")[0])
+    return shorten(parts[-1].strip(' "'), 160)
+
+
+def _line_of(config: ConfigFile, text: str) -> int:
+    for name in re.findall(r"[A-Za-z][A-Za-z0-9.]{3,60}", text):
+        if (line := config.line(name)) and name not in ("kind", "apiVersion"):
+            return line
+    return 0
+
+
+def _lenient(node: str, journal: KubeletJournal | None) -> list[Evidence]:
+    log = journal.get(node) if journal else None
+    entry = log.find(r"[Uu]sing lenient decoding|unknown field") if log else None
+    return [journal_line(entry, node)] if entry else []

@@ -1,0 +1,80 @@
+"""The file that the kubelet is to read its configuration from does not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check
+from kdiag.facts import (
+    Cluster,
+    KubeletJournal,
+    Kubelets,
+    Manifests,
+    Units,
+    file_line,
+    hosted,
+    how_bad,
+    journal_line,
+    last_reason,
+    latent,
+    on_control_plane,
+    retry,
+    setups,
+    unit_state,
+)
+
+_USUAL = "/var/lib/kubelet/config.yaml"
+
+
+@check(
+    title="Kubelet's configuration file is missing",
+    severity=Severity.CRITICAL,
+    layer=Layer.HOST,
+    explains=("worker_node/kubelet_crash_loops", "worker_node/kubelet_not_running"),
+    tags=("node", "kubelet", "config"),
+)
+def kubelet_config_missing(
+    kubelets: Kubelets,
+    units: Units,
+    cluster: Cluster,
+    journal: KubeletJournal | None,
+    manifests: Manifests | None,
+) -> Iterator[Finding]:
+    """A kubelet that waits for kubeadm init or join has none either, and no kubeconfig: that is no fault."""
+    for node, setup, unit in setups(kubelets, units):
+        config, flag = setup.config, setup.flag("config")
+        if config is None or not config.absent or flag is None or setup.unjoined:
+            continue
+        log = journal.get(node) if journal else None
+        reason = last_reason(unit, log, cluster)
+        waits = latent(unit, log, cluster)
+        fails = "will not start again" if waits else "does not start"
+        other = config.path != _USUAL
+        yield Finding(
+            Ref("Node", node),
+            f"kubelet on {node} {fails}: {config.path} (--config) does not exist"
+            + ("" if waits else on_control_plane(node, manifests)),
+            evidence=(
+                Evidence(f"ls {config.path}", "No such file or directory", node),
+                *([file_line(flag.path, flag.line, flag.text, node)] if flag.path and other else []),
+                unit_state(unit, node, "ActiveState", "SubState"),
+                *([journal_line(reason, node)] if reason else []),
+            ),
+            next=retry(
+                node,
+                *(
+                    (
+                        f"ssh {node} sudoedit {flag.path}    # --config={_USUAL}",
+                        f"ssh {node} sudo systemctl daemon-reload",
+                    )
+                    if other and flag.path
+                    else (
+                        f"ssh {node} sudo ls -la /var/lib/kubelet    # is it there under another name? move it back",
+                        f"ssh {node} sudo kubeadm upgrade node phase kubelet-config    # or: writes it anew from the "
+                        "cluster's ConfigMap",
+                    )
+                ),
+            ),
+            touches=() if waits else hosted(node, manifests),
+            severity=how_bad(unit, log, cluster),
+        )

@@ -1,0 +1,86 @@
+"""The kubelet of a node ends each time systemd starts it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, shorten
+from kdiag.facts import (
+    Cluster,
+    Entry,
+    KubeletJournal,
+    Kubelets,
+    Manifests,
+    Unit,
+    Units,
+    crashing,
+    hosted,
+    journal_line,
+    last_reason,
+    on_control_plane,
+    unit_state,
+)
+
+
+@check(
+    title="Kubelet crashes at each start",
+    severity=Severity.CRITICAL,
+    layer=Layer.HOST,
+    explains=(
+        "worker_node/node_not_ready",
+        "worker_node/node_heartbeat_stale",
+        "control_plane/static_pod_failing",
+        "control_plane/static_pod_missing",
+        "control_plane/static_pod_restarting",
+        "control_plane/scheduler_not_running",
+        "control_plane/controller_manager_not_running",
+        "application/pod_not_ready",
+        "application/pod_stuck_terminating",
+    ),
+    tags=("node", "kubelet", "systemd"),
+)
+def kubelet_crash_loops(
+    units: Units,
+    cluster: Cluster,
+    journal: KubeletJournal | None,
+    kubelets: Kubelets | None,
+    manifests: Manifests | None,
+) -> Iterator[Finding | Skip]:
+    """Its last words are quoted. Where another check knows what they mean, this finding hangs below it."""
+    seen = False
+    for node, _ in units:
+        unit = units.unit(node, "kubelet")
+        seen = seen or unit is not None
+        log = journal.get(node) if journal else None
+        if unit is None or unit.active == "failed" or not crashing(unit, log, cluster):
+            continue
+        setup = kubelets.get(node) if kubelets else None
+        if setup and setup.unjoined:
+            continue  # before kubeadm init or join the kubelet rightly waits for its configuration
+        reason = last_reason(unit, log, cluster)
+        yield Finding(
+            Ref("Node", node),
+            shorten(f"kubelet on {node} ends each time it starts: {_why(unit, reason)}", 220)
+            + on_control_plane(node, manifests),
+            evidence=(
+                unit_state(unit, node, "ActiveState", "SubState", "Result", "ExecMainStatus"),
+                journal_line(reason, node)
+                if reason
+                else Evidence("journalctl -u kubelet -n 50 --no-pager", "no line of it says why", node),
+            ),
+            next=(
+                f"ssh {node} sudo journalctl -u kubelet -n 50 --no-pager    # the last lines before each exit",
+                f"ssh {node} sudo systemctl restart kubelet    # after what they name is corrected",
+            ),
+            touches=hosted(node, manifests),
+        )
+    if not seen:
+        yield Skip("no node has a unit kubelet.service: the kubelet is part of another program, or in a container")
+
+
+def _why(unit: Unit, reason: Entry | None) -> str:
+    if reason:
+        return reason.said
+    if unit.exit_status == 203:
+        return f"{unit.program or 'its program'} cannot be executed (status 203/EXEC)"
+    return f"exit status {unit.exit_status}" if unit.exit_status else unit.result or unit.state

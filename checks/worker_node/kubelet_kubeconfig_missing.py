@@ -1,0 +1,82 @@
+"""The kubelet has neither its kubeconfig nor one to bootstrap with, or not the certificate that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check
+from kdiag.facts import (
+    Cluster,
+    KubeletJournal,
+    Kubelets,
+    KubeletSetup,
+    Manifests,
+    Units,
+    hosted,
+    how_bad,
+    journal_line,
+    last_reason,
+    latent,
+    on_control_plane,
+    retry,
+    setups,
+    unit_state,
+)
+
+
+@check(
+    title="Kubelet's kubeconfig is missing",
+    severity=Severity.CRITICAL,
+    layer=Layer.HOST,
+    explains=("worker_node/kubelet_crash_loops", "worker_node/kubelet_not_running"),
+    tags=("node", "kubelet", "config", "certificates"),
+)
+def kubelet_kubeconfig_missing(
+    kubelets: Kubelets,
+    units: Units,
+    cluster: Cluster,
+    journal: KubeletJournal | None,
+    manifests: Manifests | None,
+) -> Iterator[Finding]:
+    """The bootstrap file is rightly gone once a node has joined, although it is the one that the kubelet names."""
+    for node, setup, unit in setups(kubelets, units):
+        lost = _lost(setup)
+        if not lost or setup.unjoined:
+            continue
+        log = journal.get(node) if journal else None
+        waits = latent(unit, log, cluster)
+        reason = last_reason(unit, log, cluster)
+        fails = "will not start again" if waits else "does not start"
+        control = bool(hosted(node, manifests))
+        what = f"its kubeconfig {lost} does not exist" if lost.endswith(".conf") else f"its certificate {lost} is gone"
+        anew = (
+            f"ssh {node} sudo kubeadm init phase kubeconfig kubelet    # or: a new one, signed by the node's CA"
+            if control
+            else "kubeadm token create --print-join-command    # or: on a control-plane node, then join anew as it says"
+        )
+        yield Finding(
+            Ref("Node", node),
+            f"kubelet on {node} {fails}: {what}" + ("" if waits else on_control_plane(node, manifests)),
+            evidence=(
+                Evidence(f"ls {lost}", "No such file or directory", node),
+                unit_state(unit, node, "ActiveState", "SubState"),
+                *([journal_line(reason, node)] if reason else []),
+            ),
+            next=retry(
+                node,
+                f"ssh {node} sudo ls -la {lost.rpartition('/')[0]}    # was it moved or renamed? move it back",
+                anew,
+            ),
+            touches=() if waits else hosted(node, manifests),
+            severity=how_bad(unit, log, cluster),
+        )
+
+
+def _lost(setup: KubeletSetup) -> str:
+    """The file that is not there; empty when the kubelet has what it needs, or is in the middle of its bootstrap."""
+    access, first = setup.kubeconfig, setup.bootstrap
+    if access is None or setup.flag("kubeconfig") is None or (first is not None and not first.absent):
+        return ""
+    if access.absent:
+        return access.path
+    return access.client_certificate if setup.missing(access.client_certificate) else ""

@@ -1,0 +1,79 @@
+"""The API server does not let a kubelet be the node whose name it uses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl
+from kdiag.facts import Cluster, KubeletJournal, Kubelets, Manifests, Nodes, Units, file_line, hosted, journal_line
+
+_LATELY = 120
+_FORBIDDEN = re.compile(
+    r"Unable to register node with API server, reason is forbidden.*|is not allowed to modify node.*"
+    r"|node \\?\"[^\"\\]+\\?\" is not allowed to .*|can only access node lease with the same name.*"
+)
+_NAMES = (
+    re.compile(r"node \\*\"(?P<is>[^\"\\]+)\\*\" is not allowed to modify node \\*\"(?P<as>[^\"\\]+)\\*\""),
+    re.compile(r"nodes \\*\"(?P<as>[^\"\\]+)\\*\" is forbidden: (?:User \\*\"system:node:(?P<is>[^\"\\]+)\\*\")?"),
+    re.compile(r"User \\*\"system:node:(?P<is>[^\"\\]+)\\*\" cannot .*\bnode=\"(?P<as>[^\"]+)\""),
+)
+
+
+@check(
+    title="Kubelet uses another node's name",
+    severity=Severity.CRITICAL,
+    layer=Layer.HOST,
+    explains=("worker_node/node_not_ready", "worker_node/node_heartbeat_stale", "application/pod_not_ready"),
+    tags=("node", "kubelet", "access", "hostname"),
+)
+def kubelet_not_registered(
+    units: Units,
+    journal: KubeletJournal,
+    cluster: Cluster,
+    kubelets: Kubelets | None,
+    nodes: Nodes | None,
+    manifests: Manifests | None,
+) -> Iterator[Finding]:
+    """A host that was renamed, or --hostname-override: its certificate is still that of the node it was."""
+    for node, log in journal:
+        unit = units.unit(node, "kubelet")
+        if unit is None or not unit.running:
+            continue
+        said = [
+            e
+            for e in log.last_run
+            if e.when and cluster.age(e.when) < _LATELY and _FORBIDDEN.search(e.text) and "register" in e.text
+        ]
+        if not said:
+            continue
+        last = said[-1]
+        match = next((m for p in _NAMES if (m := p.search(last.text))), None)
+        as_, is_ = (match["as"], match["is"] or "") if match else ("", "")
+        setup = kubelets.get(node) if kubelets else None
+        flag = setup.flag("hostname-override") if setup else None
+        names = f" as {as_}" if as_ else ""
+        whose = f"; its certificate is that of {is_}" if is_ and is_ != as_ else ""
+        place = f" (--hostname-override, {flag.path}:{flag.line})" if flag else ""
+        yield Finding(
+            Ref("Node", node),
+            f"kubelet on {node} cannot register{names}{place}: the API server forbids it{whose}",
+            evidence=(
+                journal_line(last, node),
+                *([file_line(flag.path, flag.line, flag.text, node)] if flag and flag.path else []),
+                *(
+                    [Evidence(kubectl("get", "node", as_), "NotFound")]
+                    if as_ and nodes and not nodes.gaps and nodes.get(as_) is None
+                    else []
+                ),
+            ),
+            next=(
+                f"ssh {node} hostname; ssh {node} sudo openssl x509 -noout -subject -in "
+                "/var/lib/kubelet/pki/kubelet-client-current.pem",
+                f"ssh {node} sudoedit {flag.path}    # take --hostname-override out"
+                if flag and flag.path
+                else f"ssh {node} sudo hostnamectl set-hostname {is_ or node}    # the name of the certificate",
+                f"ssh {node} sudo systemctl restart kubelet",
+            ),
+            touches=hosted(node, manifests),
+        )

@@ -1,0 +1,124 @@
+"""The kubelet of a node is stopped: nothing starts or restarts there, and the node goes silent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check
+from kdiag.facts import (
+    Cluster,
+    KubeletJournal,
+    Kubelets,
+    KubeletSetup,
+    Manifests,
+    Nodes,
+    Units,
+    hosted,
+    journal_line,
+    last_reason,
+    on_control_plane,
+    unit_state,
+)
+
+
+@check(
+    title="Kubelet is not running",
+    severity=Severity.CRITICAL,
+    layer=Layer.HOST,
+    explains=(
+        "worker_node/node_not_ready",
+        "worker_node/node_heartbeat_stale",
+        "control_plane/static_pod_failing",
+        "control_plane/static_pod_missing",
+        "control_plane/static_pod_restarting",
+        "control_plane/scheduler_not_running",
+        "control_plane/controller_manager_not_running",
+        "application/pod_not_ready",
+        "application/pod_stuck_terminating",
+    ),
+    tags=("node", "kubelet", "systemd"),
+)
+def kubelet_not_running(
+    units: Units,
+    cluster: Cluster,
+    journal: KubeletJournal | None,
+    kubelets: Kubelets | None,
+    manifests: Manifests | None,
+    nodes: Nodes | None,
+) -> Iterator[Finding | Skip]:
+    """One that systemd starts again and again is not stopped: that is kubelet_crash_loops and what it names."""
+    seen = False
+    for node, _ in units:
+        unit = units.unit(node, "kubelet")
+        setup = kubelets.get(node) if kubelets else None
+        if unit is None:
+            if setup and _was_kubeadm(setup, units, node):
+                seen = True
+                yield _gone(node)
+            continue
+        seen = True
+        if unit.active not in ("inactive", "failed", "deactivating"):
+            continue
+        if unit.active == "deactivating" and cluster.age(unit.changed) < 30:
+            continue
+        if setup and _never_joined(node, setup, nodes):
+            continue
+        log = journal.get(node) if journal else None
+        reason = last_reason(unit, log, cluster)
+        masked = unit.load == "masked" or unit.enabled.startswith("masked")
+        state = "is masked and stopped" if masked else "has failed" if unit.active == "failed" else "is stopped"
+        when = f" since {unit.left:%H:%M} UTC" if unit.left else ""
+        disabled = " and does not start at boot" if unit.enabled == "disabled" else ""
+        why = f": {reason.said}" if reason else ""
+        yield Finding(
+            Ref("Node", node),
+            f"kubelet {state} on {node}{when}{disabled}{why[:120]}{on_control_plane(node, manifests)}",
+            evidence=(
+                unit_state(unit, node, "ActiveState", "SubState", "UnitFileState", "Result"),
+                *([journal_line(reason, node)] if reason else _stopped(node, journal)),
+            ),
+            next=(
+                *([f"ssh {node} sudo systemctl unmask kubelet"] if masked else []),
+                f"ssh {node} sudo systemctl enable --now kubelet",
+                f"ssh {node} sudo journalctl -u kubelet -n 50 --no-pager    # if it does not stay up",
+            ),
+            touches=hosted(node, manifests),
+            since=unit.left.isoformat() if unit.left else "",
+        )
+    if not seen:
+        yield Skip("no node has a unit kubelet.service: the kubelet is part of another program, or in a container")
+
+
+def _stopped(node: str, journal: KubeletJournal | None) -> list[Evidence]:
+    log = journal.get(node) if journal else None
+    entry = log.systemd(r"Stopped|Deactivated|Failed|exited") if log else None
+    return [journal_line(entry, node)] if entry else []
+
+
+def _never_joined(node: str, setup: KubeletSetup, nodes: Nodes | None) -> bool:
+    """Whether kubeadm has not run there yet, or was reset on purpose: no configuration, and no such node."""
+    bare = bool(setup.kubeconfig and setup.kubeconfig.absent and setup.bootstrap and setup.bootstrap.absent)
+    return bare and nodes is not None and not nodes.gaps and nodes.get(node) is None
+
+
+def _was_kubeadm(setup: KubeletSetup, units: Units, node: str) -> bool:
+    """Whether all of a kubeadm node is there but the unit."""
+    joined = bool(setup.kubeconfig and setup.kubeconfig.server and setup.config and not setup.config.absent)
+    return joined and units.runtime(node) is not None
+
+
+def _gone(node: str) -> Finding:
+    return Finding(
+        Ref("Node", node),
+        f"{node} has no unit kubelet.service, although it was joined: the kubelet's package or unit file is gone",
+        evidence=(
+            Evidence("systemctl show kubelet -p LoadState", "LoadState=not-found", node),
+            Evidence("ls /etc/kubernetes/kubelet.conf /var/lib/kubelet/config.yaml", "both are there", node),
+        ),
+        next=(
+            f"ssh {node} ls -l /usr/lib/systemd/system/kubelet.service /etc/systemd/system/kubelet.service "
+            "/usr/bin/kubelet",
+            f"ssh {node} sudo apt-get install --reinstall kubelet    # or dnf reinstall kubelet, in the same version",
+        ),
+        key="unit",
+    )

@@ -1,0 +1,63 @@
+"""The resolv.conf that the kubelet gives to pods does not exist, so that it cannot start any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check
+from kdiag.facts import Cluster, KubeletJournal, Kubelets, KubeletSetup, Units, file_line, journal_line, retry, setups
+
+_DEFAULT = "/etc/resolv.conf"
+
+
+@check(
+    title="Kubelet's resolv.conf is missing",
+    severity=Severity.ERROR,
+    layer=Layer.NODE,
+    explains=("network/pod_sandbox_fails", "application/pod_not_ready"),
+    tags=("node", "kubelet", "dns", "config"),
+)
+def kubelet_resolv_conf_missing(
+    kubelets: Kubelets, units: Units, cluster: Cluster, journal: KubeletJournal | None
+) -> Iterator[Finding]:
+    """Pods that run go on; a new one waits in ContainerCreating. The usual cause: systemd-resolved was switched off."""
+    for node, setup, _ in setups(kubelets, units):
+        path, source, line = _given(setup)
+        if not path or not setup.missing(path) or setup.unjoined:
+            continue
+        log = journal.get(node) if journal else None
+        told = log.find(rf"open {path}: no such file") if log else None
+        other = path != _DEFAULT and setup.files.get(_DEFAULT, "") != ""
+        place = f" ({source}:{line})" if source else ""
+        yield Finding(
+            Ref("Node", node),
+            f"kubelet on {node} cannot start pods: resolvConf {path}{place} does not exist",
+            evidence=(
+                Evidence(f"ls {path}", "No such file or directory", node),
+                *([file_line(source, line, f"resolvConf: {path}", node)] if source else []),
+                *([journal_line(told, node)] if told and cluster.age(told.when) < 600 else []),
+            ),
+            next=(
+                *(
+                    [f"ssh {node} sudo systemctl enable --now systemd-resolved    # it writes the file"]
+                    if "systemd/resolve" in path
+                    else []
+                ),
+                *(
+                    retry(node, f"ssh {node} sudoedit {source}    # or: resolvConf: {_DEFAULT}")
+                    if other and source
+                    else [f"ssh {node} ls -l {path}    # a link to nowhere? make the file anew"]
+                ),
+            ),
+        )
+
+
+def _given(setup: KubeletSetup) -> tuple[str, str, int]:
+    if flag := setup.flag("resolv-conf"):
+        return flag.value, flag.path, flag.line
+    config = setup.config
+    if config is None or config.absent:
+        return "", "", 0
+    if config.get("resolvConf") is None:
+        return _DEFAULT, "", 0
+    return config.string("resolvConf"), config.path, config.line("resolvConf")

@@ -1,0 +1,84 @@
+"""The kubelet looks for its container runtime at a socket that does not exist, while the runtime runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, listing
+from kdiag.facts import (
+    Cluster,
+    KubeletJournal,
+    Kubelets,
+    KubeletSetup,
+    Manifests,
+    RuntimeConfigs,
+    Units,
+    file_line,
+    hosted,
+    how_bad,
+    journal_line,
+    last_reason,
+    latent,
+    on_control_plane,
+    retry,
+    setups,
+)
+
+
+@check(
+    title="Kubelet's runtime endpoint is wrong",
+    severity=Severity.CRITICAL,
+    layer=Layer.HOST,
+    explains=(
+        "worker_node/kubelet_crash_loops",
+        "worker_node/kubelet_not_running",
+        "worker_node/pleg_unhealthy",
+        "worker_node/node_not_ready",
+    ),
+    tags=("node", "kubelet", "runtime", "config"),
+)
+def kubelet_runtime_endpoint_wrong(
+    kubelets: Kubelets,
+    configs: RuntimeConfigs,
+    units: Units,
+    cluster: Cluster,
+    journal: KubeletJournal | None,
+    manifests: Manifests | None,
+) -> Iterator[Finding]:
+    """Only where a runtime is up at another socket: else it is the runtime that is missing."""
+    for node, setup, unit in setups(kubelets, units):
+        endpoint = setup.endpoint
+        path = endpoint.removeprefix("unix://")
+        config = configs.get(node)
+        runtime = units.runtime(node)
+        if not endpoint or config is None or setup.unjoined or runtime is None or not runtime.running:
+            continue
+        real = [s for s in config.sockets if "docker" not in s or "cri-docker" in s]
+        if not real or not path.startswith("/") or path in real or not setup.missing(path):
+            continue
+        log = journal.get(node) if journal else None
+        waits = latent(unit, log, cluster)
+        reason = last_reason(unit, log, cluster)
+        source, line, text = _given(setup)
+        fails = "will not start again" if waits else "does not start"
+        yield Finding(
+            Ref("Node", node),
+            f"kubelet on {node} {fails}: it looks for its runtime at {path} ({source}:{line}), which does not exist; "
+            f"{runtime.name} listens on {real[0]}" + ("" if waits else on_control_plane(node, manifests)),
+            evidence=(
+                file_line(source, line, text, node),
+                Evidence(f"ls {path} {real[0]}", f"{path} is not there; there is {listing(real, 2)}", node),
+                *([journal_line(reason, node)] if reason else []),
+            ),
+            next=retry(node, f"ssh {node} sudoedit {source}    # unix://{real[0]}"),
+            touches=() if waits else hosted(node, manifests),
+            severity=how_bad(unit, log, cluster),
+        )
+
+
+def _given(setup: KubeletSetup) -> tuple[str, int, str]:
+    if flag := setup.flag("container-runtime-endpoint"):
+        return flag.path, flag.line, flag.text
+    config = setup.config
+    line = config.line("containerRuntimeEndpoint") if config else 0
+    return (config.path, line, config.quoted(line)) if config else ("", 0, "")

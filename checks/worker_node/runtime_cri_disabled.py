@@ -1,0 +1,98 @@
+"""The container runtime runs without CRI, the part of it that the kubelet talks to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check
+from kdiag.facts import (
+    Cluster,
+    KubeletJournal,
+    Kubelets,
+    Manifests,
+    RuntimeAnswers,
+    RuntimeConfigs,
+    RuntimeJournal,
+    Units,
+    file_line,
+    hosted,
+    journal_line,
+    runtime_unit,
+)
+from kdiag.facts.signatures import CRI_UNIMPLEMENTED
+
+_FILE = "/etc/containerd/config.toml"
+
+
+@check(
+    title="Container runtime offers no CRI",
+    severity=Severity.CRITICAL,
+    layer=Layer.HOST,
+    explains=(
+        "worker_node/kubelet_crash_loops",
+        "worker_node/pleg_unhealthy",
+        "worker_node/node_not_ready",
+        "worker_node/node_heartbeat_stale",
+        "network/network_plugin_not_ready",
+        "network/pod_sandbox_fails",
+        "application/pod_not_ready",
+    ),
+    tags=("node", "containerd", "runtime", "config"),
+)
+def runtime_cri_disabled(
+    configs: RuntimeConfigs,
+    units: Units,
+    cluster: Cluster,
+    answers: RuntimeAnswers | None,
+    kubelets: Kubelets | None,
+    journal: RuntimeJournal | None,
+    kubelet_journal: KubeletJournal | None,
+    manifests: Manifests | None,
+) -> Iterator[Finding]:
+    """Packages made for Docker bring a file with disabled_plugins = ["cri"]; a plugin may also fail to load."""
+    for node, config in configs:
+        unit = runtime_unit(node, units, kubelets, configs)
+        if unit is None or unit.name != "containerd" or not unit.running:
+            continue
+        answer = answers.get(node) if answers else None
+        off = config.cri_disabled
+        works = answer is not None and not answer.error
+        silent = answer is not None and answer.unimplemented
+        if not silent and not off:
+            continue
+        if not off and works:
+            continue
+        log = kubelet_journal.get(node) if kubelet_journal else None
+        told = log.find(CRI_UNIMPLEMENTED.pattern) if log and not works else None
+        own = journal.get(node) if journal and not off else None
+        loading = own.find(r"failed to load plugin.*(?:cri|CRI)|failed to create CRI service") if own else None
+        where = f"{_FILE}:{config.disabled_line} has " if config.disabled_line else "its configuration has "
+        why = (
+            f"{where}disabled_plugins {list(off)}"
+            if off
+            else loading.said
+            if loading
+            else "its CRI plugin did not load"
+        )
+        lead = "after its next start " if works else ""
+        yield Finding(
+            Ref("Node", node),
+            f"{lead}containerd on {node} offers the kubelet no CRI: {why}"[:240]
+            + ("; its control-plane pods cannot be restarted" if hosted(node, manifests) and not works else ""),
+            evidence=(
+                *([file_line(_FILE, config.disabled_line, f"disabled_plugins = {list(off)}", node)] if off else []),
+                *([Evidence("crictl version", answer.error[:300], node)] if answer and answer.error else []),
+                *([journal_line(loading, node, "containerd")] if loading else []),
+                *([journal_line(told, node)] if told and cluster.age(told.when) < 300 else []),
+            )
+            or (Evidence("crictl version", "no answer", node),),
+            next=(
+                f"ssh {node} sudoedit {_FILE}    # take cri out of disabled_plugins"
+                if off
+                else f"ssh {node} sudo journalctl -u containerd -n 80 --no-pager    # why does the plugin not load?",
+                f"ssh {node} sudo systemctl restart containerd    # running containers go on",
+                f"ssh {node} sudo crictl version    # must answer",
+            ),
+            touches=() if works else hosted(node, manifests),
+            severity=Severity.WARNING if works else None,
+        )

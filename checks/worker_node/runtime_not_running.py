@@ -1,0 +1,106 @@
+"""The container runtime of a node is stopped or does not stay up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Finding, Layer, Ref, Severity, Skip, check, shorten
+from kdiag.facts import (
+    Cluster,
+    KubeletJournal,
+    Kubelets,
+    Manifests,
+    RuntimeConfigs,
+    RuntimeJournal,
+    Units,
+    crashing,
+    file_line,
+    hosted,
+    journal_line,
+    runtime_unit,
+    unit_state,
+)
+
+
+@check(
+    title="Container runtime is not running",
+    severity=Severity.CRITICAL,
+    layer=Layer.HOST,
+    explains=(
+        "worker_node/kubelet_crash_loops",
+        "worker_node/pleg_unhealthy",
+        "worker_node/node_not_ready",
+        "worker_node/node_heartbeat_stale",
+        "network/network_plugin_not_ready",
+        "network/pod_sandbox_fails",
+        "application/pod_not_ready",
+    ),
+    tags=("node", "containerd", "crio", "runtime", "systemd"),
+)
+def runtime_not_running(
+    units: Units,
+    cluster: Cluster,
+    kubelets: Kubelets | None,
+    configs: RuntimeConfigs | None,
+    journal: RuntimeJournal | None,
+    kubelet_journal: KubeletJournal | None,
+    manifests: Manifests | None,
+) -> Iterator[Finding | Skip]:
+    """Containers that run go on without it, but none can be started, stopped or looked at."""
+    seen = False
+    for node, _ in units:
+        unit = runtime_unit(node, units, kubelets, configs)
+        seen = seen or unit is not None
+        log = journal.get(node) if journal else None
+        setup = kubelets.get(node) if kubelets else None
+        if unit is None or units.unit(node, "kubelet") is None or (setup and setup.unjoined):
+            continue
+        loops = crashing(unit, log, cluster)
+        if not loops and unit.active not in ("inactive", "deactivating"):
+            continue
+        if unit.active == "deactivating" and cluster.age(unit.changed) < 30:
+            continue
+        config = configs.get(node) if configs else None
+        fault = config.fault if config and unit.name == "containerd" else ""
+        own = f"{unit.name}\\.service: (?:Failed|Main process exited|Unable|Deactivated)|Stopped {unit.name}"
+        entry = (log.fatal() or log.systemd(own)) if log else None
+        masked = unit.load == "masked" or unit.enabled.startswith("masked")
+        state = "does not stay up" if loops else "is masked and stopped" if masked else "is stopped"
+        when = f" since {unit.left:%H:%M} UTC" if unit.left and not loops else ""
+        disabled = " and does not start at boot" if unit.enabled == "disabled" else ""
+        why = f": /etc/containerd/config.toml:{config.fault_line}: {fault}" if config and fault else ""
+        if not why and loops and entry and entry.source != "systemd":
+            why = f": {entry.said}"
+        if not why and unit.exit_status == 203:
+            why = f": {unit.program} cannot be executed (status 203/EXEC)"
+        kubelet = kubelet_journal.get(node) if kubelet_journal else None
+        told = kubelet.find(r"container runtime is down|Error while dialing: dial unix") if kubelet else None
+        yield Finding(
+            Ref("Node", node),
+            shorten(f"container runtime {unit.name} {state} on {node}{when}{disabled}{why}", 220)
+            + ("; the control-plane pods there cannot be restarted" if hosted(node, manifests) else ""),
+            evidence=(
+                unit_state(unit, node, "ActiveState", "SubState", "UnitFileState", "Result"),
+                *(
+                    [file_line("/etc/containerd/config.toml", config.fault_line, fault, node)]
+                    if config and fault
+                    else []
+                ),
+                *([journal_line(entry, node, unit.name)] if entry else []),
+                *([journal_line(told, node)] if told and cluster.age(told.when) < 300 else []),
+            ),
+            next=(
+                *([f"ssh {node} sudo systemctl unmask {unit.name}"] if masked else []),
+                *(
+                    [f"ssh {node} sudoedit /etc/containerd/config.toml    # line {config.fault_line}"]
+                    if config and fault
+                    else []
+                ),
+                f"ssh {node} sudo systemctl enable --now {unit.name}",
+                f"ssh {node} sudo journalctl -u {unit.name} -n 50 --no-pager    # if it does not stay up",
+            ),
+            touches=hosted(node, manifests),
+            since=unit.left.isoformat() if unit.left and not loops else "",
+        )
+    if not seen:
+        yield Skip("no node has a unit of a container runtime: it is part of another program, or in a container")

@@ -1,0 +1,91 @@
+"""The pause image that every pod needs cannot be had on a node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Finding, Layer, Ref, Severity, check, shorten
+from kdiag.facts import (
+    Cluster,
+    Entry,
+    KubeletJournal,
+    Manifests,
+    RuntimeConfigs,
+    RuntimeJournal,
+    Units,
+    file_line,
+    hosted,
+    journal_line,
+)
+from kdiag.facts.signatures import SANDBOX_IMAGE
+
+_LATELY = 300
+_FILE = "/etc/containerd/config.toml"
+
+
+@check(
+    title="Pause image cannot be pulled",
+    severity=Severity.ERROR,
+    layer=Layer.NODE,
+    explains=(
+        "network/pod_sandbox_fails",
+        "control_plane/static_pod_failing",
+        "control_plane/static_pod_missing",
+        "application/pod_not_ready",
+    ),
+    tags=("node", "containerd", "images", "runtime"),
+)
+def sandbox_image_unavailable(
+    journal: KubeletJournal,
+    units: Units,
+    cluster: Cluster,
+    configs: RuntimeConfigs | None,
+    runtime: RuntimeJournal | None,
+    manifests: Manifests | None,
+) -> Iterator[Finding]:
+    """Pods that run go on; no new one starts there. Told by the kubelet, or by the runtime itself."""
+    for node, log in journal:
+        own = runtime.get(node) if runtime else None
+        entry = log.find(SANDBOX_IMAGE.pattern)
+        unit = "kubelet"
+        if entry is None and own:
+            entry, unit = own.find(SANDBOX_IMAGE.pattern), "containerd"
+        match = SANDBOX_IMAGE.search(entry.text) if entry else None
+        if entry is None or match is None or cluster.age(entry.when) > _LATELY:
+            continue
+        image = match["i"]
+        config = configs.get(node) if configs else None
+        line = config.sandbox_image_line if config and config.sandbox_image == image else 0
+        if config and config.sandbox_image and config.sandbox_image != image:
+            continue  # corrected since
+        place = f" ({_FILE}:{line})" if line else ""
+        yield Finding(
+            Ref("Node", node),
+            shorten(f"no pod can start on {node}: the pause image {image}{place} {_why(entry)}", 220),
+            evidence=(
+                *([file_line(_FILE, line, f'sandbox_image = "{image}"', node)] if line else []),
+                journal_line(entry, node, unit),
+            ),
+            next=(
+                f"ssh {node} sudo crictl pull {image}    # what does the registry say?",
+                f"ssh {node} sudoedit {_FILE}    # a pause image that is there: sudo crictl images | grep pause"
+                if line
+                else f"ssh {node} sudo crictl images | grep pause",
+                f"ssh {node} sudo systemctl restart containerd",
+            ),
+            touches=hosted(node, manifests),
+        )
+
+
+def _why(entry: Entry) -> str:
+    for sign, meaning in (
+        ("not found", "does not exist"),
+        ("no such host", "cannot be pulled: its registry's name is not known"),
+        ("timeout", "cannot be pulled: its registry does not answer"),
+        ("refused", "cannot be pulled: its registry refuses the connection"),
+        ("denied", "cannot be pulled: access is denied"),
+        ("x509", "cannot be pulled: its registry's certificate is not trusted"),
+    ):
+        if sign in entry.text:
+            return meaning
+    return "cannot be pulled"

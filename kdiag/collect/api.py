@@ -24,6 +24,8 @@ Emit = Callable[[Observation], None]
 Progress = Callable[[str], None]
 
 PAGE = 1000
+#: A server that cannot name one pod within this time is of no use at present.
+FIRST_SECONDS = 8.0
 WORKERS = 4
 #: Events beyond this many are not read, and that is said.
 MOST_EVENTS = 50_000
@@ -63,11 +65,15 @@ class ApiSource:
             )
 
     def narrow(self, fallback: str = "") -> None:
-        """Read one namespace only (``fallback``, or the context's) where this user may not list pods in all of them."""
-        if self.namespace:
-            return
-        answer = self._client.get("/api/v1/pods?limit=1")
-        if answer.status == 403:
+        """Read one namespace only (``fallback``, or the context's) where this user may not list pods in all of them.
+
+        Raises CollectError for a server that has no store: it gives its version, and hangs or fails over the first pod.
+        """
+        inside = f"/namespaces/{quote(self.namespace, safe='')}" if self.namespace else ""
+        answer = self._client.get(f"/api/v1{inside}/pods?limit=1", timeout=FIRST_SECONDS)
+        if answer.status >= 500 and b"etcd" in bytes(answer.body[:65536]):
+            raise Unreachable(f"{self.target.server} answers, but not from its store: {_refusal(answer, 'list pods')}")
+        if answer.status == 403 and not self.namespace:
             self.namespace = fallback or self.target.namespace or "default"
             self.notes.append(
                 f"this user may not list pods in all namespaces: only namespace {self.namespace} is read "

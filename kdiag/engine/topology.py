@@ -30,9 +30,17 @@ from kdiag.facts import (
     ValidatingWebhooks,
     Workloads,
 )
+from kdiag.facts.units import Units
 from kdiag.model.result import CLUSTER, Ref
 
 _DEPTH = 8
+#: The static pods of a kubeadm control plane, and which of them each cannot work without.
+_CONTROL_PLANE: Mapping[str, tuple[str, ...]] = {
+    "etcd": (),
+    "kube-apiserver": ("etcd",),
+    "kube-scheduler": ("kube-apiserver",),
+    "kube-controller-manager": ("kube-apiserver",),
+}
 _MOST = 5000
 
 
@@ -81,7 +89,12 @@ class Topology:
         if ref.namespace:
             yield Ref("Namespace", ref.namespace)
         match ref.kind:
+            case "APIServer":
+                for host in self._hosts():
+                    yield from (Ref("Pod", f"{part}-{host}", "kube-system") for part in ("kube-apiserver", "etcd"))
+                    yield Ref("Node", host)
             case "Pod":
+                yield from self._of_static_pod(ref)
                 if (pods := self._facts.get(Pods)) and (pod := pods.get(ref.name, ref.namespace)):
                     yield from self._of_pod(pod)
             case "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet":
@@ -116,6 +129,18 @@ class Topology:
                     yield Ref("Service", api.spec.service.name, api.spec.service.namespace)
             case "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration":
                 yield from self._of_webhooks(ref)
+
+    def _hosts(self) -> tuple[str, ...]:
+        units = self._facts.get(Units)
+        return tuple(sorted(units.by_node)) if units else ()
+
+    def _of_static_pod(self, ref: Ref) -> Iterator[Ref]:
+        """A control-plane pod by its name alone: with the API server dead there is no object to look it up in."""
+        for part, needs in _CONTROL_PLANE.items():
+            if ref.namespace == "kube-system" and ref.name.startswith(f"{part}-"):
+                host = ref.name.removeprefix(f"{part}-")
+                yield Ref("Node", host)
+                yield from (Ref("Pod", f"{need}-{host}", "kube-system") for need in needs)
 
     def _of_spec(self, spec: PodSpec, namespace: str) -> Iterator[Ref]:
         for kind, name in references(spec):

@@ -545,7 +545,7 @@ def _uses(pki: Pki, manifests: NodeManifests | None) -> Iterator[CertificateUse]
         component, breaks, dead = _CONFIG_USES[name]
         file = config.client_path or path
         # A worker's own copy of the CA is not the one that the API server checks with.
-        authority = pki.authority(clients) if clients and pki.control_plane and (api or manifests is None) else None
+        authority = pki.authority(clients) if clients and pki.control_plane else None
         yield CertificateUse(
             component=component,
             role=f"the client certificate of {path}" if not config.client_path else "the kubelet's client certificate",

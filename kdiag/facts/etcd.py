@@ -132,7 +132,10 @@ def _line(line: LogLine) -> EtcdLine:
 
 @dataclass(frozen=True, kw_only=True)
 class EtcdFiles:
-    """The data directories of a node. ``folders``: by path, itself and what is in it; ``databases``: every one found."""
+    """The data directories of a node.
+
+    ``folders``: by path, itself and what is in it; ``databases``: every database that was found.
+    """
 
     folders: Mapping[str, Mapping[str, FileInfo]] = field(default_factory=dict)
     databases: tuple[FileInfo, ...] = ()

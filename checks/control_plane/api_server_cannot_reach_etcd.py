@@ -1,0 +1,103 @@
+"""The API server ends, or cannot start, because it gets no connection to etcd."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kdiag.check import CLUSTER, Evidence, Finding, Layer, Severity, check, shorten
+from kdiag.facts import Cluster, Containers, HostLog, current, plain, static_pod
+
+_STEADY = 60
+_LINK = re.compile(
+    r"transport: error while dialing:? (?:dial )?(?P<dial>.*?)\\*\"|authentication handshake failed: (?P<tls>[^\\\"]*)"
+    r"|(?P<preface>error reading server preface: [^\"]*)|(?P<plain>dial tcp:? \S+?:(?:2379|2380|4001): [^\"\\]*)"
+    r"|(?P<no>etcdserver: (?:no leader|request timed out[^\"]*))",
+    re.IGNORECASE,
+)
+_ADDRESS = re.compile(r"Addr: \\?\"(?P<a>[^\"\\]+)\\?\"|dial tcp (?P<b>[^\s]+:\d+)|->(?P<c>[\d.]+:\d+)")
+_GAVE_UP = re.compile(
+    r"Error creating leases|error creating storage factory|etcd client: no leader|unable to create storage backend"
+)
+
+
+@check(
+    title="kube-apiserver cannot reach etcd",
+    severity=Severity.CRITICAL,
+    layer=Layer.APISERVER,
+    explains=(
+        "control_plane/api_server_unhealthy",
+        "control_plane/component_exits",
+        "control_plane/controller_manager_not_running",
+        "control_plane/leader_election_lost",
+        "control_plane/scheduler_not_running",
+        "control_plane/static_pod_failing",
+        "control_plane/static_pod_restarting",
+        "worker_node/node_heartbeat_stale",
+        "worker_node/node_not_ready",
+    ),
+    tags=("etcd", "apiserver"),
+)
+def api_server_cannot_reach_etcd(containers: Containers, cluster: Cluster) -> Iterator[Finding]:
+    """What precisely is wrong with etcd or with the way to it, another check says; this is what shows first."""
+    servers = [node for node, seen in containers if seen.of("kube-apiserver")]
+    for node, seen in containers:
+        last = current(seen, "kube-apiserver")
+        if last is None:
+            continue
+        began = last.started or last.created
+        steady = last.running and cluster.age(began) > _STEADY
+        log = _log(seen.log("kube-apiserver"), last.attempt, last.uid)
+        found = _reason(log, steady=steady, cluster=cluster)
+        if log is None or found is None:
+            continue
+        why, address, line = found
+        pod = static_pod("kube-apiserver", node)
+        state = "Running" if last.running else f"{last.state.capitalize()}, exit code {last.exit_code}"
+        yield Finding(
+            pod,
+            f"{pod.name} cannot reach etcd{f' at {address}' if address else ''}: {shorten(why, 140)}",
+            evidence=(
+                Evidence("crictl ps -a --name kube-apiserver", f"{state}, attempt {last.attempt}", node),
+                Evidence(f"sudo tail -n 20 {log.path}", shorten(plain(line), 400), node),
+            ),
+            next=(
+                f"ssh {node} sudo crictl ps -a --name etcd    # does etcd run?",
+                f"ssh {node} sudo ss -ltnp sport = :2379    # does it listen?",
+                f"ssh {node} sudo grep -n -- --etcd- /etc/kubernetes/manifests/kube-apiserver.yaml",
+            ),
+            touches=(pod, static_pod("etcd", node), *([CLUSTER] if len(servers) == 1 else [])),
+            severity=Severity.CRITICAL if len(servers) == 1 else Severity.ERROR,
+        )
+
+
+def _log(logs: tuple[HostLog, ...], attempt: int, uid: str) -> HostLog | None:
+    own = [g for g in logs if g.uid == uid and g.lines] or [g for g in logs if g.lines]
+    # A log that has only begun tells nothing yet; the one before it may.
+    best = next((g for g in own if g.attempt == attempt and any(_LINK.search(x.text) for x in g.lines)), None)
+    return best or next((g for g in own if g.attempt <= attempt), None)
+
+
+def _reason(log: HostLog | None, *, steady: bool, cluster: Cluster) -> tuple[str, str, str] | None:
+    """Why it got no connection, where to, and the line that says so; None when that is not what ails it."""
+    if log is None:
+        return None
+    lines = [x for x in log.lines if "operation was canceled" not in x.text]
+    hits = [x for x in lines if _LINK.search(x.text) and not re.search(r":(?:6443|10250|443)\b", x.text)]
+    if not hits:
+        return None
+    if steady:
+        # It runs: only what goes on now counts, and a single line is noise.
+        late = [x for x in hits if x.when and cluster.age(x.when) < 60]
+        if len(late) < 3:
+            return None
+        hits = late
+    elif not any(_GAVE_UP.search(x.text) for x in lines) and len(hits) < 2:
+        return None
+    line = hits[-1].text
+    match = _LINK.search(line)
+    said = next((g for g in match.groups() if g), "") if match else ""
+    address = _ADDRESS.search(line)
+    where = next((g for g in address.groups() if g), "") if address else ""
+    why = re.sub(r"^(?:dial )?(?:tcp )?(?:\S+:\d+: )?", "", said.replace("\\", "")).strip() or "no connection"
+    return why.removeprefix("connect: "), where, line

@@ -1,0 +1,159 @@
+"""A serving certificate lacks a name or address by which its clients call it."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+
+from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, listing
+from kdiag.facts import Certificate, Certificates, Manifest, Manifests, Pki, static_pod
+
+_API = "/etc/kubernetes/pki/apiserver.crt"
+_ETCD = "/etc/kubernetes/pki/etcd/server.crt"
+
+
+@check(
+    title="Serving certificate lacks a name",
+    severity=Severity.ERROR,
+    layer=Layer.HOST,
+    explains=(
+        "control_plane/api_server_cannot_reach_etcd",
+        "control_plane/api_server_unhealthy",
+        "control_plane/controller_manager_not_running",
+        "control_plane/leader_election_lost",
+        "control_plane/scheduler_not_running",
+        "network/coredns_cannot_reach_api",
+        "worker_node/node_heartbeat_stale",
+        "worker_node/node_not_ready",
+    ),
+    tags=("certificates", "apiserver", "etcd"),
+)
+def certificate_names_incomplete(certificates: Certificates, manifests: Manifests | None) -> Iterator[Finding]:
+    """The names that kubeconfigs, --etcd-servers and the kubernetes Service lead to must be in the certificate."""
+    masters = [(node, pki) for node, pki in certificates if pki.control_plane]
+    serving: list[tuple[str, str, Certificate]] = []
+    for node, pki in masters:
+        api = _manifest(manifests, node)
+        path = api.on_host(api.value("tls-cert-file"))[1] if api and api.value("tls-cert-file") else _API
+        if cert := pki.get(path):
+            serving.append((node, path, cert))
+            yield from _own(node, path, cert, api)
+            yield from _etcd(node, pki, api)
+    if len(serving) == len(masters) and serving:
+        yield from _callers(certificates, serving)
+
+
+def _manifest(manifests: Manifests | None, node: str) -> Manifest | None:
+    found = manifests.get(node) if manifests else None
+    return found.of("kube-apiserver") if found else None
+
+
+def _callers(certificates: Certificates, serving: list[tuple[str, str, Certificate]]) -> Iterator[Finding]:
+    wanted: dict[str, list[tuple[str, str]]] = {}
+    for node, pki in certificates:
+        for path, config in sorted(pki.kubeconfigs.items()):
+            if config.host and not any(covers(c, config.host) for *_, c in serving):
+                wanted.setdefault(config.host, []).append((node, path))
+    for host, places in sorted(wanted.items()):
+        node, path, cert = serving[0]
+        callers = listing([f"{n}:{p}" for n, p in places], 2)
+        yield Finding(
+            Ref("Node", node),
+            f"kube-apiserver's certificate on {node} is not valid for {host}, to which {callers} lead",
+            evidence=(
+                Evidence(
+                    f"sudo openssl x509 -noout -ext subjectAltName -in {path}", listing(cert.names, 12) or "none", node
+                ),
+                Evidence(f"sudo grep server: {places[0][1]}", f"server: https://{host}", places[0][0]),
+            ),
+            next=tuple(_renew(node, path, "apiserver", f"--apiserver-cert-extra-sans {host}")),
+            touches=(*(Ref("Node", n) for n, _ in places), static_pod("kube-apiserver", node)),
+            key=host,
+        )
+
+
+def _own(node: str, path: str, cert: Certificate, api: Manifest | None) -> Iterator[Finding]:
+    """The first address of the Services' range: by it the pods call the API server."""
+    first = ""
+    try:
+        if api and (ranges := api.value("service-cluster-ip-range")):
+            first = str(ipaddress.ip_network(ranges.split(",")[0].strip(), strict=False)[1])
+    except (ValueError, IndexError):
+        return
+    if first and cert.names and not covers(cert, first):
+        yield Finding(
+            Ref("Node", node),
+            f"kube-apiserver's certificate on {node} is not valid for {first}, the address of the Service kubernetes: "
+            "pods cannot talk to it",
+            evidence=(
+                Evidence(f"sudo openssl x509 -noout -ext subjectAltName -in {path}", listing(cert.names, 12), node),
+                Evidence(
+                    f"sudo grep -n service-cluster-ip-range {api.path if api else ''}",
+                    f"--service-cluster-ip-range={api.value('service-cluster-ip-range') if api else ''}",
+                    node,
+                ),
+            ),
+            next=tuple(_renew(node, path, "apiserver", "--service-cidr CIDR    # the right one")),
+            touches=(Ref("Service", "kubernetes", "default"), static_pod("kube-apiserver", node)),
+            key=first,
+        )
+
+
+def _etcd(node: str, pki: Pki, api: Manifest | None) -> Iterator[Finding]:
+    cert = pki.get(_ETCD)
+    if api is None or cert is None:
+        return
+    for url in api.value("etcd-servers").split(","):
+        host = url.partition("://")[2].rpartition(":")[0].strip("[]")
+        if (
+            not host
+            or not url.startswith("https://")
+            or host not in ("127.0.0.1", "localhost", "::1", *_own_addresses(api))
+        ):
+            continue
+        if not covers(cert, host):
+            yield Finding(
+                Ref("Node", node),
+                f"etcd's certificate on {node} is not valid for {host}, to which --etcd-servers leads",
+                evidence=(
+                    Evidence(
+                        f"sudo openssl x509 -noout -ext subjectAltName -in {_ETCD}",
+                        listing(cert.names, 12) or "none",
+                        node,
+                    ),
+                    Evidence(
+                        f"sudo grep -n etcd-servers {api.path}", f"--etcd-servers={api.value('etcd-servers')}", node
+                    ),
+                ),
+                next=tuple(_renew(node, _ETCD, "etcd-server", "")),
+                touches=(static_pod("kube-apiserver", node), static_pod("etcd", node), CLUSTER),
+                key=f"etcd {host}",
+                severity=Severity.CRITICAL,
+            )
+
+
+def _own_addresses(api: Manifest) -> tuple[str, ...]:
+    return (api.value("advertise-address"),) if api.value("advertise-address") else ()
+
+
+def covers(cert: Certificate, host: str) -> bool:
+    """Whether a client that calls this host takes the certificate."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        name = host.lower().rstrip(".")
+        _, _, parent = name.partition(".")
+        return any(n.lower() == name or (n.startswith("*.") and n[2:].lower() == parent) for n in cert.names)
+    for name in cert.names:
+        try:
+            if ipaddress.ip_address(name) == address:
+                return True
+        except ValueError:
+            continue
+    return False
+
+
+def _renew(node: str, path: str, phase: str, more: str) -> Iterator[str]:
+    stem = path.removesuffix(".crt")
+    yield f"ssh {node} sudo mkdir -p /root/old-pki && ssh {node} sudo mv {path} {stem}.key /root/old-pki/"
+    yield f"ssh {node} sudo kubeadm init phase certs {phase} {more}".rstrip()

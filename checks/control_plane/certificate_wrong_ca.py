@@ -1,0 +1,181 @@
+"""A certificate was not signed by the CA that its checker trusts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, listing
+from kdiag.facts import Certificate, Certificates, CertificateUse, Manifests, Pki, certificate_uses, static_pod
+
+_API = "kube-apiserver's serving certificate"
+
+
+@check(
+    title="Certificate is from a CA that its checker does not trust",
+    severity=Severity.CRITICAL,
+    layer=Layer.HOST,
+    explains=(
+        "control_plane/api_server_cannot_reach_etcd",
+        "control_plane/api_server_unhealthy",
+        "control_plane/component_exits",
+        "control_plane/controller_manager_not_running",
+        "control_plane/leader_election_lost",
+        "control_plane/scheduler_not_running",
+        "control_plane/static_pod_failing",
+        "control_plane/static_pod_restarting",
+        "worker_node/node_heartbeat_stale",
+        "worker_node/node_not_ready",
+    ),
+    tags=("certificates", "apiserver", "etcd"),
+)
+def certificate_wrong_ca(certificates: Certificates, manifests: Manifests | None) -> Iterator[Finding]:
+    """By the signature, not by the name: after a CA was made anew both names are the same."""
+    masters = [(node, pki) for node, pki in certificates if pki.control_plane]
+    for node, pki in masters:
+        for use in certificate_uses(pki, manifests.get(node) if manifests else None):
+            cert = use.certificate
+            if cert is None or cert.self_signed or pki.counts.get(use.path, 1) > 1:
+                continue  # a chain may lead to the CA
+            told = [(place, authority, cert.signed_by(authority)) for place, authority in use.authorities]
+            refused = [(place, authority) for place, authority, by in told if by is False]
+            if not refused or any(by is None for *_, by in told):
+                continue
+            if use.role == _API and len(refused) < len(told):
+                for place, authority in refused:
+                    yield _config(node, place, authority, cert)
+                continue
+            yield _finding(node, pki, use, cert, refused, alone=len(masters) == 1)
+    yield from _workers(certificates, masters)
+
+
+def _finding(
+    node: str,
+    pki: Pki,
+    use: CertificateUse,
+    cert: Certificate,
+    refused: list[tuple[str, Certificate]],
+    *,
+    alone: bool,
+) -> Finding:
+    places = listing([place for place, _ in refused], 2)
+    signer = next((a for a in pki.authorities if cert.signed_by(a)), None)
+    by = f"{signer.place} signed it" if signer else f'a CA "{cert.issuer}" signed it that is not on the node'
+    component = use.component if use.component not in ("kubectl", "kubelet") else ""
+    parts = [p for p in (component, "kube-apiserver" if use.dead else "", use.checker if use.dead else "") if p]
+    flag = f" (--{use.flag})" if use.flag and use.where else ""
+    return Finding(
+        Ref("Node", node),
+        f"{use.role} on {node} is not signed by {places}: {use.breaks}",
+        evidence=(
+            Evidence(f"sudo openssl verify -CAfile {refused[0][0]} {use.path}", f"{by}{flag}", node)
+            if not refused[0][0].endswith(".conf")
+            else Evidence(f"sudo openssl x509 -noout -issuer -in {use.path}", f"{by}{flag}", node),
+            Evidence("", f"{refused[0][0]} holds CA {refused[0][1].subject}, serial {refused[0][1].serial}", node),
+        ),
+        next=tuple(_next(node, use)),
+        touches=(
+            *(static_pod(p, node) for p in dict.fromkeys(parts)),
+            *(
+                [Ref("Lease", component, "kube-system")]
+                if component in ("kube-scheduler", "kube-controller-manager")
+                else []
+            ),
+            *([CLUSTER] if use.dead and alone and use.component in ("etcd", "kube-apiserver") else []),
+        ),
+        key=use.path,
+        severity=(Severity.CRITICAL if alone else Severity.ERROR) if use.dead else Severity.ERROR,
+    )
+
+
+def _config(node: str, place: str, authority: Certificate, cert: Certificate) -> Finding:
+    name = place.rpartition("/")[2]
+    component = {"controller-manager.conf": "kube-controller-manager", "scheduler.conf": "kube-scheduler"}.get(name, "")
+    who = component or ("the kubelet" if name == "kubelet.conf" else "kubectl")
+    return Finding(
+        Ref("Node", node),
+        f"{place} on {node} holds a CA that did not sign apiserver.crt: {who} cannot talk to kube-apiserver",
+        evidence=(
+            Evidence(
+                _authority(place),
+                f"serial {authority.serial}, CA {authority.subject}",
+                node,
+            ),
+            Evidence(f"sudo openssl x509 -noout -issuer -in {cert.place}", f"issuer {cert.issuer}", node),
+        ),
+        next=(
+            f"ssh {node} sudo mv {place} {place}.bak",
+            f"ssh {node} sudo kubeadm init phase kubeconfig {name.removesuffix('.conf')}",
+        ),
+        touches=(static_pod(component, node), Ref("Lease", component, "kube-system")) if component else (),
+        key=place,
+        severity=Severity.ERROR,
+    )
+
+
+def _workers(certificates: Certificates, masters: list[tuple[str, Pki]]) -> Iterator[Finding]:
+    """What a worker's kubelet trusts, and what the control plane trusts of it."""
+    serving = [c for _, pki in masters if (c := pki.get("/etc/kubernetes/pki/apiserver.crt")) and not c.self_signed]
+    trusted = [a for _, pki in masters if (a := pki.authority("/etc/kubernetes/pki/ca.crt"))]
+    if not masters or len(serving) != len(masters) or len(trusted) != len(masters):
+        return
+    for node, pki in certificates:
+        config = pki.kubeconfigs.get("/etc/kubernetes/kubelet.conf")
+        if pki.control_plane or config is None:
+            continue
+        authority = config.authority or pki.authority(config.authority_path)
+        client = config.client or pki.get(config.client_path)
+        if authority and all(c.signed_by(authority) is False for c in serving):
+            what = f"/etc/kubernetes/kubelet.conf on {node} holds a CA that did not sign kube-apiserver's certificate"
+            shown = Evidence(
+                _authority(config.path),
+                f"serial {authority.serial}; the cluster's is {trusted[0].serial}",
+                node,
+            )
+        elif client and all(client.signed_by(a) is False for a in trusted):
+            what = f"the kubelet's client certificate on {node} is not signed by the cluster's CA"
+            shown = Evidence(
+                f"sudo openssl x509 -noout -issuer -in {config.client_path or config.path}",
+                f"issuer {client.issuer}; its signature is not by /etc/kubernetes/pki/ca.crt of {masters[0][0]}",
+                node,
+            )
+        else:
+            continue
+        yield Finding(
+            Ref("Node", node),
+            f"{what}: the kubelet is cut off",
+            evidence=(shown,),
+            next=(
+                f"ssh {masters[0][0]} sudo kubeadm token create --print-join-command",
+                f"ssh {node} sudo kubeadm reset    # then run the join command there; it takes the node's pods down",
+            ),
+            key="kubelet",
+            severity=Severity.ERROR,
+        )
+
+
+def _authority(place: str) -> str:
+    return f"sudo awk '/certificate-authority-data/ {{print $2}}' {place} | base64 -d | openssl x509 -noout -serial"
+
+
+def _next(node: str, use: CertificateUse) -> Iterator[str]:
+    if use.where.startswith("/etc/kubernetes/manifests"):
+        file = use.where.partition(":")[0]
+        yield f"ssh {node} sudo grep -n -e ca-file -e cafile -e {use.flag} {file}    # the right files?"
+    name = {
+        "/etc/kubernetes/pki/apiserver.crt": "apiserver",
+        "/etc/kubernetes/pki/apiserver-etcd-client.crt": "apiserver-etcd-client",
+        "/etc/kubernetes/pki/apiserver-kubelet-client.crt": "apiserver-kubelet-client",
+        "/etc/kubernetes/pki/front-proxy-client.crt": "front-proxy-client",
+        "/etc/kubernetes/pki/etcd/server.crt": "etcd-server",
+        "/etc/kubernetes/pki/etcd/peer.crt": "etcd-peer",
+    }.get(use.path, "")
+    if name:
+        stem = use.path.removesuffix(".crt")
+        yield f"ssh {node} sudo mkdir -p /root/old-pki && ssh {node} sudo mv {stem}.crt {stem}.key /root/old-pki/"
+        yield f"ssh {node} sudo kubeadm init phase certs {name}    # signs a new one with the CA that is there"
+    elif use.path.endswith(".conf"):
+        stem = use.path.rpartition("/")[2].removesuffix(".conf")
+        yield f"ssh {node} sudo mv {use.path} {use.path}.bak"
+        yield f"ssh {node} sudo kubeadm init phase kubeconfig {stem}"
+    else:
+        yield f"ssh {node} sudo kubeadm certs check-expiration"

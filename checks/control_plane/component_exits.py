@@ -1,0 +1,118 @@
+"""A container of the control plane ends as soon as it starts; its last words say why."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, shorten
+from kdiag.facts import Cluster, Containers, HostContainer, HostLog, LogLine, current, plain, static_pod
+
+_PARTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+_STARTING = 20
+_STEADY = 60
+#: The lines that end a program, the most telling first.
+_LAST = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"^Error: |^error: ",
+        r'"command failed"',
+        r"^F\d{4} ",
+        r"^(?:panic|fatal error): ",
+        r"^(?:invalid argument|unknown |Usage)",
+        r"^(?:failed|unable) to ",
+        r"^E\d{4} ",
+    )
+)
+#: What is said when the API server or etcd is away: somebody else's fault.
+_OTHERS = re.compile(
+    r"leader ?election lost|error retrieving resource lock|Error creating leases|error creating storage factory"
+    r"|:(?:6443|2379)\S*: (?:connect|i/o|EOF|read)|addrConn\.createTransport|Failed to (?:renew|acquire) lease",
+    re.IGNORECASE,
+)
+
+
+@check(
+    title="Component of the control plane ends at start",
+    severity=Severity.CRITICAL,
+    layer=Layer.APISERVER,
+    explains=(
+        "control_plane/api_server_unhealthy",
+        "control_plane/controller_manager_not_running",
+        "control_plane/leader_election_lost",
+        "control_plane/scheduler_not_running",
+        "control_plane/static_pod_failing",
+        "control_plane/static_pod_restarting",
+        "worker_node/node_heartbeat_stale",
+        "worker_node/node_not_ready",
+    ),
+    tags=("static-pods", "apiserver", "scheduler"),
+)
+def component_exits(containers: Containers, cluster: Cluster) -> Iterator[Finding]:
+    """For what no other check knows: the line is quoted as it is. etcd has a check of its own."""
+    for node, seen in containers:
+        for part in _PARTS:
+            last = current(seen, part)
+            if last is None or not _ends(last, seen.of(part), cluster):
+                continue
+            log = _log(seen.log(part), last)
+            line = _decisive(log, last)
+            if line is None or _OTHERS.search(line):
+                continue
+            pod = static_pod(part, node)
+            alone = sum(bool(other.of(part)) for _, other in containers) == 1
+            code = f", exit code {last.exit_code}" if last.exit_code is not None else ""
+            yield Finding(
+                pod,
+                shorten(f"{pod.name} ends at start: {plain(line).removeprefix('Error: ')}", 200),
+                evidence=(
+                    Evidence(
+                        f"crictl ps -a --name {part}", f"{last.state.capitalize()}{code}, attempt {last.attempt}", node
+                    ),
+                    Evidence(
+                        f"sudo tail -n 20 {log.path}" if log else f"sudo crictl inspect {last.id[:13]}",
+                        shorten(line, 400),
+                        node,
+                    ),
+                ),
+                next=(
+                    f"ssh {node} sudoedit /etc/kubernetes/manifests/{part}.yaml    # correct what the line names",
+                    f"ssh {node} sudo crictl ps -a --name {part}    # Running, and its ATTEMPT stands still",
+                ),
+                touches=(
+                    pod,
+                    *([CLUSTER] if part == "kube-apiserver" and alone else []),
+                    *([Ref("Lease", part, "kube-system")] if part != "kube-apiserver" else []),
+                ),
+                severity=Severity.CRITICAL if alone else Severity.ERROR,
+            )
+
+
+def _ends(last: HostContainer, all_of: tuple[HostContainer, ...], cluster: Cluster) -> bool:
+    if last.running:
+        ended = next((c for c in all_of if not c.running and c.uid == last.uid), None)
+        again = ended is not None and ended.exit_code not in (0, None) and last.attempt >= 2
+        young = cluster.age(last.started or last.created) < _STARTING
+        return again and young and ended is not None and cluster.age(ended.finished) < 400
+    if last.state != "exited":
+        return False
+    return last.exit_code not in (0, None, 137, 143) or last.attempt > 0
+
+
+def _log(logs: tuple[HostLog, ...], last: HostContainer) -> HostLog | None:
+    own = [g for g in logs if g.uid == last.uid and g.lines]
+    if last.running:
+        own = [g for g in own if g.attempt < last.attempt]
+    return next((g for g in own if g.attempt == last.attempt), own[0] if own else None)
+
+
+def _decisive(log: HostLog | None, last: HostContainer) -> str | None:
+    """The line that says why it ended; None when none does."""
+    if re.search(r"StartError|ContainerCannotRun", last.reason) and last.message:
+        return last.message
+    lines: tuple[LogLine, ...] = log.lines if log else ()
+    for pattern in _LAST:
+        for line in reversed(lines):
+            if pattern.search(line.text):
+                return line.text
+    return lines[-1].text if lines else None

@@ -1,0 +1,71 @@
+"""An etcd member and its cluster do not agree on who it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kdiag.check import CLUSTER, Evidence, Finding, Layer, Severity, check, shorten
+from kdiag.facts import Cluster, EtcdLogs, static_pod
+
+_LATELY = 300
+_SAID = (
+    (
+        re.compile(r"has already been bootstrapped"),
+        "its data is gone and the cluster still lists it: it may not start as new",
+    ),
+    (
+        re.compile(r"permanently removed from the cluster|member has been removed"),
+        "it was removed from the cluster and still has its old data",
+    ),
+    (re.compile(r"cluster ID mis-?match"), "its data, or its peer's, is that of another cluster"),
+    (
+        re.compile(r"member count is unequal|unmatched member while checking PeerURLs"),
+        "--initial-cluster lists other members than the cluster",
+    ),
+    (
+        re.compile(r"couldn't find local name|has different advertised URLs|--initial-cluster has .* but missing"),
+        "its own name or address is not in --initial-cluster",
+    ),
+)
+
+
+@check(
+    title="etcd member and cluster disagree",
+    severity=Severity.ERROR,
+    layer=Layer.ETCD,
+    explains=("control_plane/etcd_not_running", "control_plane/etcd_member_down"),
+    tags=("etcd",),
+)
+def etcd_member_conflict(logs: EtcdLogs, cluster: Cluster) -> Iterator[Finding]:
+    """After a member was lost, replaced or restored. Its data directory must be emptied, and it be added again."""
+    members = sum(bool(own) for _, own in logs)
+    for node, own in logs:
+        if not own:
+            continue
+        log = own[0]
+        hits = [
+            (x, why)
+            for x in log.lines
+            for pattern, why in _SAID
+            if pattern.search(x.text) and x.when and cluster.age(x.when) < _LATELY
+        ]
+        if not hits:
+            continue
+        line, why = hits[-1]
+        if line.level not in ("fatal", "panic", "error") and len(hits) < 3:
+            continue  # a peer that was not yet told of the change
+        pod = static_pod("etcd", node)
+        yield Finding(
+            pod,
+            f"{pod.name} cannot be a member: {why}",
+            evidence=(Evidence(f"sudo tail -n 20 {log.path}", shorten(line.text, 300), node),),
+            next=(
+                f"on a healthy member: etcdctl member list, then etcdctl member remove ID of {node}",
+                f"ssh {node} sudo mv /var/lib/etcd/member /root/etcd-member-old    # keep it",
+                f"on a healthy member: etcdctl member add {node} --peer-urls=https://ADDRESS-OF-{node.upper()}:2380",
+                f"ssh {node} sudo grep -n -e initial-cluster /etc/kubernetes/manifests/etcd.yaml    # state: existing",
+            ),
+            touches=(pod, static_pod("kube-apiserver", node), *([CLUSTER] if members == 1 else [])),
+            severity=Severity.CRITICAL if members == 1 else Severity.ERROR,
+        )

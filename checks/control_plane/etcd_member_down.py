@@ -1,0 +1,73 @@
+"""One etcd member is away; the others still have a leader."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, shorten
+from kdiag.facts import Cluster, EtcdAnswers, EtcdLogs, Manifests
+
+_LATELY = 120
+_UNHEALTHY = re.compile(
+    r"prober detected unhealthy status|failed to reach the peer ?URL|lost (?:the )?TCP streaming connection"
+    r"|health check for peer .* could not connect|peer became inactive"
+)
+_BACK = re.compile(r"peer became active|established TCP streaming connection")
+
+
+@check(
+    title="etcd member is away",
+    severity=Severity.ERROR,
+    layer=Layer.ETCD,
+    tags=("etcd",),
+)
+def etcd_member_down(
+    logs: EtcdLogs, cluster: Cluster, answers: EtcdAnswers | None, manifests: Manifests | None
+) -> Iterator[Finding]:
+    """Every member that runs says which peer it cannot reach. One more lost may end the quorum."""
+    away: dict[str, tuple[str, str, str]] = {}
+    for node, own in logs:
+        if not own:
+            continue
+        answer = answers.get(node) if answers else None
+        last: dict[str, tuple[bool, str, str]] = {}
+        count: dict[str, int] = {}
+        for line in own[0].lines:
+            if line.when is None or cluster.age(line.when) > _LATELY:
+                continue
+            text = f"{line.message} {' '.join(line.fields.values())}"
+            peer = line.fields.get("remote-peer-id") or line.fields.get("peer-id") or _peer(text)
+            if not peer:
+                continue
+            if _BACK.search(line.message):
+                last[peer] = (False, "", "")
+                count[peer] = 0
+            elif _UNHEALTHY.search(line.message):
+                count[peer] = count.get(peer, 0) + 1
+                last[peer] = (True, line.text, own[0].path)
+        names = {m.id: m.name or m.id for m in answer.members} if answer else {}
+        for peer, (bad, text, path) in last.items():
+            if bad and count[peer] >= 3:
+                away.setdefault(names.get(peer, peer), (node, text, path))
+    known = {node for node, _ in logs}
+    for name, (node, text, path) in sorted(away.items()):
+        named = not re.fullmatch(r"[0-9a-f]{12,16}", name)
+        yield Finding(
+            Ref("Pod", f"etcd-{name if named else node}", "kube-system"),
+            f"etcd-{name} is away: {node} cannot reach it as a peer; etcd works on with the members that are left"
+            if named
+            else f"etcd-{node} cannot reach its peer {name}; etcd works on with the members that are left",
+            evidence=(Evidence(f"sudo tail -n 20 {path}", shorten(text, 300), node),),
+            next=(
+                f"ssh {name if name in known else 'ITS-NODE'} sudo crictl ps -a --name etcd",
+                f"ssh {node} sudo ss -tn state syn-sent 'dport = :2380'    # firewall, network?",
+            ),
+            touches=(Ref("Node", name),) if named else (),
+            key="" if named else name,
+        )
+
+
+def _peer(text: str) -> str:
+    match = re.search(r"peer(?: URL)? ([0-9a-f]{12,16})\b", text)
+    return match[1] if match else ""

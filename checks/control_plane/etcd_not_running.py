@@ -1,0 +1,134 @@
+"""The container of etcd does not run on a node that is a member, or ends each time it starts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kdiag.check import CLUSTER, Evidence, Finding, Layer, Severity, check, shorten
+from kdiag.facts import (
+    Cluster,
+    Containers,
+    EtcdLog,
+    EtcdLogs,
+    HostContainer,
+    Manifests,
+    NodeContainers,
+    current,
+    static_pod,
+)
+
+# A start takes seconds; a crash is repeated in ever longer intervals of at most five minutes.
+_STARTING = 30
+_STEADY = 60
+
+
+@check(
+    title="etcd does not run",
+    severity=Severity.CRITICAL,
+    layer=Layer.ETCD,
+    explains=(
+        "control_plane/api_server_cannot_reach_etcd",
+        "control_plane/api_server_unhealthy",
+        "control_plane/component_exits",
+        "control_plane/controller_manager_not_running",
+        "control_plane/leader_election_lost",
+        "control_plane/scheduler_not_running",
+        "control_plane/static_pod_failing",
+        "control_plane/static_pod_missing",
+        "control_plane/static_pod_restarting",
+        "worker_node/node_heartbeat_stale",
+        "worker_node/node_not_ready",
+    ),
+    tags=("etcd", "static-pods"),
+)
+def etcd_not_running(
+    containers: Containers, cluster: Cluster, logs: EtcdLogs | None, manifests: Manifests | None
+) -> Iterator[Finding]:
+    """What it said last is the cause, where it said anything; its ``error`` tells, not its ``msg``."""
+    members = [node for node, seen in containers if _member(node, seen, manifests)]
+    up = [n for n in members if (c := current(containers.get(n), "etcd")) and c.running]
+    for node in members:
+        seen = containers.get(node)
+        last = current(seen, "etcd")
+        if seen is None or not seen.listed:
+            continue
+        if last is not None and _well(last, seen, cluster):
+            continue
+        own = (logs.get(node) if logs else None) or ()
+        why, shown = _why(last, own)
+        pod = static_pod("etcd", node)
+        others = [n for n in up if n != node]
+        quorum = len(members) == 1 or len(others) <= len(members) // 2
+        yield Finding(
+            pod,
+            shorten(f"{pod.name} does not run: {why}", 220),
+            evidence=(
+                Evidence("crictl ps -a --name etcd", _state(last), node),
+                *([Evidence(f"sudo tail -n 20 {own[0].path}", shorten(shown, 400), node)] if shown and own else []),
+            ),
+            next=tuple(_next(node, shown)),
+            touches=(pod, static_pod("kube-apiserver", node), *([CLUSTER] if quorum else [])),
+            severity=Severity.CRITICAL if quorum else Severity.ERROR,
+        )
+
+
+def _member(node: str, seen: NodeContainers, manifests: Manifests | None) -> bool:
+    """Whether this node is to run etcd: an external etcd leaves neither a manifest nor a certificate of a server."""
+    found = manifests.get(node) if manifests else None
+    if found is not None:
+        return bool(found.all_of("etcd")) or "etcd" in found.meant
+    return bool(seen.of("etcd"))
+
+
+def _well(last: HostContainer, seen: NodeContainers, cluster: Cluster) -> bool:
+    began = last.started or last.created
+    if not last.running:
+        # It was replaced or restarted a moment ago: the next one is on its way.
+        return last.exit_code == 0 and cluster.age(last.finished or began) < _STARTING
+    ended = next((c for c in seen.of("etcd") if not c.running and c.uid == last.uid), None)
+    crashed = ended is not None and ended.exit_code not in (0, None) and cluster.age(ended.finished) < 600
+    return not (crashed and last.attempt >= 2 and cluster.age(began) < _STEADY)
+
+
+def _why(last: HostContainer | None, logs: tuple[EtcdLog, ...]) -> tuple[str, str]:
+    """The cause in words, and the line that says so."""
+    if last is None:
+        return "the runtime has no container of it", ""
+    if last.exit_code is None and not last.running and last.state == "created":
+        return "its container was created and not started", ""
+    if re.search(r"StartError|ContainerCannotRun", last.reason) or last.exit_code == 128:
+        return shorten(last.message or last.reason, 160), last.message
+    log = next((g for g in logs if g.attempt == last.attempt), logs[0] if logs else None)
+    if last.running and len(logs) > 1:
+        log = next((g for g in logs if g.attempt < last.attempt and g.fatal), log)
+    if log is None:
+        return f"it ended with exit code {last.exit_code}" if last.exit_code is not None else "it ended", ""
+    since = last.created if not last.running else None
+    lines = [x for x in log.lines if since is None or x.when is None or x.when >= since]
+    fatal = next((x for x in reversed(lines) if x.level in ("fatal", "panic")), None)
+    if fatal is None and log.told_to_stop and last.exit_code in (0, None, 143):
+        return "it was told to stop and not started again", "received signal; shutting down"
+    line = fatal or next((x for x in reversed(lines) if x.level == "error" or x.error), None)
+    line = line or (lines[-1] if lines else None)
+    if line is None:
+        return f"it ended with exit code {last.exit_code} and said nothing", ""
+    return line.error or line.message, line.text
+
+
+def _state(last: HostContainer | None) -> str:
+    if last is None:
+        return "no container"
+    if last.running:
+        return f"Running, attempt {last.attempt}: it began a moment ago, the ones before it crashed"
+    code = f", exit code {last.exit_code}" if last.exit_code is not None else ""
+    return f"{last.state.capitalize()}{code}, attempt {last.attempt}"
+
+
+def _next(node: str, shown: str) -> Iterator[str]:
+    path = re.search(r"(?:open|stat|mkdir|read|create) (/[^\s:\"]+)", shown)
+    if path:
+        yield f"ssh {node} sudo ls -la {path[1]}"
+    yield f"ssh {node} sudo cat /etc/kubernetes/manifests/etcd.yaml    # correct what the line above names"
+    yield f"ssh {node} sudo journalctl -u kubelet -n 30 --no-pager"
+    yield f"ssh {node} sudo crictl ps -a --name etcd    # Running, and its ATTEMPT stands still"

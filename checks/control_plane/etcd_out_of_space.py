@@ -1,0 +1,99 @@
+"""The database of etcd has reached its quota, and every write is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import CLUSTER, Evidence, Finding, Layer, Severity, check, shorten
+from kdiag.facts import Cluster, Containers, EtcdAnswer, EtcdAnswers, EtcdLogs, static_pod
+
+_LATELY = 300
+_CTL = (
+    "etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/kubernetes/pki/etcd/ca.crt "
+    "--cert=/etc/kubernetes/pki/etcd/healthcheck-client.crt --key=/etc/kubernetes/pki/etcd/healthcheck-client.key"
+)
+
+
+@check(
+    title="etcd is out of space",
+    severity=Severity.CRITICAL,
+    layer=Layer.ETCD,
+    explains=(
+        "control_plane/api_server_cannot_reach_etcd",
+        "control_plane/api_server_unhealthy",
+        "control_plane/component_exits",
+        "control_plane/controller_manager_not_running",
+        "control_plane/leader_election_lost",
+        "control_plane/scheduler_not_running",
+        "control_plane/static_pod_failing",
+        "control_plane/static_pod_restarting",
+        "worker_node/node_heartbeat_stale",
+        "worker_node/node_not_ready",
+    ),
+    tags=("etcd", "storage"),
+)
+def etcd_out_of_space(
+    logs: EtcdLogs, cluster: Cluster, answers: EtcdAnswers | None, containers: Containers | None
+) -> Iterator[Finding]:
+    """The alarm stays until somebody disarms it, also when there is space again. Nearly full is a warning."""
+    for node, own in logs:
+        answer = answers.get(node) if answers else None
+        known = answer is not None and answer.answered
+        line = _line(node, own, cluster, containers)
+        if not own and not known:
+            continue
+        alarm = answer is not None and ("NOSPACE" in answer.alarms or any("NOSPACE" in e for e in answer.errors))
+        full = alarm or (not known and line is not None)
+        nearly = known and answer is not None and answer.quota > 0 and answer.size > answer.quota * 0.9
+        if not full and not nearly:
+            continue
+        pod = static_pod("etcd", node)
+        used = _used(answer)
+        yield Finding(
+            pod,
+            f"{pod.name} refuses every write: alarm NOSPACE{used and f', {used}'}"
+            if full
+            else f"{pod.name} will soon refuse every write: {used}",
+            evidence=(
+                *(
+                    [Evidence(f"sudo {_CTL} alarm list", "alarm:NOSPACE" if alarm else "no alarm yet", node)]
+                    if known
+                    else []
+                ),
+                *([Evidence(f"sudo {_CTL} endpoint status -w table", used, node)] if used else []),
+                *([Evidence(f"sudo tail -n 50 {own[0].path}", shorten(line, 300), node)] if line else []),
+            ),
+            next=(
+                f"ssh {node} sudo {_CTL} endpoint status -w json    # the revision",
+                f"ssh {node} sudo {_CTL} compact REVISION",
+                f"ssh {node} sudo {_CTL} defrag --command-timeout=60s    # one member after the other",
+                f"ssh {node} sudo {_CTL} alarm disarm",
+            ),
+            touches=(pod, static_pod("kube-apiserver", node), CLUSTER) if full else (pod,),
+            severity=Severity.CRITICAL if full else Severity.WARNING,
+        )
+
+
+def _used(answer: EtcdAnswer | None) -> str:
+    if answer is None or not answer.quota or not answer.size:
+        return ""
+    return f"{_size(answer.size)} of a quota of {_size(answer.quota)}, {_size(answer.in_use)} in use"
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def _line(node: str, own: object, cluster: Cluster, containers: Containers | None) -> str | None:
+    """What etcd or the API server said of it lately."""
+    for log in own[:1] if isinstance(own, tuple) else ():
+        for line in reversed(log.lines):
+            said = f"{line.text} {' '.join(line.fields.values())}"
+            if line.when and cluster.age(line.when) < _LATELY and ("NOSPACE" in said or "space exceeded" in said):
+                return shorten(said, 300)
+    seen = containers.get(node) if containers else None
+    for server in (seen.log("kube-apiserver") if seen else ())[:1]:
+        for told in reversed(server.lines):
+            if told.when and cluster.age(told.when) < _LATELY and "mvcc: database space exceeded" in told.text:
+                return told.text
+    return None

@@ -11,6 +11,7 @@ from kdiag.facts import (
     KubeletJournal,
     Kubelets,
     Manifests,
+    Nodes,
     Unit,
     Units,
     crashing,
@@ -45,6 +46,7 @@ def kubelet_crash_loops(
     journal: KubeletJournal | None,
     kubelets: Kubelets | None,
     manifests: Manifests | None,
+    nodes: Nodes | None,
 ) -> Iterator[Finding | Skip]:
     """Its last words are quoted. Where another check knows what they mean, this finding hangs below it."""
     seen = False
@@ -55,7 +57,7 @@ def kubelet_crash_loops(
         if unit is None or unit.active == "failed" or not crashing(unit, log, cluster):
             continue
         setup = kubelets.get(node) if kubelets else None
-        if setup and setup.unjoined:
+        if setup and setup.unjoined and not (nodes and nodes.get(node)):
             continue  # before kubeadm init or join the kubelet rightly waits for its configuration
         reason = last_reason(unit, log, cluster)
         yield Finding(

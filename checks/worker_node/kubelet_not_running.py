@@ -61,7 +61,7 @@ def kubelet_not_running(
             continue
         if unit.active == "deactivating" and cluster.age(unit.changed) < 30:
             continue
-        if setup and _never_joined(node, setup, nodes):
+        if setup and setup.unjoined and not hosted(node, manifests) and not (nodes and nodes.get(node)):
             continue
         log = journal.get(node) if journal else None
         reason = last_reason(unit, log, cluster)
@@ -93,12 +93,6 @@ def _stopped(node: str, journal: KubeletJournal | None) -> list[Evidence]:
     log = journal.get(node) if journal else None
     entry = log.systemd(r"Stopped|Deactivated|Failed|exited") if log else None
     return [journal_line(entry, node)] if entry else []
-
-
-def _never_joined(node: str, setup: KubeletSetup, nodes: Nodes | None) -> bool:
-    """Whether kubeadm has not run there yet, or was reset on purpose: no configuration, and no such node."""
-    bare = bool(setup.kubeconfig and setup.kubeconfig.absent and setup.bootstrap and setup.bootstrap.absent)
-    return bare and nodes is not None and not nodes.gaps and nodes.get(node) is None
 
 
 def _was_kubeadm(setup: KubeletSetup, units: Units, node: str) -> bool:

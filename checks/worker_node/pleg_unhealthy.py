@@ -50,7 +50,7 @@ def pleg_unhealthy(
             ),
             next=(
                 f"ssh {node} sudo crictl ps    # does it answer within seconds?",
-                f"ssh {node} 'sudo dmesg -T | grep -iE \"blocked for more|I/O error|out of memory\"'    # disk or memory?",
+                f"ssh {node} 'sudo dmesg -T | grep -iE \"blocked for more|I/O error|out of memory\"'",
                 f"ssh {node} sudo systemctl restart {name}    # running containers go on",
             ),
         )

@@ -55,7 +55,9 @@ def last_reason(unit: Unit | None, log: JournalLog | None, cluster: Cluster) -> 
     if log is None or not crashing(unit, log, cluster):
         return None
     entry = log.fatal()
-    return entry if entry and (entry.when is None or cluster.age(entry.when) < _OLD) else None
+    if entry is None or unit is None or not unit.running:
+        return entry  # a clock that is off must not hide why it is down
+    return entry if entry.when is None or cluster.age(entry.when) < _OLD else None
 
 
 def down(unit: Unit | None, log: JournalLog | None, cluster: Cluster) -> bool:

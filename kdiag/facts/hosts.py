@@ -106,6 +106,21 @@ def safe_path(path: str) -> bool:
     return bool(_PATH.fullmatch(path)) and ".." not in path.split("/")
 
 
+_CLOSED = re.compile(
+    r"secret|token|encrypt|credential|kubeconfig|admin|shadow|_history|/\.|\.(?:key|p12|pfx|jks|pem)$|^/(?:dev|proc|sys)/"
+    r"|^/etc/kubernetes/[^/]*\.conf$",
+    re.IGNORECASE,
+)
+
+
+def plain_path(path: str) -> bool:
+    """Whether a path that a node named leads to a file whose content may be asked for: no credential by its name.
+
+    The collector refuses to read those in any case, and then the whole follow-up of the node is lost.
+    """
+    return safe_path(path) and not _CLOSED.search(path)
+
+
 def answers_of(observations: Iterable[Observation]) -> tuple[Answer, ...]:
     """Observations of one node as answers, their text made safe."""
     return tuple(

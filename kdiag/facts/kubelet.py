@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from kdiag.facts.base import NodeCommand, NodeFollow
-from kdiag.facts.hosts import Answer, HostFact, answer, safe_path
+from kdiag.facts.hosts import Answer, HostFact, answer, plain_path, safe_path
 from kdiag.facts.podyaml import Document, YamlFault, read_yaml
 from kdiag.model.text import nearest
 
@@ -18,7 +18,7 @@ CONFIG = "/var/lib/kubelet/config.yaml"
 KUBECONFIG = "/etc/kubernetes/kubelet.conf"
 BOOTSTRAP = "/etc/kubernetes/bootstrap-kubelet.conf"
 FLAGS_ENV = "/var/lib/kubelet/kubeadm-flags.env"
-_ENV = (FLAGS_ENV, "/etc/default/kubelet", "/etc/sysconfig/kubelet")
+_ENV = (FLAGS_ENV, "/etc/default/kubelet", "/etc/sysconfig/kubelet", "/etc/kubernetes/kubelet.env")
 _PLACES = ("server:", "certificate-authority:", "client-certificate:", "client-key:", "current-context:", "tokenFile:")
 
 #: The fields of KubeletConfiguration v1beta1 (k8s.io/kubelet v0.36.3), by the type of their value.
@@ -249,7 +249,7 @@ class Kubelets(HostFact[KubeletSetup]):
         """The configuration that ``--config`` names when it is another one, and whether the named files are there."""
         setup = _setup(answers)
         config, kubeconfig = setup.flag("config"), setup.flag("kubeconfig")
-        if config and config.value != CONFIG and safe_path(config.value):
+        if config and config.value != CONFIG and plain_path(config.value):
             yield NodeCommand("kubelet-config-other", ("cat", config.value), sudo=True, name=config.value)
         known = (KUBECONFIG, BOOTSTRAP)
         if kubeconfig and re.fullmatch(r"/etc/kubernetes/[A-Za-z0-9_-]+\.conf", kubeconfig.value or ""):

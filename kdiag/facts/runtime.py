@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kdiag.facts.base import NodeCommand, NodeFollow
-from kdiag.facts.hosts import Answer, HostFact, answer, safe_path
+from kdiag.facts.hosts import Answer, HostFact, answer, plain_path
 from kdiag.facts.logs import LogLine
 from kdiag.facts.system import COMPONENTS
 from kdiag.model.redact import RUN
@@ -335,7 +335,7 @@ def _wanted(logs: list[HostLog]) -> Iterator[HostLog]:
     for (other, *_), group in sorted(groups.items()):
         group.sort(key=lambda g: (g.written.timestamp() if g.written else 0.0, g.attempt), reverse=True)
         for log in group[: 1 if other else 2]:
-            if left and safe_path(log.path):
+            if left and plain_path(log.path):
                 left -= 1
                 yield log
 
@@ -510,7 +510,7 @@ class RuntimeConfigs(HostFact[RuntimeConfig]):
     def follow(node: str, answers: tuple[Answer, ...]) -> Iterable[NodeCommand]:
         """The files that containerd's configuration takes in, where they are named without a pattern."""
         for path in _containerd(answer(answers, "containerd-config"))[0].get("imports") or ():
-            if isinstance(path, str) and safe_path(path) and path != CONTAINERD:
+            if isinstance(path, str) and plain_path(path) and path != CONTAINERD:
                 yield NodeCommand("containerd-import", ("cat", path), sudo=True, name=path)
 
     @staticmethod

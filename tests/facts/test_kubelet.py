@@ -1,0 +1,159 @@
+"""The kubelet's files, as kubeadm 1.36 and others lay them out."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdiag.facts.hosts import Answer
+from kdiag.facts.kubelet import BOOTSTRAP, CONFIG, FLAGS_ENV, KUBECONFIG, Kubelets, KubeletSetup, read_config
+
+# systemctl cat kubelet, systemd 252
+UNIT = """# /usr/lib/systemd/system/kubelet.service
+[Unit]
+Description=kubelet: The Kubernetes Node Agent
+[Service]
+ExecStart=/usr/bin/kubelet
+Restart=always
+
+# /usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf
+# Note: This dropin only works with kubeadm and kubelet v1.11+
+[Service]
+Environment="KUBELET_KUBECONFIG_ARGS=--bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf --kubeconfig=/etc/kubernetes/kubelet.conf"
+Environment="KUBELET_CONFIG_ARGS=--config=/var/lib/kubelet/config.yaml"
+EnvironmentFile=-/var/lib/kubelet/kubeadm-flags.env
+EnvironmentFile=-/etc/default/kubelet
+ExecStart=
+ExecStart=/usr/bin/kubelet $KUBELET_KUBECONFIG_ARGS $KUBELET_CONFIG_ARGS $KUBELET_KUBEADM_ARGS $KUBELET_EXTRA_ARGS
+"""  # noqa: E501  (as it stands there)
+CONFIGURATION = """apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+authentication:
+  x509:
+    clientCAFile: /etc/kubernetes/pki/ca.crt
+cgroupDriver: systemd
+clusterDNS:
+- 10.96.0.10
+evictionHard:
+  memory.available: 100Mi
+syncFrequency: 0s
+"""
+
+
+def setup(*answers: Answer, unit: str = UNIT) -> KubeletSetup:
+    return Kubelets.parse("w1", (Answer("kubelet-unit", "", unit), *answers))
+
+
+def test_puts_the_command_line_together_as_systemd_does() -> None:
+    found = setup(
+        Answer("kubelet-env", FLAGS_ENV, 'KUBELET_KUBEADM_ARGS="--node-ip=10.0.0.2 --v 2"\n'),
+        Answer("kubelet-env", "/etc/default/kubelet", "# comment\nKUBELET_EXTRA_ARGS=--node-ip=10.0.0.3\n"),
+    )
+    assert found.program == "/usr/bin/kubelet"
+    assert (found.exec_path[-15:], found.exec_line) == ("10-kubeadm.conf", 8)
+    flag = found.flag("node-ip")
+    assert flag is not None
+    assert (flag.value, flag.path, flag.line) == ("10.0.0.3", "/etc/default/kubelet", 2)
+    verbosity = found.flag("v")
+    assert verbosity is not None
+    assert (verbosity.value, verbosity.path, verbosity.line) == ("2", FLAGS_ENV, 1)
+    assert found.flag("config") is not None
+    assert found.environment_files == ((FLAGS_ENV, True), ("/etc/default/kubelet", True))
+
+
+def test_lets_a_later_drop_in_win_and_joins_continued_lines() -> None:
+    more = (
+        '\n# /etc/systemd/system/kubelet.service.d/20-own.conf\n[Service]\nEnvironment="KUBELET_CONFIG_ARGS='
+        '--config=/etc/other.yaml"\nExecStart=\nExecStart=/opt/kubelet \\\n  $KUBELET_CONFIG_ARGS ${UNSET}\n'
+    )
+    found = setup(unit=UNIT + more)
+    flag = found.flag("config")
+    assert flag is not None
+    assert (found.program, found.exec_line, flag.value, flag.line) == ("/opt/kubelet", 4, "/etc/other.yaml", 2)
+    (command, *_) = Kubelets.follow("w1", (Answer("kubelet-unit", "", UNIT + more),))
+    assert command.argv == ("cat", "/etc/other.yaml")
+
+
+@pytest.mark.parametrize("path", ["/etc/kubernetes/admin.conf", "/root/secret.yaml", "../x", "/a;b", "/x/token.json"])
+def test_asks_for_no_file_that_may_be_a_credential(path: str) -> None:
+    unit = UNIT.replace("--config=/var/lib/kubelet/config.yaml", f"--config={path}")
+    assert not [c for c in Kubelets.follow("w1", (Answer("kubelet-unit", "", unit),)) if c.argv[0] == "cat"]
+
+
+def test_reads_a_configuration_with_its_lines() -> None:
+    config = read_config(CONFIG, CONFIGURATION)
+    assert config.faults == ()
+    assert config.string("authentication.x509.clientCAFile") == "/etc/kubernetes/pki/ca.crt"
+    assert config.line("authentication.x509.clientCAFile") == 5
+    assert config.quoted(6) == "cgroupDriver: systemd"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "fatal"),
+    [
+        ("clusterDNS:\n- 10.96.0.10", "clusterDNS: 10.96.0.10", 7, True),
+        ("syncFrequency: 0s", "syncFrequency: 10", 11, True),
+        ("cgroupDriver: systemd", "cgroupDriver: systmd", 6, True),
+        ("kind: KubeletConfiguration", "kind: Kubelet", 2, True),
+        ("cgroupDriver", "cgroupdriver", 6, False),
+        ("    clientCAFile", "    clientCaFile", 5, False),
+        ("cgroupDriver: systemd", "\tcgroupDriver: systemd", 6, True),
+    ],
+)
+def test_says_what_the_kubelet_would_not_take(old: str, new: str, line: int, fatal: bool) -> None:
+    (fault,) = read_config(CONFIG, CONFIGURATION.replace(old, new)).faults
+    assert (fault.line, fault.fatal) == (line, fatal), fault
+
+
+def test_says_nothing_of_fields_that_may_be_anything() -> None:
+    text = CONFIGURATION + "evictionSoft:\nmaxPods: 110\nmemoryThrottlingFactor: 1\nfeatureGates: {A: true}\n"
+    assert read_config(CONFIG, text).faults == ()
+
+
+def test_tells_absent_from_unreadable() -> None:
+    gone = Answer("kubelet-config", CONFIG, error="cat: No such file or directory", absent=True)
+    denied = Answer("kubelet-config", CONFIG, error="a password is required")
+    first, second = setup(gone).config, setup(denied).config
+    assert first is not None
+    assert first.absent
+    assert second is None
+
+
+def test_reads_where_a_kubeconfig_leads() -> None:
+    text = "5:    server: https://API.example:6553\n18:    client-certificate: /var/lib/kubelet/pki/c.pem\n"
+    access = setup(Answer("kubelet-kubeconfig", KUBECONFIG, text)).kubeconfig
+    assert access is not None
+    assert (access.host, access.port, access.server_line) == ("api.example", 6553, 5)
+    assert access.client_certificate == "/var/lib/kubelet/pki/c.pem"
+
+
+def test_knows_a_machine_that_has_not_joined() -> None:
+    gone = [
+        Answer("kubelet-kubeconfig", KUBECONFIG, error="gone", absent=True),
+        Answer("kubelet-kubeconfig", BOOTSTRAP, error="gone", absent=True),
+        Answer("kubelet-config", CONFIG, error="gone", absent=True),
+    ]
+    assert setup(*gone).unjoined
+    assert not setup(*gone[:2], Answer("kubelet-config", CONFIG, CONFIGURATION)).unjoined
+
+
+@pytest.mark.parametrize("server", ["https://h:644333", "https://[::1", "://", "https://h:x", ""])
+def test_survives_a_server_that_is_no_address(server: str) -> None:
+    access = setup(Answer("kubelet-kubeconfig", KUBECONFIG, f"5:    server: {server}\n")).kubeconfig
+    assert access is not None
+    assert access.port in (0, 443)
+
+
+@given(st.text(max_size=300))
+def test_survives_any_text(text: str) -> None:
+    read_config(CONFIG, text)
+    answers = (
+        Answer("kubelet-unit", "", text),
+        Answer("kubelet-env", FLAGS_ENV, text),
+        Answer("kubelet-kubeconfig", KUBECONFIG, text),
+        Answer("kubelet-files", "", text),
+        Answer("swaps", "", text),
+    )
+    Kubelets.parse("w1", answers)
+    tuple(Kubelets.follow("w1", answers))

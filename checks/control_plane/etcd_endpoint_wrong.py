@@ -27,12 +27,18 @@ from kdiag.facts import (
     severity=Severity.CRITICAL,
     layer=Layer.APISERVER,
     explains=(
+        "control_plane/api_server_cannot_reach_etcd",
+        "control_plane/api_server_unhealthy",
+        "control_plane/api_server_unreachable",
+        "control_plane/certificate_wrong_ca",
+        "control_plane/component_exits",
+        "control_plane/controller_manager_not_running",
+        "control_plane/leader_election_lost",
+        "control_plane/scheduler_not_running",
         "control_plane/static_pod_failing",
         "control_plane/static_pod_restarting",
-        "control_plane/scheduler_not_running",
-        "control_plane/controller_manager_not_running",
-        "control_plane/api_server_unhealthy",
-        "control_plane/leader_election_lost",
+        "worker_node/node_heartbeat_stale",
+        "worker_node/node_not_ready",
     ),
     tags=("static-pods", "manifests", "apiserver", "etcd"),
 )
@@ -156,12 +162,21 @@ def _untrusted(api: Manifest, etcd: Manifest, found: NodeManifests) -> Iterator[
         shown = found.certificates.get(path, {})
         return shown if shown.get("count") == "1" and shown.get("subject") and shown.get("issuer") else {}
 
+    # The flag names another file than etcd's own. Where it is the same file, its content is what is wrong.
+    elsewhere = api.on_host(api.value("etcd-cafile"))[1] != etcd.on_host(etcd.value("trusted-ca-file"))[1]
     trusted, server = certificate(api, "etcd-cafile"), certificate(etcd, "cert-file")
-    if trusted and server and trusted["subject"] != server["issuer"]:
+    if elsewhere and trusted and server and trusted["subject"] != server["issuer"]:
         why = f"it is the authority {trusted['subject']}, and etcd's certificate is signed by {server['issuer']}"
         yield "etcd-cafile", why, etcd.value("trusted-ca-file")
     client, authority = certificate(api, "etcd-certfile"), certificate(etcd, "trusted-ca-file")
-    if client and authority and etcd.value("client-cert-auth") == "true" and client["issuer"] != authority["subject"]:
+    named = "etcd" in api.value("etcd-certfile").rpartition("/")[2]
+    if (
+        not named
+        and client
+        and authority
+        and etcd.value("client-cert-auth") == "true"
+        and client["issuer"] != authority["subject"]
+    ):
         why = f"it is signed by {client['issuer']}, and etcd trusts only {authority['subject']}"
         yield "etcd-certfile", why, "/etc/kubernetes/pki/apiserver-etcd-client.crt"
 

@@ -1,4 +1,4 @@
-"""The flags of etcd contradict each other, its volumes or its node."""
+"""The flags of etcd contradict each other or its node: it listens where it cannot, or where nobody looks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from kdiag.check import Evidence, Finding, Layer, Severity, check, listing
 from kdiag.facts import (
     Cluster,
     Containers,
-    FileInfo,
     Flag,
     Manifest,
     Manifests,
@@ -22,38 +21,40 @@ from kdiag.facts import (
     static_pod,
 )
 
-_OLD = 600  # seconds by which an etcd certificate must be older than its data for the data to be new
-
 
 @check(
     title="Flags of etcd contradict each other",
     severity=Severity.CRITICAL,
     layer=Layer.ETCD,
     explains=(
+        "control_plane/api_server_cannot_reach_etcd",
+        "control_plane/api_server_unhealthy",
+        "control_plane/api_server_unreachable",
+        "control_plane/component_exits",
+        "control_plane/controller_manager_not_running",
+        "control_plane/etcd_not_running",
+        "control_plane/leader_election_lost",
+        "control_plane/scheduler_not_running",
         "control_plane/static_pod_failing",
         "control_plane/static_pod_restarting",
-        "control_plane/scheduler_not_running",
-        "control_plane/controller_manager_not_running",
-        "control_plane/api_server_unhealthy",
-        "control_plane/leader_election_lost",
+        "worker_node/node_heartbeat_stale",
+        "worker_node/node_not_ready",
     ),
     tags=("static-pods", "manifests", "etcd"),
 )
 def etcd_flags_inconsistent(
     manifests: Manifests, cluster: Cluster, containers: Containers | None, pods: Pods | None
 ) -> Iterator[Finding]:
-    """Data that is on no volume or begins empty, addresses that are not the node's, URLs that nobody can reach."""
+    """Addresses that are not the node's, URLs that nobody can reach, a member that is not in its own cluster."""
     for node, found in manifests:
         etcd = found.of("etcd")
         if etcd is None or not etcd.flags or etcd.flag("config-file"):
             continue
         now = component_standing(etcd, node, containers, pods, cluster)
         subject = static_pod("etcd", node)
-        faults = [*_data(etcd, found)]
-        if not now.proven:
-            faults += [*_urls(etcd, found), *_members(etcd, found)]
-        for flag, what, meant in faults[:3]:
-            serious = flag.name == "data-dir"
+        if now.proven:
+            continue
+        for flag, what, meant in [*_urls(etcd, found), *_members(etcd, found)][:3]:
             yield Finding(
                 subject,
                 f"{subject.name}: {etcd.where(flag.line)} --{flag.name}: {what}",
@@ -61,41 +62,8 @@ def etcd_flags_inconsistent(
                 next=manifest_repair(node, etcd, flag.line, meant),
                 touches=stands_still(manifests, "etcd"),
                 key=flag.name,
-                severity=None if serious else manifest_severity(manifests, "etcd", now),
+                severity=manifest_severity(manifests, "etcd", now),
             )
-
-
-def _data(etcd: Manifest, found: NodeManifests) -> Iterator[tuple[Flag, str, str]]:
-    flag = etcd.flag("data-dir")
-    if flag is None or not flag.value.startswith("/"):
-        return
-    volume, host = etcd.on_host(flag.value)
-    shown = [v for v in etcd.host_volumes() if "certs" not in v.name and "/pki" not in v.path]
-    if not volume:
-        mounts = [m.mount_path for m in etcd.container.volume_mounts if any(m.name == v.name for v in shown)]
-        where = f"; the volume is at {mounts[0]}" if mounts else ""
-        meant = f"--data-dir={mounts[0]}" if mounts else "mount a volume there"
-        yield (
-            flag,
-            f"no volume of the pod is mounted at {flag.value}: etcd begins empty and loses its data{where}",
-            meant,
-        )
-        return
-    member, old = found.state(f"{host}/member"), found.state("/var/lib/etcd/member")
-    changed, mark = etcd.info.changed, found.tree.get("/etc/kubernetes/pki/etcd/server.crt")
-    if (
-        isinstance(member, FileInfo)
-        and member.changed
-        and changed
-        and mark
-        and mark.changed
-        and (changed - mark.changed).total_seconds() > _OLD
-        and (member.changed - changed).total_seconds() > -2
-        and isinstance(old, FileInfo)
-        and old.path != member.path
-    ):
-        what = f"etcd began empty in {host} at {member.changed:%H:%M} UTC; the data is in /var/lib/etcd"
-        yield flag, what, "give --data-dir and its volume the path /var/lib/etcd"
 
 
 def _urls(etcd: Manifest, found: NodeManifests) -> Iterator[tuple[Flag, str, str]]:
@@ -153,9 +121,6 @@ def _members(etcd: Manifest, found: NodeManifests) -> Iterator[tuple[Flag, str, 
 
 
 def _volumes(node: str, etcd: Manifest, flag: Flag) -> Iterator[Evidence]:
-    if flag.name == "data-dir":
-        mounts = [f"{m.mount_path} ({m.name})" for m in etcd.container.volume_mounts]
-        yield Evidence(f"grep -A1 mountPath {etcd.path}", listing(mounts, 4) or "no mount", node)
     for name in ("advertise-client-urls", "initial-advertise-peer-urls"):
         other = etcd.flag(name)
         if other and flag.name.startswith("listen"):

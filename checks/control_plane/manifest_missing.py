@@ -26,12 +26,18 @@ _FOLDER = "/etc/kubernetes/manifests"
     severity=Severity.CRITICAL,
     layer=Layer.APISERVER,
     explains=(
-        "control_plane/static_pod_missing",
-        "control_plane/static_pod_failing",
-        "control_plane/scheduler_not_running",
-        "control_plane/controller_manager_not_running",
+        "control_plane/api_server_cannot_reach_etcd",
         "control_plane/api_server_unhealthy",
+        "control_plane/api_server_unreachable",
+        "control_plane/component_exits",
+        "control_plane/controller_manager_not_running",
+        "control_plane/etcd_not_running",
         "control_plane/leader_election_lost",
+        "control_plane/scheduler_not_running",
+        "control_plane/static_pod_failing",
+        "control_plane/static_pod_missing",
+        "worker_node/node_heartbeat_stale",
+        "worker_node/node_not_ready",
     ),
     tags=("static-pods", "manifests", "scheduler", "etcd", "apiserver"),
 )
@@ -83,7 +89,7 @@ def _young(found: NodeManifests, cluster: Cluster) -> bool:
 
 
 def _elsewhere(part: str, found: NodeManifests) -> list[FileInfo]:
-    """The files of that name that the kubelet does not read: a dot-file, one in a sub-folder, one that was moved away."""
+    """Files of that name that the kubelet does not read: a dot-file, one in a sub-folder, one moved away."""
     names = (f"{part}.", f".{part}.")
     places = [*found.ignored, *(found.elsewhere or ())]
     mine = [i for i in places if i.path.rpartition("/")[2].startswith(names) and i.kind == "f"]
@@ -112,5 +118,5 @@ def _next(node: str, part: str, lies: list[FileInfo]) -> Iterator[str]:
         yield f"ssh {node} sudo cp -p {lies[0].path} {_FOLDER}/{part}.yaml"
     else:
         yield f"ssh {node} sudo find / -xdev -name '{part}*.y*ml*' -not -path '/proc/*'    # was it moved?"
-        yield f"ssh {node} sudo kubeadm init phase {phase}    # writes it anew; give the --config that made the cluster"
+        yield f"ssh {node} sudo kubeadm init phase {phase}    # writes it anew; give the cluster's --config"
     yield f"ssh {node} sudo crictl ps -a --name {part}"

@@ -8,3 +8,7 @@ import pytest
 
 if importlib.util.find_spec("kdiag.checks") is None:
     pytest.exit("kdiag is not installed: run  pip install -e '.[dev]'", returncode=4)
+
+# Fixtures that the tests of several folders use.
+from tests.sshd import keys as keys
+from tests.sshd import place as place

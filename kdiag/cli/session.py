@@ -234,12 +234,15 @@ class _Run:
         from kdiag.errors import ConfigError
 
         try:
-            return inventory.plan(machines, origin)
+            plan = inventory.plan(machines, origin)
+            if plan.broken and not plan.targets:
+                raise ConfigError(next(iter(plan.broken.values())))
         except ConfigError as exc:
             if inventory.named:
                 raise
             self._note(f"the nodes are not read: {exc}")
             return Plan()
+        return plan
 
     def _note(self, text: str) -> None:
         if text and text not in self._notes:

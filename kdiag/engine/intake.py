@@ -78,12 +78,12 @@ class Intake:
             for source in fact.sources:
                 self._by_key.setdefault(source.key, []).append(builder)
         self._seen: set[str] = set()
-        self._nodes = False
+        self._nodes: dict[str, None] = {}
 
     def feed(self, seen: Observation) -> None:
         """Pass an observation to those who read it."""
         if seen.source == "node":
-            self._nodes = True
+            self._nodes[seen.host] = None
             if seen.key == UNREADABLE:
                 self._unreadable(seen)
                 return
@@ -118,16 +118,16 @@ class Intake:
     def finish(self) -> Facts:
         """All facts of which anything was seen."""
         made = {kind: self.fact(kind) for kind in self._builders}
-        return Facts({kind: fact for kind, fact in made.items() if fact is not None}, nodes=self._nodes)
+        return Facts({kind: fact for kind, fact in made.items() if fact is not None}, nodes=tuple(self._nodes))
 
 
 class Facts:
     """The facts of a run. Derived ones are made when first asked for, and once.
 
-    ``nodes`` says whether any node was asked: if none was, what only nodes tell does not apply and is not unknown.
+    ``nodes`` are those that were asked: if none was, what only nodes tell does not apply and is not unknown.
     """
 
-    def __init__(self, seen: Mapping[type[Fact], Fact], *, nodes: bool = False) -> None:
+    def __init__(self, seen: Mapping[type[Fact], Fact], *, nodes: tuple[str, ...] = ()) -> None:
         self._facts: dict[type[Fact], Fact] = dict(seen)
         self.nodes = nodes
 

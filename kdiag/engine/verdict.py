@@ -33,6 +33,7 @@ class Verdict:
     results: tuple[Result, ...]
     infos: tuple[Node, ...] = ()
     notes: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()  # those that were asked
 
     def count(self, status: Status) -> int:
         """How many checks came to this status."""
@@ -85,6 +86,7 @@ def judge(
         infos=tuple(c for c in causes if c.worst is Severity.INFO),
         results=tuple(results),
         notes=tuple(notes),
+        nodes=facts.nodes,
     )
 
 
@@ -96,15 +98,18 @@ def _touches(node: Node, labels: LabelSelector, topology: Topology) -> bool:
 def unknown_reasons(verdict: Verdict) -> list[tuple[str, list[str]]]:
     """Why checks are unknown, each reason once with the checks it keeps from seeing; the most telling first.
 
-    A reason that many sources share (no list could be read because the API server is dead) is one.
+    A reason that many sources share (no list could be read because the API server is dead) is one; of a node's answers
+    the node is named and not each command.
     """
     found: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
+    nodes = frozenset(verdict.nodes)
     for result in verdict.of(Status.UNKNOWN):
         for gap in result.gaps:
+            host = gap.source.partition(" ")[0]
             sources, checks = found.setdefault(gap.reason, ({}, {}))
-            sources[gap.source] = None
+            sources[host if host in nodes else gap.source] = None
             checks[result.check_id] = None
-    lines = [(f"{listing(list(sources), 2)}: {reason}", list(checks)) for reason, (sources, checks) in found.items()]
+    lines = [(f"{listing(list(sources), 3)}: {reason}", list(checks)) for reason, (sources, checks) in found.items()]
     return sorted(lines, key=lambda item: (-len(item[1]), item[0]))
 
 

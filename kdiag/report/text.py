@@ -124,9 +124,11 @@ def _coverage(verdict: Verdict, style: Style, wide: bool) -> Iterator[str]:
     yield f"{plural(len(verdict.results), 'check')}: {', '.join(parts)}"
     reasons = unknown_reasons(verdict)
     for reason, checks in reasons if wide else reasons[:5]:
-        text = reason if wide else shorten(reason, max(40, style.width - 30))
-        hidden = listing(checks, 99) if wide else plural(len(checks), "check")
-        yield f"  {style.paint('unknown', 'yellow')}  {text} ({hidden})"
+        hidden = f" ({listing(checks, 99) if wide else plural(len(checks), 'check')})"
+        width = style.width - len("  unknown  ")
+        text = reason if wide else shorten(reason, width * 2 - len(hidden) - 12)
+        for i, line in enumerate(_wrapped(text + hidden, width)):
+            yield f"  {style.paint('unknown', 'yellow') if i == 0 else ' ' * 7}  {line}"
     if len(reasons) > 5 and not wide:
         yield f"  and {plural(len(reasons) - 5, 'more reason')} (-o wide lists them)"
     partly = [r.check_id for r in verdict.of(Status.FAIL) if r.gaps]

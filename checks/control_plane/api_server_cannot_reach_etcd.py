@@ -27,6 +27,7 @@ _GAVE_UP = re.compile(
     layer=Layer.APISERVER,
     explains=(
         "control_plane/api_server_unhealthy",
+        "control_plane/api_server_unreachable",
         "control_plane/component_exits",
         "control_plane/controller_manager_not_running",
         "control_plane/leader_election_lost",

@@ -36,6 +36,7 @@ class _Expired:
     explains=(
         "control_plane/api_server_cannot_reach_etcd",
         "control_plane/api_server_unhealthy",
+        "control_plane/api_server_unreachable",
         "control_plane/api_service_unavailable",
         "control_plane/component_exits",
         "control_plane/controller_manager_not_running",
@@ -45,6 +46,7 @@ class _Expired:
         "control_plane/static_pod_failing",
         "control_plane/static_pod_restarting",
         "worker_node/kubelet_client_certificate_expired",
+        "worker_node/kubelet_unauthorized",
         "worker_node/node_heartbeat_stale",
         "worker_node/node_not_ready",
     ),

@@ -22,6 +22,7 @@ _CA = {
     explains=(
         "control_plane/api_server_cannot_reach_etcd",
         "control_plane/api_server_unhealthy",
+        "control_plane/api_server_unreachable",
         "control_plane/component_exits",
         "control_plane/etcd_not_running",
         "control_plane/leader_election_lost",

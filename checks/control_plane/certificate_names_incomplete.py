@@ -19,10 +19,12 @@ _ETCD = "/etc/kubernetes/pki/etcd/server.crt"
     explains=(
         "control_plane/api_server_cannot_reach_etcd",
         "control_plane/api_server_unhealthy",
+        "control_plane/api_server_unreachable",
         "control_plane/controller_manager_not_running",
         "control_plane/leader_election_lost",
         "control_plane/scheduler_not_running",
         "network/coredns_cannot_reach_api",
+        "worker_node/kubelet_unauthorized",
         "worker_node/node_heartbeat_stale",
         "worker_node/node_not_ready",
     ),

@@ -17,6 +17,7 @@ _STEADY = 90
     explains=(
         "control_plane/api_server_cannot_reach_etcd",
         "control_plane/api_server_unhealthy",
+        "control_plane/api_server_unreachable",
         "control_plane/component_exits",
         "control_plane/controller_manager_not_running",
         "control_plane/etcd_not_running",
@@ -24,6 +25,7 @@ _STEADY = 90
         "control_plane/scheduler_not_running",
         "control_plane/static_pod_failing",
         "control_plane/static_pod_restarting",
+        "worker_node/kubelet_unauthorized",
         "worker_node/node_heartbeat_stale",
         "worker_node/node_not_ready",
     ),

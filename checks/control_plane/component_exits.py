@@ -38,6 +38,7 @@ _OTHERS = re.compile(
     layer=Layer.APISERVER,
     explains=(
         "control_plane/api_server_unhealthy",
+        "control_plane/api_server_unreachable",
         "control_plane/controller_manager_not_running",
         "control_plane/leader_election_lost",
         "control_plane/scheduler_not_running",

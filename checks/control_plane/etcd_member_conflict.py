@@ -34,7 +34,11 @@ _SAID = (
     title="etcd member and cluster disagree",
     severity=Severity.ERROR,
     layer=Layer.ETCD,
-    explains=("control_plane/etcd_not_running", "control_plane/etcd_member_down"),
+    explains=(
+        "control_plane/api_server_unreachable",
+        "control_plane/etcd_member_down",
+        "control_plane/etcd_not_running",
+    ),
     tags=("etcd",),
 )
 def etcd_member_conflict(logs: EtcdLogs, cluster: Cluster) -> Iterator[Finding]:

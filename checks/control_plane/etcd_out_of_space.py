@@ -21,6 +21,7 @@ _CTL = (
     explains=(
         "control_plane/api_server_cannot_reach_etcd",
         "control_plane/api_server_unhealthy",
+        "control_plane/api_server_unreachable",
         "control_plane/component_exits",
         "control_plane/controller_manager_not_running",
         "control_plane/leader_election_lost",

@@ -20,6 +20,7 @@ _LEADER = re.compile(r"elected leader|became leader|leader changed from none")
     explains=(
         "control_plane/api_server_cannot_reach_etcd",
         "control_plane/api_server_unhealthy",
+        "control_plane/api_server_unreachable",
         "control_plane/component_exits",
         "control_plane/controller_manager_not_running",
         "control_plane/etcd_member_down",

@@ -12,7 +12,15 @@ from kdiag.facts import Certificates, Cluster, certificate_uses
     title="Kubelet's client certificate has expired",
     severity=Severity.CRITICAL,
     layer=Layer.HOST,
-    explains=("worker_node/node_heartbeat_stale", "worker_node/node_not_ready"),
+    explains=(
+        "application/pod_not_ready",
+        "worker_node/kubelet_crash_loops",
+        "worker_node/kubelet_not_registered",
+        "worker_node/kubelet_not_running",
+        "worker_node/kubelet_unauthorized",
+        "worker_node/node_heartbeat_stale",
+        "worker_node/node_not_ready",
+    ),
     tags=("certificates", "kubelet"),
 )
 def kubelet_client_certificate_expired(certificates: Certificates, cluster: Cluster) -> Iterator[Finding]:

@@ -77,6 +77,6 @@ def kubelet_binary_missing(
                 f"ssh {node} sudo systemctl daemon-reload",
                 f"ssh {node} sudo systemctl restart kubelet",
             ),
-            touches=() if waits else hosted(node, manifests),
+            touches=() if waits else hosted(node, manifests, cluster),
             severity=how_bad(unit, log, cluster),
         )

@@ -76,7 +76,7 @@ def kubelet_cgroup_driver_mismatch(
                 ),
                 f"kubectl drain {node} --ignore-daemonsets    # then restart {unit.name} and kubelet, and uncordon",
             ),
-            touches=hosted(node, manifests) if hurts else (),
+            touches=hosted(node, manifests, cluster) if hurts else (),
             severity=Severity.ERROR if hurts else None,
         )
 

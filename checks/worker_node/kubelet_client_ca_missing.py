@@ -75,7 +75,7 @@ def kubelet_client_ca_missing(
                 else f"ssh {node} sudo ls -l {path.rpartition('/')[0] or '/'}    # put the cluster's CA certificate "
                 f"there: that of {_USUAL} on a control-plane node",
             ),
-            touches=() if waits else hosted(node, manifests),
+            touches=() if waits else hosted(node, manifests, cluster),
             severity=how_bad(unit, log, cluster),
         )
 

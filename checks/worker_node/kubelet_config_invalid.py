@@ -80,7 +80,7 @@ def kubelet_config_invalid(
                     *([journal_line(refused, node)] if refused else []),
                 ),
                 next=retry(node, f"ssh {node} sudoedit {config.path}    # correct it"),
-                touches=() if waits else hosted(node, manifests),
+                touches=() if waits else hosted(node, manifests, cluster),
                 key=fault.field,
                 severity=Severity.WARNING if waits else Severity.CRITICAL,
             )
@@ -95,7 +95,7 @@ def kubelet_config_invalid(
                     *_lenient(node, journal),
                 ),
                 next=retry(node, f"ssh {node} sudoedit {config.path}    # {fault.what.rpartition('meant is ')[2]}"),
-                touches=hosted(node, manifests) if "staticPodPath" in fault.what else (),
+                touches=hosted(node, manifests, cluster) if "staticPodPath" in fault.what else (),
                 key=fault.field,
                 severity=Severity.ERROR if any(w in fault.what for w in _WEIGHTY) else Severity.WARNING,
             )

@@ -75,6 +75,6 @@ def kubelet_config_missing(
                     )
                 ),
             ),
-            touches=() if waits else hosted(node, manifests),
+            touches=() if waits else hosted(node, manifests, cluster),
             severity=how_bad(unit, log, cluster),
         )

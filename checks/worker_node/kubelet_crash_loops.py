@@ -34,6 +34,10 @@ from kdiag.facts import (
         "control_plane/static_pod_missing",
         "control_plane/static_pod_restarting",
         "control_plane/scheduler_not_running",
+        "control_plane/api_server_unreachable",
+        "control_plane/etcd_not_running",
+        "control_plane/leader_election_lost",
+        "control_plane/manifest_not_applied",
         "control_plane/controller_manager_not_running",
         "application/pod_not_ready",
         "application/pod_stuck_terminating",
@@ -74,7 +78,7 @@ def kubelet_crash_loops(
                 f"ssh {node} sudo journalctl -u kubelet -n 50 --no-pager    # the last lines before each exit",
                 f"ssh {node} sudo systemctl restart kubelet    # after what they name is corrected",
             ),
-            touches=hosted(node, manifests),
+            touches=hosted(node, manifests, cluster),
         )
     if not seen:
         yield Skip("no node has a unit kubelet.service: the kubelet is part of another program, or in a container")

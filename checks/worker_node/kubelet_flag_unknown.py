@@ -77,7 +77,7 @@ def kubelet_flag_unknown(
                 unit_state(unit, node, "ActiveState", "SubState"),
             ),
             next=_next(node, flag),
-            touches=hosted(node, manifests),
+            touches=hosted(node, manifests, cluster),
             key=name,
         )
 

@@ -67,7 +67,7 @@ def kubelet_kubeconfig_missing(
                 f"ssh {node} sudo ls -la {lost.rpartition('/')[0]}    # was it moved or renamed? move it back",
                 anew,
             ),
-            touches=() if waits else hosted(node, manifests),
+            touches=() if waits else hosted(node, manifests, cluster),
             severity=how_bad(unit, log, cluster),
         )
 

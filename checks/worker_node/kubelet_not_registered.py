@@ -75,5 +75,5 @@ def kubelet_not_registered(
                 else f"ssh {node} sudo hostnamectl set-hostname {is_ or node}    # the name of the certificate",
                 f"ssh {node} sudo systemctl restart kubelet",
             ),
-            touches=hosted(node, manifests),
+            touches=hosted(node, manifests, cluster),
         )

@@ -32,6 +32,10 @@ from kdiag.facts import (
         "control_plane/static_pod_missing",
         "control_plane/static_pod_restarting",
         "control_plane/scheduler_not_running",
+        "control_plane/api_server_unreachable",
+        "control_plane/etcd_not_running",
+        "control_plane/leader_election_lost",
+        "control_plane/manifest_not_applied",
         "control_plane/controller_manager_not_running",
         "application/pod_not_ready",
         "application/pod_stuck_terminating",
@@ -82,7 +86,7 @@ def kubelet_not_running(
                 f"ssh {node} sudo systemctl enable --now kubelet",
                 f"ssh {node} sudo journalctl -u kubelet -n 50 --no-pager    # if it does not stay up",
             ),
-            touches=hosted(node, manifests),
+            touches=hosted(node, manifests, cluster),
             since=unit.left.isoformat() if unit.left else "",
         )
     if not seen:

@@ -71,7 +71,7 @@ def kubelet_runtime_endpoint_wrong(
                 *([journal_line(reason, node)] if reason else []),
             ),
             next=retry(node, f"ssh {node} sudoedit {source}    # unix://{real[0]}"),
-            touches=() if waits else hosted(node, manifests),
+            touches=() if waits else hosted(node, manifests, cluster),
             severity=how_bad(unit, log, cluster),
         )
 

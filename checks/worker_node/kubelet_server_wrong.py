@@ -94,7 +94,7 @@ def kubelet_server_wrong(
                 f"ssh {node} sudo sed -i.before 's#server: .*#server: https://{right[0]}:{right[1]}#' {access.path}"
                 f"    # undo: the copy {access.path}.before",
             ),
-            touches=hosted(node, manifests),
+            touches=hosted(node, manifests, cluster),
         )
 
 

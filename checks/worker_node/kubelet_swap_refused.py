@@ -24,7 +24,7 @@ from kdiag.facts.signatures import SWAP_ON
     title="Kubelet refuses to run with swap",
     severity=Severity.CRITICAL,
     layer=Layer.HOST,
-    explains=("worker_node/kubelet_crash_loops", "worker_node/kubelet_not_running"),
+    explains=("worker_node/kubelet_crash_loops", "worker_node/kubelet_not_running", "worker_node/swap_on"),
     tags=("node", "kubelet", "swap", "memory"),
 )
 def kubelet_swap_refused(
@@ -58,5 +58,5 @@ def kubelet_swap_refused(
                 f"ssh {node} sudo swapoff -a    # the kubelet then starts by itself; undo: swapon -a",
                 f"ssh {node} grep -n swap /etc/fstab    # take the line out, or it comes back at the next boot",
             ),
-            touches=hosted(node, manifests),
+            touches=hosted(node, manifests, cluster),
         )

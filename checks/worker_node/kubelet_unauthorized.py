@@ -78,7 +78,7 @@ def kubelet_unauthorized(
                 "the control plane?",
                 "kubeadm token create --print-join-command    # on a control-plane node; then join anew",
             ),
-            touches=hosted(node, manifests),
+            touches=hosted(node, manifests, cluster),
         )
 
 

@@ -93,6 +93,6 @@ def runtime_cri_disabled(
                 f"ssh {node} sudo systemctl restart containerd    # running containers go on",
                 f"ssh {node} sudo crictl version    # must answer",
             ),
-            touches=() if works else hosted(node, manifests),
+            touches=() if works else hosted(node, manifests, cluster),
             severity=Severity.WARNING if works else None,
         )

@@ -99,7 +99,7 @@ def runtime_not_running(
                 f"ssh {node} sudo systemctl enable --now {unit.name}",
                 f"ssh {node} sudo journalctl -u {unit.name} -n 50 --no-pager    # if it does not stay up",
             ),
-            touches=hosted(node, manifests),
+            touches=hosted(node, manifests, cluster),
             since=unit.left.isoformat() if unit.left and not loops else "",
         )
     if not seen:

@@ -73,7 +73,7 @@ def sandbox_image_unavailable(
                 else f"ssh {node} sudo crictl images | grep pause",
                 f"ssh {node} sudo systemctl restart containerd",
             ),
-            touches=hosted(node, manifests),
+            touches=hosted(node, manifests, cluster),
         )
 
 

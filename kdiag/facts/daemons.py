@@ -88,14 +88,18 @@ def file_line(path: str, line: int, text: str, node: str) -> Evidence:
     return Evidence(f"sed -n {line}p {path}" if line else f"cat {path}", text, node)
 
 
-def hosted(node: str, manifests: Manifests | None) -> tuple[Ref, ...]:
-    """The static pods that only this node's kubelet keeps, and what stands still without them."""
+def hosted(node: str, manifests: Manifests | None, cluster: Cluster | None = None) -> tuple[Ref, ...]:
+    """The static pods that only this node's kubelet keeps, and what stands still without them.
+
+    With ``cluster``: all of it, where the API server is dead and has no other node to run on.
+    """
     found = manifests.get(node) if manifests else None
     if manifests is None or found is None or not found.control_plane:
         return ()
     parts = tuple(dict.fromkeys((*found.meant, *(m.component for m in found.running))))
     pods = tuple(static_pod(part, node) for part in parts)
-    leases = tuple(r for part in parts for r in stands_still(manifests, part) if r != CLUSTER)
+    dead = cluster is not None and bool(cluster.dead)
+    leases = tuple(r for part in parts for r in stands_still(manifests, part) if r != CLUSTER or dead)
     return (*pods, *dict.fromkeys(leases))
 
 

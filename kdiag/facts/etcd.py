@@ -272,19 +272,19 @@ class EtcdAnswers(HostFact[EtcdAnswer]):
             size=_int(inner.get("dbSize")),
             in_use=_int(inner.get("dbSizeInUse")),
             quota=_int(inner.get("dbSizeQuota")),
-            errors=tuple(str(e) for e in inner.get("errors") or () if e),
+            errors=tuple(str(e) for e in _list(inner.get("errors")) if e),
             members=tuple(
                 EtcdMember(
                     _hex(m.get("ID")),
                     str(m.get("name", "")),
-                    tuple(str(u) for u in m.get("peerURLs") or ()),
+                    tuple(str(u) for u in _list(m.get("peerURLs"))),
                     m.get("isLearner") is True,
                 )
-                for m in listed or ()
+                for m in _list(listed)
                 if isinstance(m, dict)
             ),
             alarms=tuple(
-                _ALARMS.get(str(a.get("alarm")), str(a.get("alarm"))) for a in raised or () if isinstance(a, dict)
+                _ALARMS.get(str(a.get("alarm")), str(a.get("alarm"))) for a in _list(raised) if isinstance(a, dict)
             ),
             error="" if header else _error(said),
         )
@@ -297,6 +297,10 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _json(text: str) -> Any:
     for line in text.splitlines():
         if line.startswith(("[", "{")):
@@ -304,7 +308,7 @@ def _json(text: str) -> Any:
                 found = json.loads(line)
             except (ValueError, RecursionError):
                 continue
-            if isinstance(found, list) or "level" not in found:
+            if isinstance(found, list) or (isinstance(found, dict) and "level" not in found):
                 return found
     return None
 

@@ -28,7 +28,10 @@ _FATAL = (
     re.compile(r"^(?:panic|fatal error): "),
     re.compile(r"Failed to run kubelet", re.IGNORECASE),
     re.compile(r"level=fatal|level=panic"),
+    re.compile(r"Failed to listen and serve"),
 )
+_ERROR = re.compile(r"^[EF]\d{4} (?!.*Unable to read config path)")
+_ENDED = re.compile(r"Main process exited|Failed with result|Scheduled restart")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +90,14 @@ class JournalLog:
                 for entry in reversed(run):
                     if pattern.search(entry.text):
                         return entry
+            if self._ended(run) and (last := next((e for e in reversed(run[-3:]) if _ERROR.search(e.text)), None)):
+                return last  # a program that calls exit has an error as its last line but one or two
         return None
+
+    def _ended(self, run: tuple[Entry, ...]) -> bool:
+        """Whether systemd says behind a run that it ended, and not well."""
+        at = max(n for n, e in enumerate(self.entries) if e is run[-1])
+        return any(e.source == "systemd" and _ENDED.search(e.text) for e in self.entries[at + 1 : at + 8])
 
     def find(self, pattern: str | re.Pattern[str], entries: tuple[Entry, ...] | None = None) -> Entry | None:
         """The newest entry that matches, of all or of these."""

@@ -72,6 +72,15 @@ def test_does_not_dig_out_words_of_older_runs() -> None:
     assert log.fatal() is None
 
 
+def test_takes_an_error_before_the_end_for_the_reason() -> None:
+    ended = line("kubelet.service: Main process exited, code=exited, status=1/FAILURE", 1, "systemd")
+    log = parsed("\n".join((line('E1122 11:06:44.3 7 server.go:209] "odd" err="taken"', 7), line("I1122 x", 7), ended)))
+    found = log.fatal()
+    assert found is not None
+    assert found.said == '"odd" err="taken"'
+    assert parsed(line('E1122 11:06:44.3 7 server.go:209] "odd" err="taken"', 7)).fatal() is None
+
+
 def test_reads_what_containerd_says_of_itself() -> None:
     entry = parsed(line('time="2026-11-22T10:39:26Z" level=fatal msg="no \\"cri\\"" error="boom"')).entries[0]
     assert entry.said == 'no "cri": boom'

@@ -78,8 +78,8 @@ def _port(api: Manifest, found: NodeManifests) -> tuple[Flag, str, str] | None:
     if flag is None or not flag.value.isdigit() or len(_local(found)) < 2 or len(asked) != 1:
         return None
     port = asked.pop()
-    declared = {p.container_port for p in api.container.ports}
-    if int(flag.value) == port or (int(flag.value) in declared and len(found.servers) < 3):
+    # A load balancer on the node may translate the port: the manifest itself must tell what it was.
+    if int(flag.value) == port or port not in _said(api):
         return None
     return flag, f"it listens on {flag.value}, and every kubeconfig of the node says {port}", f"--secure-port={port}"
 
@@ -95,7 +95,25 @@ def _address(api: Manifest, found: NodeManifests) -> tuple[Flag, str, str] | Non
     advertise = api.flag("advertise-address")
     if advertise and found.addresses and advertise.value not in found.addresses and hosts:
         known = sorted(h for h in hosts if not h.startswith("127."))
-        if known:
+        # An address outside of the machine may be meant (NAT); kubeadm's note of it tells when it was changed.
+        if known and _endpoint(api).rpartition(":")[0].strip("[]") in known:
             what = f"{advertise.value} is no address of the node: pods reach the API server there and nowhere else"
             return advertise, what, f"--advertise-address={known[0]}"
     return None
+
+
+def _endpoint(api: Manifest) -> str:
+    """Where kubeadm noted, when it wrote the manifest, that the API server is."""
+    notes = api.document.at("metadata", "annotations")
+    said = (
+        notes.get("kubeadm.kubernetes.io/kube-apiserver.advertise-address.endpoint") if isinstance(notes, dict) else ""
+    )
+    return said if isinstance(said, str) else ""
+
+
+def _said(api: Manifest) -> set[int]:
+    """The ports that the manifest names besides the flag."""
+    ports = {p.container_port for p in api.container.ports}
+    ports |= {n for _, p in api.container.probes() if p.port is not None and (n := api.container.port_number(p.port))}
+    noted = _endpoint(api).rpartition(":")[2]
+    return ports | ({int(noted)} if noted.isdigit() else set())

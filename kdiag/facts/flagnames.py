@@ -209,6 +209,7 @@ KNOWN: Mapping[str, Mapping[str, str]] = {
 
 #: Flags of earlier releases of any of them.
 _GONE = (
+    "proxy-refresh-interval proxy-dial-timeout proxy-write-timeout proxy-read-timeout listen-peer-advertise-urls "
     "add-dir-header address admission-control algorithm-provider alsologtostderr apiserver-count "
     "audit-dynamic-configuration auto-tls azure-container-registry-config basic-auth-file ca-file "
     "cloud-config cloud-provider cluster-signing-legacy-unknown-cert-file "

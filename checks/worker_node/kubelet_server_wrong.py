@@ -77,6 +77,8 @@ def kubelet_server_wrong(
             continue
         right = _best(place, used, others, own)
         failing = _failing(log, access.server, place, cluster)
+        if failing and _dialled(failing) & {*others, *own, used}:
+            continue  # another name of the right place
         if right is None or (failing is None and access.port):
             continue
         wrong = "port" if right[0] == place[0] or not access.port else "address"
@@ -112,6 +114,10 @@ def _listening(manifests: Manifests | None, nodes: Nodes | None) -> dict[tuple[s
         for host in (server.value("advertise-address"), node.address if node else "", name):
             if host:
                 found[host.lower(), int(port)] = name
+    ports = {port for _, port in found} or {6443}
+    for node in nodes.items if nodes else ():
+        if node.control_plane:  # it may be down, and the address is right all the same
+            found.update({(host, port): node.name for host in (node.address, node.name.lower()) for port in ports})
     return found
 
 
@@ -147,6 +153,11 @@ def _who(
     if right in others:
         return "the kubelet.conf of the other nodes"
     return "the kubeconfig in use" if right == used else f"the kube-apiserver manifest of {own.get(right, '?')}"
+
+
+def _dialled(entry: Entry) -> set[tuple[str, int] | None]:
+    """The addresses that a name led to."""
+    return {(host, int(port)) for host, port in re.findall(r"dial tcp \[?([0-9a-fA-F.:]+?)\]?:(\d{1,5}):", entry.text)}
 
 
 def _failing(log: JournalLog, server: str, place: tuple[str, int], cluster: Cluster) -> Entry | None:

@@ -19,7 +19,7 @@ from kdiag.facts import (
 )
 from kdiag.facts.signatures import SANDBOX_IMAGE
 
-_LATELY = 300
+_LATELY = 120
 _FILE = "/etc/containerd/config.toml"
 
 

@@ -3,7 +3,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: demo test check lint types layers lab lab-up bench clean
+.PHONY: demo test check lint types layers lab lab-all bench clean
 
 .venv/.installed: pyproject.toml setup.py
 	@test -n "$(PYTHON)" || { echo "make: no Python >= 3.11 found; set PYTHON=/path/to/python3" >&2; exit 1; }
@@ -30,7 +30,10 @@ layers: .venv/.installed
 
 check: lint types layers test ## what must pass before a commit
 
-lab: .venv/.installed ## break a real cluster, fault by fault (see CONTRIBUTING.md)
+lab: .venv/.installed ## break a real cluster, fault by fault: one of each mechanism
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q -m "lab and core" tests/lab
+
+lab-all: .venv/.installed ## every fault of tests/lab, about an hour
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q -m lab tests/lab
 
 bench: .venv/.installed ## time and memory at 150,000 pods beside client-go

@@ -23,6 +23,31 @@ class Fault:
     patience: float = 150.0
     nodes: bool = False  # whether kdiag may read the nodes over SSH
 
+    @property
+    def core(self) -> bool:
+        """Whether it is among those that every CI run makes; the others have ``make lab-all``."""
+        return self.name in CORE
+
+
+#: One of each mechanism, and those that show within seconds.
+CORE = frozenset(
+    {
+        *("service-selector-typo", "service-target-port", "service-named-target-port", "database-password-wrong"),
+        *("configmap-missing", "secret-missing", "config-key-missing", "command-not-found", "crash", "out-of-memory"),
+        *(
+            "liveness-probe",
+            "init-container",
+            "node-selector",
+            "too-much-cpu",
+            "claim-missing",
+            "storage-class-missing",
+        ),
+        *("quota", "pod-security", "service-account-missing", "job-fails", "ingress-backend"),
+        *("coredns-scaled-to-zero", "webhook-without-backend", "api-service-without-backend"),
+        *("scheduler-command", "kubelet-stopped", "apiserver-etcd-port", "apiserver-yaml", "etcd-manifest-gone"),
+    }
+)
+
 
 def apply(manifest: str) -> Step:
     """Create or change objects."""

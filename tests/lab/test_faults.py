@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from tests.lab import cluster
 from tests.lab.faults import FAULTS, NODE_FAULTS, Fault
@@ -10,6 +11,13 @@ from tests.lab.faults import FAULTS, NODE_FAULTS, Fault
 pytestmark = pytest.mark.lab
 
 
+def case(fault: Fault) -> ParameterSet:
+    """The fault as a parameter, marked when every CI run makes it."""
+    name = f"{fault.name}-over-ssh" if fault.nodes else fault.name
+    return pytest.param(fault, id=name, marks=[pytest.mark.core] if fault.core else [])
+
+
+@pytest.mark.core
 def test_a_healthy_cluster_gives_no_finding(shop: None) -> None:
     for nodes in (False, True):
         report = cluster.until("a healthy cluster is silent", cluster.silent, nodes=nodes)
@@ -35,7 +43,7 @@ def play(fault: Fault) -> None:
     cluster.until("kdiag falls silent again", cluster.silent, patience=240, nodes=fault.nodes)
 
 
-@pytest.mark.parametrize("fault", [*FAULTS, *NODE_FAULTS], ids=lambda f: f"{f.name}{'-over-ssh' if f.nodes else ''}")
+@pytest.mark.parametrize("fault", [case(f) for f in (*FAULTS, *NODE_FAULTS)])
 def test_the_fault_is_the_first_cause_and_its_undoing_is_seen(shop: None, fault: Fault) -> None:
     try:
         play(fault)

@@ -16,6 +16,8 @@ _LINK = re.compile(
     re.IGNORECASE,
 )
 _ADDRESS = re.compile(r"Addr: \\?\"(?P<a>[^\"\\]+)\\?\"|dial tcp (?P<b>[^\s]+:\d+)|->(?P<c>[\d.]+:\d+)")
+#: A connection given up by itself, and other servers that it talks gRPC to.
+_NOT_IT = re.compile(r"operation was canceled|dial unix|kms|konnectivity", re.IGNORECASE)
 _GAVE_UP = re.compile(
     r"Error creating leases|error creating storage factory|etcd client: no leader|unable to create storage backend"
 )
@@ -83,13 +85,13 @@ def _reason(log: HostLog | None, *, steady: bool, cluster: Cluster) -> tuple[str
     """Why it got no connection, where to, and the line that says so; None when that is not what ails it."""
     if log is None:
         return None
-    lines = [x for x in log.lines if "operation was canceled" not in x.text]
+    lines = [x for x in log.lines if not _NOT_IT.search(x.text)]
     hits = [x for x in lines if _LINK.search(x.text) and not re.search(r":(?:6443|10250|443)\b", x.text)]
     if not hits:
         return None
     if steady:
         # It runs: only what goes on now counts, and a single line is noise.
-        late = [x for x in hits if x.when and cluster.age(x.when) < 60]
+        late = [x for x in hits if x.when and cluster.age(x.when) < 60 and re.search(r"etcd|:2379\b", x.text)]
         if len(late) < 3:
             return None
         hits = late

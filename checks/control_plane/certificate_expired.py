@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, listing, plural
+from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, duration, listing, plural
 from kdiag.facts import Certificates, Cluster, Manifests, Pki, certificate_uses, static_pod
 
+_APART = timedelta(minutes=5)
 _PKI = "/etc/kubernetes/pki"
 _CA = {
     f"{_PKI}/ca.crt": ("the cluster's CA", "every certificate that it signed is refused", True),
@@ -63,11 +64,13 @@ def certificate_expired(certificates: Certificates, cluster: Cluster, manifests:
     worst = found[0]
     where = nodes[0] if len(nodes) == 1 else listing(nodes)
     everywhere = len(nodes) >= masters
+    apart = worst.now - cluster.taken
+    ahead = f"; its clock is {duration(apart)} ahead" if apart > _APART and worst.ended > cluster.taken else ""
     if len(found) == 1:
-        message = f"{worst.role} on {where} expired on {worst.ended:%Y-%m-%d}: {worst.breaks}"
+        message = f"{worst.role} on {where} expired on {worst.ended:%Y-%m-%d}: {worst.breaks}{ahead}"
     else:
         roles = listing(dict.fromkeys(e.role for e in found), 3)
-        message = f"{len(found)} certificates on {where} have expired ({roles}): {worst.breaks}"
+        message = f"{len(found)} certificates on {where} have expired ({roles}): {worst.breaks}{ahead}"
     yield Finding(
         Ref("Node", nodes[0]) if len(nodes) == 1 else CLUSTER,
         message,

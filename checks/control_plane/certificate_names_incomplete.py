@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator
 
 from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, listing
@@ -42,7 +43,8 @@ def certificate_names_incomplete(certificates: Certificates, manifests: Manifest
             yield from _own(node, path, cert, api)
             yield from _etcd(node, pki, api)
     if len(serving) == len(masters) and serving:
-        yield from _callers(certificates, serving)
+        found = [_manifest(manifests, node) for node, _ in masters]
+        yield from _callers(certificates, serving, sni=any(m and m.flag("tls-sni-cert-key") for m in found))
 
 
 def _manifest(manifests: Manifests | None, node: str) -> Manifest | None:
@@ -50,10 +52,14 @@ def _manifest(manifests: Manifests | None, node: str) -> Manifest | None:
     return found.of("kube-apiserver") if found else None
 
 
-def _callers(certificates: Certificates, serving: list[tuple[str, str, Certificate]]) -> Iterator[Finding]:
+def _callers(
+    certificates: Certificates, serving: list[tuple[str, str, Certificate]], *, sni: bool
+) -> Iterator[Finding]:
     wanted: dict[str, list[tuple[str, str]]] = {}
     for node, pki in certificates:
         for path, config in sorted(pki.kubeconfigs.items()):
+            if sni and not re.fullmatch(r"[0-9a-fA-F.:]+", config.host):
+                continue  # for a name it may have another certificate
             if config.host and not any(covers(c, config.host) for *_, c in serving):
                 wanted.setdefault(config.host, []).append((node, path))
     for host, places in sorted(wanted.items()):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, shorten
-from kdiag.facts import Cluster, Containers, HostContainer, HostLog, LogLine, current, plain, static_pod
+from kdiag.facts import Cluster, Containers, HostContainer, HostLog, LogLine, Manifests, current, plain, static_pod
 
 _PARTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _STARTING = 20
@@ -26,7 +26,8 @@ _LAST = tuple(
 )
 #: What is said when the API server or etcd is away: somebody else's fault.
 _OTHERS = re.compile(
-    r"leader ?election lost|error retrieving resource lock|Error creating leases|error creating storage factory"
+    r"leader ?election lost|finished without leader elect"
+    r"|error retrieving resource lock|Error creating leases|error creating storage factory"
     r"|:(?:6443|2379)\S*: (?:connect|i/o|EOF|read)|addrConn\.createTransport|Failed to (?:renew|acquire) lease",
     re.IGNORECASE,
 )
@@ -49,10 +50,13 @@ _OTHERS = re.compile(
     ),
     tags=("static-pods", "apiserver", "scheduler"),
 )
-def component_exits(containers: Containers, cluster: Cluster) -> Iterator[Finding]:
+def component_exits(containers: Containers, cluster: Cluster, manifests: Manifests | None) -> Iterator[Finding]:
     """For what no other check knows: the line is quoted as it is. etcd has a check of its own."""
     for node, seen in containers:
+        mine = manifests.get(node) if manifests else None
         for part in _PARTS:
+            if mine is not None and mine.files and not mine.all_of(part):
+                continue  # it was taken away; what is left of it says nothing
             last = current(seen, part)
             if last is None or not _ends(last, seen.of(part), cluster):
                 continue
@@ -95,7 +99,7 @@ def _ends(last: HostContainer, all_of: tuple[HostContainer, ...], cluster: Clust
         again = ended is not None and ended.exit_code not in (0, None) and last.attempt >= 2
         young = cluster.age(last.started or last.created) < _STARTING
         return again and young and ended is not None and cluster.age(ended.finished) < 400
-    if last.state != "exited":
+    if last.state != "exited" or (last.exit_code in (0, 137, 143) and cluster.age(last.finished) < 30):
         return False
     return last.exit_code not in (0, None, 137, 143) or last.attempt > 0
 
@@ -112,8 +116,9 @@ def _decisive(log: HostLog | None, last: HostContainer) -> str | None:
     if re.search(r"StartError|ContainerCannotRun", last.reason) and last.message:
         return last.message
     lines: tuple[LogLine, ...] = log.lines if log else ()
-    for pattern in _LAST:
+    stopped = last.exit_code in (0, None, 137, 143)
+    for pattern in _LAST[:-1] if stopped else _LAST:
         for line in reversed(lines):
             if pattern.search(line.text):
                 return line.text
-    return lines[-1].text if lines else None
+    return lines[-1].text if lines and not stopped else None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, shorten
 from kdiag.facts import Cluster, EtcdAnswers, EtcdLogs, Manifests
 
 _LATELY = 120
+_RESTART = 25  # a member that is upgraded is away that long
 _UNHEALTHY = re.compile(
     r"prober detected unhealthy status|failed to reach the peer ?URL|lost (?:the )?TCP streaming connection"
     r"|health check for peer .* could not connect|peer became inactive"
@@ -33,6 +35,8 @@ def etcd_member_down(
         answer = answers.get(node) if answers else None
         last: dict[str, tuple[bool, str, str]] = {}
         count: dict[str, int] = {}
+        began: dict[str, datetime] = {}
+        lasts: dict[str, float] = {}
         for line in own[0].lines:
             if line.when is None or cluster.age(line.when) > _LATELY:
                 continue
@@ -45,10 +49,13 @@ def etcd_member_down(
                 count[peer] = 0
             elif _UNHEALTHY.search(line.message):
                 count[peer] = count.get(peer, 0) + 1
+                if count[peer] == 1:
+                    began[peer] = line.when
+                lasts[peer] = (line.when - began[peer]).total_seconds()
                 last[peer] = (True, line.text, own[0].path)
         names = {m.id: m.name or m.id for m in answer.members} if answer else {}
         for peer, (bad, text, path) in last.items():
-            if bad and count[peer] >= 3:
+            if bad and count[peer] >= 3 and lasts[peer] >= _RESTART:
                 away.setdefault(names.get(peer, peer), (node, text, path))
     known = {node for node, _ in logs}
     for name, (node, text, path) in sorted(away.items()):

@@ -9,6 +9,7 @@ from kdiag.check import CLUSTER, Evidence, Finding, Layer, Severity, check, shor
 from kdiag.facts import (
     Cluster,
     Containers,
+    EtcdAnswers,
     EtcdLog,
     EtcdLogs,
     HostContainer,
@@ -44,7 +45,11 @@ _STEADY = 60
     tags=("etcd", "static-pods"),
 )
 def etcd_not_running(
-    containers: Containers, cluster: Cluster, logs: EtcdLogs | None, manifests: Manifests | None
+    containers: Containers,
+    cluster: Cluster,
+    logs: EtcdLogs | None,
+    manifests: Manifests | None,
+    answers: EtcdAnswers | None,
 ) -> Iterator[Finding]:
     """What it said last is the cause, where it said anything; its ``error`` tells, not its ``msg``."""
     members = [node for node, seen in containers if _member(node, seen, manifests)]
@@ -52,7 +57,8 @@ def etcd_not_running(
     for node in members:
         seen = containers.get(node)
         last = current(seen, "etcd")
-        if seen is None or not seen.listed:
+        answer = answers.get(node) if answers else None
+        if seen is None or not seen.listed or (answer and answer.answered):
             continue
         if last is not None and _well(last, seen, cluster):
             continue
@@ -86,7 +92,7 @@ def _well(last: HostContainer, seen: NodeContainers, cluster: Cluster) -> bool:
     began = last.started or last.created
     if not last.running:
         # It was replaced or restarted a moment ago: the next one is on its way.
-        return last.exit_code == 0 and cluster.age(last.finished or began) < _STARTING
+        return last.exit_code in (0, 143) and cluster.age(last.finished or began) < _STARTING
     ended = next((c for c in seen.of("etcd") if not c.running and c.uid == last.uid), None)
     crashed = ended is not None and ended.exit_code not in (0, None) and cluster.age(ended.finished) < 600
     return not (crashed and last.attempt >= 2 and cluster.age(began) < _STEADY)

@@ -9,6 +9,7 @@ from kdiag.check import CLUSTER, Evidence, Finding, Layer, Severity, check, list
 from kdiag.facts import Cluster, EtcdAnswers, EtcdLogs, Manifests, static_pod
 
 _LATELY = 90
+_ELECTION = 15  # an election takes seconds
 _NO_LEADER = re.compile(r"no leader|RAFT NO LEADER|lost leader|is starting a new election|leader: none", re.IGNORECASE)
 _LEADER = re.compile(r"elected leader|became leader|leader changed from none")
 
@@ -47,7 +48,8 @@ def etcd_quorum_lost(
         again = [x for x in late if _LEADER.search(x.text)]
         if again and without and (again[-1].when or cluster.taken) >= (without[-1].when or cluster.taken):
             continue
-        if len(without) >= 3:
+        moments = [x.when for x in without if x.when]
+        if len(without) >= 3 and (max(moments) - min(moments)).total_seconds() >= _ELECTION:
             found.append((node, without[-1].text))
     if not found:
         return

@@ -292,7 +292,7 @@ _PLACES = _words(
 )
 # What of a kubeconfig is public, its certificates included. Only with -o, which shows no more than what matches.
 _PUBLIC_PARTS = (
-    r"(server|certificate-authority|certificate-authority-data|client-certificate|client-certificate-data"
+    r"(server|tls-server-name|insecure-skip-tls-verify|certificate-authority|certificate-authority-data|client-certificate|client-certificate-data"
     r"|client-key)\"?: *\"?[A-Za-z0-9+/=:._@-]+"
 )
 

@@ -23,7 +23,7 @@ KUBELET_CLIENT = f"{KUBELET_PKI}/kubelet-client-current.pem"
 _CONFIGS = ("admin", "super-admin", "controller-manager", "scheduler", "kubelet")
 #: What of a kubeconfig is public; grep -o shows no more than that.
 _PUBLIC_PARTS = (
-    r"(server|certificate-authority|certificate-authority-data|client-certificate|client-certificate-data"
+    r"(server|tls-server-name|insecure-skip-tls-verify|certificate-authority|certificate-authority-data|client-certificate|client-certificate-data"
     r"|client-key)\"?: *\"?[A-Za-z0-9+/=:._@-]+"
 )
 _FORMAT = r"%y\t%Y\t%s\t%T@\t%m\t%U\t%p\t%l\n"
@@ -49,6 +49,7 @@ class Certificate:
     client: bool = True
     server: bool = True
     self_signed: bool = False
+    more: bool = False  # others follow it in the same file
     pem: str = ""
 
     def signed_by(self, authority: Certificate) -> bool | None:
@@ -68,6 +69,8 @@ class KubeconfigParts:
 
     path: str
     server: str = ""
+    server_name: str = ""
+    unverified: bool = False
     authority: Certificate | None = None
     authority_path: str = ""
     client: Certificate | None = None
@@ -77,7 +80,9 @@ class KubeconfigParts:
 
     @property
     def host(self) -> str:
-        """The host of the server that it leads to."""
+        """The name that the server's certificate must have; empty where that is not asked for."""
+        if self.unverified or self.server_name:
+            return "" if self.unverified else self.server_name
         found = re.match(r"https?://(\[[0-9A-Fa-f:.]+\]|[^/:]+)", self.server)
         return found[1].strip("[]") if found else ""
 
@@ -112,7 +117,7 @@ class Pki:
 
     def authority(self, path: str) -> Certificate | None:
         """The only certificate of a CA file; None for a bundle, of which any member may have signed."""
-        return self.certificates.get(path) if self.counts.get(path, 1) == 1 else None
+        return self.certificates.get(path) if self.counts.get(path) == 1 else None
 
     @cached_property
     def authorities(self) -> tuple[Certificate, ...]:
@@ -261,6 +266,7 @@ def parse_pem(text: str, place: str) -> Certificate | str:
                 client=client,
                 server=server,
                 self_signed=cert.subject == cert.issuer,
+                more=text.count("-----BEGIN CERTIFICATE-----") > 1,
                 pem=found[0],
             )
     except Exception as exc:  # whatever a file may hold, it is no certificate
@@ -346,7 +352,9 @@ def _kubeconfigs(answers: tuple[Answer, ...]) -> dict[str, KubeconfigParts]:
         found[path] = KubeconfigParts(
             path=path,
             server=one("server"),
-            authority=authority if isinstance(authority, Certificate) else None,
+            server_name=one("tls-server-name"),
+            unverified=one("insecure-skip-tls-verify") == "true",
+            authority=authority if isinstance(authority, Certificate) and not authority.more else None,
             authority_path=one("certificate-authority"),
             client=client if isinstance(client, Certificate) else None,
             client_path=one("client-certificate"),

@@ -59,4 +59,7 @@ def _difference(manifest: Manifest, pod: Pod) -> tuple[list[str], list[str]]:
         return [], []
     mine = [*manifest.container.command, *manifest.container.args, manifest.container.image]
     theirs = [*running.command, *running.args, running.image]
+    # A flag whose value is hidden on one side cannot be compared.
+    hidden = {w.partition("=")[0] for w in (*mine, *theirs) if "<redacted:" in w}
+    mine, theirs = ([w for w in words if w.partition("=")[0] not in hidden] for words in (mine, theirs))
     return [w for w in mine if w not in theirs], [w for w in theirs if w not in mine]

@@ -109,7 +109,10 @@ def unknown_reasons(verdict: Verdict) -> list[tuple[str, list[str]]]:
             sources, checks = found.setdefault(gap.reason, ({}, {}))
             sources[host if host in nodes else gap.source] = None
             checks[result.check_id] = None
-    lines = [(f"{listing(list(sources), 3)}: {reason}", list(checks)) for reason, (sources, checks) in found.items()]
+    lines = [
+        (f"{listing(sorted(sources) if nodes.issuperset(sources) else list(sources), 3)}: {reason}", list(checks))
+        for reason, (sources, checks) in found.items()
+    ]
     return sorted(lines, key=lambda item: (-len(item[1]), item[0]))
 
 

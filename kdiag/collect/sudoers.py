@@ -1,0 +1,165 @@
+"""A sudoers file that allows exactly what kdiag runs as root, made of the commands themselves.
+
+A fixed command is written out word for word. Of a command that names a file which a node told of before, the path is a
+regular expression (sudo 1.9.10 and later; earlier ones never match it): sudo's ``*`` also matches blanks, and would let
+further arguments in. What such a command may print is kept to the folders where the file belongs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from kdiag.collect.batch import refuse_writes
+from kdiag.facts.base import NodeCommand, NodeFollow, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One word of a command, or several, that is not always the same: a POSIX extended regular expression."""
+
+    text: str
+
+
+# A path without blanks, hidden files and ways up.
+_STEP = "/[A-Za-z0-9_@+~-][A-Za-z0-9._@+~-]*"
+PATH = Shape(f"({_STEP})+")
+PATHS = Shape(f"({_STEP})+( ({_STEP})+)*")
+_FORMAT = r"%y\t%Y\t%s\t%T@\t%m\t%U\t%p\t%l\n"
+_LOG = Shape("/var/log/pods/kube-[a-z0-9-]+_[a-z0-9.-]+_[A-Za-z0-9-]+/[a-z0-9][a-z0-9.-]*/[0-9]+[.]log")
+_CONF = "/etc/kubernetes/[A-Za-z0-9_-]+[.]conf"
+_PLACES = tuple(
+    word
+    for place in (
+        *("server:", "certificate-authority:", "client-certificate:", "client-key:", "current-context:"),
+        "tokenFile:",
+    )
+    for word in ("-e", place)
+)
+_TESTS = Shape(f"-path (/|({_STEP})+)( -o -path (/|({_STEP})+))*")
+
+#: What follows from the first answers, by the key of its ``NodeFollow``; empty where it needs no root.
+FOLLOWED: Mapping[str, tuple[tuple[str | Shape, ...], ...]] = {
+    "pki-certificate": (("openssl", "x509", "-in", PATH),),
+    "pki-key": (("openssl", "pkey", "-in", PATH, "-pubout"),),
+    "pki-public": (("cat", "/etc/kubernetes/pki/sa.pub"),),
+    "pki-count": (("grep", "-Hc", "BEGIN CERTIFICATE", PATHS),),
+    "etcd-log": (("tail", "-n", Shape("[0-9]+"), _LOG),),
+    "etcd-data": (("find", PATH, "-maxdepth", "2", "-printf", _FORMAT),),
+    "resolv-other": (),
+    "cni-config": (("cat", Shape("/etc/cni/net[.]d/[A-Za-z0-9_-][A-Za-z0-9._-]*[.](conf|conflist|json)")),),
+    "cni-other-files": (("find", "-L", Shape(f"({_STEP})+/"), "-maxdepth", "1", "-type", "f"),),
+    "cni-other-programs": (),
+    "kubelet-config-other": (
+        # Not every file of /etc/kubernetes: one may hold the keys with which Secrets are encrypted.
+        ("cat", Shape("/etc/kubernetes/kubelet[A-Za-z0-9_-]*[.](yaml|yml|json)")),
+        (
+            "cat",
+            Shape(
+                "/(etc/kubernetes/kubelet|etc/kubelet|var/lib/kubelet)/"
+                "[A-Za-z0-9_-]*config[A-Za-z0-9_-]*[.](yaml|yml|json)"
+            ),
+        ),
+    ),
+    "kubelet-kubeconfig-other": (("grep", "-n", *_PLACES, Shape(_CONF)),),
+    "kubelet-files": (("stat", "-L", "-c", "%F|%n", PATHS),),
+    "manifest-paths": (("find", "-L", "/", "-maxdepth", "16", "(", _TESTS, ")", "-printf", _FORMAT, "-o", "-prune"),),
+    "manifest-servers": (("grep", "-Hn", "server:", Shape(f"{_CONF}( {_CONF})*")),),
+    "manifest-certificates": (
+        ("openssl", "x509", "-noout", "-subject", "-issuer", "-in", PATH),
+        ("grep", "-c", "BEGIN CERTIFICATE", PATH),
+    ),
+    "manifest-linked": (
+        ("grep", "-Hn", "", Shape("/etc/kubernetes/manifests/[A-Za-z0-9_-][A-Za-z0-9._-]*[.](yaml|yml|json)")),
+    ),
+    "manifest-elsewhere": (
+        (
+            *("find", "/tmp", "/root", "/home", "/etc/kubernetes", "/var/tmp", "-maxdepth", "3"),  # noqa: S108
+            *("-type", "f", "(", "-name", "kube-*.y*ml*", "-o", "-name", "etcd*.y*ml*", "-o", "-name", "kube-*.bak"),
+            *(")", "-printf", _FORMAT),
+        ),
+    ),
+    "pod-log": (("tail", "-n", Shape("[0-9]+"), _LOG),),
+    "container": (("crictl", "inspect", "-o", "json", Shape("[0-9a-f]+")),),
+    "containerd-import": (("cat", Shape("/etc/containerd/([A-Za-z0-9_][A-Za-z0-9_.-]*/)?[A-Za-z0-9_-]+[.]toml")),),
+}
+# Where a program lies that is not everywhere in /usr/bin.
+_FOLDERS: Mapping[str, tuple[str, ...]] = {
+    "crictl": ("/usr/bin", "/usr/local/bin"),
+    "etcdctl": ("/usr/bin", "/usr/local/bin"),
+    "ss": ("/usr/bin", "/usr/sbin"),
+    "iptables-save": ("/usr/sbin",),
+    "nft": ("/usr/sbin",),
+    "conntrack": ("/usr/sbin",),
+}
+_HEAD = """\
+# What kdiag runs as root on a node, and nothing else. It only reads, and no private key or token is printed.
+#
+#   kdiag node --sudoers ops > kdiag.sudoers      this file, for user ops
+#   visudo -cf kdiag.sudoers
+#   install -m 0440 -o root kdiag.sudoers /etc/sudoers.d/kdiag
+#
+# The commands of KDIAG_NAMED read files that the node's own configuration names; their paths are regular expressions,
+# which sudo knows since 1.9.10. An earlier one never matches them: what they would show stays unknown, and is said.
+# Paths are those of systems on which /bin is /usr/bin. After an update of kdiag, make the file anew.
+"""
+
+
+def sudoers(sources: Iterable[Source], user: str) -> str:
+    """The file, for this user."""
+    fixed, named = rules(sources)
+    text = [_HEAD, *_alias("KDIAG", fixed), "", *_alias("KDIAG_NAMED", named), ""]
+    text += [f"Defaults:{user} !requiretty", f"{user} ALL=(root) NOPASSWD: KDIAG, KDIAG_NAMED", ""]
+    return "\n".join(text)
+
+
+def rules(sources: Iterable[Source]) -> tuple[list[str], list[str]]:
+    """The rules for fixed commands, and those for commands that name a file; each once, in the order of the text."""
+    fixed: dict[str, None] = {}
+    named: dict[str, None] = {}
+    for source in sources:
+        if isinstance(source, NodeCommand) and source.sudo:
+            refuse_writes(source.argv)
+            fixed.update(dict.fromkeys(_rules(source.argv)))
+        elif isinstance(source, NodeFollow):
+            for words in FOLLOWED[source.key]:
+                whole = all(isinstance(word, str) for word in words)
+                (fixed if whole else named).update(dict.fromkeys(_rules(words)))
+    return sorted(fixed), sorted(named)
+
+
+def _alias(name: str, lines: list[str]) -> Iterator[str]:
+    yield f"Cmnd_Alias {name} = \\"
+    for line in lines:
+        yield f"    {line}{', ' + chr(92) if line is not lines[-1] else ''}"
+
+
+def _rules(words: tuple[str | Shape, ...]) -> Iterator[str]:
+    program, *rest = words
+    if all(isinstance(word, str) for word in rest):
+        arguments = " ".join(_literal(str(word)) for word in rest)
+    else:
+        parts = (word.text if isinstance(word, Shape) else _expression(word) for word in rest)
+        arguments = _quoted(f"^{' '.join(parts)}$")
+    # Blanks are one blank to sudoers, unless they are quoted: an empty word stands between two of them.
+    arguments = re.sub(r" (?= )", r" \\", arguments)
+    for folder in _FOLDERS.get(str(program), ("/usr/bin",)):
+        yield f"{folder}/{program} {arguments}"
+
+
+def _literal(word: str) -> str:
+    """A word for fnmatch and for sudoers."""
+    return _quoted(re.sub(r"([\\*?\[\]!])", lambda m: "\\\\" if m[1] == "\\" else f"\0{m[1]}", word)).replace(
+        "\0", "\\"
+    )
+
+
+def _expression(word: str) -> str:
+    """A word as a regular expression that matches it alone."""
+    return re.sub(r"([\\.*+?$|()\[\]{}])", r"[\1]", word).replace("^", r"\^")
+
+
+def _quoted(text: str) -> str:
+    """What sudoers takes for something else, quoted."""
+    return re.sub(r"([\\,:=#])", r"\\\1", text)

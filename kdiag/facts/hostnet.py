@@ -61,7 +61,7 @@ class Interface:
 class Interfaces(HostFact[tuple[Interface, ...]]):
     """The interfaces of the node itself, not those inside of pods."""
 
-    sources = (NodeCommand("addresses", ("ip", "addr", "show"), limit=1 << 20),)
+    sources = (NodeCommand("interfaces", ("ip", "addr", "show"), limit=1 << 20),)
 
     def has(self, node: str, address: str) -> bool:
         """Whether an address is on one of the node's interfaces."""
@@ -71,7 +71,7 @@ class Interfaces(HostFact[tuple[Interface, ...]]):
     def parse(node: str, answers: tuple[Answer, ...]) -> tuple[Interface, ...]:
         """The text form, which busybox has as well."""
         found: list[Interface] = []
-        for line in answer(answers, "addresses").splitlines():
+        for line in answer(answers, "interfaces").splitlines():
             if head := re.match(r"\d+: ([^:@\s]+)\S*:? <([^>]*)>.*?\bmtu (\d+)", line):
                 found.append(Interface(name=head[1], mtu=int(head[3]), up="UP" in head[2].split(",")))
             elif found and (inner := re.match(r"\s+(inet6?) (\S+)", line)):

@@ -1,0 +1,67 @@
+"""A program that the network plugin's configuration calls is not on the node, so new pods get no network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, listing
+from kdiag.facts import NetworkSetups, Units
+
+
+@check(
+    title="Network plugin program is missing",
+    severity=Severity.CRITICAL,
+    layer=Layer.CNI,
+    explains=(
+        "network/pod_sandbox_fails",
+        "network/cluster_dns_unavailable",
+        "application/pod_not_ready",
+    ),
+    tags=("cni", "node", "network"),
+)
+def cni_plugin_missing(setups: NetworkSetups, units: Units | None) -> Iterator[Finding | Gap]:
+    """The node stays Ready and its pods run on; only what is made anew waits in ContainerCreating."""
+    for node, setup in setups:
+        first = setup.first
+        if first is None or first.fault or not first.plugins or setup.programs is None:
+            continue
+        runtime = units.runtime(node) if units else None
+        needed = dict.fromkeys(first.plugins)
+        if runtime and runtime.name == "containerd":
+            needed["loopback"] = None  # containerd calls it for every pod
+        gone = [name for name in needed if name not in setup.programs]
+        if not gone:
+            continue
+        if len(gone) == len(needed) and not setup.told and not setup.programs:
+            yield Gap(f"{node} CNI programs", "not in /opt/cni/bin: the runtime may know another folder")
+            continue
+        folder = setup.bins[0] if setup.told or len(setup.bins) == 1 else "/opt/cni/bin"
+        closed = [p for p in setup.silent if p.rpartition("/")[2] in gone]
+        why = (
+            f"{closed[0]} may not be executed"
+            if closed
+            else f"the program {listing(gone)} that {first.name} calls is not in {folder}"
+        )
+        yield Finding(
+            Ref("Node", node),
+            f"new pods get no network on {node}: {why}",
+            evidence=(
+                Evidence(f"cat {first.path}", f"calls {', '.join(first.plugins)}", source=node),
+                Evidence(
+                    f"ls -l {folder}",
+                    f"no {' and no '.join(gone)} that can be executed; "
+                    f"there is {listing(sorted(setup.programs), 8) or 'nothing'}",
+                    source=node,
+                ),
+            ),
+            next=(
+                (f"ssh {node} sudo chmod 755 {' '.join(closed)}",)
+                if closed
+                else (
+                    f"ssh {node} ls -la {folder}    # was it renamed?",
+                    "install the package kubernetes-cni (containernetworking-plugins) again, or let the network "
+                    "plugin's own pod copy its program: "
+                    f"kubectl get pods -A -o wide --field-selector=spec.nodeName={node}",
+                )
+            ),
+        )

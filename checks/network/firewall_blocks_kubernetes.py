@@ -1,0 +1,255 @@
+"""A node's packet filter drops what Kubernetes sends: to the kubelet, the API server, etcd or between pods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Interface
+
+from kdiag.check import CLUSTER, Evidence, Finding, Gap, Layer, Ref, Severity, check, listing, shorten
+from kdiag.facts import Fate, Filters, Interface, Interfaces, Manifests, Nodes, Packet, Routes
+
+_BETWEEN = "packets between its pods and other nodes"
+_APART = "pods here and there do not reach each other"
+
+
+@check(
+    title="Firewall blocks Kubernetes",
+    severity=Severity.ERROR,
+    layer=Layer.HOST,
+    explains=(
+        "worker_node/node_not_ready",
+        "worker_node/node_heartbeat_stale",
+        "worker_node/metrics_server_unavailable",
+        "control_plane/static_pod_failing",
+        "control_plane/static_pod_restarting",
+        "control_plane/webhook_call_fails",
+        "control_plane/api_service_unavailable",
+        "network/coredns_cannot_reach_api",
+        "network/coredns_upstream_unreachable",
+        "application/dependency_unreachable",
+        "application/dependency_name_unresolved",
+        "control_plane/api_server_unreachable",
+        "control_plane/api_server_cannot_reach_etcd",
+        "control_plane/component_exits",
+        "control_plane/etcd_member_down",
+        "control_plane/etcd_quorum_lost",
+    ),
+    tags=("firewall", "iptables", "node", "network"),
+)
+def firewall_blocks_kubernetes(
+    filters: Filters,
+    interfaces: Interfaces,
+    routes: Routes,
+    nodes: Nodes | None,
+    manifests: Manifests | None,
+) -> Iterator[Finding | Gap]:
+    """Follows the packets that must pass through the rules, and speaks only where one is certainly dropped."""
+    machines = {node: m for node, found in interfaces if (m := _machine(node, found, routes, nodes, manifests))}
+    for node, table in filters:
+        here = machines.get(node)
+        if table.legacy:
+            yield Gap(
+                f"{node} iptables-filter",
+                "the other backend of iptables has rules, which this one does not show",
+            )
+            continue
+        if here is None:
+            yield Gap(f"{node} interfaces", "no address by which other nodes reach it")
+            continue
+        blocked: dict[str, list[_Path]] = {}
+        for path in _paths(here, machines):
+            judged = table.judge(path.chain, path.packet)
+            if judged.fate is Fate.DROPPED:
+                blocked.setdefault(judged.rule, []).append(path)
+        for rule, paths in sorted(blocked.items()):
+            what = listing(list(dict.fromkeys(p.what for p in paths)), 4)
+            harm = listing(list(dict.fromkeys(p.harm for p in paths)), 2)
+            chain = paths[0].chain
+            vital = any(p.vital for p in paths)
+            remove = (
+                f"ssh {node} sudo iptables -P {chain} ACCEPT"
+                if rule.startswith("-P ")
+                else f"ssh {node} sudo iptables -D{rule.removeprefix('-A')}"
+            )
+            yield Finding(
+                Ref("Node", node),
+                shorten(f"the firewall of {node} drops {what}: {harm}", 220),
+                evidence=(
+                    Evidence("iptables-save -t filter", rule, source=node),
+                    Evidence(
+                        "", f"a packet of each of these meets it: {'; '.join(dict.fromkeys(str(p) for p in paths[:4]))}"
+                    ),
+                ),
+                next=(
+                    f"ssh {node} sudo iptables -S {chain}    # who put it there: firewalld, ufw, a person?",
+                    f"{remove}    # or allow the port in the tool that made the rule",
+                ),
+                touches=(CLUSTER,) if vital and here.control_plane else (),
+                key=rule,
+                severity=Severity.CRITICAL if vital else Severity.ERROR,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Machine:
+    name: str
+    address: str
+    uplink: str
+    control_plane: bool
+    etcd: bool
+    api_port: int
+    pods: tuple[tuple[str, IPv4Interface], ...]  # bridges that pods hang on
+    tunnels: tuple[tuple[str, int], ...]  # overlay interfaces, and the UDP port of each
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    chain: str
+    packet: Packet
+    what: str
+    harm: str
+    vital: bool = False
+
+    def __str__(self) -> str:
+        p = self.packet
+        port = f":{p.port}" if p.port else ""
+        return f"{p.protocol} {p.source} to {p.destination}{port}"
+
+
+def _machine(
+    node: str,
+    found: tuple[Interface, ...],
+    routes: Routes,
+    nodes: Nodes | None,
+    manifests: Manifests | None,
+) -> _Machine | None:
+    uplink = next((r.device for r in routes.get(node) or () if r.network.prefixlen == 0 and r.device), "")
+    known = nodes.get(node) if nodes else None
+    own = [str(a.ip) for i in found for a in i.addresses if i.name == uplink]
+    every = {str(a.ip): i.name for i in found for a in i.addresses}
+    address = known.address if known and known.address in every else (own[0] if own else "")
+    if not address:
+        return None
+    files = manifests.get(node) if manifests else None
+    server = files.of("kube-apiserver") if files else None
+    port = server.value("secure-port", "6443") if server else "6443"
+    return _Machine(
+        node,
+        address,
+        every.get(address, uplink),
+        server is not None,
+        bool(files and files.of("etcd")),
+        int(port) if port.isdigit() else 6443,
+        tuple((i.name, i.addresses[0]) for i in found if i.name in ("cni0", "cbr0") and i.addresses),
+        tuple(
+            (i.name, 4789 if i.name == "vxlan.calico" else 8472)
+            for i in found
+            if i.name == "vxlan.calico" or i.name.startswith("flannel.")
+        ),
+    )
+
+
+def _paths(here: _Machine, machines: Mapping[str, _Machine]) -> Iterator[_Path]:
+    others = [m for name, m in sorted(machines.items()) if name != here.name][:50]
+    yield from _inward(here, others)
+    yield from _within(here)
+    for other in others:
+        if other.control_plane:
+            packet = Packet(
+                source=here.address, destination=other.address, port=other.api_port, into="", out=here.uplink
+            )
+            yield _Path(
+                "OUTPUT",
+                packet,
+                f"its own connections to port {other.api_port}",
+                "its kubelet does not reach the API server",
+                True,
+            )
+    yield from _through(here, others)
+
+
+def _inward(here: _Machine, others: list[_Machine]) -> Iterator[_Path]:
+    for other in others:
+
+        def to(port: int, protocol: str = "tcp", source: str = other.address) -> Packet:
+            return Packet(
+                protocol=protocol, source=source, destination=here.address, port=port, into=here.uplink, local=True
+            )
+
+        if other.control_plane:
+            yield _Path("INPUT", to(10250), "TCP port 10250 (kubelet)", "kubectl logs, exec and metrics fail there")
+        if here.control_plane:
+            port = here.api_port
+            yield _Path(
+                "INPUT", to(port), f"TCP port {port} (kube-apiserver)", "other nodes do not reach the API server", True
+            )
+            if here.etcd and other.etcd:
+                for port in (2379, 2380):
+                    yield _Path("INPUT", to(port), f"TCP port {port} (etcd)", "etcd loses its peers", True)
+        for name, port in here.tunnels:
+            if any(n == name for n, _ in other.tunnels):
+                yield _Path(
+                    "INPUT", to(port, "udp"), f"UDP port {port} ({name})", "pods do not reach other nodes' pods"
+                )
+
+
+def _within(here: _Machine) -> Iterator[_Path]:
+    def own(port: int, address: str) -> Packet:
+        return Packet(source=address, destination=address, port=port, into="lo", local=True)
+
+    if here.etcd:
+        yield _Path("INPUT", own(2379, "127.0.0.1"), "TCP port 2379 (etcd)", "the API server does not reach etcd", True)
+        out = Packet(source="127.0.0.1", destination="127.0.0.1", port=2379, out="lo", local=True)
+        yield _Path("OUTPUT", out, "TCP port 2379 (etcd)", "the API server does not reach etcd", True)
+    if here.control_plane:
+        port = here.api_port
+        yield _Path(
+            "INPUT",
+            own(port, here.address),
+            f"TCP port {port} (kube-apiserver)",
+            "the node does not reach its own API server",
+            True,
+        )
+        for bridge, pods in here.pods:
+            packet = Packet(
+                source=str(pods.ip + 1),
+                destination=here.address,
+                port=port,
+                into=bridge,
+                local=True,
+                among=str(pods.network),
+            )
+            yield _Path(
+                "INPUT", packet, f"TCP port {port} (kube-apiserver) from pods", "its pods do not reach the API server"
+            )
+
+
+def _through(here: _Machine, others: list[_Machine]) -> Iterator[_Path]:
+    for bridge, mine in here.pods[:1]:
+        for other in others[:5]:
+            for _, theirs in other.pods[:1]:
+                if theirs.network == mine.network:
+                    continue
+                tunnel = here.tunnels[0][0] if here.tunnels else here.uplink
+                for protocol, port in (("tcp", 0), ("udp", 53)):
+                    inward = Packet(
+                        protocol=protocol,
+                        source=str(theirs.ip + 1),
+                        destination=str(mine.ip + 1),
+                        port=port,
+                        into=tunnel,
+                        out=bridge,
+                        among=str(mine.network),
+                    )
+                    yield _Path("FORWARD", inward, _BETWEEN, _APART)
+                    outward = Packet(
+                        protocol=protocol,
+                        source=str(mine.ip + 1),
+                        destination=str(theirs.ip + 1),
+                        port=port,
+                        into=bridge,
+                        out=tunnel,
+                        among=str(mine.network),
+                    )
+                    yield _Path("FORWARD", outward, _BETWEEN, _APART)

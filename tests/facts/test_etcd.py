@@ -26,7 +26,7 @@ STATUS = (
     '"errors":["memberID:8828283256189920098 alarm:NOSPACE "]}}]\n'
 )
 DEAD = (
-    '{"level":"warn","ts":"2026-11-22T10:46:10.895382Z","logger":"etcd-client","msg":"retrying of unary invoker failed",'
+    '{"level":"warn","ts":"2026-11-22T10:46:10Z","logger":"etcd-client","msg":"retrying of unary invoker failed",'
     '"error":"rpc error: code = DeadlineExceeded desc = connection refused"}\n'
     "Failed to get the status of endpoint https://127.0.0.1:2379 (context deadline exceeded)\nnull\n"
 )

@@ -75,7 +75,7 @@ def _finding(
             else Evidence(f"sudo openssl x509 -noout -issuer -in {use.path}", f"{by}{flag}", node),
             Evidence("", f"{refused[0][0]} holds CA {refused[0][1].subject}, serial {refused[0][1].serial}", node),
         ),
-        next=tuple(_next(node, use)),
+        next=tuple(_next(node, use, signer)),
         touches=(
             *(static_pod(p, node) for p in dict.fromkeys(parts)),
             *(
@@ -160,7 +160,11 @@ def _authority(place: str) -> str:
     return f"sudo awk '/certificate-authority-data/ {{print $2}}' {place} | base64 -d | openssl x509 -noout -serial"
 
 
-def _next(node: str, use: CertificateUse) -> Iterator[str]:
+def _next(node: str, use: CertificateUse, signer: Certificate | None) -> Iterator[str]:
+    if signer and use.trust:
+        yield f"ssh {node} sudoedit /etc/kubernetes/manifests/{use.checker}.yaml    # --{use.trust}={signer.place}"
+        yield f"ssh {node} sudo crictl ps -a --name {use.checker}    # the kubelet restarts it within 20 s"
+        return
     if use.where.startswith("/etc/kubernetes/manifests"):
         file = use.where.partition(":")[0]
         yield f"ssh {node} sudo grep -n -e ca-file -e cafile -e {use.flag} {file}    # the right files?"

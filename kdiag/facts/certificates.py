@@ -418,6 +418,7 @@ class CertificateUse:
     flag: str = ""
     where: str = ""
     checker: str = ""
+    trust: str = ""  # the checker's flag that names the CA
     authorities: tuple[tuple[str, Certificate], ...] = ()
     certificate: Certificate | None = None
     server: bool = False
@@ -538,6 +539,7 @@ def _uses(pki: Pki, manifests: NodeManifests | None) -> Iterator[CertificateUse]
             flag=place.cert,
             where=where,
             checker=place.trust[0],
+            trust=place.trust[1],
             authorities=tuple(trusted),
             certificate=pki.get(path),
             server=place.server,
@@ -561,6 +563,7 @@ def _uses(pki: Pki, manifests: NodeManifests | None) -> Iterator[CertificateUse]
             key_path=config.client_key_path,
             where=path,
             checker="kube-apiserver",
+            trust="client-ca-file",
             authorities=((clients, authority),) if authority else (),
             certificate=config.client or pki.get(config.client_path),
             breaks=breaks,

@@ -48,7 +48,7 @@ class Clocks(HostFact[datetime]):
     @staticmethod
     def parse(node: str, answers: tuple[Answer, ...]) -> datetime:
         """Seconds since 1970; busybox does not know the part after the point."""
-        match = re.match(r"(\d{1,11})(?:\.(\d{1,9}))?", answer(answers, "clock").strip())
+        match = re.match(r"(\d{1,11})(?!\d)(?:\.(\d{1,9}))?", answer(answers, "clock").strip())
         if not match:
             raise ValueError("no time")
         try:

@@ -52,7 +52,7 @@ def kubelet_cgroup_driver_mismatch(
             continue
         ours, source, line = _ours(setup)
         theirs, place, their_line, text = _theirs(unit.name, config, answer)
-        if not ours or not theirs or ours == theirs:
+        if ours not in ("systemd", "cgroupfs") or not theirs or ours == theirs:
             continue
         log = journal.get(node) if journal else None
         refused = log.find(_REFUSED) if log else None

@@ -74,10 +74,16 @@ def runtime_cri_disabled(
             if loading
             else "its CRI plugin did not load"
         )
+        # From version 2 on it refuses the short name, and does not start at all.
+        refused = works and config.version > 1 and "cri" in off
         lead = "after its next start " if works else ""
         yield Finding(
             Ref("Node", node),
-            f"{lead}containerd on {node} offers the kubelet no CRI: {why}"[:240]
+            (
+                f"containerd on {node} will not start again: {why}"
+                if refused
+                else f"{lead}containerd on {node} offers the kubelet no CRI: {why}"
+            )[:240]
             + ("; its control-plane pods cannot be restarted" if hosted(node, manifests) and not works else ""),
             evidence=(
                 *([file_line(_FILE, config.disabled_line, f"disabled_plugins = {list(off)}", node)] if off else []),

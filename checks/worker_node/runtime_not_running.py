@@ -63,14 +63,14 @@ def runtime_not_running(
         config = configs.get(node) if configs else None
         fault = config.fault if config and unit.name == "containerd" else ""
         own = f"{unit.name}\\.service: (?:Failed|Main process exited|Unable|Deactivated)|Stopped {unit.name}"
-        entry = (log.fatal() or log.systemd(own)) if log else None
+        entry = (RuntimeJournal.last_error(log) if loops else None) or log.systemd(own) if log else None
         masked = unit.load == "masked" or unit.enabled.startswith("masked")
         state = "does not stay up" if loops else "is masked and stopped" if masked else "is stopped"
         when = f" since {unit.left:%H:%M} UTC" if unit.left and not loops else ""
         disabled = " and does not start at boot" if unit.enabled == "disabled" else ""
         why = f": /etc/containerd/config.toml:{config.fault_line}: {fault}" if config and fault else ""
         if not why and loops and entry and entry.source != "systemd":
-            why = f": {entry.said}"
+            why = f": {entry.said.removeprefix(unit.name + ': ')}"
         if not why and unit.exit_status == 203:
             why = f": {unit.program} cannot be executed (status 203/EXEC)"
         kubelet = kubelet_journal.get(node) if kubelet_journal else None

@@ -30,6 +30,12 @@ _FATAL = (
     re.compile(r"level=fatal|level=panic"),
     re.compile(r"Failed to listen and serve"),
 )
+_DAEMONS = ("containerd", "crio", "dockerd", "cri-dockerd")
+_UNITS = tuple(w for unit in RUNTIMES for w in ("-u", unit))
+_OWN = tuple(w for daemon in _DAEMONS for w in ("-t", daemon))
+_DIED = re.compile(
+    r"^(?:containerd|crio|dockerd|cri-dockerd): |\blevel=(?:fatal|panic)\b|^FATA|^panic: |failed to start"
+)
 _ERROR = re.compile(r"^[EF]\d{4} (?!.*Unable to read config path)")
 _ENDED = re.compile(r"Main process exited|Failed with result|Scheduled restart")
 
@@ -115,12 +121,16 @@ class _Journal(HostFact[JournalLog]):
     @staticmethod
     def parse(node: str, answers: tuple[Answer, ...]) -> JournalLog:
         """One JSON object a line; what is none is passed over, and journald's hints are no entries."""
-        return JournalLog(tuple(filter(None, (_entry(line) for line in answers[0].text.splitlines()))))
+        found = [e for a in answers for line in a.text.splitlines() if (e := _entry(line))]
+        if len(answers) > 1:
+            found = list({(e.when, e.pid, e.text): e for e in found}.values())
+            found.sort(key=lambda e: e.when or datetime.fromtimestamp(0, UTC))
+        return JournalLog(tuple(found))
 
 
-def _command(key: str, *words: str, lines: int) -> NodeCommand:
+def _command(key: str, *words: str, lines: int, name: str = "") -> NodeCommand:
     argv = ("journalctl", *words, "-o", "json", f"--output-fields={_FIELDS}", "--all", "-n", str(lines))
-    return NodeCommand(key, (*argv, "--no-pager", "-q"), sudo=True, seconds=10, limit=1_048_576)
+    return NodeCommand(key, (*argv, "--no-pager", "-q"), sudo=True, seconds=10, limit=1_048_576, name=name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +144,21 @@ class KubeletJournal(_Journal):
 class RuntimeJournal(_Journal):
     """The container runtime's last lines, and systemd's about it."""
 
-    sources = (_command("journal-runtime", *(w for unit in RUNTIMES for w in ("-u", unit)), lines=150),)
+    # At each start systemd names every shim that was left over, so the runtime's own lines are asked for once more.
+    sources = (
+        _command("journal-runtime", *_UNITS, lines=100),
+        _command("journal-runtime", *_UNITS, *_OWN, lines=60, name="own"),
+    )
+
+    @staticmethod
+    def last_error(log: JournalLog) -> Entry | None:
+        """Why the runtime says that it ended: none when it has come up since."""
+        for entry in reversed(log.entries):
+            if entry.source == "systemd" and entry.text.startswith("Started "):
+                return None
+            if entry.source in _DAEMONS and _DIED.search(entry.text):
+                return entry
+        return None
 
 
 def _entry(line: str) -> Entry | None:

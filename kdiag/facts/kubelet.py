@@ -496,11 +496,10 @@ def _values(document: Document, values: Mapping[str, Any]) -> Iterator[ConfigFau
     """Values of the right type that the kubelet refuses all the same."""
     driver = values.get("cgroupDriver")
     if isinstance(driver, str) and driver not in ("", "cgroupfs", "systemd"):
-        yield ConfigFault(
-            document.line("cgroupDriver"),
-            f"cgroupDriver is {driver}, it must be systemd or cgroupfs",
-            field="cgroupDriver",
-        )
+        # Seen with 1.36: it says nothing, and works as with cgroupfs.
+        meant = nearest(driver, ["systemd", "cgroupfs"]) or "systemd or cgroupfs"
+        what = f"cgroupDriver is {driver}, meant is {meant}"
+        yield ConfigFault(document.line("cgroupDriver"), what, fatal=False, field="cgroupDriver")
     for name in ("port", "readOnlyPort", "healthzPort"):
         port = values.get(name)
         if isinstance(port, int) and not isinstance(port, bool) and not 0 <= port <= 65535:

@@ -94,7 +94,7 @@ def test_reads_a_configuration_with_its_lines() -> None:
     [
         ("clusterDNS:\n- 10.96.0.10", "clusterDNS: 10.96.0.10", 7, True),
         ("syncFrequency: 0s", "syncFrequency: 10", 11, True),
-        ("cgroupDriver: systemd", "cgroupDriver: systmd", 6, True),
+        ("cgroupDriver: systemd", "cgroupDriver: systmd", 6, False),
         ("kind: KubeletConfiguration", "kind: Kubelet", 2, True),
         ("cgroupDriver", "cgroupdriver", 6, False),
         ("    clientCAFile", "    clientCaFile", 5, False),

@@ -13,7 +13,10 @@ BIN := .venv/bin
 	@touch $@
 
 demo: .venv/.installed ## what a broken cluster looks like, from a recording
+	@echo "== a night with four faults at once, seen through the API"; echo
 	@$(BIN)/kdiag check --snapshot fixtures/clusters/demo; test $$? -eq 1
+	@echo; echo "== the API server is dead: the nodes tell why"; echo
+	@$(BIN)/kdiag check --snapshot fixtures/clusters/broken-etcd-certificate-path; test $$? -eq 1
 
 test: .venv/.installed ## all tests that need no cluster
 	$(BIN)/python -m pytest -q -n auto

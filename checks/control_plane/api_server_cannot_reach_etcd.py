@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 
 from kdiag.check import CLUSTER, Evidence, Finding, Layer, Severity, check, shorten
-from kdiag.facts import Cluster, Containers, HostLog, current, plain, static_pod
+from kdiag.facts import Cluster, Containers, HostContainer, HostLog, current, plain, static_pod
 
 _STEADY = 60
+#: etcd takes this long from its start until it listens.
+_OPENING = timedelta(seconds=15)
 _LINK = re.compile(
     r"transport: error while dialing:? (?:dial )?(?P<dial>.*?)\\*\"|authentication handshake failed: (?P<tls>[^\\\"]*)"
     r"|(?P<preface>error reading server preface: [^\"]*)|(?P<plain>dial tcp:? \S+?:(?:2379|2380|4001): [^\"\\]*)"
@@ -51,7 +54,7 @@ def api_server_cannot_reach_etcd(containers: Containers, cluster: Cluster) -> It
         began = last.started or last.created
         steady = last.running and cluster.age(began) > _STEADY
         log = _log(seen.log("kube-apiserver"), last.attempt, last.uid)
-        found = _reason(log, steady=steady, cluster=cluster)
+        found = _reason(log, current(seen, "etcd"), steady=steady, cluster=cluster)
         if log is None or found is None:
             continue
         why, address, line = found
@@ -81,7 +84,9 @@ def _log(logs: tuple[HostLog, ...], attempt: int, uid: str) -> HostLog | None:
     return best or next((g for g in own if g.attempt <= attempt), None)
 
 
-def _reason(log: HostLog | None, *, steady: bool, cluster: Cluster) -> tuple[str, str, str] | None:
+def _reason(
+    log: HostLog | None, etcd: HostContainer | None, *, steady: bool, cluster: Cluster
+) -> tuple[str, str, str] | None:
     """Why it got no connection, where to, and the line that says so; None when that is not what ails it."""
     if log is None:
         return None
@@ -89,6 +94,9 @@ def _reason(log: HostLog | None, *, steady: bool, cluster: Cluster) -> tuple[str
     hits = [x for x in lines if _LINK.search(x.text) and not re.search(r":(?:6443|10250|443)\b", x.text)]
     if not hits:
         return None
+    began = (etcd.started or etcd.created) if etcd and etcd.running else None
+    if began:
+        hits = [x for x in hits if x.when is None or x.when > began + _OPENING]  # it was being restarted then
     if steady:
         # It runs: only what goes on now counts, and a single line is noise.
         late = [x for x in hits if x.when and cluster.age(x.when) < 60 and re.search(r"etcd|:2379\b", x.text)]
@@ -96,6 +104,8 @@ def _reason(log: HostLog | None, *, steady: bool, cluster: Cluster) -> tuple[str
             return None
         hits = late
     elif not any(_GAVE_UP.search(x.text) for x in lines) and len(hits) < 2:
+        return None
+    if not hits:
         return None
     line = hits[-1].text
     match = _LINK.search(line)

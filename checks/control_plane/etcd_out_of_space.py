@@ -62,13 +62,14 @@ def etcd_out_of_space(
                     else []
                 ),
                 *([Evidence(f"sudo {_CTL} endpoint status -w table", used, node)] if used else []),
-                *([Evidence(f"sudo tail -n 50 {own[0].path}", shorten(line, 300), node)] if line else []),
+                *([Evidence(f"sudo tail -n 50 {line[0]}", shorten(line[1], 300), node)] if line else []),
             ),
             next=(
-                f"ssh {node} sudo {_CTL} endpoint status -w json    # the revision",
-                f"ssh {node} sudo {_CTL} compact REVISION",
-                f"ssh {node} sudo {_CTL} defrag --command-timeout=60s    # one member after the other",
-                f"ssh {node} sudo {_CTL} alarm disarm",
+                f'CTL="{_CTL}"',
+                f"ssh {node} sudo $CTL endpoint status -w json    # the revision",
+                f"ssh {node} sudo $CTL compact REVISION",
+                f"ssh {node} sudo $CTL defrag --command-timeout=60s    # one member after the other",
+                f"ssh {node} sudo $CTL alarm disarm",
             ),
             touches=(pod, static_pod("kube-apiserver", node), CLUSTER) if full else (pod,),
             severity=Severity.CRITICAL if full else Severity.WARNING,
@@ -85,16 +86,16 @@ def _size(count: int) -> str:
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
 
-def _line(node: str, own: object, cluster: Cluster, containers: Containers | None) -> str | None:
+def _line(node: str, own: object, cluster: Cluster, containers: Containers | None) -> tuple[str, str] | None:
     """What etcd or the API server said of it lately."""
     for log in own[:1] if isinstance(own, tuple) else ():
         for line in reversed(log.lines):
             said = f"{line.text} {' '.join(line.fields.values())}"
             if line.when and cluster.age(line.when) < _LATELY and ("NOSPACE" in said or "space exceeded" in said):
-                return shorten(said, 300)
+                return log.path, said
     seen = containers.get(node) if containers else None
     for server in (seen.log("kube-apiserver") if seen else ())[:1]:
         for told in reversed(server.lines):
             if told.when and cluster.age(told.when) < _LATELY and "mvcc: database space exceeded" in told.text:
-                return told.text
+                return server.path, told.text
     return None

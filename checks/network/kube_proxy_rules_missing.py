@@ -63,9 +63,7 @@ def kube_proxy_rules_missing(
     if mode not in ("", "iptables"):
         yield Skip(f"kube-proxy is in {mode or 'an unknown'} mode and writes no such rules")
         return
-    if _just_back(pods, leases, cluster):
-        yield Gap("kube-proxy", "the API server came back a moment ago: kube-proxy may not have heard of all yet")
-        return
+    late: list[Finding] = []
     working = {p.node for p in pods.by_owner.get(daemonset.metadata.uid, ()) if p.ready and _old(p.created, cluster)}
     for node, rules in tables:
         if node not in working:
@@ -91,7 +89,11 @@ def kube_proxy_rules_missing(
                 group[service.ref()] = (first, (*ports, f"{port.port}/{port.protocol.lower()}"))
         for key, found in (("lacking", lacking), ("stale", stale)):
             if found:
-                yield _finding(node, key, found, daemonset.ref())
+                late.append(_finding(node, key, found, daemonset.ref()))
+    if late and _just_back(pods, leases, cluster):
+        yield Gap("kube-proxy", "the API server came back a moment ago: kube-proxy may not have heard of all yet")
+        return
+    yield from late
 
 
 def _just_back(pods: Pods, leases: SystemLeases | None, cluster: Cluster) -> bool:

@@ -1,7 +1,7 @@
 """Whole recorded clusters: a healthy one is silent, a broken one gives its causes in order and folds the rest.
 
-Beside each broken recording stands ``expect.txt``: a line ``check object`` for each cause, in rank order. A line that begins
-with ``~`` is a cause that may follow and is right as well.
+Beside each broken recording stands ``expect.txt``: a line ``check object`` for each cause, in rank order. A line that
+begins with ``~`` is a cause that may follow and is right as well.
 """
 
 from __future__ import annotations

@@ -796,7 +796,7 @@ class SshShell:
             raise ConfigError(f"{hop.proxy_command}: kdiag does not run a ProxyCommand; ProxyJump does the same")
         try:
             known = self._access.known_hosts(hop)
-            sock = self.dialled(number, hop, guard, stage)
+            sock = self._dial(number, hop, guard, stage)
             stage.doing = "shaking hands"
             stage.wire = _Wire(sock)
             stage.transport = transport = _transport_class()(stage.wire)
@@ -814,7 +814,7 @@ class SshShell:
         except Exception as exc:
             raise _explained(exc, guard, stage) from exc
 
-    def dialled(self, number: int, hop: HostEntry, guard: Guard, stage: _Stage) -> Any:
+    def _dial(self, number: int, hop: HostEntry, guard: Guard, stage: _Stage) -> Any:
         if number == 0:
             self._sock = dialled(hop.hostname, hop.port, guard.deadline)
             guard.watch(self._sock)

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kdiag.collect.api import Emit, Progress
-from kdiag.collect.batch import Command, observe
+from kdiag.collect.batch import Command, observe, refuse_writes
 from kdiag.collect.credentials import in_seconds, one_line
 from kdiag.collect.http import Deadline
 from kdiag.collect.ssh import Shell
-from kdiag.errors import KdiagError
+from kdiag.errors import CheckDefinitionError, KdiagError
 from kdiag.model.observation import Observation
 
 NODE_SECONDS = 20.0
@@ -121,7 +121,16 @@ class _Job:
     def _rounds(self) -> list[Observation]:
         host, shell = self._target.host, self._target.shell
         found = observe(shell, host, self._commands, self._deadline)
-        more = self._follow(host, found) if self._follow is not None else ()
+        more: list[Command] = []
+        for command in self._follow(host, found) if self._follow is not None else ():
+            try:
+                refuse_writes(command.argv)
+            except CheckDefinitionError as exc:
+                # One path that may not be asked for costs its own answer, not those of the others.
+                error = f"not asked: {exc}"
+                found.append(Observation("node", command.key, host=host, name=command.name, error=error))
+            else:
+                more.append(command)
         if not more:
             return found
         # Out at once: what the second round does to the connection is no reason to lose the first.

@@ -198,6 +198,23 @@ def test_a_second_round_that_breaks_does_not_cost_the_first() -> None:
     assert shell.closed
 
 
+def test_a_command_that_may_not_be_asked_for_costs_its_own_answer_alone() -> None:
+    found: list[Observation] = []
+    read_nodes(
+        [NodeTarget("a", LocalShell())],
+        COMMANDS,
+        Deadline(LONG),
+        emit=found.append,
+        follow=lambda host, seen: [
+            Command(key="key", argv=("cat", "/etc/kubernetes/pki/ca.key")),
+            Command(key="release", argv=("uname", "-r")),
+        ],
+    )
+    last = {o.key: o.error for o in found}
+    assert last["release"] == ""
+    assert last["key"].startswith("not asked: ")
+
+
 @pytest.mark.parametrize(
     ("error", "line"),
     [(Unreachable("w1: refused"), "w1: refused"), (ZeroDivisionError("a\nb\x1b"), "ZeroDivisionError: a b␛")],

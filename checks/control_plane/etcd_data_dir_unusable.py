@@ -29,7 +29,10 @@ _WHERE = re.compile(r"data dir|/member\b|\bwal\b|snap|backend|bbolt|bolt|freepag
     title="etcd cannot use its data directory",
     severity=Severity.CRITICAL,
     layer=Layer.ETCD,
-    explains=("control_plane/etcd_not_running",),
+    explains=(
+        "control_plane/etcd_not_running",
+        "control_plane/api_server_unreachable",
+    ),
     tags=("etcd", "storage"),
 )
 def etcd_data_dir_unusable(containers: Containers, logs: EtcdLogs, cluster: Cluster) -> Iterator[Finding]:

@@ -23,6 +23,7 @@ _RECENT = 120
     explains=(
         "network/coredns_cannot_reach_api",
         "application/dependency_unreachable",
+        "network/kube_proxy_rules_missing",
     ),
     tags=("kube-proxy", "service"),
     namespaces=("kube-system",),

@@ -21,6 +21,8 @@ from kdiag.facts import Cluster, DaemonSets, Events, Logs, Nodes, Pods, daemon_o
         "application/pod_not_ready",
         "application/daemonset_schedules_nowhere",
         "application/dependency_unreachable",
+        "network/cni_config_missing",
+        "network/routes_to_pods_missing",
     ),
     tags=("cni",),
 )

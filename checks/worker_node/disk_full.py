@@ -41,6 +41,8 @@ _USES = (
         "worker_node/kubelet_crash_loops",
         "worker_node/kubelet_not_running",
         "worker_node/runtime_not_running",
+        "network/cni_config_invalid",
+        "control_plane/api_server_cannot_reach_etcd",
     ),
     tags=("disk", "node", "eviction"),
 )

@@ -36,6 +36,7 @@ _PLACES = (
         "worker_node/kubelet_crash_loops",
         "worker_node/kubelet_not_running",
         "worker_node/runtime_not_running",
+        "control_plane/api_server_cannot_reach_etcd",
     ),
     tags=("disk", "node", "eviction"),
 )

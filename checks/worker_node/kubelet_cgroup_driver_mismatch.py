@@ -32,7 +32,15 @@ _REFUSED = re.compile(r"expected cgroupsPath to be of format|cgroup[^\"]{0,40}sl
     title="Cgroup drivers of kubelet and runtime differ",
     severity=Severity.WARNING,
     layer=Layer.HOST,
-    explains=("network/pod_sandbox_fails", "control_plane/static_pod_failing", "control_plane/static_pod_restarting"),
+    explains=(
+        "network/pod_sandbox_fails",
+        "control_plane/static_pod_failing",
+        "control_plane/static_pod_restarting",
+        "control_plane/api_server_unreachable",
+        "control_plane/component_exits",
+        "control_plane/etcd_not_running",
+        "control_plane/api_server_cannot_reach_etcd",
+    ),
     tags=("node", "kubelet", "containerd", "cgroups"),
 )
 def kubelet_cgroup_driver_mismatch(

@@ -41,6 +41,8 @@ from kdiag.facts import (
         "control_plane/controller_manager_not_running",
         "application/pod_not_ready",
         "application/pod_stuck_terminating",
+        "control_plane/component_exits",
+        "control_plane/api_server_cannot_reach_etcd",
     ),
     tags=("node", "kubelet", "systemd"),
 )

@@ -26,6 +26,10 @@ _SYSTEM = re.compile(
         "application/pod_evicted",
         "application/container_out_of_memory",
         "control_plane/static_pod_restarting",
+        "control_plane/api_server_unreachable",
+        "control_plane/component_exits",
+        "control_plane/etcd_not_running",
+        "control_plane/api_server_cannot_reach_etcd",
     ),
     tags=("memory", "node"),
 )

@@ -49,6 +49,7 @@ _HOLDERS = (
         "control_plane/component_exits",
         "control_plane/etcd_not_running",
         "control_plane/api_server_unreachable",
+        "control_plane/api_server_cannot_reach_etcd",
     ),
     tags=("ports", "node", "kubelet"),
 )

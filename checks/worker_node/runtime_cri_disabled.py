@@ -36,6 +36,10 @@ _FILE = "/etc/containerd/config.toml"
         "network/network_plugin_not_ready",
         "network/pod_sandbox_fails",
         "application/pod_not_ready",
+        "control_plane/api_server_unreachable",
+        "control_plane/component_exits",
+        "control_plane/etcd_not_running",
+        "control_plane/api_server_cannot_reach_etcd",
     ),
     tags=("node", "containerd", "runtime", "config"),
 )

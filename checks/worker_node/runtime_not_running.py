@@ -34,6 +34,10 @@ from kdiag.facts import (
         "network/network_plugin_not_ready",
         "network/pod_sandbox_fails",
         "application/pod_not_ready",
+        "control_plane/api_server_unreachable",
+        "control_plane/component_exits",
+        "control_plane/etcd_not_running",
+        "control_plane/api_server_cannot_reach_etcd",
     ),
     tags=("node", "containerd", "crio", "runtime", "systemd"),
 )

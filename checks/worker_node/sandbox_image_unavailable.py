@@ -32,6 +32,10 @@ _FILE = "/etc/containerd/config.toml"
         "control_plane/static_pod_failing",
         "control_plane/static_pod_missing",
         "application/pod_not_ready",
+        "control_plane/api_server_unreachable",
+        "control_plane/component_exits",
+        "control_plane/etcd_not_running",
+        "control_plane/api_server_cannot_reach_etcd",
     ),
     tags=("node", "containerd", "images", "runtime"),
 )

@@ -20,8 +20,12 @@ def case(fault: Fault) -> ParameterSet:
 @pytest.mark.core
 def test_a_healthy_cluster_gives_no_finding(shop: None) -> None:
     for nodes in (False, True):
-        report = cluster.until("a healthy cluster is silent", cluster.silent, nodes=nodes)
-        assert report.document["complete"], report.summary()
+        cluster.until(
+            "a healthy cluster is silent and all of it is seen",
+            lambda r: cluster.silent(r) and r.document["complete"],
+            patience=300,
+            nodes=nodes,
+        )
 
 
 def play(fault: Fault) -> None:

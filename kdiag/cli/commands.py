@@ -126,6 +126,24 @@ def _check(sub: argparse.ArgumentParser) -> None:
     nodes(sub)
 
 
+def _node(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("name", nargs="?", default="", metavar="NODE", help="w1, node/w1 or an address; without: --local")
+    _snapshot(sub)
+    sub.add_argument("-o", "--output", choices=("text", "wide", "json"), default="text", help="form of the answer")
+    sub.add_argument(
+        "--sudoers",
+        nargs="?",
+        const="kdiag",
+        default="",
+        metavar="USER",
+        help="print the sudoers file for a user who may read a node with kdiag and nothing else",
+    )
+    timing(sub)
+    _color(sub)
+    connection(sub)
+    nodes(sub)
+
+
 def _explain(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("check", nargs="?", default="", metavar="CHECK", help="id or name; without it, all pages by group")
     sub.add_argument(
@@ -155,6 +173,7 @@ def _doctor(sub: argparse.ArgumentParser) -> None:
     timing(sub)
     _color(sub)
     connection(sub)
+    nodes(sub)
 
 
 def _record(sub: argparse.ArgumentParser) -> None:
@@ -195,10 +214,31 @@ examples:
   {prog} check service_selects_nothing  one check
   {prog} check -l app=web               only causes that touch these objects
   {prog} check -q --fail-on warning     for cron: silent when all is well
+  {prog} check --ssh-config prod.ssh    the nodes by these entries; ~/.ssh/config is read by itself
+  {prog} check --local                  on a node, as root, without SSH and without an API server
+  {prog} check --no-nodes               the API only
   {prog} check --snapshot /tmp/night    a recording instead of a cluster
   {prog} check -o json | jq '.causes[] | .message'
 
 exit codes: 0 nothing at or above --fail-on, 1 findings, 2 usage or configuration, 3 could not examine
+""",
+    ),
+    Command(
+        name="node",
+        help="show everything about one node",
+        module="node",
+        arguments=_node,
+        description="One node on one screen: what the API server says of it, its units, logs, disks, certificates, "
+        "static pods\nand ports, the causes that touch it on top, and why the rest was not seen.",
+        examples="""\
+examples:
+  {prog} node w1
+  {prog} node w1 -o wide                with every error of its logs
+  {prog} node --local                   on the node itself, as root
+  {prog} node cp1 --snapshot /tmp/night a recording instead of a cluster
+  {prog} node --sudoers ops             what user ops must be allowed to run there
+
+exit codes: 0 nothing is wrong with it, 1 a cause touches it, 2 usage or configuration, 3 it could not be seen
 """,
     ),
     Command(
@@ -240,7 +280,8 @@ exit codes: 0 all hops are well, 1 a hop is broken, 2 usage or configuration, 3 
         help="say whether kdiag can see what it needs",
         module="doctor",
         arguments=_doctor,
-        description="Which configuration, which server, who am I there, what may I read, what stays unknown without.",
+        description="Which configuration, which server, who am I there, what may I read, what stays unknown without;\n"
+        "and which nodes can be reached, as whom, and what they answer.",
         examples="""\
 examples:
   {prog} doctor                         the current context

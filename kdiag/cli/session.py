@@ -124,14 +124,21 @@ def live(
     namespace: str | None = None,
     fallback: str = "",
     node: str = "",
+    ways: dict[str, str] | None = None,
 ) -> Seen:
     """Read what these facts need: the API, and the nodes where a way to them is known.
 
     When the API server cannot be used, the nodes alone are read, and that is said. Raises ConfigError, or CollectError
     when nothing at all can be read. ``namespace`` goes before the option; ``fallback`` is read when this user may not
-    read all namespaces; ``node`` is asked even if nobody else names it.
+    read all namespaces; ``node`` is asked even if nobody else names it;
+    ``ways`` is filled with how each node was reached.
     """
-    return _Run(options, tuple(kinds), tee, namespace, fallback, node).read(logs=logs)
+    run = _Run(options, tuple(kinds), tee, namespace, fallback, node)
+    try:
+        return run.read(logs=logs)
+    finally:
+        if ways is not None:
+            ways.update(run.ways)
 
 
 class _Run:
@@ -159,6 +166,7 @@ class _Run:
         self._progress = Progress()
         self._intake = Intake(kinds)
         self._notes: list[str] = []
+        self.ways: dict[str, str] = {}
         wanted = not getattr(options, "no_nodes", False)
         self._commands = [_command(c) for c in node_commands(kinds)] if wanted else []
 
@@ -329,6 +337,7 @@ class _Run:
     def _take(self, reading: _Reading, names: Mapping[str, str]) -> None:
         """Take what the nodes say, under the names that the API server has for them; without ``names`` as it comes."""
         self._progress(f"reading {len(reading.plan.targets)} nodes")
+        self.ways |= {names.get(host, host): way for host, way in reading.plan.ways.items()}
         for seen in reading.observations():
             if not names:
                 self._emit(seen)

@@ -127,7 +127,7 @@ class Inventory:
         ways: dict[str, str] = {}
         addresses: dict[str, tuple[str, ...]] = {}
         entries: list[HostEntry] = []
-        here = _own_names() if self.local else frozenset()
+        here = own_names() if self.local else frozenset()
         extra = socket.gethostname().lower() if self.local else ""
         for machine in machines:
             if here & {machine.name.lower(), *machine.addresses}:
@@ -198,7 +198,8 @@ def _name(machine: Machine, entry: HostEntry) -> str:
     return entry.alias if machine.addresses == (machine.name,) and entry.alias else machine.name
 
 
-def _own_names() -> frozenset[str]:
+def own_names() -> frozenset[str]:
+    """The names and addresses of this very machine."""
     name = socket.gethostname().lower()
     found = {name, name.partition(".")[0]}
     # A host that cannot resolve its own name is known by that name alone.

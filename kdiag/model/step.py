@@ -10,11 +10,12 @@ from kdiag.model.result import Ref
 
 
 class State(enum.Enum):
-    """What a step came to. UNKNOWN is never to be read as well."""
+    """What a step came to. UNKNOWN is never to be read as well; ABSENT was not asked for and is missed by nobody."""
 
     OK = "ok"
     BROKEN = "broken"
     UNKNOWN = "unknown"
+    ABSENT = "absent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,8 +27,8 @@ def document(verdict: Verdict) -> dict[str, Any]:
         "taken": verdict.taken,
         "complete": verdict.complete,
         "notes": list(verdict.notes),
-        "causes": [_node(cause) for cause in verdict.causes],
-        "infos": [_node(info) for info in verdict.infos],
+        "causes": [cause_document(cause) for cause in verdict.causes],
+        "infos": [cause_document(info) for info in verdict.infos],
         "coverage": {
             "passed": verdict.count(Status.PASS),
             "failed": verdict.count(Status.FAIL),
@@ -44,7 +44,8 @@ def document(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _node(node: Node) -> dict[str, Any]:
+def cause_document(node: Node) -> dict[str, Any]:
+    """One cause with its symptoms, as plain values."""
     finding = node.finding
     found: dict[str, Any] = {
         "check": node.check.id,
@@ -55,7 +56,7 @@ def _node(node: Node) -> dict[str, Any]:
         "next": list(finding.next),
         "runbook": f"{node.check.id}.md",
         "fingerprint": node.fingerprint,
-        "symptoms": [_node(s) for s in node.symptoms],
+        "symptoms": [cause_document(s) for s in node.symptoms],
     }
     if finding.since:
         found["since"] = finding.since

@@ -12,9 +12,9 @@ from kdiag.model.step import State, Step, outcome
 from kdiag.model.text import clean_line
 from kdiag.report.style import Style
 
-_MARKS = {State.OK: "✓", State.BROKEN: "✗", State.UNKNOWN: "?"}
-_PLAIN = {State.OK: "ok", State.BROKEN: "X ", State.UNKNOWN: "? "}
-_COLORS = {State.OK: "green", State.BROKEN: "red", State.UNKNOWN: "yellow"}
+_MARKS = {State.OK: "✓", State.BROKEN: "✗", State.UNKNOWN: "?", State.ABSENT: "–"}
+_PLAIN = {State.OK: "ok", State.BROKEN: "X ", State.UNKNOWN: "? ", State.ABSENT: "- "}
+_COLORS = {State.OK: "green", State.BROKEN: "red", State.UNKNOWN: "yellow", State.ABSENT: "dim"}
 
 
 def render_steps(steps: Sequence[Step], style: Style, *, wide: bool = False, signs: bool = True) -> str:

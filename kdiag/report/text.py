@@ -25,11 +25,11 @@ def render(
     lines += [style.paint(f"note: {note}", "yellow") for note in verdict.notes]
     for number, cause in enumerate(verdict.causes, 1):
         lines.append("")
-        lines += _cause(number, cause, style, wide)
+        lines += cause_lines(number, cause, style, wide)
     if wide:
         for info in verdict.infos:
             lines.append("")
-            lines += _cause(0, info, style, wide)
+            lines += cause_lines(0, info, style, wide)
     coverage = list(_coverage(verdict, style, wide))
     if (verdict.causes or (wide and verdict.infos)) and coverage:
         lines.append("")
@@ -58,7 +58,8 @@ def _headline(verdict: Verdict, style: Style, seconds: float | None, wide: bool)
     return " · ".join(parts)
 
 
-def _cause(number: int, node: Node, style: Style, wide: bool) -> Iterator[str]:
+def cause_lines(number: int, node: Node, style: Style, wide: bool) -> Iterator[str]:
+    """One cause with its evidence, its symptoms and the next steps; ``number`` 0 is a remark."""
     label = f"{number or '-'} {node.worst.name:<8}  "
     first, *rest = _wrapped(node.finding.message, style.width - len(label))
     yield style.severity(node.worst, label) + style.paint(first, "bold")

@@ -370,3 +370,79 @@ def test_answers_of_the_fake_are_those_of_the_node(site: Site) -> None:
     ran = subprocess.run(["sudo", "-n", "--", "uname", "-r"], env=env, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout) == (0, "6.1\n")
     assert subprocess.run(["uname", "-a"], env=env, check=False).returncode == 127
+
+
+# kdiag node
+
+
+def test_one_node_on_one_screen(site: Site) -> None:
+    node = site.node()
+    node.answer(("df", "-PTk"), b"")
+    with healthy_api() as api:
+        config = api.kubeconfig(site.home / "c")
+        done = site.run("node", "node/cp1", "--kubeconfig", config)
+        data = json.loads(site.run("node", "CP1", "-o", "json", "--kubeconfig", config).stdout)
+        # Where the causes sit on another node, this one has none.
+        other = site.run("node", "w1", "--kubeconfig", config)
+        missing = site.run("node", "cp7", "--kubeconfig", config)
+    assert done.stdout.startswith("cp1 · Ready · control plane · v1.36.3")
+    assert "metadata;" in done.stdout
+    assert data["schema"] == "kdiag/node/v1"
+    assert data["read"]
+    assert CAUSE in [c["check"] for c in data["causes"]]
+    assert [r["state"] for r in data["rows"] if r["label"] == "conditions"] == ["ok"]
+    assert {"what", "reason"} == set(data["unseen"][0])
+    assert other.returncode == 3  # an SSH configuration is named, and w1 is not in it
+    assert "no way to it" in other.stdout
+    assert (missing.returncode, missing.stdout) == (2, "")
+    assert "did you mean 'cp1'?" in missing.stderr
+
+
+def test_a_node_without_the_api_server_and_without_any_access(site: Site) -> None:
+    site.node()
+    done = site.run("node", "cp1", "--kubeconfig", site.dead())
+    assert done.returncode == 1
+    assert "metadata;" in done.stdout
+    assert "API          ? " in done.stdout
+    with healthy_api() as api:
+        alone = kdiag("node", "w1", "--kubeconfig", api.kubeconfig(site.home / "c"), home=site.home)
+    assert alone.returncode == 0
+    assert "– it was not asked: no way to it is known" in alone.stdout
+
+
+def test_the_sudoers_file_is_printed_for_a_user(site: Site) -> None:
+    done = kdiag("node", "--sudoers", "ops", home=site.home)
+    assert done.returncode == 0
+    assert "\nops ALL=(root) NOPASSWD: KDIAG, KDIAG_NAMED\n" in done.stdout
+    assert kdiag("node", "--sudoers", "a b", home=site.home).returncode == 2
+    assert kdiag("node", home=site.home).returncode == 2
+
+
+# kdiag doctor
+
+
+def test_the_doctor_says_how_each_node_is_reached(site: Site, silent: int) -> None:
+    site.node("cp1")
+    site.node("w1", user="guest", sudo="no")
+    with healthy_api() as api:
+        config = api.kubeconfig(site.home / "c")
+        done = site.run("doctor", "--kubeconfig", config)
+        data = json.loads(site.run("doctor", "-o", "json", "--kubeconfig", config).stdout)
+        (site.home / "known_hosts").write_text("")
+        strange = site.run("doctor", "--kubeconfig", config)
+        plain = kdiag("doctor", "--kubeconfig", config, home=site.home)
+    assert done.returncode == 3
+    lines = done.stdout.splitlines()
+    (first,) = (line for line in lines if "node cp1" in line)
+    assert first.startswith("✓")
+    assert f"127.0.0.1:{site.ports['cp1']}, sudo yes" in " ".join(first.split())
+    text = " ".join(done.stdout.split())
+    assert "sudo is refused for user guest" in text
+    assert "commands need it" in text
+    assert "kdiag node --sudoers" in text
+    assert any(line.startswith("– node w2") for line in lines)
+    assert {s["title"]: s["state"] for s in data["steps"]}["node w2"] == "absent"
+    assert "✗ node cp1" in strange.stdout
+    assert "ssh-keyscan" in strange.stdout
+    assert plain.returncode == 0
+    assert "– nodes" in plain.stdout

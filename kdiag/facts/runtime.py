@@ -411,7 +411,7 @@ class RuntimeAnswers(HostFact[RuntimeAnswer]):
     def parse(node: str, answers: tuple[Answer, ...]) -> RuntimeAnswer:
         """Both formats of the version (a table and JSON), the conditions, and what the runtime's settings came to."""
         version = answer(answers, "cri-version")
-        fields = {k.lower(): v for k, v in re.findall(r'"?(\w+)"?\s*:\s*"?([^",\n]+)"?', version)}
+        fields = {k.lower(): v for k, v in re.findall(r'\b(\w{1,64})"?\s*:\s*"?([^",\n]+)"?', version)}
         info = answer(answers, "cri-info")
         start = info.find("{")
         try:

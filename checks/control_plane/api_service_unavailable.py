@@ -10,6 +10,7 @@ from kdiag.facts import APIServices, Cluster
 #: worker_node/metrics_server_unavailable says it in its own words.
 METRICS = "v1beta1.metrics.k8s.io"
 _START = 60
+_ABSENT = 5  # a Service that does not exist does not come by waiting
 _WHY = {
     "ServiceNotFound": "its Service {service} does not exist",
     "MissingEndpoints": "its Service {service} has no ready endpoint",
@@ -36,7 +37,7 @@ def api_service_unavailable(apis: APIServices, cluster: Cluster) -> Iterator[Fin
         state, target = api.available, api.spec.service
         if api.name == METRICS or target is None or state is None or state.status == "True":
             continue
-        if cluster.age(state.last_transition_time) < _START:
+        if cluster.age(state.last_transition_time) < (_ABSENT if state.reason == "ServiceNotFound" else _START):
             continue
         path = f"{target.namespace}/{target.name}"
         why = _WHY.get(state.reason, "its backend {service} gives no valid answer").format(

@@ -10,6 +10,7 @@ from kdiag.facts import APIServices, Cluster, Deployments, Logs, Pod, Pods, Serv
 
 _API = "v1beta1.metrics.k8s.io"
 _START = 60
+_ABSENT = 5  # a Service that does not exist does not come by waiting
 _SAID = re.compile(r"x509: [^\"]+|dial tcp \S+:10250: [^\"]+|unable to (?:fetch|fully) [^\"]+|forbidden[^\"]*")
 
 
@@ -34,7 +35,9 @@ def metrics_server_unavailable(
         yield Skip("no metrics server is installed: APIService v1beta1.metrics.k8s.io does not exist")
         return
     state, target = api.available, api.spec.service
-    if state is None or state.status == "True" or cluster.age(state.last_transition_time) < _START:
+    if state is None or state.status == "True":
+        return
+    if cluster.age(state.last_transition_time) < (_ABSENT if state.reason == "ServiceNotFound" else _START):
         return
     path = f"{target.namespace}/{target.name}"
     service = services.get(target.name, target.namespace) if services else None

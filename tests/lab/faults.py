@@ -347,7 +347,7 @@ FAULTS: tuple[Fault, ...] = (
             ),
         ),
         undo=(delete("apiservice", "v1beta1.metrics.k8s.io"),),
-        cause=("control_plane/api_service_unavailable", "APIService/v1beta1.metrics.k8s.io"),
+        cause=("worker_node/metrics_server_unavailable", "APIService/v1beta1.metrics.k8s.io"),
     ),
     Fault(
         name="scheduler-binary-typo",

@@ -43,8 +43,7 @@ CORE = frozenset(
             "storage-class-missing",
         ),
         *("quota", "pod-security", "service-account-missing", "job-fails", "ingress-backend"),
-        *("coredns-scaled-to-zero", "webhook-without-backend", "api-service-without-backend"),
-        *("scheduler-command", "kubelet-stopped", "apiserver-etcd-port", "apiserver-yaml", "etcd-manifest-gone"),
+        *("coredns-scaled-to-zero", "webhook-without-backend"),
     }
 )
 

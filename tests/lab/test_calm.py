@@ -23,7 +23,6 @@ def rolled() -> bool:
     return "successfully rolled out" in status
 
 
-@pytest.mark.core
 def test_starting_rolling_and_standing_still_are_no_faults(shop: None) -> None:
     cluster.until("the cluster is silent before", cluster.silent)
     try:

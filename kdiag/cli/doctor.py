@@ -124,12 +124,13 @@ def _node(host: str, said: list[Observation], way: str) -> Iterator[Step]:
         yield Step(state=State.ABSENT if absent else State.BROKEN, title=title, detail=reason)
         return
     refused = [o for o in said if "sudo is refused" in o.error or "there is no sudo there" in o.error]
-    programs = sorted({o.error.partition(":")[0] for o in said if o.error.endswith(": command not found")})
+    missing = [o for o in said if o.error.endswith(": command not found")]
+    programs = sorted({o.error.partition(":")[0] for o in missing})
     late = [o for o in said if "did not finish within" in o.error or o.error.startswith(("not asked", "cut short"))]
     sudo = "sudo yes" if not refused else "sudo no"
     if way == "this machine" or way.startswith("root@"):
         sudo = "as root"
-    words = [way, sudo, f"{len(said) - len(refused) - len(late)} of {len(said)} commands answer"]
+    words = [way, sudo, f"{len(said) - len(refused) - len(late) - len(missing)} of {len(said)} commands answer"]
     if programs:
         words.append(f"not there: {listing(programs, 4)}")
     state = State.UNKNOWN if refused or late else State.OK

@@ -148,6 +148,8 @@ class Inventory:
                 without.append(machine.name)
                 continue
             name = _name(machine, entry)
+            if name in ways:
+                continue
             entries += route
             addresses[name] = machine.addresses
             targets.append(NodeTarget(name, SshShell(route, access)))

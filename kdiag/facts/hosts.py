@@ -9,6 +9,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from kdiag.facts.base import Builder, Fact, NodeCommand
 from kdiag.model.observation import Observation
+from kdiag.model.redact import RUN
 from kdiag.model.result import Gap
 from kdiag.model.text import clean, clean_line, shorten
 
@@ -122,13 +123,13 @@ def plain_path(path: str) -> bool:
 
 
 def answers_of(observations: Iterable[Observation]) -> tuple[Answer, ...]:
-    """Observations of one node as answers, their text made safe."""
+    """Observations of one node as answers: their text made safe, and without the credentials that it may hold."""
     return tuple(
         Answer(
             o.key,
             o.name,
-            clean(bytes(o.body).decode("utf-8", "replace").replace("\r\n", "\n")),
-            o.error,
+            RUN.text(clean(bytes(o.body).decode("utf-8", "replace").replace("\r\n", "\n"))),
+            RUN.text(o.error),
             o.absent,
         )
         for o in observations

@@ -9,6 +9,7 @@ from kdiag.facts import Cluster, Logs, Pods, component, plain, unread
 
 _RECENT = 900
 _OFTEN = 3
+_HOLDS = 45  # seconds: four times what it may go without renewing
 
 
 @check(
@@ -28,6 +29,9 @@ def leader_election_lost(pods: Pods, cluster: Cluster, logs: Logs | None) -> Ite
             ended = status.ended
             if status.restart_count < _OFTEN or ended is None or cluster.age(ended.finished_at) > _RECENT:
                 continue
+            running = status.state.running
+            if running and running.started_at and cluster.age(running.started_at) > _HOLDS:
+                continue  # it holds its Lease again: what was away has come back
             if gap := unread(logs, [pod]):
                 yield gap
             lines = [line.text for line in (logs.lines(pod.namespace, pod.name, status.name) if logs else ())]

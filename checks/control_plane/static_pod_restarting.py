@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, shorten
 from kdiag.facts import Cluster, Container, Events, Logs, Pods, component, flag, last_words
 
-_RECENT = 900
+_RECENT = 90  # seconds: what has run for longer since may well have been mended
 _OFTEN = 3
 _DEFAULT_PORTS = {"kube-apiserver": 6443, "kube-scheduler": 10259, "kube-controller-manager": 10257}
 

@@ -9,6 +9,7 @@ from kdiag.facts import Cluster, Container, Events, Logs, Pods, component, flag,
 
 _RECENT = 90  # seconds: what has run for longer since may well have been mended
 _OFTEN = 3
+_HOLDS = 30  # seconds: it runs and is ready, so what ended it before has been mended
 _DEFAULT_PORTS = {"kube-apiserver": 6443, "kube-scheduler": 10259, "kube-controller-manager": 10257}
 
 
@@ -36,7 +37,11 @@ def static_pod_restarting(pods: Pods, cluster: Cluster, logs: Logs | None, event
             ended = status.last_state.terminated if status and status.state.running else None
             often = ended is not None and status is not None and status.restart_count >= _OFTEN
             recent = ended is not None and ended.finished_at is not None and cluster.age(ended.finished_at) < _RECENT
-            if not wrong and not (often and recent):
+            running = status.state.running if status else None
+            holds = (
+                running is not None and cluster.age(running.started_at) > _HOLDS and status is not None and status.ready
+            )
+            if not wrong and (holds or not (often and recent)):
                 continue
             words = last_words(logs, pod.namespace, pod.name, container.name)
             if not wrong and "election lost" in words.lower():

@@ -233,10 +233,10 @@ exit codes: 0 nothing at or above --fail-on, 1 findings, 2 usage or configuratio
         examples="""\
 examples:
   {prog} node w1
-  {prog} node w1 -o wide                with every error of its logs
-  {prog} node --local                   on the node itself, as root
-  {prog} node cp1 --snapshot /tmp/night a recording instead of a cluster
-  {prog} node --sudoers ops             what user ops must be allowed to run there
+  {prog} node w1 -o wide                 with every error of its logs
+  {prog} node --local                    on the node itself, as root
+  {prog} node cp1 --snapshot /tmp/night  a recording instead of a cluster
+  {prog} node --sudoers ops              what user ops must be allowed to run there
 
 exit codes: 0 nothing is wrong with it, 1 a cause touches it, 2 usage or configuration, 3 it could not be seen
 """,

@@ -117,7 +117,7 @@ def test_a_silent_server_ends_with_the_deadline(tmp_path: Path) -> None:
         start = time.monotonic()
         done = kdiag("check", "--timeout", "1s", "--kubeconfig", api.kubeconfig(tmp_path / "c"), home=tmp_path)
     assert done.returncode == 3
-    one_line(done, "within 1 s")
+    one_line(done, "did not finish within")
     assert time.monotonic() - start < 6
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kdiag.cli.exits import Exit
 from kdiag.cli.output import emit, signs, style
-from kdiag.cli.session import deadline, inventory_of, live, target
+from kdiag.session import deadline, inventory_of, live, target
 from kdiag.model.step import State, Step, outcome
 from kdiag.model.text import listing, plural
 

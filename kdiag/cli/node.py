@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kdiag.cli.exits import Exit
 from kdiag.cli.output import emit, style
-from kdiag.cli.session import live, recorded
+from kdiag.session import live, recorded
 from kdiag.errors import UsageError
 from kdiag.model.result import Severity
 

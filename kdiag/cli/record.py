@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kdiag.cli.exits import Exit
 from kdiag.cli.output import emit
-from kdiag.cli.session import live
+from kdiag.session import live
 
 
 def run(options: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import argparse
 
 from kdiag.cli.exits import Exit
 from kdiag.cli.output import emit, signs, style
-from kdiag.cli.session import live, recorded
+from kdiag.session import live, recorded
 
 SCHEMA = "kdiag/trace/v1"
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kdiag.cli.check import selector
-from kdiag.cli.session import seconds
+from kdiag.session import seconds
 from kdiag.errors import UsageError
 from tests.cli.runner import HEALTHY, healthy_api, kdiag, lost_service
 from tests.fakeapi import FakeAPI, Rule

@@ -7,12 +7,24 @@ from collections import Counter
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Gap, Layer, Severity, Skip, check, kubectl, listing, shorten
-from kdiag.facts import Cluster, ClusterDNS, Logs, unread
+from kdiag.facts import (
+    Cluster,
+    ClusterDNS,
+    ConfigMaps,
+    Logs,
+    Namespaces,
+    Workload,
+    corefile_map,
+    parse_corefile,
+    unread,
+)
 
 _LOST = re.compile(
     r"plugin/errors: 2 (\S+) \w+: (?:read|write|dial) (?:udp|tcp) (?:\S+->)?(\S+?): "
     r"(i/o timeout|read: connection refused|connect: [\w ]+|.*no route to host|.*unreachable)"
 )
+#: What the loop plugin asks when CoreDNS starts, under a name of two random numbers: nobody waits for the answer.
+_OWN = re.compile(r"\d+\.\d+\.")
 _RECENT = 300
 _MANY = 10
 
@@ -26,21 +38,29 @@ _MANY = 10
     namespaces=("kube-system", "openshift-dns"),
 )
 def coredns_upstream_unreachable(
-    dns: ClusterDNS, logs: Logs | None, cluster: Cluster
+    dns: ClusterDNS, logs: Logs | None, cluster: Cluster, configs: ConfigMaps | None, namespaces: Namespaces | None
 ) -> Iterator[Finding | Gap | Skip]:
-    """The log holds failures only; so many of them lately are more than the odd lost packet."""
+    """The log holds failures only; so many of them lately are more than the odd lost packet.
+
+    A cluster without a way to the internet is well: there the node's own resolver never answers, and CoreDNS says so
+    when it starts. So its own queries count only against an address that somebody wrote into the Corefile.
+    """
     if not dns.known:
         yield Skip("no DNS Service and no CoreDNS in kube-system")
         return
     if gap := unread(logs, dns.pods):
         yield gap
+    inside = {"local", "arpa", "svc", "internal", *((n.metadata.name for n in namespaces) if namespaces else ())}
     for workload in dns.workloads:
+        named = _named(workload, configs)
         lost: Counter[str] = Counter()
         said: dict[str, tuple[str, str, str]] = {}
         for pod in dns.of(workload):
             for line in logs.lines(pod.namespace, pod.name) if logs else ():
                 found = _LOST.search(line.text)
-                if found and _outside(found[1]) and (line.when is None or cluster.age(line.when) < _RECENT):
+                if found is None or (line.when is not None and cluster.age(line.when) >= _RECENT):
+                    continue
+                if found[2] in named if _OWN.fullmatch(found[1]) else _outside(found[1], inside):
                     lost[found[2]] += 1
                     said.setdefault(found[2], (pod.name, line.text, found[3].removeprefix("read: ")))
         upstreams = sorted(address for address, count in lost.items() if count >= _MANY)
@@ -59,7 +79,16 @@ def coredns_upstream_unreachable(
         )
 
 
-def _outside(name: str) -> bool:
-    """Whether it is a name that only a resolver outside could know: not a misspelt short name of the cluster's own."""
+def _named(workload: Workload, configs: ConfigMaps | None) -> set[str]:
+    """The addresses with port that the Corefile itself forwards to, those of a resolv.conf left out."""
+    name, key = corefile_map(workload)
+    config = configs.get(name, workload.namespace) if configs and name else None
+    blocks = parse_corefile(config.data.get(key, "")).blocks if config else ()
+    targets = (t.removeprefix("dns://") for b in blocks for d in b.all("forward") for t in d.args[1:])
+    return {t if re.search(r"[^:]:\d+$|\]:\d+$", t) else f"[{t}]:53" if ":" in t else f"{t}:53" for t in targets}
+
+
+def _outside(name: str, inside: set[str]) -> bool:
+    """Whether only a resolver outside could know it: no misspelt or half-written name of the cluster's own."""
     labels = name.rstrip(".").lower().split(".")
-    return len(labels) > 1 and labels[-1] not in ("local", "arpa", "svc", "internal", "") and "svc" not in labels
+    return len(labels) > 1 and bool(labels[-1]) and labels[-1] not in inside and "svc" not in labels

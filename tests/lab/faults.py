@@ -172,13 +172,15 @@ FAULTS: tuple[Fault, ...] = (
         make=(container('"image":"docker.io/lab/app:9"'),),
         undo=SHOP_AGAIN,
         cause=("application/image_not_found", "Deployment/shop/webapp"),
+        # The lab has no way to a registry, and cannot be told there that the tag does not exist.
+        instead=(("application/registry_unreachable", "Deployment/shop/webapp"),),
     ),
     # One workload in a namespace of its own.
     alone(
         "image-repository",
         workload("web", app(image="ngnix:1.27")),
         ("application/image_not_found", DEPLOYMENT),
-        instead=(("application/image_pull_denied", DEPLOYMENT),),
+        instead=(("application/image_pull_denied", DEPLOYMENT), ("application/registry_unreachable", DEPLOYMENT)),
     ),
     alone(
         "configmap-missing",

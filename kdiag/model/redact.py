@@ -42,10 +42,10 @@ _TEXT = tuple(
         ),
     )
 )
-# Every pattern of _TEXT needs one of these: most text has none and is done with at once.
+# Every pattern of _TEXT needs one of these: most text has none and is done with at once. Searched for in the casefolded
+# text, because re.IGNORECASE takes eight times as long (0.4 s of the events of a large cluster).
 _HINT = re.compile(
-    r"eyJ|bearer |basic |PRIVATE KEY|AKIA|ASIA|gh[pousr]_|xox|://|passw|pwd=|secret=|token|api_?key=|requirepass",
-    re.IGNORECASE,
+    r"eyj|bearer |basic |private key|akia|asia|gh[pousr]_|xox|://|passw|pwd=|secret=|token|api_?key=|requirepass"
 )
 # Names of variables that hold a place to connect to with the login in it: the place is worth keeping.
 _PLACE_NAME = re.compile(
@@ -109,7 +109,7 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Free text with private keys, tokens and passwords replaced."""
-        if len(text) < 8 or not _HINT.search(text):
+        if len(text) < 8 or not _HINT.search(text.casefold()):
             return text
         for pattern in _TEXT:
             text = pattern.sub(lambda m: m[0] if m[0].startswith(PREFIX) else self.token(m[0]), text)

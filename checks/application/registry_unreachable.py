@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl
-from kdiag.facts import Events, Failures, Fault, Image, Logs, touched
+from kdiag.facts import Events, Failures, Fault, Image, Images, Logs, close_image, set_image, touched
 
 
 @check(
@@ -20,16 +20,23 @@ from kdiag.facts import Events, Failures, Fault, Image, Logs, touched
         "network",
     ),
 )
-def registry_unreachable(failures: Failures, events: Events | None, logs: Logs | None) -> Iterator[Finding]:
-    """One finding for each workload; the reason is the node's or the registry's, never the pod's."""
-    for group in failures.of(Fault.REGISTRY_UNREACHABLE, events, logs):
+def registry_unreachable(
+    failures: Failures, events: Events | None, logs: Logs | None, images: Images | None
+) -> Iterator[Finding]:
+    """One finding for each workload. Where nodes live on images they hold already, a misspelt name shows like this."""
+    broken = failures.of(Fault.REGISTRY_UNREACHABLE, events, logs)
+    used = {c.image for t in (failures.pods.templates if broken else ()) if t[0].ready for c in t[0].spec.containers}
+    used.update(name for _, names in (images if broken and images else ()) for name in names)
+    for group in broken:
         one = group[0]
         namespace = one.pod.namespace
         registry = _host(one.text) or Image.parse(one.about).registry
         nodes = sorted({f.pod.node for f in group})
+        close = close_image(Image.parse(one.about), sorted(used))
+        hint = f"; {close} is here already: was that meant?" if close else ""
         yield Finding(
             one.owner,
-            f"{one.where} cannot pull {one.about}: {_why(one.text, registry)}",
+            f"{one.where} cannot pull {one.about}: {_why(one.text, registry)}{hint}",
             evidence=(
                 Evidence(
                     kubectl("get", "pod", one.pod.name, "-o", "wide", namespace=namespace),
@@ -41,6 +48,7 @@ def registry_unreachable(failures: Failures, events: Events | None, logs: Logs |
                 f"{nodes[0]}$ getent hosts {registry.partition(':')[0]}",
                 f"{nodes[0]}$ curl -sS -o /dev/null -w '%{{http_code}}' https://{registry}/v2/",
                 f"{nodes[0]}$ sudo crictl pull {one.about}",
+                *((set_image(one, close) + "    # if that was meant",) if close else ()),
             ),
             touches=touched(group),
             key=one.container,

@@ -92,6 +92,7 @@ from kdiag.facts.failures import Failure as Failure
 from kdiag.facts.failures import Failures as Failures
 from kdiag.facts.failures import Fault as Fault
 from kdiag.facts.failures import Image as Image
+from kdiag.facts.failures import close_image as close_image
 from kdiag.facts.failures import edit as edit
 from kdiag.facts.failures import editable as editable
 from kdiag.facts.failures import exit_text as exit_text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import queue
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kdiag.errors import UsageError
 from kdiag.facts.base import Fact
@@ -51,6 +52,25 @@ def seconds(text: str) -> float:
     if not 0.1 <= total <= 86400:
         raise UsageError(f"--timeout {text!r} is out of range: from 0.1s to 24h")
     return total
+
+
+class Watch:
+    """Is told how a run goes on, from whichever thread it happens in. By itself it does nothing with that."""
+
+    def begins(self, whole: Callable[[], Facts]) -> None:
+        """The run begins. ``whole`` gives, at any time, the facts of all that has been read to its end."""
+
+    def expects(self, names: Sequence[str], *, node: bool = False) -> None:
+        """These lists of the API, or these nodes, will be read."""
+
+    def reads(self, name: str, *, node: bool = False) -> None:
+        """It is being read."""
+
+    def ends(self, name: str, error: str, *, node: bool = False) -> None:
+        """It has been read, or could not be, and why."""
+
+    def notes(self, text: str) -> None:
+        """The run has something to say of itself."""
 
 
 class Progress:
@@ -125,15 +145,16 @@ def live(
     fallback: str = "",
     node: str = "",
     ways: dict[str, str] | None = None,
+    watch: Watch | None = None,
 ) -> Seen:
     """Read what these facts need: the API, and the nodes where a way to them is known.
 
     When the API server cannot be used, the nodes alone are read, and that is said. Raises ConfigError, or CollectError
     when nothing at all can be read. ``namespace`` goes before the option; ``fallback`` is read when this user may not
     read all namespaces; ``node`` is asked even if nobody else names it;
-    ``ways`` is filled with how each node was reached.
+    ``ways`` is filled with how each node was reached; ``watch`` is told how the run goes on.
     """
-    run = _Run(options, tuple(kinds), tee, namespace, fallback, node)
+    run = _Run(options, tuple(kinds), tee, namespace, fallback, node, watch)
     try:
         return run.read(logs=logs)
     finally:
@@ -152,6 +173,7 @@ class _Run:
         namespace: str | None,
         fallback: str,
         node: str,
+        watch: Watch | None,
     ) -> None:
         from kdiag.engine.intake import Intake
         from kdiag.engine.plan import node_commands
@@ -165,6 +187,10 @@ class _Run:
         self._bound = deadline(options)
         self._progress = Progress()
         self._intake = Intake(kinds)
+        self._watch = watch
+        self._lock: contextlib.AbstractContextManager[Any] = threading.Lock() if watch else contextlib.nullcontext()
+        self._over: set[str] = set()
+        self._errors: dict[str, str] = {}
         self._notes: list[str] = []
         self.ways: dict[str, str] = {}
         wanted = not getattr(options, "no_nodes", False)
@@ -174,6 +200,8 @@ class _Run:
         """Read everything."""
         from kdiag.errors import AccessDenied, CollectError, ConfigError
 
+        if self._watch:
+            self._watch.begins(self.whole)
         inventory = inventory_of(self._options)
         where: Target | None = None
         early: _Reading | None = None
@@ -195,10 +223,29 @@ class _Run:
             self._progress.done()
         return Seen(facts=self._intake.finish(), source="api", notes=tuple(self._notes))
 
-    def _emit(self, seen: Observation) -> None:
-        if self._tee:
-            self._tee(seen)
-        self._intake.feed(seen)
+    def _emit(self, *observations: Observation) -> None:
+        for seen in observations if self._tee else ():
+            self._tee(seen)  # type: ignore[misc]
+        with self._lock:
+            for seen in observations:
+                self._intake.feed(seen)
+                if seen.source == "api" and seen.key != "log" and not seen.restart:
+                    self._errors[seen.key] = "" if seen.absent else seen.error
+
+    def whole(self) -> Facts:
+        """The facts of what has been read to its end; what is still being read is missing, as if nobody had asked."""
+        with self._lock:
+            return self._intake.finish(
+                kind for kind in self._kinds if self._over.issuperset(s.key for s in kind.sources)
+            )
+
+    def _step(self, name: str, over: bool) -> None:
+        if over:
+            self._over.add(name)
+        if self._watch and over:
+            self._watch.ends(name, self._errors.get(name, ""))
+        elif self._watch:
+            self._watch.reads(name)
 
     def _target(self, *, local: bool) -> Target:
         from kdiag.errors import ConfigError
@@ -216,8 +263,9 @@ class _Run:
         from kdiag.engine.intake import sources
         from kdiag.engine.plan import logs_wanted
         from kdiag.facts import Logs
+        from kdiag.facts.base import ApiGet, ApiList
 
-        api = ApiSource(where, deadline=self._bound, namespace=self._scope, progress=self._progress)
+        api = ApiSource(where, deadline=self._bound, namespace=self._scope, progress=self._progress, step=self._step)
         try:
             if hurry:
                 api.probe(_PATIENCE)
@@ -225,12 +273,20 @@ class _Run:
                 api.probe()
             api.narrow(self._fallback)
             self._emit(api.run_record())
-            api.observe(sources(self._kinds), self._emit)
+            self._over.add("run")
+            asked = sources(self._kinds)
+            if self._watch:
+                self._watch.expects([s.key for s in asked if isinstance(s, ApiList | ApiGet)])
+            api.observe(asked, self._emit)
             if logs and Logs in self._kinds:
                 requests, left = logs_wanted(self._intake.finish())
+                if self._watch:
+                    self._watch.expects([r.name for r in requests])
                 api.logs(((r.name, r.url) for r in requests), self._emit)
                 self._emit(_end_of_logs(left, len(requests)))
-            self._notes += api.notes
+                self._over.add("log")
+            for note in api.notes:
+                self._note(note)
         finally:
             api.close()
 
@@ -255,11 +311,15 @@ class _Run:
     def _note(self, text: str) -> None:
         if text and text not in self._notes:
             self._notes.append(text)
+            if self._watch:
+                self._watch.notes(text)
 
     def _started(self, plan: Plan) -> _Reading | None:
         if not plan.targets:
             return None
-        return _Reading(plan, self._commands, self._kinds, self._bound)
+        if self._watch:
+            self._watch.expects([t.host for t in plan.targets], node=True)
+        return _Reading(plan, self._commands, self._kinds, self._bound, self._watch)
 
     def _early(self, inventory: Inventory, where: Target) -> _Reading | None:
         """Begin with the nodes that are known already, so that they do not wait for the API server."""
@@ -336,13 +396,17 @@ class _Run:
 
     def _take(self, reading: _Reading, names: Mapping[str, str]) -> None:
         """Take what the nodes say, under the names that the API server has for them; without ``names`` as it comes."""
+        from kdiag.facts.hosts import HostFact
+
         self._progress(f"reading {len(reading.plan.targets)} nodes")
         self.ways |= {names.get(host, host): way for host, way in reading.plan.ways.items()}
-        for seen in reading.observations():
+        said = {source.key for kind in self._kinds if issubclass(kind, HostFact) for source in kind.sources}
+        for host, observations in reading.answers():
             if not names:
-                self._emit(seen)
-            elif seen.host in names:
-                self._emit(dataclasses.replace(seen, host=names[seen.host]))
+                self._emit(*observations)
+            elif host in names:
+                self._emit(*(dataclasses.replace(seen, host=names[host]) for seen in observations))
+            self._over |= said
 
     def _unread(self, plan: Plan) -> None:
         """Say of the nodes that were not asked why."""
@@ -361,6 +425,7 @@ class _Run:
         from kdiag.facts.base import ApiGet, ApiList, PodLog
         from kdiag.model.observation import Observation
 
+        self._over |= {"run", *(s.key for s in sources(self._kinds) if isinstance(s, ApiList | ApiGet | PodLog))}
         record = {
             "taken": datetime.now(UTC).isoformat(),
             "server": where.server if where else "",
@@ -377,22 +442,44 @@ class _Run:
 class _Reading:
     """Nodes that are being read, on a thread of their own; what they say is taken from it by whoever waits for it."""
 
-    def __init__(self, plan: Plan, commands: list[Command], kinds: tuple[type[Fact], ...], bound: Deadline) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        commands: list[Command],
+        kinds: tuple[type[Fact], ...],
+        bound: Deadline,
+        watch: Watch | None,
+    ) -> None:
         from kdiag.engine.plan import node_follow
         from kdiag.model.observation import Observation
 
         self.plan = plan
-        self._said: queue.SimpleQueue[Observation | None] = queue.SimpleQueue()
+        self._said: queue.SimpleQueue[Observation | str | None] = queue.SimpleQueue()
 
         def follow(host: str, found: list[Observation]) -> list[Command]:
             return [_command(c) for c in node_follow(kinds, host, found)]
+
+        errors: dict[str, str] = {}
+
+        def emit(seen: Observation) -> None:
+            if seen.key == "node":
+                errors[seen.host] = seen.error
+            self._said.put(seen)
+
+        def step(host: str, over: bool) -> None:
+            if over:
+                self._said.put(host)
+            if watch and over:
+                watch.ends(host, errors.get(host, ""), node=True)
+            elif watch:
+                watch.reads(host, node=True)
 
         def work() -> None:
             # Imported here, so that the API is asked meanwhile: the library for SSH takes its time.
             from kdiag.collect.nodes import read_nodes
 
             try:
-                read_nodes(plan.targets, commands, bound, emit=self._said.put, follow=follow)
+                read_nodes(plan.targets, commands, bound, emit=emit, step=step, follow=follow)
             except Exception as exc:  # a fault of kdiag's own: no node is then to be taken for read
                 for one in plan.targets:
                     error = f"{type(exc).__name__}: {exc}"
@@ -402,10 +489,15 @@ class _Reading:
 
         threading.Thread(target=work, name="kdiag-nodes", daemon=True).start()
 
-    def observations(self) -> Iterator[Observation]:
-        """What they say, until all have spoken or their time is up."""
+    def answers(self) -> Iterator[tuple[str, list[Observation]]]:
+        """All that each says, node by node as they come to their end, until all have or their time is up."""
+        held: dict[str, list[Observation]] = {}
         while (seen := self._said.get()) is not None:
-            yield seen
+            if isinstance(seen, str):
+                yield seen, held.pop(seen, [])
+            else:
+                held.setdefault(seen.host, []).append(seen)
+        yield from held.items()
 
     def names(self, machines: Sequence[Machine]) -> dict[str, str]:
         """Of the nodes that are being read, those that are among these machines, with the name that they have there."""

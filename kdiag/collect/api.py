@@ -22,6 +22,8 @@ from kdiag.model.text import clean_line, shorten
 
 Emit = Callable[[Observation], None]
 Progress = Callable[[str], None]
+#: Told of each thing that is read: its name, and whether it is over.
+Step = Callable[[str, bool], None]
 
 PAGE = 1000
 #: A server that cannot name one pod within this time is of no use at present.
@@ -39,7 +41,13 @@ class ApiSource:
     """One API server. ``namespace`` restricts the namespaced kinds; empty means all."""
 
     def __init__(
-        self, target: Target, *, deadline: Deadline, namespace: str = "", progress: Progress | None = None
+        self,
+        target: Target,
+        *,
+        deadline: Deadline,
+        namespace: str = "",
+        progress: Progress | None = None,
+        step: Step | None = None,
     ) -> None:
         self.target = target
         self.namespace = namespace
@@ -47,6 +55,7 @@ class ApiSource:
         self._deadline = deadline
         self._client = Client(target, deadline=deadline)
         self._progress = progress or (lambda _: None)
+        self._step = step or (lambda _, __: None)
         self._first_answer: tuple[datetime, datetime] | None = None
 
     def close(self) -> None:
@@ -145,11 +154,13 @@ class ApiSource:
                 except queue.Empty:
                     self._client.release()
                     return
+                self._step(names[number], False)
                 try:
                     jobs[number](guarded)
                 except BaseException as exc:  # a bug in a parser must reach the user, not die in a thread
                     with lock:
                         failures.append(exc)
+                self._step(names[number], True)
                 with lock:
                     done.add(number)
                     self._progress(f"{len(done)} of {len(jobs)} read: {names[number]}")

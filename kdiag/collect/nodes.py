@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kdiag.collect.api import Emit, Progress
+from kdiag.collect.api import Emit, Progress, Step
 from kdiag.collect.batch import Command, observe, refuse_writes
 from kdiag.collect.credentials import in_seconds, one_line
 from kdiag.collect.http import Deadline
@@ -43,6 +43,7 @@ def read_nodes(
     *,
     emit: Emit,
     progress: Progress | None = None,
+    step: Step | None = None,
     follow: Follow | None = None,
     workers: int = WORKERS,
     node_seconds: float = NODE_SECONDS,
@@ -53,6 +54,7 @@ def read_nodes(
     both rounds together, and the run ends with ``deadline`` whatever the nodes do.
     """
     tell = progress or (lambda _: None)
+    told = step or (lambda _, __: None)
     answers: queue.SimpleQueue[tuple[int, list[Observation], bool]] = queue.SimpleQueue()
     waiting = deque(range(len(targets)))
     running: dict[int, float] = {}
@@ -60,6 +62,7 @@ def read_nodes(
 
     def start(number: int) -> None:
         running[number] = time.monotonic()
+        told(targets[number].host, False)
         job = _Job(number, targets[number], commands, follow, deadline.within(node_seconds), answers)
         # A daemon: nothing waits for a node that hangs, not even the end of the program.
         threading.Thread(target=job.run, name=f"kdiag-node-{number}", daemon=True).start()
@@ -83,10 +86,12 @@ def read_nodes(
         if over:
             del running[number]
             done += 1
+            told(targets[number].host, True)
             tell(f"{done} of {len(targets)} nodes read: {targets[number].host}")
     for number in [*running, *waiting]:
         why = "did not answer in time" if number in running else "was not asked"
         emit(_failure(targets[number].host, f"the node {why}: the run has {in_seconds(deadline.seconds)}"))
+        told(targets[number].host, True)
 
 
 class _Job:

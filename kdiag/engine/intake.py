@@ -115,9 +115,9 @@ class Intake:
             return None
         return builder.finish()
 
-    def finish(self) -> Facts:
-        """All facts of which anything was seen."""
-        made = {kind: self.fact(kind) for kind in self._builders}
+    def finish(self, kinds: Iterable[type[Fact]] | None = None) -> Facts:
+        """All facts of which anything was seen; with ``kinds``, only those."""
+        made = {kind: self.fact(kind) for kind in (self._builders if kinds is None else kinds)}
         return Facts({kind: fact for kind, fact in made.items() if fact is not None}, nodes=tuple(self._nodes))
 
 

@@ -37,13 +37,12 @@ def play(fault: Fault) -> None:
     try:
         for step in fault.make:
             step()
-        report = cluster.until(
-            f"{fault.cause} comes first, and no other cause",
-            lambda r: r.top() in right and not r.others(),
+        cluster.until(  # what no user feels yet is a warning, and the exit code 0
+            f"{fault.cause} comes first as an error, and no other cause",
+            lambda r: r.top() in right and not r.others() and r.code == 1,
             fault.patience,
             nodes=fault.nodes,
         )
-        assert report.code == 1, report.summary()
     finally:
         for step in fault.undo:
             step()

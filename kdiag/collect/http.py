@@ -526,7 +526,7 @@ class Client:
         pair = self._target.credentials.certificate(deadline)
         with self._lock:
             if self._context is None or self._context[0] != pair:
-                self._context = (pair, _context(self._target, pair))
+                self._context = (pair, tls_context(self._target, pair))
             return self._context[1]
 
     # Errors
@@ -731,7 +731,7 @@ def _tunnel(sock: socket.socket, endpoint: str, proxy: str, headers: Mapping[str
         raise Unreachable(f"proxy {proxy} did not connect to {endpoint}: {said}")
 
 
-def _context(target: Target, pair: tuple[bytes, bytes] | None) -> ssl.SSLContext:
+def tls_context(target: Target, pair: tuple[bytes, bytes] | None) -> ssl.SSLContext:
     """TLS as Go's client does it: the given CA alone, any of its certificates as an anchor, no names from the CN."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.hostname_checks_common_name = False

@@ -161,10 +161,11 @@ def node_commands(facts: Iterable[type[Fact]]) -> tuple[NodeCommand, ...]:
 def node_follow(facts: Iterable[type[Fact]], host: str, seen: Sequence[Observation]) -> tuple[NodeCommand, ...]:
     """What to ask of one node next, given what it said first."""
     found: dict[NodeCommand, None] = {}
+    told = answers_of(seen)
     for fact in facts:
         if issubclass(fact, HostFact):
             keys = {source.key for source in fact.sources}
-            answers = answers_of(o for o in seen if o.key in keys)
+            answers = tuple(a for a in told if a.key in keys)
             if answers:
                 found.update(dict.fromkeys(fact.follow(host, answers)))
     return tuple(found)

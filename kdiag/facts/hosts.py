@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Generic, Self, TypeVar
 
 from kdiag.facts.base import Builder, Fact, NodeCommand
@@ -124,16 +125,14 @@ def plain_path(path: str) -> bool:
 
 def answers_of(observations: Iterable[Observation]) -> tuple[Answer, ...]:
     """Observations of one node as answers: their text made safe, and without the credentials that it may hold."""
-    return tuple(
-        Answer(
-            o.key,
-            o.name,
-            RUN.text(clean(bytes(o.body).decode("utf-8", "replace").replace("\r\n", "\n"))),
-            RUN.text(o.error),
-            o.absent,
-        )
-        for o in observations
-    )
+    return tuple(_answer(o.key, o.name, bytes(o.body), o.error, o.absent) for o in observations)
+
+
+# One observation goes to one fact after another.
+@lru_cache(maxsize=4)
+def _answer(key: str, name: str, body: bytes, error: str, absent: bool) -> Answer:  # noqa: FBT001
+    text = clean(body.decode("utf-8", "replace").replace("\r\n", "\n"))
+    return Answer(key, name, RUN.text(text), RUN.text(error), absent)
 
 
 def answer(answers: tuple[Answer, ...], key: str, name: str = "") -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import msgspec
 
@@ -475,6 +475,8 @@ def _folder(answers: tuple[Answer, ...]) -> _Folder:
     return _Folder(tuple(files), tuple(ignored), tree)
 
 
+# Several facts go by the manifests, and each before and after the second round: one reading does for all of them.
+@lru_cache(maxsize=256)
 def _manifest(info: FileInfo, lines: tuple[str, ...] | None, *, whole: bool) -> Manifest:
     if info.kind != "f":
         return Manifest(info=info)

@@ -14,13 +14,13 @@ from datetime import timedelta
 _C0 = {i: chr(0x2400 + i) for i in range(0x20)} | {0x7F: "␡"}
 _KEPT = {0x09, 0x0A}
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+# Most text is ASCII: only what is not is looked at one by one.
+_ODD = re.compile(r"[^\t\n -~]")
 
 
 def clean(text: str) -> str:
     """Make every character visible that could move a cursor, hide or reorder text; keep tabs and line ends."""
-    if text.isprintable():
-        return text
-    return "".join(map(_visible, text))
+    return text if text.isprintable() else _ODD.sub(lambda odd: _visible(odd[0]), text)
 
 
 def clean_line(text: str) -> str:

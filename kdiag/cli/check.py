@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from kdiag.cli.exits import Exit
 from kdiag.cli.output import emit, style
-from kdiag.session import Seen, live, recorded
 from kdiag.errors import UsageError
 from kdiag.model.result import Severity, Status
+from kdiag.session import Seen, live, recorded
 
 if TYPE_CHECKING:
     from kdiag.engine.verdict import Verdict
@@ -35,7 +35,11 @@ def run(options: argparse.Namespace) -> int:
     seen: Seen = recorded(options.snapshot, kinds) if options.snapshot else live(options, kinds)
     verdict = judge(chosen, seen.facts, checks(), source=seen.source, notes=seen.notes, labels=labels)
     took = None if options.snapshot else time.monotonic() - start
-    emit(_rendered(verdict, options, took))
+    changed: tuple[str, ...] | None = ()
+    if options.on_change:
+        changed = _changed(verdict, options)
+    if changed is not None:
+        emit(_rendered(verdict, options, took, changed))
     least = Severity[options.fail_on.upper()]
     if verdict.worst is not None and verdict.worst >= least:
         return Exit.FINDINGS
@@ -46,7 +50,39 @@ def run(options: argparse.Namespace) -> int:
     return Exit.CLEAN
 
 
-def _rendered(verdict: Verdict, options: argparse.Namespace, took: float | None) -> str:
+def _changed(verdict: Verdict, options: argparse.Namespace) -> tuple[str, ...] | None:
+    """What differs from the last run with the same question, in lines; None when nothing does. Keeps this run."""
+    import json
+    import os
+
+    from kdiag.collect.last import Last, load, save
+    from kdiag.model.text import clean_line, plural
+
+    question = (verdict.server, verdict.context, verdict.namespace, sorted(options.checks), options.selector)
+    key = json.dumps([*question, options.risks, options.no_nodes])
+    now = Last(
+        taken=verdict.taken,
+        causes={c.fingerprint: c.finding.message for c in verdict.causes},
+        unknown=frozenset(r.check_id for r in verdict.results if r.status in (Status.UNKNOWN, Status.ERROR)),
+    )
+    before = load(os.environ, key)
+    try:
+        save(os.environ, key, now)
+    except OSError as exc:
+        raise UsageError(f"--on-change cannot keep what was found: {exc.filename}: {exc.strerror}") from exc
+    if before is None:
+        return ("first run with --on-change",) if now.causes or now.unknown else None
+    lines = [f"new   {m}" for f, m in now.causes.items() if f not in before.causes]
+    lines += [f"gone  {clean_line(m)}" for f, m in before.causes.items() if f not in now.causes]
+    if now.unknown != before.unknown:
+        count = plural(len(now.unknown), "check")
+        lines.append(
+            f"seen  {count} cannot see, {len(before.unknown)} before" if now.unknown else "seen  everything again"
+        )
+    return (f"changed since {clean_line(before.taken)}:", *(f"  {line}" for line in lines)) if lines else None
+
+
+def _rendered(verdict: Verdict, options: argparse.Namespace, took: float | None, changed: tuple[str, ...]) -> str:
     if options.output == "json":
         from kdiag.report.document import render_json
 
@@ -57,7 +93,14 @@ def _rendered(verdict: Verdict, options: argparse.Namespace, took: float | None)
         return render_yaml(verdict)
     from kdiag.report.text import render
 
-    return render(verdict, style(options), seconds=took, wide=options.output == "wide", quiet=options.quiet)
+    return render(
+        verdict,
+        style(options),
+        seconds=took,
+        wide=options.output == "wide",
+        quiet=options.quiet and not changed,
+        changed=changed,
+    )
 
 
 def selector(text: str) -> LabelSelector:

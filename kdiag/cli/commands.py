@@ -119,7 +119,12 @@ def _check(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument("--fail-on", choices=_LEVELS, default="error", help="lowest severity that makes the exit code 1")
     sub.add_argument("--strict", action="store_true", help="exit code 3 when any check is unknown")
-    sub.add_argument("-q", "--quiet", action="store_true", help="print nothing when nothing is wrong")
+    sub.add_argument(
+        "-q", "--quiet", action="store_true", help="print nothing when nothing is wrong and everything was seen"
+    )
+    sub.add_argument(
+        "--on-change", action="store_true", help="print only what differs from the last run with this flag (for cron)"
+    )
     timing(sub)
     _color(sub)
     connection(sub)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from kdiag.engine.correlate import Node
 from kdiag.engine.verdict import Verdict, unknown_reasons
@@ -16,12 +16,21 @@ _PROGRAMS = frozenset({"kubectl", "kdiag", "ssh", "sudo", "systemctl", "journalc
 
 
 def render(
-    verdict: Verdict, style: Style, *, seconds: float | None = None, wide: bool = False, quiet: bool = False
+    verdict: Verdict,
+    style: Style,
+    *,
+    seconds: float | None = None,
+    wide: bool = False,
+    quiet: bool = False,
+    changed: Sequence[str] = (),
 ) -> str:
-    """The whole report; with ``quiet`` nothing at all when there is nothing to say."""
-    if quiet and not verdict.causes:
+    """The whole report; with ``quiet`` nothing at all when there is nothing to say.
+
+    ``changed`` are lines on what differs from an earlier run.
+    """
+    if quiet and not verdict.causes and verdict.complete:
         return ""
-    lines: list[str] = [_headline(verdict, style, seconds, wide)]
+    lines: list[str] = [_headline(verdict, style, seconds, wide), *changed]
     lines += [style.paint(f"note: {note}", "yellow") for note in verdict.notes]
     for number, cause in enumerate(verdict.causes, 1):
         lines.append("")

@@ -1,7 +1,7 @@
 """The part of the shell's language that runbook pages are written in, read without a shell.
 
-A line is taken apart into commands, pipes and words; what is not understood is refused, never guessed. What is looked at
-is exactly what runs: no text of a page or a cluster is ever handed to a shell as it is.
+A line is taken apart into commands, pipes and words; what is not understood is refused, never guessed. What is
+looked at is exactly what runs: no text of a page or a cluster is ever handed to a shell as it is.
 """
 
 from __future__ import annotations

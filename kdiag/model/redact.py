@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Iterator
 
 _NAME = re.compile(
     r"(?<![a-z])pass(?:word|wd|phrase)?(?:$|[^a-z])|passw|pwd|secret|token|credential|api[-_]?key|access[-_]?key|private[-_]?key"
@@ -70,6 +71,27 @@ _PAIR = re.compile(
     re.IGNORECASE,
 )
 PREFIX = "<redacted:"
+_QUOTE = r"\\*[\"']?"
+# A string in quotes, in the escaped quotes of JSON inside of JSON, or a word.
+_STRING = (
+    r"(?P<value>(?(escaped)\"(?:[^\"\\\n]|\\{3}.)*\\+\""
+    r"|(?:\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|[^\s\"',;}\]\\]+)))"
+)
+_CALLED = r"(?P<name>[A-Za-z_][\w.-]{1,80})"
+#: ``NAME=value``, ``name: value``, ``"name":"value"``: as YAML, JSON, an environment and a description write it.
+_NAMED = re.compile(rf"(?P<lead>(?<![\w.]){_CALLED}{_QUOTE}\s?[:=][ \t]*(?P<escaped>\\+)?){_STRING}")
+#: The name and the value of a variable as members of an object, on one line or on two.
+_ENTRY = re.compile(
+    rf"(?P<lead>\bname{_QUOTE}\s?:\s*{_QUOTE}{_CALLED}{_QUOTE},?\s*{_QUOTE}value{_QUOTE}\s?:[ \t]*(?P<escaped>\\+)?)"
+    rf"{_STRING}"
+)
+#: An argument of a list, and the one after it.
+_LISTED = re.compile(r"(?P<lead>^\s*- [\"']?--?(?P<name>[\w-]{2,60})[\"']?\n\s*- )(?P<value>\S+)", re.MULTILINE)
+_BLOCK = re.compile(r"(?P<lead>(?P<indent>[ ]*)(?:- )?(?P<name>[\w.-]{2,80}): [|>][-+0-9]*)")
+_HARMLESS = re.compile(
+    r"[\"']?(?:[<\[{|>/*].*|true|false|null|none|yes|no|[0-9.]{1,6}[a-z%]{0,2}|\$\(?.*|[\"']*)[\"']?",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 class Redactor:
@@ -114,6 +136,40 @@ class Redactor:
         for pattern in _TEXT:
             text = pattern.sub(lambda m: m[0] if m[0].startswith(PREFIX) else self.token(m[0]), text)
         return text
+
+    def listing(self, text: str) -> str:
+        """What a command printed, with private keys, tokens and the values of what is called a secret replaced.
+
+        Unlike ``text`` it knows the shapes in which kubectl and configuration files write names and values.
+        """
+        text = "\n".join(self._blocks(self.text(text).split("\n")))
+        for pattern in (_ENTRY, _LISTED, _NAMED):
+            text = pattern.sub(self._named, text)
+        return text
+
+    def _named(self, match: re.Match[str]) -> str:
+        value = match["value"]
+        if not names_a_secret(match["name"]) or PREFIX in value or _HARMLESS.fullmatch(value.rstrip(").")):
+            return match[0]
+        quote = value[0] if value[0] in "\"'" else ""
+        end = re.search(r"\\*[\"']?$", value)
+        return f"{match['lead']}{quote}{self.token(value.strip(quote))}{end[0] if quote and end else ''}"
+
+    def _blocks(self, lines: list[str]) -> Iterator[str]:
+        """The lines, with what hangs below ``password: |`` replaced; a variable's name may stand in the line before."""
+        named, inside = "", -1
+        for line in lines:
+            indent = len(line) - len(line.lstrip(" "))
+            if inside >= 0 and (indent > inside or not line.strip()):
+                yield f"{line[:indent]}{self.token(line.strip())}" if line.strip() else line
+                continue
+            inside = -1
+            if match := _BLOCK.fullmatch(line.rstrip()):
+                name = named if match["name"] == "value" and named else match["name"]
+                inside = indent if names_a_secret(name) else -1
+            entry = re.fullmatch(r"\s*(?:- )?name: [\"']?([\w.-]+)[\"']?", line)
+            named = entry[1] if entry else ""
+            yield line
 
 
 def names_a_secret(name: str) -> bool:

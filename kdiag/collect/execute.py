@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from kdiag.collect.http import Deadline
-from kdiag.collect.ssh import ENVIRONMENT, CutShort, Shell
+from kdiag.collect.ssh import CutShort, Shell
 from kdiag.engine import readonly
 from kdiag.engine.guard import Refusal
 from kdiag.engine.readonly import Place
-from kdiag.engine.runbook import Kind, Step
+from kdiag.engine.runbook import Kind, Outcome, Step
 from kdiag.engine.shell import Argument, Errors, Script, ShellError, expand, expand_value, filled, parse
 from kdiag.errors import KdiagError
 from kdiag.model.redact import RUN
@@ -37,40 +37,6 @@ _NODE_LIMIT = 4 << 20
 MOST_LINES = 400
 _LONGEST = 2000
 _VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:@-]{0,252}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What came of a step.
-
-    ``lines`` are fit to be shown. ``status`` is the exit code; None where nothing ran or ended. ``refused`` says why
-    nothing was run, ``error`` what kept it from its end. ``via`` says who answered: ``kubectl``, ``kdiag``, a node's
-    name, ``recording``. ``left`` counts lines that are not kept. ``sets`` are the variables that it gave.
-    """
-
-    lines: tuple[str, ...] = ()
-    status: int | None = None
-    took: float = 0.0
-    refused: str = ""
-    error: str = ""
-    via: str = ""
-    left: int = 0
-    sets: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def ran(self) -> bool:
-        """Whether there is an answer to read, be it an empty one."""
-        return self.status is not None
-
-
-class Runs(Protocol):
-    """Who runs steps: against a cluster, or against a recording."""
-
-    def run(self, step: Step, values: Mapping[str, str]) -> Outcome:
-        """Run one step; ``values`` are the page's and those that earlier steps gave. Never raises for what it meets."""
-
-    def close(self) -> None:
-        """Let the connections go."""
 
 
 class Kubectl(Protocol):
@@ -367,5 +333,4 @@ def shown(output: bytes) -> tuple[tuple[str, ...], int]:
     return tuple(cleaned.split("\n")) if kept else (), len(lines) - len(kept)
 
 
-#: For scripts that run here in the place of a node's shell.
-__all__ = ["ENVIRONMENT", "Executor", "Kubectl", "NoAnswer", "Outcome", "Runs", "render", "shown"]
+__all__ = ["Executor", "Kubectl", "NoAnswer", "Outcome", "render", "shown"]

@@ -1,6 +1,6 @@
 """A runbook page as steps to walk: commands with the finding's own objects, what to look for, and where it leads.
 
-Pure: nothing here runs a command. ``kdiag.collect.execute`` does, and only what ``Step.refused`` is empty for.
+Pure: nothing here runs a command. ``kdiag.collect.execute`` does, and only what the allow-list lets through.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ import dataclasses
 import enum
 import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from kdiag.engine import readonly, shell
 from kdiag.errors import UsageError
@@ -160,6 +161,71 @@ class Marks:
     def lines(self) -> frozenset[int]:
         """The numbers of the marked lines, from 0."""
         return frozenset(mark.line for mark in self.marks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of a step.
+
+    ``lines`` are fit to be shown. ``status`` is the exit code; None where nothing ran or ended. ``refused`` says why
+    nothing was run, ``error`` what kept it from its end. ``via`` says who answered: ``kubectl``, ``kdiag``, a node's
+    name, ``recording``. ``left`` counts lines that are not kept. ``sets`` are the variables that it gave.
+    """
+
+    lines: tuple[str, ...] = ()
+    status: int | None = None
+    took: float = 0.0
+    refused: str = ""
+    error: str = ""
+    via: str = ""
+    left: int = 0
+    sets: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def ran(self) -> bool:
+        """Whether there is an answer to read, be it an empty one."""
+        return self.status is not None
+
+
+class Runs(Protocol):
+    """Who runs steps: against a cluster, or against a recording. One step at a time."""
+
+    def run(self, step: Step, values: Mapping[str, str]) -> Outcome:
+        """Run one step; ``values`` are the page's and those that earlier steps gave. Never raises for what it meets."""
+
+    def close(self) -> None:
+        """Let the connections go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walked:
+    """A page, and what came of the steps that were run, by their number."""
+
+    page: Page
+    outcomes: Mapping[int, Outcome] = field(default_factory=dict)
+    marks: Mapping[int, Marks] = field(default_factory=dict)
+
+    def branches(self, block: Block) -> tuple[Branch, ...]:
+        """The branches that the outputs of this block point to, in the page's order."""
+        found = {b for step in block.steps for b in self.marks.get(step.number, Marks()).branches}
+        return tuple(b for b in block.branches if b in found)
+
+
+def walk(page: Page, runs: Runs, tell: Callable[[Step], None] = lambda _: None) -> Walked:
+    """Run every step that may run, in order; each has what those before it found out. ``tell`` is told before each."""
+    values = dict(page.values)
+    outcomes: dict[int, Outcome] = {}
+    marks: dict[int, Marks] = {}
+    for block in page.blocks:
+        for step in block.steps:
+            if step.kind is not Kind.RUN or step.missing:
+                continue
+            tell(step)
+            outcome = outcomes[step.number] = runs.run(step, values)
+            values |= outcome.sets
+            if not step.sets:
+                marks[step.number] = mark(block, outcome.lines)
+    return Walked(page=page, outcomes=outcomes, marks=marks)
 
 
 # Reading a page

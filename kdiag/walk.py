@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from kdiag.collect.execute import Executor, Kubectl
     from kdiag.collect.ssh import Shell
     from kdiag.engine.intake import Facts
+    from kdiag.engine.runbook import Runs
+    from kdiag.model.result import Finding
 
 #: Options of kdiag that kubectl has by the same name.
 _FLAGS = {
@@ -43,6 +45,16 @@ def executor(options: argparse.Namespace, facts: Facts | None = None) -> Executo
     )
 
 
+def recorded(folder: str, finding: Finding | None) -> Runs:
+    """Answers steps from a recording: what the finding's evidence shows, recorded objects and logs; no table."""
+    from pathlib import Path
+
+    from kdiag.collect.replay import Replay
+    from kdiag.collect.snapshot import Snapshot
+
+    return Replay(Snapshot(Path(folder)), finding)
+
+
 def kubectl_flags(options: argparse.Namespace) -> list[str]:
     """The flags with which kubectl talks to the cluster that kdiag was told of."""
     found = [f"{flag}={value}" for name, flag in _FLAGS.items() if (value := getattr(options, name, ""))]
@@ -54,10 +66,11 @@ def kubectl_flags(options: argparse.Namespace) -> list[str]:
 
 
 def _stand_in(options: argparse.Namespace) -> Kubectl:
-    from kdiag.collect.kubectl import StandIn
+    from kdiag.collect.kubectl import Live, StandIn
     from kdiag.session import target
 
-    return StandIn(target(options))
+    where = target(options)
+    return StandIn(Live(where), getattr(options, "namespace", "") or where.namespace)
 
 
 def _shell(options: argparse.Namespace, facts: Facts | None, host: str) -> Shell:

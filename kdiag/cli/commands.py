@@ -160,6 +160,29 @@ def _explain(sub: argparse.ArgumentParser) -> None:
     _color(sub)
 
 
+def _runbook(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("check", metavar="CHECK", help="id or name of a check")
+    sub.add_argument(
+        "object",
+        nargs="?",
+        default="",
+        metavar="OBJECT",
+        help="shop/web, service/shop/web, node/w1; without: the first",
+    )
+    sub.add_argument(
+        "--run", dest="walk", action="store_true", help="run what only reads, and put the answers below the commands"
+    )
+    scope(sub)
+    _snapshot(sub)
+    sub.add_argument(
+        "-o", "--output", choices=("text", "markdown", "html"), default="text", help="for the terminal, or for a ticket"
+    )
+    timing(sub)
+    _color(sub)
+    connection(sub)
+    nodes(sub)
+
+
 def _trace(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "target", metavar="TARGET", help="NS/SERVICE[:PORT], ingress/NS/NAME[/host/path] or pod/NS/NAME; without NS: -n"
@@ -259,6 +282,24 @@ examples:
   {prog} explain service_selects_nothing shop/mysql         its commands for this object
   {prog} explain node_not_ready node/w1
   {prog} explain service_selects_nothing -o markdown > page.md
+""",
+    ),
+    Command(
+        name="runbook",
+        help="walk a runbook page with the finding's own objects",
+        module="runbook",
+        arguments=_runbook,
+        description="The page of a check, its commands filled in with what the check finds now. With --run those that only "
+        "read are run,\nand what the page tells to look for is marked. Mitigation is quoted and never run.",
+        examples="""\
+examples:
+  {prog} runbook service_selects_nothing             its first finding
+  {prog} runbook service_selects_nothing shop/db     this one
+  {prog} runbook kubelet_not_running node/w1 --run   with the answers, also from the node
+  {prog} runbook rollout_stuck --run -o markdown     to paste into a ticket
+  {prog} runbook rollout_stuck --run -o html > page.html
+
+exit codes: 0 the check finds nothing now, 1 the fault is there, 2 usage or configuration, 3 it could not be seen
 """,
     ),
     Command(

@@ -66,7 +66,8 @@ class Executor:
     """Runs steps against the cluster. One step at a time; ``close`` when done.
 
     ``flags`` name the cluster to kubectl as they do to kdiag. ``stand_in`` answers where there is no kubectl.
-    ``node`` gives the shell of a node, or raises KdiagError with the reason why there is none.
+    ``node`` gives the shell of a node, or raises KdiagError with the reason why there is none. ``kubectl`` is the
+    program, found on the PATH where it is not said and not used where it is empty; ``label`` says who answers then.
     """
 
     def __init__(
@@ -77,6 +78,8 @@ class Executor:
         stand_in: Callable[[], Kubectl] | None = None,
         node: Callable[[str], Shell] | None = None,
         seconds: float = STEP_SECONDS,
+        kubectl: str | None = None,
+        label: str = "kdiag",
     ) -> None:
         self._environ = dict(os.environ if environ is None else environ)
         self._flags = list(flags)
@@ -85,7 +88,9 @@ class Executor:
         self._node = node
         self._shells: dict[str, Shell] = {}
         self._seconds = seconds
-        self._program = shutil.which("kubectl", path=self._environ.get("PATH", ""))
+        found = shutil.which("kubectl", path=self._environ.get("PATH", "")) if kubectl is None else kubectl
+        self._program = found or ""
+        self._label = label
 
     def close(self) -> None:
         """Let the connections go."""
@@ -176,7 +181,7 @@ class Executor:
                 told = [self._program, *self._flags, *argv[1:]]
                 return self._process(told, b"", deadline, said, errors, local=False)
             case "kubectl":
-                said.via["kdiag"] = None
+                said.via[self._label] = None
                 return self._without_kubectl(argv[1:], deadline)
             case _:
                 return self._process(argv, b"", deadline, said, errors, local=True)

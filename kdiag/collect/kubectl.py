@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
 from kdiag.collect.http import Client, Deadline
@@ -51,7 +51,8 @@ def _builtin() -> Mapping[str, Kind]:
         "pods,Pod,po services,Service,svc configmaps,ConfigMap,cm secrets,Secret events,Event,ev "
         "endpoints,Endpoints,ep "
         "persistentvolumeclaims,PersistentVolumeClaim,pvc serviceaccounts,ServiceAccount,sa "
-        "limitranges,LimitRange,limits resourcequotas,ResourceQuota,quota replicationcontrollers,ReplicationController,rc",
+        "limitranges,LimitRange,limits resourcequotas,ResourceQuota,quota "
+        "replicationcontrollers,ReplicationController,rc",
     )
     put("/api/v1", False, "nodes,Node,no namespaces,Namespace,ns persistentvolumes,PersistentVolume,pv")
     put(
@@ -74,31 +75,65 @@ def _builtin() -> Mapping[str, Kind]:
 _BUILTIN = _builtin()
 
 
-class StandIn:
-    """Answers for kubectl. Raises CollectError for what it cannot answer, in words for the reader of a runbook."""
+class Ask(Protocol):
+    """Answers a GET of the API."""
+
+    def get(self, path: str, accept: str, deadline: Deadline) -> tuple[str, int]:
+        """The body and the status. Raises KdiagError where there is no answer."""
+
+    def close(self) -> None:
+        """Let the connection go."""
+
+
+class Live:
+    """Asks the API server."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
         self._client: Client | None = None
+        self._deadline: Deadline | None = None
+
+    def get(self, path: str, accept: str, deadline: Deadline) -> tuple[str, int]:
+        """As ``Ask.get``; one connection a deadline."""
+        if self._client is None or self._deadline is not deadline:
+            self.close()
+            self._client, self._deadline = Client(self._target, deadline=deadline), deadline
+        answer = self._client.get(path, accept=accept, limit_bytes=32 << 20)
+        return bytes(answer.body).decode("utf-8", "replace"), answer.status
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._client:
+            self._client.close()
+            self._client = None
+
+
+class StandIn:
+    """Answers for kubectl. Raises CollectError for what it cannot answer, in words for the reader of a runbook.
+
+    ``namespace`` is that of the context; ``lacking`` says why what cannot be answered needs something else.
+    """
+
+    def __init__(self, ask: Ask, namespace: str = "", lacking: str = "needs kubectl; there is none here") -> None:
+        self._source = ask
+        self._namespace = namespace
+        self._lacking = lacking
         self._deadline = Deadline(0)
         self._known: dict[str, Kind] = dict(_BUILTIN)
         self._discovered = False
 
     def close(self) -> None:
         """Let the connection go."""
-        if self._client:
-            self._client.close()
-            self._client = None
+        self._source.close()
 
     def answer(self, argv: Sequence[str], deadline: Deadline) -> tuple[bytes, int]:
         """What ``kubectl ARGV`` would print, and its exit code."""
         why = readonly(["kubectl", *argv])
         if why is not None:
             raise BadAnswer(why)
-        self.close()
-        self._client = Client(self._target, deadline=deadline)
+        self._deadline = deadline
         words, namespace = _without_namespace(list(argv))
-        namespace = namespace or self._target.namespace or "default"
+        namespace = namespace or self._namespace or "default"
         answers: dict[str, Callable[[list[str], str], tuple[str, int]]] = {
             "get": self._get,
             "logs": self._logs,
@@ -106,7 +141,7 @@ class StandIn:
         }
         verb = words[0]
         if verb not in answers:
-            raise BadAnswer(f"kubectl {verb} needs kubectl, and there is none on this machine")
+            raise BadAnswer(f"kubectl {verb} {self._lacking}")
         text, status = answers[verb](words[1:], namespace)
         return text.encode(), status
 
@@ -127,7 +162,10 @@ class StandIn:
             return complaint, 1
         named = len(wanted) == 1 and bool(wanted[0][1])
         value = objects[0] if named and len(objects) == 1 else {"apiVersion": "v1", "kind": "List", "items": objects}
-        return _formed(form, value, objects), 0
+        try:
+            return _formed(form, value, objects), 0
+        except jsonpath.PathError as exc:
+            raise BadAnswer(f"-o {form.partition('=')[0]} {self._lacking}: {exc}") from None
 
     def _wanted(self, operands: Sequence[str]) -> list[tuple[Kind, str]]:
         """The kinds and names that the operands ask for."""
@@ -246,7 +284,7 @@ class StandIn:
                             text, status = text + document, 1
                         continue
                     if document.get("kind") != "Table":
-                        raise BadAnswer("the server prints no tables; this needs kubectl")
+                        raise BadAnswer(f"this table {self._lacking}")
                     columns = [(c["name"].upper(), not c.get("priority")) for c in document["columnDefinitions"]]
                     rows += self._rows(document, kind, options, everywhere=not namespace, prefix=len(kinds) > 1)
             if rows:
@@ -282,7 +320,7 @@ class StandIn:
             found.append((key, [*lead, *cells, *more]))
         if path:
             if not path.startswith(".metadata"):
-                raise BadAnswer("sorting by that needs kubectl")
+                raise BadAnswer("it cannot be sorted by that without kubectl")
             found.sort(key=lambda item: item[0])
         return [cells for _, cells in found]
 
@@ -329,7 +367,7 @@ class StandIn:
             if not complaint and one.resource != "pods":
                 labels = ((found[0].get("spec") or {}).get("selector") or {}).get("matchLabels") or {}
                 if not labels:
-                    raise BadAnswer(f"the logs of a {one.kind} need kubectl")
+                    raise BadAnswer(f"kubectl logs of a {one.kind} {self._lacking}")
                 query = {"labelSelector": ",".join(f"{k}={v}" for k, v in labels.items())}
                 pods, complaint = self._objects([(_BUILTIN["pods"], "")], query, namespace, {})
                 pods = pods[:1]
@@ -357,10 +395,7 @@ class StandIn:
         return self._tables([(_BUILTIN["events"], "")], query, options, "" if everywhere else namespace, wide=False)
 
     def _ask(self, path: str, *, accept: str) -> tuple[str, int]:
-        if self._client is None:
-            raise BadAnswer("closed")
-        answer = self._client.get(path, accept=accept, limit_bytes=32 << 20)
-        return bytes(answer.body).decode("utf-8", "replace"), answer.status
+        return self._source.get(path, accept, self._deadline)
 
 
 def _without_namespace(words: list[str]) -> tuple[list[str], str]:
@@ -440,13 +475,10 @@ def _formed(form: str, value: Any, objects: Sequence[Any]) -> str:
         case "name":
             return "".join(f"{_typed(o)}/{o.get('metadata', {}).get('name', '')}\n" for o in objects)
         case "jsonpath":
-            try:
-                return jsonpath.render(template, value)
-            except jsonpath.PathError as exc:
-                raise BadAnswer(f"this JSONPath needs kubectl: {exc}") from None
+            return jsonpath.render(template, value)
         case "custom-columns":
             return _columns(template, objects)
-    raise BadAnswer(f"-o {kind} needs kubectl, and there is none on this machine")
+    raise jsonpath.PathError("that form is kubectl's own")
 
 
 def _typed(item: Mapping[str, Any]) -> str:
@@ -466,10 +498,7 @@ def _columns(template: str, objects: Sequence[Any]) -> str:
         paths.append(path.strip("{}"))
     rows = [heads]
     for item in objects:
-        try:
-            rows.append([",".join(map(_cell, jsonpath.find(path, item))) or "<none>" for path in paths])
-        except jsonpath.PathError as exc:
-            raise BadAnswer(f"these columns need kubectl: {exc}") from None
+        rows.append([",".join(map(_cell, jsonpath.find(path, item))) or "<none>" for path in paths])
     return _aligned(rows)
 
 

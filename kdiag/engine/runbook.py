@@ -56,10 +56,15 @@ class Expect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Branch:
-    """One of the page's conclusions. ``text`` is Markdown; ``pages`` are the ids of the pages that it leads to."""
+    """One of the page's conclusions. ``text`` is Markdown; ``pages`` are the ids of the pages that it leads to.
+
+    ``expects`` are what its condition names, ``numbers`` the ports and counts among that: one of them has to be in a
+    line with it.
+    """
 
     text: str
     expects: tuple[Expect, ...] = ()
+    numbers: tuple[str, ...] = ()
     pages: tuple[str, ...] = ()
 
 
@@ -490,6 +495,7 @@ def _branch(text: str, group: str) -> Branch:
     return Branch(
         text=" ".join(body.split()),
         expects=tuple(dict.fromkeys(_expects(condition))),
+        numbers=tuple(re.findall(r"(?<![\w.])[0-9]{3,5}(?![\w.])", _CODE.sub("", condition))),
         pages=tuple(dict.fromkeys(pages)),
     )
 
@@ -583,7 +589,27 @@ def fill(page: Page, finding: Finding | None, hints: Mapping[str, str] | None = 
                 case _:
                     steps.append(_judged(step, values, unfilled))
         blocks.append(dataclasses.replace(block, steps=tuple(steps)))
-    return dataclasses.replace(page, blocks=tuple(blocks), values=values, unfilled=tuple(unfilled), finding=finding)
+    return dataclasses.replace(
+        page,
+        blocks=tuple(blocks),
+        mitigation=_quoted(page.mitigation, values),
+        remedies=tuple(
+            dataclasses.replace(
+                r, text=_quoted(r.text, values), commands=tuple(shell.filled(c, values) for c in r.commands)
+            )
+            for r in page.remedies
+        ),
+        values=values,
+        unfilled=tuple(unfilled),
+        finding=finding,
+    )
+
+
+def _quoted(text: str, values: Mapping[str, str]) -> str:
+    """Prose with the values in the commands of its fences."""
+    return re.sub(
+        r"(```sh\n)(.*?)(\n[ \t]*```)", lambda m: m[1] + shell.filled(m[2], values) + m[3], text, flags=re.DOTALL
+    )
 
 
 def _set(
@@ -671,7 +697,7 @@ def _named(comment: str, finding: Finding, refs: Sequence[Ref]) -> str:
     """NAME: of the kind that the page's comment speaks of, else the subject."""
     words = re.findall(r"[a-z]+", comment.lower())
     kinds = next((_MEANT[word] for word in words if word in _MEANT), None)
-    if kinds is None or finding.subject.kind in kinds:
+    if kinds is None or not finding.subject.kind or finding.subject.kind in kinds:
         return finding.subject.name if finding.subject.kind != "Cluster" else ""
     ref = next((r for r in refs if r.kind in kinds), None)
     if ref:
@@ -742,11 +768,15 @@ def mark(block: Block, lines: Sequence[str]) -> Marks:
             for match in expect.pattern.finditer(line[:4096]):
                 if match.end() > match.start():
                     marks.append(Mark(number, match.start(), match.end(), expect))
-    seen = {m.expect.text for m in marks}
     spoken = any(line.strip() for line in lines)
-    branches = [b for b in block.branches if b.expects and spoken and all(_holds(e, seen) for e in b.expects[:1])]
+    branches = [b for b in block.branches if spoken and b.expects and _holds(b, marks, lines)]
     return Marks(marks=tuple(marks), branches=tuple(branches))
 
 
-def _holds(expect: Expect, seen: set[str]) -> bool:
-    return (expect.text in seen) == expect.wanted
+def _holds(branch: Branch, marks: Sequence[Mark], lines: Sequence[str]) -> bool:
+    """Whether an output meets the condition of a branch: any of the things that it names, or the absence of one."""
+    if not branch.expects[0].wanted:
+        return all(m.expect.text != branch.expects[0].text for m in marks)
+    texts = {e.text for e in branch.expects if e.wanted}
+    hits = [lines[m.line] for m in marks if m.expect.text in texts]
+    return any(not branch.numbers or any(re.search(rf"\b{n}\b", line) for n in branch.numbers) for line in hits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, shorten
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing, shorten
 from kdiag.facts import APIServices, Autoscalers, Cluster, HorizontalPodAutoscaler, Workload, Workloads
 
 _YOUNG = 120  # seconds: the first figures come a minute after the first pod
@@ -25,7 +25,7 @@ _NO_API = re.compile(
 )
 def autoscaler_blind(
     autoscalers: Autoscalers, cluster: Cluster, workloads: Workloads | None, apis: APIServices | None
-) -> Iterator[Finding]:
+) -> Iterator[Finding | Gap]:
     """Three faults look the same in TARGETS <unknown>: no metrics API, no requests in the pods, no pods to measure."""
     unserved: list[HorizontalPodAutoscaler] = []
     for scaler in autoscalers.items:
@@ -39,6 +39,9 @@ def autoscaler_blind(
             continue  # nothing to measure: that no pod is ready is the fault
         if _NO_API.search(active.message):
             unserved.append(scaler)
+            continue
+        if workloads is None:
+            yield Gap("workloads", f"not seen, and {scaler.ref()} cannot be judged without its target")
             continue
         yield _of_one(scaler, active.reason, active.message, target)
     if unserved:

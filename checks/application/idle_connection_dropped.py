@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, shorten
+from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check, kubectl, shorten
 from kdiag.facts import Complaints, Dependencies, EndpointSlices, Resolved, Topic
 
 #: A MySQL connection that was used less than this long ago did not die of idleness: milliseconds.
@@ -19,7 +19,7 @@ _IDLE = 60_000
 )
 def idle_connection_dropped(
     complaints: Complaints, dependencies: Dependencies | None, slices: EndpointSlices | None
-) -> Iterator[Finding]:
+) -> Iterator[Finding | Gap]:
     """Only where what it is connected to seems well: a dead server times out in the same words."""
     for complaint in complaints.about(Topic.IDLE_DROPPED):
         limit = complaint.said.names.get("limit", "")
@@ -29,6 +29,9 @@ def idle_connection_dropped(
         by, pod, workload = complaint.said.phrase.by, complaint.pod, complaint.workload
         dependency = dependencies.kind(pod, by) if dependencies else None
         target = dependencies.resolve(dependency.host, pod.namespace) if dependencies and dependency else None
+        if dependencies is None or slices is None:
+            yield Gap("services", f"not seen: whether what {workload} talks to is alive is not known")
+            continue
         if _dead(target, slices):
             continue
         where = dependency.host if dependency else "its server"

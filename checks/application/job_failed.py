@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, duration, kubectl, listing, shorten
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, duration, kubectl, listing, shorten
 from kdiag.facts import Cluster, CronJob, CronJobs, Job, Jobs, Logs, Pod, Pods, ScheduleError, parse_schedule
 
 _OLD = 86400  # seconds after which a failed Job is history that nobody deleted
@@ -26,7 +26,7 @@ _WORDS = {
 )
 def job_failed(
     jobs: Jobs, cluster: Cluster, cronjobs: CronJobs | None, pods: Pods | None, logs: Logs | None
-) -> Iterator[Finding]:
+) -> Iterator[Finding | Gap]:
     """Failed pods of a Job that went well in the end are no fault, nor is a run that a later one made good."""
     runs: dict[tuple[str, str, str], list[Job]] = {}
     for job in jobs.items:
@@ -39,7 +39,9 @@ def job_failed(
             continue
         owner = last.controller
         cron = cronjobs.get(name, namespace) if cronjobs and owner and owner.kind == "CronJob" else None
-        if owner and owner.kind == "CronJob":
+        if owner and owner.kind == "CronJob" and cronjobs is None:
+            yield Gap("cronjobs", f"not seen: whether a later run of {namespace}/{name} went well is not known")
+        elif owner and owner.kind == "CronJob":
             if cron and (cron.spec.suspend or _later(cron.status.last_successful_time, last)):
                 continue
             yield _finding(last, Ref("CronJob", name, namespace), pods, logs, cluster, again=_again(series, cron))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, plural
+from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check, kubectl, listing, plural
 from kdiag.facts import Claims, Cluster, Events, Node, Scheduling, Stuck, Volumes, Why, amount
 
 _NONE = Decimal(0)
@@ -24,7 +24,7 @@ _SCALE_UP = 900  # seconds that a cloud may take to bring a node
 )
 def scheduling_insufficient_resources(
     scheduling: Scheduling, cluster: Cluster, claims: Claims | None, volumes: Volumes | None, events: Events | None
-) -> Iterator[Finding]:
+) -> Iterator[Finding | Gap]:
     """Tells a request that no node could ever meet from nodes that are full at present."""
     for stuck in scheduling.stuck(Why.RESOURCE, cluster.taken, claims, volumes):
         if events and any(
@@ -33,6 +33,9 @@ def scheduling_insufficient_resources(
             for event in events.about(pod.ref(), "TriggeredScaleUp")
         ):
             continue  # an autoscaler is bringing a node
+        if events is None and all(cluster.age(pod.created) < _SCALE_UP for pod in stuck.pods):
+            yield Gap("events", f"not seen: an autoscaler may be bringing a node for {stuck.owner}")
+            continue
         resource = _scarce(stuck, scheduling)
         asked = scheduling.requests_of(stuck.pod.spec).get(resource)
         largest = max(stuck.near, key=lambda n: n.status.allocatable.get(resource, _NONE), default=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl
+from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check, kubectl
 from kdiag.facts import Autoscalers, DaemonSet, Fronts
 
 
@@ -14,17 +14,20 @@ from kdiag.facts import Autoscalers, DaemonSet, Fronts
     layer=Layer.ROLLOUT,
     tags=("rollout", "availability"),
 )
-def single_replica(fronts: Fronts, autoscalers: Autoscalers | None) -> Iterator[Finding]:
+def single_replica(fronts: Fronts, autoscalers: Autoscalers | None) -> Iterator[Finding | Gap]:
     """A rollout with a surge bridges it; a drain, a lost node or a crash does not."""
     for front in fronts.items:
         workload = front.workload
         if workload.desired != 1 or not front.outside or isinstance(workload, DaemonSet):
             continue
+        if autoscalers is None:
+            yield Gap("horizontalpodautoscalers", f"not seen: one may give {workload.ref()} more replicas")
+            continue
         if any(
             scaler.spec.min_replicas > 1
             and (scaler.spec.scale_target_ref.kind, scaler.spec.scale_target_ref.name)
             == (workload.ref().kind, workload.name)
-            for scaler in (autoscalers.within(workload.namespace) if autoscalers else ())
+            for scaler in autoscalers.within(workload.namespace)
         ):
             continue
         kind = workload.ref().kind.lower()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing
 from kdiag.facts import (
     Autoscalers,
     Backends,
@@ -39,7 +39,7 @@ def workload_scaled_to_zero(
     dependencies: Dependencies | None,
     autoscalers: Autoscalers | None,
     owners: Owners | None,
-) -> Iterator[Finding]:
+) -> Iterator[Finding | Gap]:
     """Zero is somebody's wish: it is a fault only where a Service leads to it, and nothing else is behind that."""
     for workload in workloads.items:
         if isinstance(workload, DaemonSet) or workload.desired or workload.metadata.deletion_timestamp:
@@ -56,6 +56,9 @@ def workload_scaled_to_zero(
             users = sorted(set(_users(service, ingresses, dependencies, owners)))
             if not users and service.spec.type == "ClusterIP":
                 continue
+            if autoscalers is None:
+                yield Gap("horizontalpodautoscalers", f"not seen: one may scale {workload.ref()} from zero")
+                break
             yield _finding(workload, service, users)
             break
 

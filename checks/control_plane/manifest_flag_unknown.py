@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, nearest, shorten
+from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check, nearest, shorten
 from kdiag.facts import (
     Cluster,
     Containers,
     Manifest,
     Manifests,
     Pods,
+    component_seen,
     component_standing,
     flag_kind,
     flag_names,
@@ -49,7 +50,7 @@ _UNKNOWN = re.compile(
 )
 def manifest_flag_unknown(
     manifests: Manifests, cluster: Cluster, containers: Containers | None, pods: Pods | None
-) -> Iterator[Finding]:
+) -> Iterator[Finding | Gap]:
     """The component's own log tells; without it, a flag that no release had, while the component does not run."""
     for node, found in manifests:
         for manifest in found.running:
@@ -58,9 +59,15 @@ def manifest_flag_unknown(
             if now.proven or manifest.program not in ("", part):
                 continue
             told = _told(node, manifest, containers)
+            seen = component_seen(part, node, containers, pods, cluster)
             for flag in manifest.flags:
                 logged = told.get(flag.name.lstrip("-"), "")
                 meant = _near(part, flag.name)
+                if not (logged or meant or flag_kind(part, flag.name) or seen):
+                    yield Gap(
+                        node, f"whether {part} runs was not seen, nor whether it knows --{shorten(flag.name, 60)}"
+                    )
+                    continue
                 # Another release may know what this list does not: where it runs, only a typo is worth a word.
                 if not logged and (flag_kind(part, flag.name) or (now.runs and not meant)):
                     continue

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, listing, nearest
+from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check, listing, nearest
 from kdiag.facts import (
     Cluster,
     Containers,
@@ -15,6 +15,7 @@ from kdiag.facts import (
     Manifests,
     NodeManifests,
     Pods,
+    component_seen,
     component_standing,
     manifest_repair,
     manifest_severity,
@@ -53,7 +54,7 @@ def manifest_image_wrong(
     images: Images | None,
     containers: Containers | None,
     pods: Pods | None,
-) -> Iterator[Finding]:
+) -> Iterator[Finding | Gap]:
     """Name, tag and place against the other components of the node, while this one does not run."""
     for node, found in manifests:
         for manifest in found.running:
@@ -66,6 +67,9 @@ def manifest_image_wrong(
                 continue
             wrong = _wrong(manifest, found, have)
             if not wrong:
+                continue
+            if not component_seen(part, node, containers, pods, cluster):
+                yield Gap(node, f"whether {part} runs was not seen")
                 continue
             what, meant = wrong
             subject = static_pod(part, node)

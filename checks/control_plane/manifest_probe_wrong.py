@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check
+from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check
 from kdiag.facts import (
     Cluster,
     Containers,
@@ -12,7 +12,9 @@ from kdiag.facts import (
     Manifest,
     Manifests,
     NodeManifests,
+    Pods,
     ServerURL,
+    component_seen,
     manifest_repair,
     server_urls,
     stands_still,
@@ -46,7 +48,9 @@ _OUTLIVED = 900
     ),
     tags=("static-pods", "manifests", "probes", "apiserver"),
 )
-def manifest_probe_wrong(manifests: Manifests, cluster: Cluster, containers: Containers | None) -> Iterator[Finding]:
+def manifest_probe_wrong(
+    manifests: Manifests, cluster: Cluster, containers: Containers | None, pods: Pods | None
+) -> Iterator[Finding | Gap]:
     """Port, scheme, host and path against --secure-port and --bind-address. The kubelet's journal does not tell."""
     for node, found in manifests:
         for manifest in found.running:
@@ -60,6 +64,9 @@ def manifest_probe_wrong(manifests: Manifests, cluster: Cluster, containers: Con
                 if not wrong or wrong in told:
                     continue
                 told.add(wrong)
+                if not component_seen(manifest.component, node, containers, pods, cluster):
+                    yield Gap(node, f"whether {manifest.component} runs was not seen")
+                    continue
                 subject = static_pod(manifest.component, node)
                 place = ("spec", "containers", manifest.index, f"{kind}Probe", "httpGet")
                 line = manifest.line(*place, "port")

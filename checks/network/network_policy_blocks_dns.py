@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing
 from kdiag.facts import (
     ClusterDNS,
     Complaint,
@@ -53,10 +53,13 @@ def network_policy_blocks_dns(
     dns: ClusterDNS | None,
     daemonsets: DaemonSets | None,
     nodes: Nodes | None,
-) -> Iterator[Finding]:
+) -> Iterator[Finding | Gap]:
     """Only pods that are seen to need a name; where nothing may enforce policies, only pods that say it fails."""
     enforced, plugin = enforcement(daemonsets, nodes)
     if enforced is Enforced.NO or not policies.items:
+        return
+    if enforced is Enforced.UNKNOWN and daemonsets is None:
+        yield Gap("daemonsets", "not seen: whether the network plugin enforces policies is not known")
         return
     found: dict[tuple[str, ...], list[tuple[Pod, Complaint | None]]] = {}
     for group in pods.templates:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check
 from kdiag.facts import Disks, Filesystem, Manifests, Nodes, holding, hosted
 
 #: The kubelet's default: it evicts below one tenth of nodefs.
@@ -46,7 +46,7 @@ _USES = (
     ),
     tags=("disk", "node", "eviction"),
 )
-def disk_full(disks: Disks, nodes: Nodes | None, manifests: Manifests | None) -> Iterator[Finding]:
+def disk_full(disks: Disks, nodes: Nodes | None, manifests: Manifests | None) -> Iterator[Finding | Gap]:
     """Between full and free the node's own word counts: what it calls pressure is its kubelet's configuration."""
     for node, mounts in disks:
         known = nodes.get(node) if nodes else None
@@ -61,6 +61,9 @@ def disk_full(disks: Disks, nodes: Nodes | None, manifests: Manifests | None) ->
             etcd = "/var/lib/etcd" in users and bool(files and files.of("etcd"))
             low = pods and fs.free < _PRESSURE and not (pressure and pressure.status != "True")
             if not (full or low):
+                continue
+            if not full and nodes is None:
+                yield Gap("nodes", f"not seen: whether {node} itself calls that too little on {mount}")
                 continue
             words = [what for path, what in _USES if path in users and (path != "/var/lib/etcd" or etcd)]
             if not words:

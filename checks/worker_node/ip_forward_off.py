@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check
 from kdiag.facts import Interfaces, Kernels
 
 
@@ -23,7 +23,7 @@ from kdiag.facts import Interfaces, Kernels
     ),
     tags=("sysctl", "node", "network"),
 )
-def ip_forward_off(kernels: Kernels, interfaces: Interfaces | None) -> Iterator[Finding]:
+def ip_forward_off(kernels: Kernels, interfaces: Interfaces | None) -> Iterator[Finding | Gap]:
     """The bridge plugin turns it on whenever it makes a pod, so it may be on again before anybody looks."""
     for node, kernel in kernels:
         if kernel.number("net.ipv4.ip_forward") != 0:
@@ -32,6 +32,9 @@ def ip_forward_off(kernels: Kernels, interfaces: Interfaces | None) -> Iterator[
         # A node that has IPv6 alone needs only that one.
         four = found is None or any(not a.ip.is_loopback and not a.ip.is_link_local for i in found for a in i.addresses)
         if not four and kernel.number("net.ipv6.conf.all.forwarding") == 1:
+            continue
+        if found is None and kernel.number("net.ipv6.conf.all.forwarding") == 1:
+            yield Gap(node, "its addresses were not seen: it may need IPv6 alone")
             continue
         yield Finding(
             Ref("Node", node),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, shorten
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, Skip, check, shorten
 from kdiag.facts import (
     Cluster,
     Entry,
@@ -53,7 +53,7 @@ def kubelet_crash_loops(
     kubelets: Kubelets | None,
     manifests: Manifests | None,
     nodes: Nodes | None,
-) -> Iterator[Finding | Skip]:
+) -> Iterator[Finding | Gap | Skip]:
     """Its last words are quoted. Where another check knows what they mean, this finding hangs below it."""
     seen = False
     for node, _ in units:
@@ -65,6 +65,9 @@ def kubelet_crash_loops(
         setup = kubelets.get(node) if kubelets else None
         if setup and setup.unjoined and not (nodes and nodes.get(node)):
             continue  # before kubeadm init or join the kubelet rightly waits for its configuration
+        if setup is None and not (nodes and nodes.get(node)):
+            yield Gap(node, "whether it ever joined a cluster was not seen")
+            continue
         reason = last_reason(unit, log, cluster)
         yield Finding(
             Ref("Node", node),

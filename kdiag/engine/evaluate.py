@@ -35,9 +35,9 @@ def evaluate(check: Check, facts: Facts) -> Result:
         else:
             asked[param] = fact
             gaps.update(dict.fromkeys(fact.gaps))
-    if missing:
+    if missing or any(map(facts.blank, check.needs.values())):
         return Result(check.id, Status.UNKNOWN, gaps=(*missing, *gaps))
-    asked |= {param: facts.get(kind) for param, kind in check.wants.items()}
+    asked |= {param: None if facts.blank(kind) else facts.get(kind) for param, kind in check.wants.items()}
     findings: list[Finding] = []
     skipped = ""
     try:

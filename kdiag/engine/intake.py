@@ -111,7 +111,8 @@ class Intake:
     def fact(self, kind: type[Fact]) -> Fact | None:
         """The fact as far as it was fed; None when nothing was asked that makes it."""
         builder = self._builders.get(kind)
-        if builder is None or not any(source.key in self._seen for source in kind.sources):
+        own = (source.key for source in kind.sources if source.key not in getattr(kind, "beside", ()))
+        if builder is None or not any(key in self._seen for key in own):
             return None
         return builder.finish()
 
@@ -144,6 +145,17 @@ class Facts:
             gaps = dict.fromkeys(gap for part in parts.values() if part for gap in part.gaps)
             self._facts[kind] = _with_gaps(fact, (*fact.gaps, *gaps))
         return self._facts.get(kind)
+
+    def blank(self, kind: type[Fact]) -> bool:
+        """Whether the fact, or one that it stands on, was asked for and not seen at all.
+
+        That must not look like a cluster that has none of it. A derived fact stands on its lists, save those that are
+        spare.
+        """
+        if not issubclass(kind, Derived):
+            fact = self._facts.get(kind)
+            return fact is not None and fact.blank
+        return any(not root.spare and self.blank(root) for root in roots([kind]))
 
     def missing(self, kind: type[Fact]) -> tuple[str, ...]:
         """The names of the facts that were not collected and that this one needs."""

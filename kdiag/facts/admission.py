@@ -64,6 +64,7 @@ class ValidatingWebhooks(Objects[ValidatingWebhookConfiguration]):
     """Every ValidatingWebhookConfiguration."""
 
     item: ClassVar[type[Any]] = ValidatingWebhookConfiguration
+    spare: ClassVar[bool] = True
     sources = (ApiList("validatingwebhookconfigurations", _GROUP, "validatingwebhookconfigurations", namespaced=False),)
     items: tuple[ValidatingWebhookConfiguration, ...] = field(default=())
 
@@ -73,6 +74,7 @@ class MutatingWebhooks(Objects[MutatingWebhookConfiguration]):
     """Every MutatingWebhookConfiguration."""
 
     item: ClassVar[type[Any]] = MutatingWebhookConfiguration
+    spare: ClassVar[bool] = True
     sources = (ApiList("mutatingwebhookconfigurations", _GROUP, "mutatingwebhookconfigurations", namespaced=False),)
     items: tuple[MutatingWebhookConfiguration, ...] = field(default=())
 

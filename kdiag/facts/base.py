@@ -97,7 +97,14 @@ class Fact:
     """One kind of typed data, with the gaps: what was asked for and not seen."""
 
     sources: ClassVar[tuple[Source, ...]] = ()
+    #: Whether what is derived from it is right without it, and only says less.
+    spare: ClassVar[bool] = True
     gaps: tuple[Gap, ...] = ()
+
+    @property
+    def blank(self) -> bool:
+        """Whether it was asked for and nothing of it was seen: not to be taken for an empty answer."""
+        return False
 
     @classmethod
     def builder(cls) -> Builder:
@@ -132,9 +139,15 @@ class Objects(Fact, Generic[T]):
     """The objects of one kind. ``scope`` is the namespace they were read in; empty means all."""
 
     item: ClassVar[type[Any]]
+    spare: ClassVar[bool] = False
     items: tuple[T, ...] = field(default=())
     scope: str = ""
     absent: bool = False
+
+    @property
+    def blank(self) -> bool:
+        """Whether the list could not be read at all."""
+        return bool(self.gaps) and not self.items
 
     @cached_property
     def _index(self) -> Mapping[tuple[str, str], T]:

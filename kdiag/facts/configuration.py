@@ -35,6 +35,7 @@ class ConfigMaps(Objects[ConfigMap]):
     """Every ConfigMap."""
 
     item: ClassVar[type[Any]] = ConfigMap
+    spare: ClassVar[bool] = True
     sources = (ApiList("configmaps", "v1", "configmaps"),)
     items: tuple[ConfigMap, ...] = field(default=())
 
@@ -56,6 +57,7 @@ class ServiceAccounts(Objects[ServiceAccount]):
     """Every ServiceAccount."""
 
     item: ClassVar[type[Any]] = ServiceAccount
+    spare: ClassVar[bool] = True
     sources = (ApiList("serviceaccounts", "v1", "serviceaccounts"),)
     items: tuple[ServiceAccount, ...] = field(default=())
 
@@ -81,6 +83,7 @@ class Namespaces(Objects[Namespace]):
     """Every Namespace."""
 
     item: ClassVar[type[Any]] = Namespace
+    spare: ClassVar[bool] = True
     sources = (ApiList("namespaces", "v1", "namespaces", namespaced=False),)
     items: tuple[Namespace, ...] = field(default=())
 
@@ -106,6 +109,7 @@ class ResourceQuotas(Objects[ResourceQuota]):
     """Every ResourceQuota."""
 
     item: ClassVar[type[Any]] = ResourceQuota
+    spare: ClassVar[bool] = True
     sources = (ApiList("resourcequotas", "v1", "resourcequotas"),)
     items: tuple[ResourceQuota, ...] = field(default=())
 
@@ -135,6 +139,7 @@ class LimitRanges(Objects[LimitRange]):
     """Every LimitRange."""
 
     item: ClassVar[type[Any]] = LimitRange
+    spare: ClassVar[bool] = True
     sources = (ApiList("limitranges", "v1", "limitranges"),)
     items: tuple[LimitRange, ...] = field(default=())
 
@@ -151,5 +156,6 @@ class PriorityClasses(Objects[PriorityClass]):
     """Every PriorityClass."""
 
     item: ClassVar[type[Any]] = PriorityClass
+    spare: ClassVar[bool] = True
     sources = (ApiList("priorityclasses", "scheduling.k8s.io/v1", "priorityclasses", namespaced=False),)
     items: tuple[PriorityClass, ...] = field(default=())

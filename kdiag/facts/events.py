@@ -118,6 +118,7 @@ class Events(Objects[Event]):
     """Every event that is not routine. Bounded where it is read; what was cut is a gap."""
 
     item: ClassVar[type[Any]] = Event
+    spare: ClassVar[bool] = True
     sources = (ApiList("events", "v1", "events"),)
     items: tuple[Event, ...] = field(default=())
 

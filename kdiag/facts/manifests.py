@@ -683,6 +683,16 @@ def component_standing(
     return Standing(bool(pod and pod.ready and not fresh))
 
 
+def component_seen(
+    component: str, node: str, containers: Containers | None, pods: Pods | None, cluster: Cluster
+) -> bool:
+    """Whether anything tells how a component does. That the API server is dead tells it of that one and of etcd."""
+    seen = containers.get(node) if containers else None
+    pod = pods.get(f"{component}-{node}", "kube-system") if pods else None
+    dead = bool(cluster.dead) and component in ("etcd", "kube-apiserver")
+    return dead or pod is not None or bool(seen and seen.listed)
+
+
 def manifest_severity(manifests: Manifests, component: str, now: Standing) -> Severity:
     """How bad it is that a component's manifest is wrong."""
     if now.runs:

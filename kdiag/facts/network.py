@@ -373,6 +373,7 @@ class IngressClasses(Objects[IngressClass]):
     """Every IngressClass."""
 
     item: ClassVar[type[Any]] = IngressClass
+    spare: ClassVar[bool] = True
     sources = (ApiList("ingressclasses", "networking.k8s.io/v1", "ingressclasses", namespaced=False),)
     items: tuple[IngressClass, ...] = field(default=())
 

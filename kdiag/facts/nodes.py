@@ -96,6 +96,7 @@ class Nodes(Objects[Node]):
     """Every node."""
 
     item: ClassVar[type[Any]] = Node
+    spare: ClassVar[bool] = True
     sources = (ApiList("nodes", "v1", "nodes", namespaced=False),)
     items: tuple[Node, ...] = field(default=())
 
@@ -122,6 +123,7 @@ class NodeLeases(Objects[Lease]):
     """The kubelets' heartbeats."""
 
     item: ClassVar[type[Any]] = Lease
+    spare: ClassVar[bool] = True
     sources = (ApiList("node-leases", "coordination.k8s.io/v1", "leases", namespaces=("kube-node-lease",)),)
     items: tuple[Lease, ...] = field(default=())
 
@@ -131,5 +133,6 @@ class SystemLeases(Objects[Lease]):
     """Who leads among the schedulers and controller managers."""
 
     item: ClassVar[type[Any]] = Lease
+    spare: ClassVar[bool] = True
     sources = (ApiList("system-leases", "coordination.k8s.io/v1", "leases", namespaces=("kube-system",)),)
     items: tuple[Lease, ...] = field(default=())

@@ -93,6 +93,7 @@ class Volumes(Objects[PersistentVolume]):
     """Every PersistentVolume."""
 
     item: ClassVar[type[Any]] = PersistentVolume
+    spare: ClassVar[bool] = True
     sources = (ApiList("persistentvolumes", "v1", "persistentvolumes", namespaced=False),)
     items: tuple[PersistentVolume, ...] = field(default=())
 
@@ -121,6 +122,7 @@ class StorageClasses(Objects[StorageClass]):
     """Every StorageClass."""
 
     item: ClassVar[type[Any]] = StorageClass
+    spare: ClassVar[bool] = True
     sources = (ApiList("storageclasses", "storage.k8s.io/v1", "storageclasses", namespaced=False),)
     items: tuple[StorageClass, ...] = field(default=())
 
@@ -144,6 +146,7 @@ class CSINodes(Objects[CSINode]):
     """Every CSINode."""
 
     item: ClassVar[type[Any]] = CSINode
+    spare: ClassVar[bool] = True
     sources = (ApiList("csinodes", "storage.k8s.io/v1", "csinodes", namespaced=False),)
     items: tuple[CSINode, ...] = field(default=())
 
@@ -157,6 +160,7 @@ class CSIDrivers(Objects[CSIDriver]):
     """Every CSIDriver."""
 
     item: ClassVar[type[Any]] = CSIDriver
+    spare: ClassVar[bool] = True
     sources = (ApiList("csidrivers", "storage.k8s.io/v1", "csidrivers", namespaced=False),)
     items: tuple[CSIDriver, ...] = field(default=())
 
@@ -193,6 +197,7 @@ class VolumeAttachments(Objects[VolumeAttachment]):
     """Every VolumeAttachment."""
 
     item: ClassVar[type[Any]] = VolumeAttachment
+    spare: ClassVar[bool] = True
     sources = (ApiList("volumeattachments", "storage.k8s.io/v1", "volumeattachments", namespaced=False),)
     items: tuple[VolumeAttachment, ...] = field(default=())
 

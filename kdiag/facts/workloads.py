@@ -368,6 +368,7 @@ class DisruptionBudgets(Objects[PodDisruptionBudget]):
     """Every PodDisruptionBudget."""
 
     item: ClassVar[type[Any]] = PodDisruptionBudget
+    spare: ClassVar[bool] = True
     sources = (ApiList("poddisruptionbudgets", "policy/v1", "poddisruptionbudgets"),)
     items: tuple[PodDisruptionBudget, ...] = field(default=())
 

@@ -46,6 +46,35 @@ def test_quiet_prints_nothing_when_nothing_is_wrong(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_quiet_says_what_was_not_seen(tmp_path: Path) -> None:
+    with healthy_api(rbac=lambda access: access.resource != "configmaps") as api:
+        done = kdiag("check", "-q", "--kubeconfig", api.kubeconfig(tmp_path / "c"), home=tmp_path)
+    assert done.returncode == 0
+    assert "not everything was seen" in done.stdout
+
+
+def test_on_change_speaks_once_for_each_change(tmp_path: Path) -> None:
+    words = ("check", "service_selects_nothing", "--on-change", "--kubeconfig", tmp_path / "c")
+    lost = lost_service()
+    with healthy_api({path: () for path in lost}) as api:
+        api.kubeconfig(tmp_path / "c")
+        well = kdiag(*words, home=tmp_path)
+        assert (well.returncode, well.stdout) == (0, "")
+        for path, items in lost.items():
+            api.set(path, items)
+        new = kdiag(*words, home=tmp_path)
+        assert new.returncode == 1
+        assert "changed since" in new.stdout
+        assert "new   Service shop/db" in new.stdout
+        again = kdiag(*words, home=tmp_path)
+        assert (again.returncode, again.stdout) == (1, "")
+        for path in lost:
+            api.set(path, ())
+        back = kdiag(*words, home=tmp_path)
+    assert back.returncode == 0
+    assert "gone  Service shop/db" in back.stdout
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

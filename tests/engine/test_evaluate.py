@@ -11,7 +11,7 @@ from kdiag.check import Check, Finding, Gap, Layer, Ref, Severity, Skip, check
 from kdiag.engine.evaluate import evaluate
 from kdiag.engine.intake import Facts
 from kdiag.errors import CheckDefinitionError
-from kdiag.facts import Cluster, Events, Nodes, Pods
+from kdiag.facts import Cluster, Events, Node, Nodes, Pods
 from kdiag.model.result import Status
 
 
@@ -19,7 +19,8 @@ def made(run: Any, **more: Any) -> Check:
     return check(title="A title", severity=Severity.ERROR, layer=Layer.POD, **more)(run)
 
 
-SEEN = Facts({Pods: Pods(), Nodes: Nodes(gaps=(Gap("nodes", "403"),)), Cluster: Cluster(namespace="shop")})
+REFUSED = Facts({Pods: Pods(), Nodes: Nodes(gaps=(Gap("nodes", "403"),)), Cluster: Cluster(namespace="shop")})
+SEEN = REFUSED.replaced(Nodes.of([Node()], gaps=(Gap("nodes", "403"),)))
 
 
 def test_findings_fail() -> None:
@@ -55,6 +56,13 @@ def test_a_finding_in_a_fact_with_a_gap_fails_and_keeps_the_gap() -> None:
     result = evaluate(made(run), SEEN)
     assert result.status is Status.FAIL
     assert result.gaps
+
+
+def test_a_list_that_was_not_seen_at_all_is_no_empty_cluster() -> None:
+    def run(nodes: Nodes) -> Iterator[Finding]:
+        yield Finding(Ref("Node", "a"), "there is no node")
+
+    assert evaluate(made(run), REFUSED).status is Status.UNKNOWN
 
 
 def test_a_fact_that_was_not_collected_is_unknown_and_the_check_does_not_run() -> None:

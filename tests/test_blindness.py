@@ -1,0 +1,52 @@
+"""What was not seen must never look like what is not there: each check, with each of its sources gone."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from kdiag.check import Check
+from kdiag.engine.evaluate import evaluate
+from kdiag.engine.intake import Intake, roots
+from kdiag.facts import Cluster
+from kdiag.facts.base import Fact
+from kdiag.facts.hosts import UNREADABLE
+from kdiag.model.observation import Observation
+from kdiag.model.result import Ref, Result, Status
+from tests.recording import cases, every_check, fixture_facts, load, observations
+
+#: Without what it may list, a finding is on a pod instead of its workload, or on the member that tells of another.
+_LESS_EXACT = {"Pod", "ReplicaSet"}
+
+
+def blinded(seen: list[Observation], kind: type[Fact]) -> Fact | None:
+    """The fact when everything that it is made of was refused."""
+    intake = Intake([kind])
+    keys = {source.key for source in kind.sources}
+    for one in seen:
+        if one.key in keys:
+            refused = dataclasses.replace(one, body=b"", absent=False, error="403 Forbidden: may not list")
+            intake.feed(refused)
+        elif one.key == UNREADABLE:
+            intake.feed(one)
+    return intake.fact(kind)
+
+
+def subjects(result: Result) -> set[Ref]:
+    return {finding.subject for finding in result.findings}
+
+
+@pytest.mark.parametrize("check", every_check(), ids=lambda c: c.id)
+def test_a_source_that_is_refused_makes_no_new_finding(check: Check) -> None:
+    for path in cases(check, "healthy") + cases(check, "broken"):
+        facts, seen = fixture_facts(path), observations(load(path))
+        whole = subjects(evaluate(check, facts))
+        for kind in roots([*check.needs.values(), *check.wants.values()]):
+            part = blinded(seen, kind) if kind is not Cluster else None
+            if part is None:
+                continue
+            result = evaluate(check, facts.replaced(part))
+            assert result.status is not Status.ERROR, (path.name, kind.__name__, result.reason)
+            new = {ref for ref in subjects(result) - whole if not (whole and ref.kind in _LESS_EXACT)}
+            assert not new, (path.name, kind.__name__, [f.message for f in result.findings])

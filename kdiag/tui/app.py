@@ -1,0 +1,577 @@
+"""The application: what keys do wherever one is, what is heard of the reading, and the way between screens."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.screen import Screen
+from textual.timer import Timer
+
+from kdiag.model.text import shorten
+from kdiag.tui.case import Case, Heard, Verdict
+from kdiag.tui.glyphs import FANCY, Glyphs, literal
+from kdiag.tui.messages import Answer, Failed, Refused
+from kdiag.tui.page import Action, line
+from kdiag.tui.themes import THEMES, chosen
+from kdiag.tui.walk import Walk
+from kdiag.tui.widgets.lines import Styled
+
+if TYPE_CHECKING:
+    from kdiag.tui.model import Row
+    from kdiag.tui.screens.page import PageScreen
+    from kdiag.tui.screens.verdict import VerdictScreen
+    from kdiag.tui.widgets.page import PageView
+    from kdiag.tui.work import Worker
+
+#: How often the time that something takes is shown anew, in seconds.
+_TICK = 0.25
+_AUTO = 30.0
+
+
+class KdiagApp(App[int]):
+    """kdiag on a terminal."""
+
+    CSS_PATH = "kdiag.tcss"
+    TITLE = "kdiag"
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("colon", "command_line", "command", key_display=":"),
+        Binding("question_mark", "help", "help", key_display="?"),
+        Binding("q", "quit", "quit"),
+        Binding("ctrl+c", "interrupt", "quit", show=False, priority=True),
+        Binding("T", "timeline", "timeline"),
+        Binding("u", "coverage", "coverage"),
+        Binding("R,ctrl+r,f5", "refresh", "read again", show=False),
+        Binding("a", "auto", "look again every 30 s", show=False),
+        Binding("s", "snapshot", "save a snapshot", show=False),
+        Binding("S", "report", "save a report", show=False),
+        Binding("L", "labs", "labs", show=False),
+        Binding("ctrl+t", "next_theme", "other colours", show=False),
+    ]
+
+    class Said(Message):
+        """The process that reads has said something."""
+
+        def __init__(self, heard: Heard) -> None:
+            super().__init__()
+            self.heard = heard
+
+    def __init__(
+        self, options: argparse.Namespace, *, worker: Worker | None = None, signs: Glyphs = FANCY, theme: str = ""
+    ) -> None:
+        super().__init__(watch_css=False)
+        Styled.signs = signs
+        self.signs = signs
+        self.options = options
+        self.auto = 0.0
+        self.crash: BaseException | None = None
+        self.case = Case(options, self._tell)
+        self._first = worker
+        self._ticking: Timer | None = None
+        self._timer: Timer | None = None
+        self._settled: list[Callable[[], None]] = []
+        for one in THEMES:
+            self.register_theme(one)
+        wanted = theme or chosen(os.environ)
+        self.theme = wanted if wanted in self.available_themes else THEMES[0].name
+
+    # Beginning and end
+
+    def get_default_screen(self) -> Screen[Any]:
+        """The verdict."""
+        from kdiag.tui.screens.verdict import VerdictScreen
+
+        return VerdictScreen()
+
+    def on_mount(self) -> None:
+        """Begin to read."""
+        if self.signs.plain:
+            from textual.scrollbar import ScrollBar
+
+            from kdiag.tui.widgets.scrollbar import PlainScrollBar
+
+            ScrollBar.renderer = PlainScrollBar
+        self.case.start(self._first)
+        self._first = None
+        self._ticking = self.set_interval(_TICK, self._tick)
+
+    def _fatal_error(self) -> None:
+        """A fault of kdiag's own: the terminal is put back, and ``crash`` says what it was."""
+        self.crash = sys.exc_info()[1]
+        self._close_messages_no_wait()
+
+    def action_interrupt(self) -> None:
+        """Copy what is marked with the mouse, or leave as Ctrl-C does."""
+        text = self.screen.get_selected_text()
+        if text:
+            self.screen.clear_selection()
+            self.copy(text)
+        else:
+            self.exit(130, return_code=130)
+
+    async def action_quit(self) -> None:
+        """Leave."""
+        self.exit(0)
+
+    # Hearing
+
+    def _tell(self, heard: Heard) -> None:
+        """On a thread of the case."""
+        self.post_message(self.Said(heard))
+
+    @property
+    def main(self) -> VerdictScreen:
+        """The screen that everything starts from."""
+        from kdiag.tui.screens.verdict import VerdictScreen
+
+        screen = self.screen_stack[0]
+        assert isinstance(screen, VerdictScreen)  # noqa: S101
+        return screen
+
+    def on_kdiag_app_said(self, event: Said) -> None:
+        """Take it in, and show it."""
+        heard = event.heard
+        self.case.take(heard)
+        if isinstance(heard.value, Verdict | Failed):
+            self.main.show_verdict()
+            self._again()
+        elif not isinstance(heard.value, Answer | Refused) and not self.case.reading.notes:
+            return  # the next tick shows it
+        if not self.case.reading.running:
+            self.main.show_progress()
+
+    def _tick(self) -> None:
+        if self.case.reading.running:
+            self.main.show_progress()
+            self._again()
+
+    def _again(self) -> None:
+        """What is made of the reading is made anew."""
+        from kdiag.tui.screens.page import PageScreen
+
+        if isinstance(self.screen, PageScreen):
+            self.screen.again()
+
+    # Saying
+
+    def say(self, text: str, *, bad: bool = False) -> None:
+        """A word in the corner."""
+        text = shorten(literal(text, plain=self.signs.plain), 400)
+        self.notify(text, severity="error" if bad else "information", timeout=6 if bad else 4, markup=False)
+
+    def copy(self, text: str) -> None:
+        """Copy to the clipboard, also over SSH (OSC 52)."""
+        if text:
+            self.copy_to_clipboard(text)
+            self.say(f"copied: {text}")
+        else:
+            self.say("there is no command here to copy")
+
+    # Ways
+
+    def act(self, action: Action, page: PageView) -> None:
+        """Do what a line of a page is for."""
+        match action.verb:
+            case "copy":
+                self.copy(action.value)
+            case "page":
+                self._home()
+                self.main.open_page(action.value)
+            case "finding":
+                self._home()
+                if not self.main.rows.select(action.value):
+                    self.say("this finding is not in the list: the filter hides it, or it is gone")
+            case "trace":
+                kind, namespace, name = action.value.split("/", 2)
+                self.show_trace(kind, namespace, name)
+            case "node":
+                self.show_node(action.value)
+            case "run":
+                walk = self.main.walk
+                if walk is not None:
+                    self.run_steps(walk, [int(action.value)])
+            case "unfold":
+                if self.main.walk is not None:
+                    self.main.walk.turn(int(action.value))
+                    self.main.show_book()
+
+    def _home(self) -> None:
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+
+    def walk(self, check_id: str, row: Row | None) -> Walk:
+        """The runbook page of a check, walked so far, for the finding where it is about that check."""
+        finding = None
+        for node in row.node.walk() if row is not None and row.node is not None else ():
+            if node.check.id == check_id:
+                finding = node.finding
+                break
+        else:
+            finding = row.node.finding if row is not None and row.node is not None else None
+        key = (check_id, row.node.fingerprint if row is not None and row.node is not None else "")
+        if key not in self._walks:
+            self._walks[key] = Walk(check_id, finding)
+        return self._walks[key]
+
+    @property
+    def _walks(self) -> dict[tuple[str, str], Walk]:
+        return self.__dict__.setdefault("_kept_walks", {})  # type: ignore[no-any-return]
+
+    def _open(self, screen: PageScreen) -> None:
+        if len(self.screen_stack) > 6:  # from node to finding to trace to node: the way back is Esc, not all of it
+            self._home()
+        self.push_screen(screen)
+
+    def show_trace(self, kind: str, namespace: str, name: str) -> None:
+        """The way of a request from this object."""
+        from kdiag.tui.messages import Trace
+        from kdiag.tui.pages.trace import trace_page
+        from kdiag.tui.screens.page import PageScreen
+
+        screen = PageScreen(f"trace {kind} {namespace}/{name}")
+        self._open(screen)
+        request = Trace(kind=kind, namespace=namespace, name=name)
+        self.case.ask(request, partial(self._answered, screen, lambda steps: trace_page(steps, self.signs)))
+
+    def show_node(self, name: str) -> None:
+        """One node."""
+        from kdiag.tui.messages import Machine, NodeSeen
+        from kdiag.tui.pages.node import node_page
+        from kdiag.tui.screens.page import PageScreen
+
+        screen = PageScreen(f"node {name}")
+
+        def lines(seen: NodeSeen) -> list[Any]:
+            screen.about = f" {self.signs.dot} ".join(seen.picture.head[1:])
+            return node_page(seen, self.signs)
+
+        self._open(screen)
+        self.case.ask(Machine(name), partial(self._answered, screen, lines))
+
+    def choose_node(self) -> None:
+        """Let a node be chosen."""
+        nodes = self.case.head.nodes if self.case.head else ()
+        if nodes:
+            self.pick("node", nodes, lambda name: self.show_node(name))
+        else:
+            self.say("no node is known yet")
+
+    def action_timeline(self) -> None:
+        """What happened."""
+        from kdiag.tui.messages import Timeline
+        from kdiag.tui.pages.timeline import timeline_page
+        from kdiag.tui.screens.page import PageScreen
+
+        screen = PageScreen("timeline", about="newest first")
+        self._open(screen)
+        taken = self.case.tree.verdict.taken if self.case.tree else ""
+        self.case.ask(
+            Timeline(), partial(self._answered, screen, lambda found: timeline_page(found, taken, self.signs))
+        )
+
+    def action_coverage(self) -> None:
+        """What was seen."""
+        from kdiag.tui.pages.coverage import coverage_page
+        from kdiag.tui.screens.page import PageScreen
+
+        def lines() -> list[Any]:
+            tree = self.case.tree
+            return coverage_page(
+                tree.verdict if tree else None, tree.coverage if tree else None, self.case.reading, self.signs
+            )
+
+        self._open(PageScreen("coverage", lines))
+
+    def action_help(self) -> None:
+        """The keys."""
+        from kdiag.tui.pages.help import help_page
+        from kdiag.tui.screens.page import PageScreen
+
+        self._open(PageScreen("help", partial(help_page, self._key_sections())))
+
+    def _key_sections(self) -> dict[str, list[tuple[str, str]]]:
+        from kdiag.tui.screens.page import PageScreen as Pages
+        from kdiag.tui.screens.verdict import VerdictScreen
+        from kdiag.tui.widgets.page import PageView
+        from kdiag.tui.widgets.rows import RowsView
+
+        found: dict[str, list[tuple[str, str]]] = {}
+        for title, owner in (
+            ("findings", VerdictScreen), ("list", RowsView), ("page", PageView), ("other screens", Pages),
+            ("everywhere", type(self)),
+        ):  # fmt: skip
+            keys: dict[str, list[str]] = {}
+            for binding in Binding.make_bindings(owner.__dict__["BINDINGS"]):
+                keys.setdefault(binding.description, []).append(self.get_key_display(binding))
+            found[title] = [(" ".join(dict.fromkeys(names)), what) for what, names in keys.items()]
+        return found
+
+    def _answered(self, screen: PageScreen, lines: Callable[[Any], list[Any]], answer: object) -> None:
+        if isinstance(answer, Answer):
+            screen.show(lines(answer.value))
+        elif isinstance(answer, Refused):
+            screen.show([line((literal(answer.text, plain=self.signs.plain), "error"))])
+
+    # Reading again
+
+    def action_refresh(self) -> None:
+        """Read everything again; what is new and what is gone is marked."""
+        self.case.start()
+        self.main.show_verdict()
+
+    def action_auto(self) -> None:
+        """Look again and again, or no more."""
+        self.repeat(0.0 if self.auto else _AUTO)
+
+    def repeat(self, seconds: float) -> None:
+        """Look again every so many seconds; 0 ends that."""
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+        self.auto = seconds
+        if seconds:
+            self._timer = self.set_interval(seconds, self._repeat)
+            self.say(f"looking again every {seconds:.0f} s; a ends that")
+        self.main.show_progress()
+
+    def _repeat(self) -> None:
+        if not self.case.reading.running:
+            self.action_refresh()
+
+    def change(self, **options: Any) -> None:
+        """Read another cluster, context or namespace: what was known is forgotten."""
+        auto = self.auto
+        self.case.close()
+        self.options = argparse.Namespace(**{**vars(self.options), **options})
+        runs = self.case.runs
+        self.case = Case(self.options, self._tell)
+        self.case.runs = runs
+        self._walks.clear()
+        self._home()
+        self.main.remove_class("-book")
+        self.case.start()
+        self.main.show_verdict()
+        if auto:
+            self.repeat(auto)
+
+    # Steps, verify, labs
+
+    def run_steps(self, walk: Walk, numbers: list[int]) -> None:
+        """Run steps of a page, one after the other."""
+        self.say("steps cannot be run yet", bad=True)
+
+    def verify(self, row: Row) -> None:
+        """Look again at one finding until it is gone."""
+        self.say("verify is not there yet", bad=True)
+
+    def action_labs(self) -> None:
+        """The labs, where they are installed."""
+        import importlib.util
+
+        if importlib.util.find_spec("kdiag.tui.screens.labs") is None:
+            self.say("there are no labs here")
+            return
+        import importlib
+
+        self.push_screen(importlib.import_module("kdiag.tui.screens.labs").LabsScreen())
+
+    # Saving
+
+    def action_snapshot(self, folder: str = "") -> None:
+        """Save what was read."""
+        from kdiag.tui.messages import Save
+        from kdiag.tui.saving import new_name
+
+        if self.case.options.snapshot:
+            self.say(f"this is a recording already: {self.case.options.snapshot}")
+            return
+        request = Save(folder or new_name("kdiag-snapshot", ""))
+        self.case.ask(request, self._saved)
+
+    def _saved(self, answer: object) -> None:
+        if isinstance(answer, Answer):
+            self.say(str(answer.value))
+        elif isinstance(answer, Refused):
+            self.say(answer.text, bad=True)
+
+    def action_report(self, file: str = "") -> None:
+        """Save what is on the screen as a report."""
+        from kdiag.errors import KdiagError
+        from kdiag.tui.saving import new_name, save_report
+
+        if self.case.tree is None:
+            self.say("there is nothing to report yet")
+            return
+        try:
+            path = save_report(file or new_name("kdiag-report", ".md"), self.case.tree.verdict)
+        except KdiagError as exc:
+            self.say(str(exc), bad=True)
+        else:
+            self.say(f"the report is in {path}")
+
+    # Commands
+
+    def action_command_line(self) -> None:
+        """Type a command."""
+        from kdiag.tui.pages.help import COMMANDS
+        from kdiag.tui.widgets.prompt import Prompt
+
+        words = [name for name, _, _ in COMMANDS]
+        head = self.case.head
+        words += [f"ns {name}" for name in (head.namespaces if head else ())]
+        words += [f"node {name}" for name in (head.nodes if head else ())]
+        found = self.screen.query(Prompt)
+        if found:
+            found.first().open(
+                ":", hint="ctx, ns, trace, node, runbook, snapshot, report, theme, q: ? says more", words=words
+            )
+
+    def command(self, text: str) -> None:
+        """Carry out what was typed after the colon."""
+        try:
+            name, *words = shlex.split(text) or [""]
+        except ValueError as exc:
+            self.say(f":{text}: {exc}", bad=True)
+            return
+        value = " ".join(words)
+        actions: dict[str, Callable[[], object]] = {
+            "": lambda: None,
+            "q": lambda: self.exit(0),
+            "quit": lambda: self.exit(0),
+            "ctx": lambda: self._to_context(value),
+            "context": lambda: self._to_context(value),
+            "ns": lambda: self._namespace(value),
+            "namespace": lambda: self._namespace(value),
+            "trace": lambda: self._trace(value),
+            "node": lambda: self.show_node(value) if value else self.choose_node(),
+            "runbook": lambda: self._runbook(value),
+            "explain": lambda: self._runbook(value),
+            "timeline": self.action_timeline,
+            "coverage": self.action_coverage,
+            "snapshot": lambda: self.action_snapshot(value),
+            "record": lambda: self.action_snapshot(value),
+            "report": lambda: self.action_report(value),
+            "auto": lambda: self._auto(value),
+            "theme": lambda: self._theme(value),
+            "refresh": self.action_refresh,
+            "labs": self.action_labs,
+            "help": self.action_help,
+        }
+        action = actions.get(name)
+        if action is None:
+            from kdiag.model.text import nearest
+
+            close = nearest(name, [n for n in actions if n])
+            self.say(f":{name} is no command" + (f"; did you mean :{close}?" if close else ""), bad=True)
+            return
+        action()
+
+    def pick(self, title: str, choices: Iterable[str], then: Callable[[str], object], *, current: str = "") -> None:
+        """Let one of these be chosen."""
+        from kdiag.tui.screens.pick import PickScreen
+
+        self.push_screen(PickScreen(title, list(choices), current=current), partial(_chosen, then))
+
+    def _to_context(self, name: str) -> None:
+        from kdiag.collect.kubeconfig import Overrides, names
+        from kdiag.errors import KdiagError
+
+        if name:
+            self.change(context=name, cluster="", user="", server="", snapshot="")
+            return
+        try:
+            found = names(Overrides(kubeconfig=self.options.kubeconfig), os.environ)["contexts"]
+        except KdiagError as exc:
+            self.say(str(exc), bad=True)
+            return
+        current = self.case.tree.verdict.context if self.case.tree else ""
+        self.pick("context", found, self._to_context, current=current)
+
+    def _namespace(self, name: str) -> None:
+        if self.options.snapshot:
+            self.main.action_filter(f"-n {name}".rstrip() + " " if not name else f"-n {name}")
+            return
+        if name:
+            self.change(namespace="" if name in ("all", "*") else name)
+            return
+        names_ = self.case.head.namespaces if self.case.head else ()
+        self.pick("namespace", ["all", *names_], self._namespace, current=self.options.namespace or "all")
+
+    def _trace(self, text: str) -> None:
+        from kdiag.engine.trace import Start
+        from kdiag.errors import KdiagError
+
+        try:
+            start = Start.parse(text, getattr(self.options, "namespace", ""))
+        except KdiagError as exc:
+            self.say(str(exc), bad=True)
+        else:
+            self.show_trace(start.kind, start.namespace, start.name)
+
+    def _runbook(self, name: str) -> None:
+        from kdiag.engine.library import checks, find
+        from kdiag.errors import KdiagError
+
+        if not name:
+            self.pick("runbook", list(checks()), self._runbook)
+            return
+        try:
+            found = find(name)
+        except KdiagError as exc:
+            self.say(str(exc), bad=True)
+        else:
+            self._home()
+            self.main.open_page(found.id)
+
+    def _auto(self, text: str) -> None:
+        try:
+            seconds = float(text or _AUTO)
+        except ValueError:
+            self.say(f":auto {text}: write the seconds", bad=True)
+            return
+        self.repeat(min(86400.0, max(2.0, seconds)) if seconds > 0 else 0.0)
+
+    def _theme(self, name: str) -> None:
+        full = f"kdiag-{name}"
+        if name in self.available_themes or full in self.available_themes:
+            self.theme = full if full in self.available_themes else name
+        elif name:
+            self.say(f"there is no theme {name!r}", bad=True)
+        else:
+            names_ = sorted(self.available_themes, key=lambda n: (not n.startswith("kdiag"), n))
+            self.pick("theme", names_, self._theme, current=self.theme)
+
+    def action_next_theme(self) -> None:
+        """The next of kdiag's own themes."""
+        own = [theme.name for theme in THEMES]
+        self.theme = own[(own.index(self.theme) + 1) % len(own)] if self.theme in own else own[0]
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """What the command palette offers."""
+        yield SystemCommand("Read again", "Read everything again and mark what is new and gone", self.action_refresh)
+        yield SystemCommand("Look again and again", "Auto-refresh on or off", self.action_auto)
+        yield SystemCommand("Context", "Another cluster of the kubeconfig", lambda: self._to_context(""))
+        yield SystemCommand("Namespace", "Read one namespace only", lambda: self._namespace(""))
+        yield SystemCommand("Node", "Everything about one node", self.choose_node)
+        yield SystemCommand("Runbook", "The page of any check", lambda: self._runbook(""))
+        yield SystemCommand("Timeline", "What happened, in order", self.action_timeline)
+        yield SystemCommand("Coverage", "What was seen, and what was not", self.action_coverage)
+        yield SystemCommand("Save a snapshot", "Write what was read into a folder", self.action_snapshot)
+        yield SystemCommand("Save a report", "An incident report as Markdown", self.action_report)
+        yield SystemCommand("Theme", "Other colours", lambda: self._theme(""))
+        yield SystemCommand("Keys", "What every key does", self.action_help)
+        yield SystemCommand("Quit", "Leave kdiag", lambda: self.exit(0))
+
+
+def _chosen(then: Callable[[str], object], name: str | None) -> None:
+    if name is not None:
+        then(name)

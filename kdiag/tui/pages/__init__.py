@@ -1,0 +1,1 @@
+"""What stands on each page: functions from values to lines. None of them knows of a terminal."""

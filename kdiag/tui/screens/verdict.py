@@ -1,0 +1,425 @@
+"""The verdict: causes at the left, the selected one beside them, its runbook beside that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+
+from kdiag.model.result import Severity
+from kdiag.model.text import plural
+from kdiag.tui.glyphs import literal
+from kdiag.tui.model import GROUPS, Filter, Row
+from kdiag.tui.page import Line, Span, line
+from kdiag.tui.pages.finding import STYLES, finding_page
+from kdiag.tui.screens.base import BaseScreen
+from kdiag.tui.walk import Walk
+from kdiag.tui.widgets.bar import Bar
+from kdiag.tui.widgets.page import PageView
+from kdiag.tui.widgets.prompt import Prompt
+from kdiag.tui.widgets.rows import RowsView
+
+_LEVELS = (None, Severity.WARNING, Severity.ERROR, Severity.CRITICAL)
+
+
+class VerdictScreen(BaseScreen):
+    """The screen that everything starts from."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("r", "runbook", "runbook", show=False),
+        Binding("y", "copy", "copy"),
+        Binding("slash", "filter", "filter", key_display="/"),
+        Binding("minus", "filter('-n ')", "filter by namespace", show=False, key_display="-"),
+        *(
+            Binding(str(n), f"group({n})", f"only {name.replace('_', ' ')}", show=False)
+            for n, name in enumerate(GROUPS, 1)
+        ),
+        Binding("0", "group(0)", "all groups and severities", show=False),
+        Binding("exclamation_mark", "severity", "only this severity and worse", show=False, key_display="!"),
+        Binding("v", "verify", "verify"),
+        Binding("t", "trace", "trace"),
+        Binding("n", "node", "node"),
+        Binding("x", "run", "run step", show=False),
+        Binding("X", "run_all", "run all", show=False),
+        Binding("escape", "back", "back", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.filter = Filter()
+        self._banner_text = ""
+
+    def middle(self) -> ComposeResult:
+        """The panes."""
+        yield Bar(id="banner")
+        with Container(id="body"):
+            yield RowsView(id="list")
+            yield PageView(id="detail")
+            yield PageView(id="book")
+        yield Bar(id="cover")
+        yield Prompt(id="prompt")
+
+    # Parts
+
+    @property
+    def rows(self) -> RowsView:
+        """The list of findings."""
+        return self.query_one("#list", RowsView)
+
+    @property
+    def detail(self) -> PageView:
+        """The page of the selected finding."""
+        return self.query_one("#detail", PageView)
+
+    @property
+    def prompt(self) -> Prompt:
+        """The line that is typed into."""
+        return self.query_one("#prompt", Prompt)
+
+    def on_mount(self) -> None:
+        """Show what is known already."""
+        super().on_mount()
+        self.rows.focus()
+        self.show_verdict()
+        self.show_progress()
+
+    # What is shown
+
+    def show_verdict(self) -> None:
+        """Show the tree as it is now."""
+        case = self.kdiag.case
+        self.rows.empty = list(self._nothing())
+        self.rows.show(case.tree)
+        self.show_progress()
+
+    def show_progress(self) -> None:
+        """Show how far the reading is, and what was seen."""
+        self.query_one("#head", Bar).show(*self._head())
+        self.query_one("#cover", Bar).show(*self._covered())
+        banner = self.query_one("#banner", Bar)
+        text = self._note()
+        banner.set_class(bool(text), "-on")
+        banner.show([(f"{'!' if self.kdiag.signs.plain else '⚠'} ", "warn"), (text, "bold")] if text else [])
+        if not self.rows.rows:
+            self.rows.empty = list(self._nothing())
+            self.rows.refresh()
+
+    def _head(self) -> tuple[list[Span], list[Span]]:
+        case, signs = self.kdiag.case, self.kdiag.signs
+        dot = f" {signs.dot} "
+        verdict = case.tree.verdict if case.tree else None
+        left: list[Span] = [("kdiag ", "brand"), (" ", "")]
+        where = ""
+        if verdict is not None:
+            where = " ".join(p for p in (verdict.context, verdict.server) if p) or verdict.source
+            if verdict.source.startswith("snapshot"):
+                where = f"{where}{dot}recorded {verdict.taken[:16].replace('T', ' ')} UTC"
+            if verdict.namespace:
+                where += f"{dot}namespace {verdict.namespace}"
+        elif case.options.snapshot:
+            where = case.options.snapshot
+        left.append((literal(where, plain=signs.plain), "bold"))
+        right: list[Span] = []
+        if verdict is not None:
+            right.append((plural(len(verdict.causes), "cause"), "bold" if verdict.causes else "good"))
+            if verdict.symptoms:
+                right.append((f"{dot}{plural(verdict.symptoms, 'symptom')}", ""))
+            if verdict.infos:
+                right.append((f"{dot}{plural(len(verdict.infos), 'remark')}", "dim"))
+        if case.reading.running:
+            right.append((f"{dot}reading {case.reading.elapsed:.0f} s", "warn"))
+        elif case.cancelled:
+            right.append((f"{dot}cancelled", "warn"))
+        elif verdict is not None and case.head and not case.options.snapshot:
+            right.append((f"{dot}{verdict.taken[11:19]} UTC{dot}{case.head.seconds:.1f} s", "dim"))
+        if self.kdiag.auto:
+            right.append((f"{dot}every {self.kdiag.auto:.0f} s", "new"))
+        return left, right
+
+    def _covered(self) -> tuple[list[Span], list[Span]]:
+        case, signs = self.kdiag.case, self.kdiag.signs
+        dot = f" {signs.dot} "
+        left: list[Span] = []
+        if self.filter.on:
+            shown = case.tree.count(self.filter) if case.tree else 0
+            total = len(case.tree.verdict.causes) if case.tree else 0
+            left += [
+                (f"filter {literal(str(self.filter), plain=signs.plain)}: {shown} of {total}", "new"),
+                (dot, "dim"),
+            ]
+        if case.reading.running:
+            left += [("reading ", "warn"), (literal(", ".join(case.reading.words()), plain=signs.plain), ""),
+                     ("  esc cancels", "dim")]  # fmt: skip
+            return left, []
+        if case.tree is None:
+            return left, []
+        c = case.tree.coverage
+        total = c.passed + c.failed + c.unknown + c.skipped + c.broken
+        left.append((f"{plural(total, 'check')}: ", "dim"))
+        left.append((f"{c.passed} passed", "good"))
+        left.append((f"{dot}{c.failed} failed", "error" if c.failed else "dim"))
+        if c.unknown:
+            left.append((f"{dot}{c.unknown} unknown", "warn"))
+        if c.skipped:
+            left.append((f"{dot}{c.skipped} n/a", "dim"))
+        if c.broken:
+            left.append((f"{dot}{c.broken} broke", "error"))
+        if c.reasons:
+            left.append((f"{dot}{literal(c.reasons[0][0], plain=signs.plain)}", "warn"))
+            if len(c.reasons) > 1:
+                return left, [(f"+{len(c.reasons) - 1} u", "dim")]
+        return left, []
+
+    def _note(self) -> str:
+        case, signs = self.kdiag.case, self.kdiag.signs
+        if case.failure is not None:
+            before = " (below: what was read before)" if case.tree else ""
+            return literal(f"{case.failure.text}{before}", plain=signs.plain)
+        notes = case.reading.notes or (list(case.tree.verdict.notes) if case.tree else [])
+        more = f"  (+{len(notes) - 1}: u)" if len(notes) > 1 else ""
+        return literal(notes[0], plain=signs.plain) + more if notes else ""
+
+    def _nothing(self) -> list[Line]:
+        """What stands in the place of the list when it is empty."""
+        case, signs = self.kdiag.case, self.kdiag.signs
+        tree = case.tree
+        if case.failure is not None and tree is None:
+            return [
+                line(("nothing could be read", "critical")), line(),
+                line((literal(case.failure.text, plain=signs.plain), "")), line(),
+                line(("R tries again, :ctx chooses another cluster, q quits", "dim")),
+            ]  # fmt: skip
+        if tree is None or (case.reading.running and not tree.final):
+            return [line(("reading", "bold"), (signs.dots, "dim"))]
+        if tree.verdict.causes or tree.verdict.infos:
+            return [line((f"nothing matches {literal(str(self.filter), plain=signs.plain)}", "dim")),
+                    line(("esc shows everything", "dim"))]  # fmt: skip
+        c = tree.coverage
+        nodes = len(case.head.nodes) if case.head else 0
+        if c.complete:
+            return [line((f"{signs.gone} nothing is wrong", "good")), line(),
+                    line((f"{plural(c.passed, 'check')} passed, {c.skipped} do not apply; {plural(nodes, 'node')} "
+                          "and everything that was asked for was seen.", ""))]  # fmt: skip
+        return [line(("? nothing found, but not everything was seen", "warn")), line(),
+                line((f"{plural(c.passed, 'check')} passed, {c.unknown} could not see what they need:", "")),
+                *(line((literal(reason, plain=signs.plain), "dim"), hang=2, bar="  ") for reason, _ in c.reasons[:5]),
+                line(), line(("u shows all of it", "dim"))]  # fmt: skip
+
+    # Messages
+
+    def on_rows_view_selected(self, event: RowsView.Selected) -> None:
+        """Show the finding that is selected."""
+        row = event.row
+        if row is None or row.node is None:
+            self.detail.show(self._group_page(row) if row else [])
+        else:
+            self.detail.show(finding_page(row, self.kdiag.signs))
+        if self.has_class("-book") and row is not None and row.node is not None:
+            self.open_page(row.node.check.id, focus=False)
+
+    def _group_page(self, row: Row) -> list[Line]:
+        signs = self.kdiag.signs
+        found = [line((row.title, "title")), line((plural(row.size, "finding"), "dim")), line()]
+        for child in row.children[:50]:
+            if child.severity is not None:
+                sign = (f"{signs.severity[child.severity]} ", STYLES[child.severity])
+                found.append(line(sign, (literal(child.title, plain=signs.plain), ""), hang=2))
+        return found
+
+    def on_rows_view_chosen(self, event: RowsView.Chosen) -> None:
+        """Enter on a finding: its runbook."""
+        self.action_runbook()
+
+    def on_page_view_acted(self, event: PageView.Acted) -> None:
+        """Enter on a line of a page."""
+        self.kdiag.act(event.action, event.page)
+
+    def on_prompt_typed(self, event: Prompt.Typed) -> None:
+        """Filter as it is typed."""
+        if event.kind == "/" and not self.searching:
+            self._filtered(text=event.text)
+
+    def on_prompt_entered(self, event: Prompt.Entered) -> None:
+        """The filter stays; a command is carried out."""
+        searching = self.searching
+        self.prompt.shut()
+        if event.kind == ":":
+            self.rows.focus()
+            self.kdiag.command(event.text)
+        elif searching:
+            page = self.query_one("#book", PageView)
+            page.focus()
+            if event.text and not page.find(event.text):
+                self.kdiag.say(f"{event.text!r} is not on this page")
+        else:
+            self.rows.focus()
+
+    def on_prompt_left(self, event: Prompt.Left) -> None:
+        """Escape: as if nothing had been typed."""
+        searching = self.searching
+        self.prompt.shut()
+        if event.kind == "/" and not searching:
+            self._filtered(text="")
+        (self.query_one("#book", PageView) if searching else self.rows).focus()
+
+    # Filters
+
+    @property
+    def searching(self) -> bool:
+        """Whether what is typed is looked for in the runbook, and does not filter the list."""
+        return self._searching
+
+    _searching = False
+
+    def _filtered(self, **changes: object) -> None:
+        import dataclasses
+
+        self.filter = dataclasses.replace(self.filter, **changes)  # type: ignore[arg-type]
+        self.rows.filtered(self.filter)
+        self.show_progress()
+
+    def action_filter(self, text: str = "") -> None:
+        """Begin to type a filter; on a runbook page, what to look for."""
+        book = self.query_one("#book", PageView)
+        self._searching = book.has_focus
+        if self._searching:
+            self.prompt.open("/", hint="find on this page")
+        else:
+            self.prompt.open("/", text or self.filter.text, hint="words; -n NAMESPACE")
+            if text:
+                self._filtered(text=text)
+
+    def action_group(self, number: int) -> None:
+        """Show one group only, or all again."""
+        if number == 0:
+            self._filtered(groups=frozenset(), least=None, text="")
+        else:
+            group = GROUPS[number - 1]
+            self._filtered(groups=self.filter.groups ^ {group})
+
+    def action_severity(self) -> None:
+        """Show what is at least this bad."""
+        self._filtered(least=_LEVELS[(_LEVELS.index(self.filter.least) + 1) % len(_LEVELS)])
+
+    # Keys
+
+    def action_back(self) -> None:
+        """Close the runbook; else take the filter away; else stop reading."""
+        if self.has_class("-book"):
+            self.remove_class("-book")
+            self.rows.focus()
+        elif self.focused is not self.rows:
+            self.rows.focus()
+        elif self.filter.on:
+            self.action_group(0)
+        elif self.kdiag.case.cancel():
+            self.show_verdict()
+
+    @property
+    def selected(self) -> Row | None:
+        """The finding that is selected."""
+        row = self.rows.selected
+        return row if row is not None and row.node is not None else None
+
+    def action_runbook(self) -> None:
+        """Show the runbook page of the finding beside it."""
+        row = self.selected
+        if row is not None and row.node is not None:
+            self.open_page(row.node.check.id)
+
+    def open_page(self, check_id: str, *, focus: bool = True) -> None:
+        """Show a runbook page; its commands name the objects of the selected finding where that is its check."""
+        from kdiag.errors import UsageError
+
+        try:
+            self.walk = self.kdiag.walk(check_id, self.selected)
+        except UsageError as exc:
+            self.kdiag.say(str(exc), bad=True)
+            return
+        self.add_class("-book")
+        self.show_book()
+        if focus:
+            self.query_one("#book", PageView).focus()
+
+    def show_book(self) -> None:
+        """Show the runbook page as it is now."""
+        if self.walk is not None:
+            book = self.query_one("#book", PageView)
+            book.show(self.walk.lines(self.kdiag.signs), keep=self.walk is self._shown_walk)
+            self._shown_walk = self.walk
+
+    walk: Walk | None = None
+    _shown_walk: Walk | None = None
+
+    def action_copy(self) -> None:
+        """Copy the command under the cursor, or the first of the finding."""
+        page = self.focused if isinstance(self.focused, PageView) else self.detail
+        current = page.current
+        text = (
+            current.copies if current and current.copies else next((one.copies for one in page.lines if one.copies), "")
+        )
+        self.kdiag.copy(text)
+
+    def action_trace(self) -> None:
+        """Follow a request from the object of the finding."""
+        row = self.selected
+        refs = [r for n in row.node.walk() for r in (n.finding.subject, *n.finding.touches)] if row and row.node else []
+        ref = next((r for kind in ("Ingress", "Service", "Pod") for r in refs if r.kind == kind), None)
+        if ref is None:
+            self.kdiag.say("this finding names no Service, Ingress or Pod: :trace NAMESPACE/SERVICE follows one")
+        else:
+            self.kdiag.show_trace(ref.kind, ref.namespace, ref.name)
+
+    def action_node(self) -> None:
+        """Show the node of the finding, or let one be chosen."""
+        row = self.selected
+        name = _node_of(row, self.kdiag.case.head.nodes if self.kdiag.case.head else ()) if row else ""
+        if name:
+            self.kdiag.show_node(name)
+        else:
+            self.kdiag.choose_node()
+
+    def action_verify(self) -> None:
+        """Look again at this finding until it is gone."""
+        row = self.selected
+        if row is not None:
+            self.kdiag.verify(row)
+
+    def action_run(self) -> None:
+        """Run the step under the cursor."""
+        book = self.query_one("#book", PageView)
+        action = book.current.action if book.has_focus and book.current else None
+        if self.walk is None or not self.has_class("-book"):
+            self.action_runbook()
+        elif action is not None and action.verb == "run":
+            self.kdiag.run_steps(self.walk, [int(action.value)])
+        else:
+            self.kdiag.say("put the cursor on a step of the page: x runs it, X runs all")
+
+    def action_run_all(self) -> None:
+        """Run all steps of the page that only look."""
+        if self.walk is None or not self.has_class("-book"):
+            self.action_runbook()
+        if self.walk is not None:
+            self.kdiag.run_steps(self.walk, [s.number for s in self.walk.runnable])
+
+
+def _node_of(row: Row, nodes: Sequence[str]) -> str:
+    """The node that a finding is about, sits on or was seen on."""
+    if row.node is None:
+        return ""
+    for node in row.node.walk():
+        finding = node.finding
+        for ref in (finding.subject, *finding.touches):
+            if ref.kind == "Node" and ref.name in nodes:
+                return ref.name
+        for evidence in finding.evidence:
+            if evidence.source in nodes:
+                return evidence.source
+        for name in nodes:
+            if finding.subject.kind == "Pod" and finding.subject.name.endswith(f"-{name}"):
+                return name
+    return ""

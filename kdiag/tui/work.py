@@ -1,0 +1,97 @@
+"""The screen's handle on the process that reads and judges: started at once, listened to on a thread, killed at will.
+
+A process of its own, so that neither 150,000 pods nor a hanging connection can hold up a key, so that its memory goes
+back when it ends, and so that nothing that it imports or starts can write on the screen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+
+from kdiag.tui.messages import Ask, Failed, Run
+from kdiag.tui.wire import Channel
+
+Listener = Callable[[object], None]
+
+
+class Worker:
+    """One process, for one run and the questions about what it read."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        ours_in, theirs_out = os.pipe()
+        theirs_in, ours_out = os.pipe()
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        try:
+            self._pid = os.posix_spawn(
+                sys.executable,
+                # -P: what lies in the folder where the user stands is not to be taken for kdiag.
+                [sys.executable, "-P", "-m", "kdiag.tui.worker"],
+                os.environ,
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, theirs_in, 0),
+                    (os.POSIX_SPAWN_DUP2, theirs_out, 1),
+                    (os.POSIX_SPAWN_DUP2, nowhere, 2),
+                ],
+                setpgroup=0,  # Ctrl-C is for the screen
+            )
+        finally:
+            for end in (theirs_in, theirs_out, nowhere):
+                os.close(end)
+        self._channel = Channel(ours_in, ours_out)
+        self._numbers = itertools.count(1)
+        self._stopped = False
+        self._reaped = threading.Lock()
+        plain = {name: value for name, value in vars(options).items() if name != "run"}
+        self._channel.send(Run(argparse.Namespace(**plain)))
+
+    def listen(self, listener: Listener) -> None:
+        """Call the listener, on a thread of its own, with everything that is said from now on."""
+        threading.Thread(target=self._listen, args=(listener,), name="kdiag-listen", daemon=True).start()
+
+    def _listen(self, listener: Listener) -> None:
+        while not self._stopped:
+            try:
+                value = self._channel.receive()
+            except EOFError:
+                how = self._reap()
+                if not self._stopped:
+                    listener(Failed(f"the process that reads ended by itself{how}"))
+                return
+            if not self._stopped:
+                listener(value)
+
+    def _reap(self) -> str:
+        with self._reaped:
+            if not self._pid:
+                return ""
+            try:
+                _, status = os.waitpid(self._pid, 0)
+            except ChildProcessError:
+                status = 0
+            self._pid = 0
+        code = os.waitstatus_to_exitcode(status)
+        return f" ({signal.Signals(-code).name})" if code < 0 else f" (exit code {code})" if code else ""
+
+    def ask(self, request: object) -> int:
+        """Ask about what was read; the number that the answer will bear."""
+        number = next(self._numbers)
+        self._channel.send(Ask(number, request))
+        return number
+
+    def stop(self) -> None:
+        """End it, whatever it does."""
+        self._stopped = True
+        with self._reaped:
+            if self._pid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self._pid, signal.SIGKILL)
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(self._pid, 0)
+                self._pid = 0

@@ -131,6 +131,23 @@ def _check(sub: argparse.ArgumentParser) -> None:
     nodes(sub)
 
 
+def _tui(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("checks", nargs="*", metavar="CHECK|GROUP|TAG", help="what to check; all when nothing is named")
+    sub.add_argument("--risks", action="store_true", help="also what may go wrong later")
+    scope(sub)
+    _snapshot(sub)
+    timing(sub)
+    connection(sub)
+    nodes(sub)
+
+
+def _demo(sub: argparse.ArgumentParser) -> None:
+    _tui(sub)
+    sub.add_argument(
+        "--dead", dest="which", action="store_const", const="dead", default="night", help="with a dead API server"
+    )
+
+
 def _node(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("name", nargs="?", default="", metavar="NODE", help="w1, node/w1 or an address; without: --local")
     _snapshot(sub)
@@ -249,6 +266,34 @@ examples:
   {prog} check -o json | jq '.causes[] | .message'
 
 exit codes: 0 nothing at or above --fail-on, 1 findings, 2 usage or configuration, 3 could not examine
+""",
+    ),
+    Command(
+        name="tui",
+        help="the same on a screen that is walked by keys (kdiag alone)",
+        module="tui",
+        arguments=_tui,
+        description="The verdict on a screen: causes with their evidence, runbooks that are run step by step, traces, nodes,\n"
+        "a timeline.\n? shows the keys. Looking changes nothing here either.",
+        examples="""\
+examples:
+  {prog}                                the same
+  {prog} tui -n shop
+  {prog} tui --snapshot /tmp/night      a recording instead of a cluster
+  KDIAG_THEME=light {prog} tui          dark, light or contrast
+
+exit codes: 0 when left by a key, 2 usage or configuration, 130 Ctrl-C, 143 terminated
+""",
+    ),
+    Command(
+        name="demo",
+        help="the screen over an embedded recording: no cluster needed",
+        module="tui",
+        arguments=_demo,
+        examples="""\
+examples:
+  {prog} demo                           a night with four faults at once
+  {prog} demo --dead                    the API server is dead: the nodes tell why
 """,
     ),
     Command(

@@ -198,6 +198,11 @@ def _dispatch(argv: Sequence[str]) -> int:
         sys.stdout.write(f"kdiag {__version__}\n")
         return Exit.CLEAN
     if options.command is None:
+        from kdiag.cli.tui import on_terminal
+
+        if on_terminal():
+            options = top.parse_args([*argv, "tui"])
+            return int(options.run(options))
         top.print_help()
         return Exit.USAGE if not argv else Exit.CLEAN
     command: Callable[[argparse.Namespace], int] = options.run

@@ -450,7 +450,8 @@ class _Reading:
         bound: Deadline,
         watch: Watch | None,
     ) -> None:
-        from kdiag.engine.plan import node_follow
+        from kdiag.engine.intake import known
+        from kdiag.engine.plan import node_commands, node_follow
         from kdiag.model.observation import Observation
 
         self.plan = plan
@@ -479,7 +480,8 @@ class _Reading:
             from kdiag.collect.nodes import read_nodes
 
             try:
-                read_nodes(plan.targets, commands, bound, emit=emit, step=step, follow=follow)
+                every = [_command(c) for c in node_commands(known())]
+                read_nodes(plan.targets, commands, bound, emit=emit, step=step, follow=follow, known=every)
             except Exception as exc:  # a fault of kdiag's own: no node is then to be taken for read
                 for one in plan.targets:
                     error = f"{type(exc).__name__}: {exc}"

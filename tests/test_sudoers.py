@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 
+from kdiag.collect.batch import Command, refuse_writes
 from kdiag.collect.sudoers import FOLLOWED, sudoers
+from kdiag.collect.together import Group, gathered
 from kdiag.engine.intake import sources
-from kdiag.facts.base import NodeFollow
+from kdiag.facts.base import NodeCommand, NodeFollow
 from tests.recording import all_facts
 from tests.test_remote_commands import COMMANDS, followed
 
@@ -39,8 +42,8 @@ def allowed(argv: tuple[str, ...]) -> bool:
         if program.rpartition("/")[2] != argv[0]:
             continue
         if arguments.startswith("^") and arguments.endswith("$"):
-            # POSIX knows no quoting within brackets; Python does.
-            if re.fullmatch(arguments[1:-1].replace(r"[\]", r"[\\]"), given):
+            # POSIX knows no quoting within brackets; Python does, and warns of a bracket within them.
+            if re.fullmatch(arguments[1:-1].replace(r"[\]", r"[\\]").replace("[[]", r"\["), given):
                 return True
         elif re.fullmatch(_glob(arguments), given):
             return True
@@ -55,6 +58,12 @@ def _glob(pattern: str) -> str:
         assert char not in "*?[", pattern
         found += re.escape(next(rest) if char == "\\" else char)
     return found
+
+
+def to_run(c: NodeCommand) -> Command:
+    return Command(
+        key=c.key, argv=c.argv, sudo=c.sudo, seconds=c.seconds, limit=c.limit, name=c.name, answers=c.answers
+    )
 
 
 def test_the_file_is_what_the_commands_give() -> None:
@@ -74,6 +83,29 @@ def test_what_is_asked_next_is_allowed() -> None:
         if command.key == "kubelet-config-other" and not re.search(r"kubelet[^/]*$|config", command.argv[-1]):
             continue  # an odd place, of which the file lets nobody read: unknown for such a user
         assert allowed(command.argv), f"{name}: {command.argv}"
+
+
+def test_commands_that_run_as_one_are_allowed_whatever_is_asked_for() -> None:
+    known = [to_run(c) for c in COMMANDS]
+    groups = [job.command for job in gathered(known, known) if isinstance(job, Group)]
+    assert len([g for g in groups if g.sudo]) >= 2
+    for group in groups:
+        assert not group.sudo or allowed(group.argv), f"{group.argv}: {_UNFOUND}"
+    for two in combinations(known, 2):
+        for job in gathered(two, known):
+            assert not isinstance(job, Group) or job.command in groups
+
+
+def test_what_is_asked_next_is_allowed_as_one() -> None:
+    by_fixture: dict[str, list[Command]] = {}
+    for name, command in followed():
+        by_fixture.setdefault(name, []).append(to_run(command))
+    jobs = [job for commands in by_fixture.values() for job in gathered(commands)]
+    groups = [job.command for job in jobs if isinstance(job, Group) and job.command.sudo]
+    assert {g.argv[0] for g in groups} == {"grep", "tail", "crictl"}
+    for group in groups:
+        refuse_writes(group.argv)
+        assert allowed(group.argv), group.argv
 
 
 def test_every_rule_stands_for_a_command() -> None:
@@ -102,10 +134,13 @@ def test_every_rule_stands_for_a_command() -> None:
         ("find", "/tmp", "-maxdepth", "2", "-delete"),
         ("grep", "-rHn", "", "/etc"),
         ("grep", "-c", "BEGIN CERTIFICATE", "-r", "/root"),
+        ("grep", "-azoHE", "-e", ".*", "/etc/kubernetes/pki/ca.key"),
+        ("grep", "-aH", "", "/etc/kubernetes/pki/ca.key"),
+        ("tail", "-v", "-n", "60", "/var/log/pods/kube-system_a_b/c/0.log", "/etc/shadow"),
         ("stat", "-L", "-c", "%F|%n", "/a", "--printf=x"),
         ("journalctl", "-u", "kubelet.service"),
         ("crictl", "rm", "-f", "aa"),
-        ("crictl", "inspect", "-o", "json", "aa bb"),
+        ("crictl", "inspect", "-o", "json", "aa --help"),
         ("systemctl", "restart", "kubelet"),
         ("sh", "-c", "id"),
     ],

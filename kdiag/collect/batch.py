@@ -1,8 +1,8 @@
 """One batch a node: read-only commands in one script, and their answers taken apart again.
 
 A command is a list of arguments that ``refuse_writes`` has let through; no shell ever sees a value unquoted. The script
-runs one after the other under a time limit, keeps each answer's exit code, cuts what is too long, and frames them with
-lines that only who wrote the script can know.
+runs each under a time limit, those that wait for a daemon beside the others, keeps each answer's exit code, cuts what
+is too long, and frames them with lines that only who wrote the script can know.
 
 What becomes of an answer (``observe``):
 
@@ -14,20 +14,24 @@ What becomes of an answer (``observe``):
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 from urllib.parse import quote, unquote
 
+from kdiag.collect.command import Command as Command
+from kdiag.collect.command import Section as Section
+from kdiag.collect.command import State as State
 from kdiag.collect.credentials import one_line
 from kdiag.collect.http import Deadline
 from kdiag.collect.ssh import CutShort, Shell
+from kdiag.collect.together import Group, apart, gathered
 from kdiag.engine.guard import PROGRAMS as PROGRAMS
 from kdiag.engine.guard import refuse_writes as refuse_writes
-from kdiag.errors import BadAnswer, CheckDefinitionError
+from kdiag.errors import BadAnswer, CheckDefinitionError, KdiagError
 from kdiag.model.observation import Observation
 
 _NONCE = re.compile(r"[0-9a-f]{16,64}")
@@ -38,74 +42,34 @@ _BATCH_LIMIT = 64 << 20
 _FRAME = 4096
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """One command to run on a node. ``key`` and ``name`` go into the observation."""
-
-    key: str
-    argv: tuple[str, ...]
-    sudo: bool = False
-    seconds: int = 5
-    limit: int = 262144
-    name: str = ""
-    # The exit codes that are answers; empty for what is usual for the program (0, and for grep 1 as well).
-    answers: tuple[int, ...] = ()
-
-    def __str__(self) -> str:
-        return shlex.join([*(("sudo",) if self.sudo else ()), *self.argv])
-
-
-class State(Enum):
-    """What became of a command."""
-
-    ENDED = "ended"
-    MISSING = "missing"
-    NO_SUDO = "no sudo"
-    DENIED = "cannot be executed"
-    LATE = "late"
-    KILLED = "killed"
-    # The connection ended in the middle of it, or before it began.
-    SHORT = "short"
-    UNREACHED = "unreached"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
-    """The answer of one command, in the order of the batch."""
-
-    key: str
-    name: str = ""
-    status: int | None = None
-    body: bytes = b""
-    cut: bool = False
-    state: State = State.ENDED
-    # For NO_SUDO: why, as sudo says it. Otherwise empty.
-    reason: str = ""
-
-
 # The script
 
 _PROLOGUE = r"""
-kdiag_user=$(id -un 2>/dev/null)
-kdiag_uid=$(id -u 2>/dev/null)
 if timeout -k 1 9 sh -c :; then kdiag_t='timeout -k 2'; elif timeout 9 sh -c :; then kdiag_t=timeout; else kdiag_t=; fi
-if [ "$(printf ab | head -c 1)" = a ]; then kdiag_h='head -c'; else kdiag_h=; fi
-exec 4>&1
+if head -c 1 </dev/null; then kdiag_h='head -c'; else kdiag_h=; fi
+kdiag_uid=$(id -u 2>/dev/null)
+if [ "$kdiag_uid" != 0 ]; then
+printf '%s user %s\n' "$kdiag_n" "$(${kdiag_t:+$kdiag_t 3} id -un 2>/dev/null)"
+fi
 kdiag_run() {
-kdiag_i=$1 kdiag_l=$2 kdiag_s=$3 kdiag_r=
+kdiag_i=$1 kdiag_c=${kdiag_h:+$kdiag_h $2} kdiag_s=$3 kdiag_r=
 printf '%s begin %s\n' "$kdiag_n" "$kdiag_i"
 if [ "$4" = sudo ] && [ "$kdiag_uid" != 0 ]; then
 if command -v sudo >/dev/null; then kdiag_r='sudo -n --'; else printf '\n%s end %s nosudo\n' "$kdiag_n" "$1"; return; fi
 fi
 shift 4
-if [ -z "$kdiag_t" ] && [ -z "$kdiag_r" ] && ! command -v "$1" >/dev/null; then
+if [ -z "$kdiag_r" ] && ! command -v "$1" >/dev/null; then
 printf '\n%s end %s 127\n' "$kdiag_n" "$kdiag_i"; return
 fi
-kdiag_e=$( { { ${kdiag_t:+$kdiag_t $kdiag_s} $kdiag_r "$@" </dev/null 2>&1 3>&- 4>&-; echo $? >&3; } |
-{ if [ -n "$kdiag_h" ]; then head -c "$kdiag_l"; else cat; fi; } >&4 3>&-; } 3>&1 )
-printf '\n%s end %s %s\n' "$kdiag_n" "$kdiag_i" "$kdiag_e"
+{ ${kdiag_t:+$kdiag_t $kdiag_s} $kdiag_r "$@" </dev/null 2>&1
+printf '\n%s end %s %s\n' "$kdiag_n" "$kdiag_i" "$?"; } | ${kdiag_c:-cat}
+printf '\n%s over %s\n' "$kdiag_n" "$kdiag_i"
 }
 """
+# What goes through the pipe behind an answer, at most.
+_END = 160
+# Programs that wait for a daemon, or compute, run beside those that only read files: by the lane that they are in.
+_LANES = {"crictl": 1, "etcdctl": 2, "openssl": 2, "timedatectl": 2}
 
 
 def render(commands: Sequence[Command], nonce: str) -> bytes:
@@ -120,18 +84,33 @@ def render(commands: Sequence[Command], nonce: str) -> bytes:
         f"{nonce} plan {number} {c.limit} {'sudo' if c.sudo else 'plain'} {_field(c.key)} {_field(c.name)}"
         for number, c in enumerate(commands)
     ]
-    lines = ["kdiag_all() {", f"kdiag_n={nonce}", _PROLOGUE.strip()]
-    lines.append('printf \'%s user %s\\n\' "$kdiag_n" "$kdiag_user"')
+    lines = ["kdiag_all() {", f"kdiag_n={nonce}"]
     lines += [f"printf '%s\\n' {shlex.quote(line)}" for line in plan]
+    lines.append(_PROLOGUE.strip())
+    lanes: dict[int, list[str]] = {0: []}
     for number, command in enumerate(commands):
         refuse_writes(command.argv)
         if command.seconds not in _SECONDS or command.limit not in _LIMITS:
             raise CheckDefinitionError(f"{one_line(str(command), 120)}: its limits are out of range")
         sudo = "sudo" if command.sudo else "plain"
-        # One byte more than is kept tells a cut answer from a whole one.
-        lines.append(f"kdiag_run {number} {command.limit + 1} {command.seconds} {sudo} {shlex.join(command.argv)}")
+        kept = command.limit + _END
+        line = f"kdiag_run {number} {kept} {command.seconds} {sudo} {shlex.join(command.argv)}"
+        lanes.setdefault(_LANES.get(command.argv[0], 0), []).append(line)
+    lines += _side_by_side([lane for _, lane in sorted(lanes.items())])
     lines += ["}", "kdiag_all", "exit 0"]
     return "\n".join([*lines, ""]).encode()
+
+
+def _side_by_side(lanes: Sequence[list[str]]) -> list[str]:
+    """Lanes that run at the same time, and whose answers come one lane after the other: a pipe holds them back.
+
+    The first one's come at once. Should it hang, all is late; so it is the one that waits for nobody.
+    """
+    first, *others = lanes
+    lines = first or [":"]
+    for lane in others:
+        lines = ["{", *lane, "} | {", *lines, "cat", "}"]
+    return lines
 
 
 def _field(text: str) -> str:
@@ -186,7 +165,7 @@ def parse(output: bytes, nonce: str) -> list[Section]:
     What comes before the first frame is passed over. A command of which not even the announcement arrived is not there.
     """
     frame_of = re.compile(
-        rb"(?:(?<=\n)|\A)" + re.escape(nonce.encode()) + rb" (?P<kind>plan|begin|end|user) (?P<rest>[^\n]*)\n"
+        rb"(?:(?<=\n)|\A)" + re.escape(nonce.encode()) + rb" (?P<kind>plan|begin|end|over|user) (?P<rest>[^\n]*)\n"
     )
     user = ""
     planned: dict[int, _Planned] = {}
@@ -204,6 +183,9 @@ def parse(output: bytes, nonce: str) -> list[Section]:
             case b"end", [number, *status] if int(number) in begun:
                 # The line end before the frame is the frame's.
                 ended[int(number)] = (output[begun[int(number)] : frame.start() - 1], b"".join(status))
+            case b"over", [number] if int(number) in begun and int(number) not in ended:
+                # What came was cut, and with it the frame that tells the exit code.
+                ended[int(number)] = (output[begun[int(number)] : frame.start() - 1], b"")
             case _:
                 continue
     sections: list[Section] = []
@@ -277,14 +259,45 @@ _NOT_THERE = re.compile(rb"(?:[a-z0-9]+: [^\n]*: No such file or directory\n?)+"
 
 
 def observe(
-    shell: Shell, host: str, commands: Sequence[Command], deadline: Deadline, *, nonce: str = ""
+    shell: Shell,
+    host: str,
+    commands: Sequence[Command],
+    deadline: Deadline,
+    *,
+    known: Sequence[Command] = (),
+    nonce: str = "",
 ) -> list[Observation]:
     """Run the commands on a node and say of each what came of it; CollectError where the node cannot be read at all.
 
-    A connection that breaks in the middle costs the commands from there on and none before.
+    Commands that one process can answer are run as one; ``known`` are all that there may ever be, and make that process
+    the same whichever of them are asked for. A connection that breaks in the middle costs the commands from there on
+    and none before.
     """
     if not commands:
         return []
+    jobs = gathered(commands, known)
+    asked = [job.command if isinstance(job, Group) else job for job in jobs]
+    sections, why = _asked(shell, host, asked, deadline, nonce)
+    found: dict[Command, Section] = {}
+    stuck: list[Command] = []
+    for job, section in zip(jobs, sections, strict=True):
+        if not isinstance(job, Group):
+            found[job] = section
+            continue
+        found.update(zip(job.parts, apart(job, section), strict=True))
+        if section.state in (State.LATE, State.KILLED):
+            stuck += [part for part in job.parts if part in commands]
+    if stuck and deadline.remaining():
+        # One file that hangs must not cost the others: now each by itself.
+        with contextlib.suppress(KdiagError):
+            found.update(zip(stuck, _asked(shell, host, stuck, deadline, "")[0], strict=True))
+    return [_observation(host, command, found[command], why) for command in commands]
+
+
+def _asked(
+    shell: Shell, host: str, commands: Sequence[Command], deadline: Deadline, nonce: str
+) -> tuple[list[Section], str]:
+    """A section for each command, and why some of them are not whole."""
     nonce = nonce or secrets.token_hex(16)
     limit = min(_BATCH_LIMIT, sum(command.limit + _FRAME for command in commands) + _FRAME)
     why = ""
@@ -305,13 +318,11 @@ def observe(
             why = "the answer ended early"
     sections = parse(stdout, nonce)
     lost = [Section(key=c.key, name=c.name, state=State.UNREACHED) for c in commands[len(sections) :]]
-    return [
-        _observation(host, command, section, why) for command, section in zip(commands, [*sections, *lost], strict=True)
-    ]
+    return [*sections, *lost], why
 
 
 def _has_any(stdout: bytes, nonce: str) -> bool:
-    return f"{nonce} begin 0\n".encode() in stdout
+    return f"{nonce} begin ".encode() in stdout
 
 
 def _observation(host: str, command: Command, section: Section, why: str) -> Observation:

@@ -45,13 +45,14 @@ def read_nodes(
     progress: Progress | None = None,
     step: Step | None = None,
     follow: Follow | None = None,
+    known: Sequence[Command] = (),
     workers: int = WORKERS,
     node_seconds: float = NODE_SECONDS,
 ) -> None:
     """Run the commands on every node and emit what comes, node by node, in the thread of the caller.
 
     A node that cannot be read is one observation with the key ``node`` and an error. Each node has ``node_seconds`` for
-    both rounds together, and the run ends with ``deadline`` whatever the nodes do.
+    both rounds together, and the run ends with ``deadline`` whatever the nodes do. ``known`` is for ``observe``.
     """
     tell = progress or (lambda _: None)
     told = step or (lambda _, __: None)
@@ -63,7 +64,7 @@ def read_nodes(
     def start(number: int) -> None:
         running[number] = time.monotonic()
         told(targets[number].host, False)
-        job = _Job(number, targets[number], commands, follow, deadline.within(node_seconds), answers)
+        job = _Job(number, targets[number], commands, follow, known, deadline.within(node_seconds), answers)
         # A daemon: nothing waits for a node that hangs, not even the end of the program.
         threading.Thread(target=job.run, name=f"kdiag-node-{number}", daemon=True).start()
 
@@ -103,6 +104,7 @@ class _Job:
         target: NodeTarget,
         commands: Sequence[Command],
         follow: Follow | None,
+        known: Sequence[Command],
         deadline: Deadline,
         answers: queue.SimpleQueue[tuple[int, list[Observation], bool]],
     ) -> None:
@@ -110,6 +112,7 @@ class _Job:
         self._target = target
         self._commands = commands
         self._follow = follow
+        self._known = known
         self._deadline = deadline
         self._answers = answers
 
@@ -125,7 +128,7 @@ class _Job:
 
     def _rounds(self) -> list[Observation]:
         host, shell = self._target.host, self._target.shell
-        found = observe(shell, host, self._commands, self._deadline)
+        found = observe(shell, host, self._commands, self._deadline, known=self._known)
         more: list[Command] = []
         for command in self._follow(host, found) if self._follow is not None else ():
             try:

@@ -12,7 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from kdiag.collect.batch import refuse_writes
+from kdiag.collect.command import Command
+from kdiag.collect.together import Group, gathered
 from kdiag.facts.base import NodeCommand, NodeFollow, Source
+from kdiag.facts.etcd import CTL, DATA, DATABASES
+from kdiag.facts.manifests import CERTIFICATES
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,11 @@ PATH = Shape(f"({_STEP})+")
 PATHS = Shape(f"({_STEP})+( ({_STEP})+)*")
 _FORMAT = r"%y\t%Y\t%s\t%T@\t%m\t%U\t%p\t%l\n"
 _LOG = Shape("/var/log/pods/kube-[a-z0-9-]+_[a-z0-9.-]+_[A-Za-z0-9-]+/[a-z0-9][a-z0-9.-]*/[0-9]+[.]log")
+_LOGS = (
+    ("tail", "-n", Shape("[0-9]+"), _LOG),
+    ("tail", "-v", "-n", Shape("[0-9]+"), Shape(f"{_LOG.text}( {_LOG.text})*")),
+)
+_MANIFEST = "/etc/kubernetes/manifests/[A-Za-z0-9_-][A-Za-z0-9._-]*[.](yaml|yml|json)"
 _CONF = "/etc/kubernetes/[A-Za-z0-9_-]+[.]conf"
 _PLACES = tuple(
     word
@@ -41,12 +50,27 @@ _TESTS = Shape(f"-path (/|({_STEP})+)( -o -path (/|({_STEP})+))*")
 
 #: What follows from the first answers, by the key of its ``NodeFollow``; empty where it needs no root.
 FOLLOWED: Mapping[str, tuple[tuple[str | Shape, ...], ...]] = {
-    "pki-certificate": (("openssl", "x509", "-in", PATH),),
+    "pki-certificate": (("grep", "-azoHE", "-e", CERTIFICATES, PATHS),),
+    "pki-clock": (),
     "pki-key": (("openssl", "pkey", "-in", PATH, "-pubout"),),
     "pki-public": (("cat", "/etc/kubernetes/pki/sa.pub"),),
-    "pki-count": (("grep", "-Hc", "BEGIN CERTIFICATE", PATHS),),
-    "etcd-log": (("tail", "-n", Shape("[0-9]+"), _LOG),),
-    "etcd-data": (("find", PATH, "-maxdepth", "2", "-printf", _FORMAT),),
+    "pki-count": (),
+    "etcd-log": _LOGS,
+    "etcd-data": (
+        ("find", DATA, "-maxdepth", "2", "-printf", _FORMAT),
+        ("find", PATH, "-maxdepth", "2", "-printf", _FORMAT),
+    ),
+    "etcd-databases": (DATABASES,),
+    "etcdctl-status": (("etcdctl", "endpoint", "status", *CTL),),
+    "etcdctl-members": (("etcdctl", "member", "list", *CTL),),
+    "etcdctl-alarms": (),
+    "kernel-log": (("dmesg", "-T", "-l", "emerg,alert,crit,err"),),
+    "tasks": (),
+    "capacity": (),
+    "addresses": (),
+    "static-pod-path": (),
+    "kubelet-hints": (),
+    "cni-folders": (),
     "resolv-other": (),
     "cni-config": (("cat", Shape("/etc/cni/net[.]d/[A-Za-z0-9_-][A-Za-z0-9._-]*[.](conf|conflist|json)")),),
     "cni-other-files": (("find", "-L", Shape(f"({_STEP})+/"), "-maxdepth", "1", "-type", "f"),),
@@ -66,13 +90,8 @@ FOLLOWED: Mapping[str, tuple[tuple[str | Shape, ...], ...]] = {
     "kubelet-files": (("stat", "-L", "-c", "%F|%n", PATHS),),
     "manifest-paths": (("find", "-L", "/", "-maxdepth", "16", "(", _TESTS, ")", "-printf", _FORMAT, "-o", "-prune"),),
     "manifest-servers": (("grep", "-Hn", "server:", Shape(f"{_CONF}( {_CONF})*")),),
-    "manifest-certificates": (
-        ("openssl", "x509", "-noout", "-subject", "-issuer", "-in", PATH),
-        ("grep", "-c", "BEGIN CERTIFICATE", PATH),
-    ),
-    "manifest-linked": (
-        ("grep", "-Hn", "", Shape("/etc/kubernetes/manifests/[A-Za-z0-9_-][A-Za-z0-9._-]*[.](yaml|yml|json)")),
-    ),
+    "manifest-certificates": (("grep", "-azoHE", "-e", CERTIFICATES, PATHS),),
+    "manifest-linked": (("grep", "-Hn", "", Shape(f"{_MANIFEST}( {_MANIFEST})*")),),
     "manifest-elsewhere": (
         (
             *("find", "/tmp", "/root", "/home", "/etc/kubernetes", "/var/tmp", "-maxdepth", "3"),  # noqa: S108
@@ -80,8 +99,8 @@ FOLLOWED: Mapping[str, tuple[tuple[str | Shape, ...], ...]] = {
             *(")", "-printf", _FORMAT),
         ),
     ),
-    "pod-log": (("tail", "-n", Shape("[0-9]+"), _LOG),),
-    "container": (("crictl", "inspect", "-o", "json", Shape("[0-9a-f]+")),),
+    "pod-log": _LOGS,
+    "container": (("crictl", "inspect", "-o", "json", Shape("[0-9a-f]+( [0-9a-f]+)*")),),
     "containerd-import": (("cat", Shape("/etc/containerd/([A-Za-z0-9_][A-Za-z0-9_.-]*/)?[A-Za-z0-9_-]+[.]toml")),),
 }
 # Where a program lies that is not everywhere in /usr/bin.
@@ -116,9 +135,14 @@ def sudoers(sources: Iterable[Source], user: str) -> str:
 
 def rules(sources: Iterable[Source]) -> tuple[list[str], list[str]]:
     """The rules for fixed commands, and those for commands that name a file; each once, in the order of the text."""
+    asked = tuple(sources)
     fixed: dict[str, None] = {}
     named: dict[str, None] = {}
-    for source in sources:
+    known = [_command(s) for s in asked if isinstance(s, NodeCommand)]
+    for job in gathered(known, known):
+        if isinstance(job, Group) and job.command.sudo:
+            fixed.update(dict.fromkeys(_rules(job.command.argv)))
+    for source in asked:
         if isinstance(source, NodeCommand) and source.sudo:
             refuse_writes(source.argv)
             fixed.update(dict.fromkeys(_rules(source.argv)))
@@ -127,6 +151,10 @@ def rules(sources: Iterable[Source]) -> tuple[list[str], list[str]]:
                 whole = all(isinstance(word, str) for word in words)
                 (fixed if whole else named).update(dict.fromkeys(_rules(words)))
     return sorted(fixed), sorted(named)
+
+
+def _command(source: NodeCommand) -> Command:
+    return Command(key=source.key, argv=source.argv, sudo=source.sudo, name=source.name, answers=source.answers)
 
 
 def _alias(name: str, lines: list[str]) -> Iterator[str]:

@@ -14,7 +14,8 @@ from functools import cached_property
 
 from kdiag.facts.base import NodeCommand, NodeFollow
 from kdiag.facts.hosts import Answer, HostFact, answer, safe_path
-from kdiag.facts.manifests import FileInfo, Manifest, Manifests, NodeManifests
+from kdiag.facts.manifests import FileInfo, Manifest, Manifests, NodeManifests, show_certificates
+from kdiag.facts.nodefiles import READ_CLOCK
 from kdiag.model.text import clean_line, shorten
 
 PKI = "/etc/kubernetes/pki"
@@ -141,12 +142,14 @@ class Certificates(HostFact[Pki]):
             sudo=True,
             answers=(0, 1, 2),
         ),
-        NodeCommand("pki-clock", ("date", "-u", "+%s")),
+        READ_CLOCK,
+        NodeFollow("pki-clock"),  # of older recordings
         NodeFollow("pki-certificate"),
         NodeFollow("pki-key"),
         NodeFollow("pki-public"),
-        NodeFollow("pki-count"),
+        NodeFollow("pki-count"),  # of older recordings
     )
+    beside = frozenset({"clock"})
 
     @staticmethod
     def follow(node: str, answers: tuple[Answer, ...]) -> Iterable[NodeCommand]:
@@ -155,9 +158,7 @@ class Certificates(HostFact[Pki]):
         files = _files(manifests, answers)
         certificates, keys = _paths(manifests, files, _raw_configs(answers))
         for path in certificates:
-            yield NodeCommand(
-                "pki-certificate", ("openssl", "x509", "-in", path), sudo=True, limit=32768, name=path, answers=(0, 1)
-            )
+            yield show_certificates("pki-certificate", path)
         for path in keys:
             yield NodeCommand(
                 "pki-key",
@@ -169,9 +170,6 @@ class Certificates(HostFact[Pki]):
             )
         if f"{PKI}/sa.pub" in files:
             yield NodeCommand("pki-public", ("cat", f"{PKI}/sa.pub"), sudo=True, limit=16384, name=f"{PKI}/sa.pub")
-        counted = [p for p in certificates if p.endswith((".crt", ".cert", ".cer")) and p in files]
-        if counted:
-            yield NodeCommand("pki-count", ("grep", "-Hc", "BEGIN CERTIFICATE", *counted), sudo=True, answers=(0, 1, 2))
 
     @staticmethod
     def parse(node: str, answers: tuple[Answer, ...]) -> Pki:
@@ -190,7 +188,11 @@ class Certificates(HostFact[Pki]):
                 certificates[one.name] = found
             elif "No such file or directory" in one.text:
                 missing.add(one.name)
-            elif not one.error and (found or _NOTHING_IN_IT.search(one.text)) and not _LOCKED.search(one.text):
+            elif (
+                not one.error
+                and (found or not one.text.strip() or _NOTHING_IN_IT.search(one.text))
+                and not _LOCKED.search(one.text)
+            ):
                 broken[one.name] = found or "it holds no certificate"
         keys: dict[str, str] = {}
         broken_keys: dict[str, str] = {}
@@ -206,7 +208,12 @@ class Certificates(HostFact[Pki]):
         counts = {
             m[1]: int(m[2]) for m in re.finditer(r"^(/[^\n:]+):(\d{1,6})$", answer(answers, "pki-count"), re.MULTILINE)
         }
-        stamp = answer(answers, "pki-clock").strip()
+        counts |= {
+            a.name: a.text.count("-----BEGIN ")
+            for a in answers
+            if a.key == "pki-certificate" and a.text.startswith(f"{a.name}:")
+        }
+        stamp = (answer(answers, "pki-clock") or answer(answers, "clock")).strip().partition(".")[0]
         return Pki(
             files=_files(Manifests.parse(node, answers), answers),
             certificates=certificates,

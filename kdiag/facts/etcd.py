@@ -13,6 +13,7 @@ from kdiag.facts.base import NodeCommand, NodeFollow
 from kdiag.facts.hosts import Answer, HostFact, answer, safe_path
 from kdiag.facts.logs import LogLine
 from kdiag.facts.manifests import FileInfo, Manifests
+from kdiag.facts.nodefiles import READ_LISTENERS
 from kdiag.facts.runtime import Containers, HostContainer, NodeContainers, log_lines
 
 DATA = "/var/lib/etcd"
@@ -20,7 +21,7 @@ _FORMAT = r"%y\t%Y\t%s\t%T@\t%m\t%U\t%p\t%l\n"
 _LINES = 400
 _PKI = "/etc/kubernetes/pki/etcd"
 _CTL_EXITS = (0, 1, 2, 3, 4, 5, 128)
-_CTL = (
+CTL = (
     *("--endpoints=https://127.0.0.1:2379", f"--cacert={_PKI}/ca.crt", f"--cert={_PKI}/healthcheck-client.crt"),
     *(f"--key={_PKI}/healthcheck-client.key", "--command-timeout=1500ms", "--dial-timeout=1s", "-w", "json"),
 )
@@ -141,49 +142,37 @@ class EtcdFiles:
     databases: tuple[FileInfo, ...] = ()
 
 
+DATABASES = (
+    *("find", "/var/lib", "/opt", "/root", "/tmp", "-maxdepth", "4", "("),  # noqa: S108
+    *("-path", "/var/lib/containerd", "-o", "-path", "/var/lib/containers", "-o", "-path"),
+    *("/var/lib/docker", "-o", "-path", "/var/lib/kubelet", ")", "-prune", "-o"),
+    *("-path", "*/member/snap/db", "-printf", _FORMAT),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class EtcdData(HostFact[EtcdFiles]):
     """etcd's data directory on each node: the usual one and the one that its manifest names."""
 
     sources = (
         *(s for s in Manifests.sources if isinstance(s, NodeCommand) and s.key in ("manifest-files", "manifests")),
-        NodeCommand(
-            "etcd-data",
-            ("find", DATA, "-maxdepth", "2", "-printf", _FORMAT),
-            sudo=True,
-            name=DATA,
-            answers=(0, 1),
-            limit=65536,
-        ),
-        NodeCommand(
-            "etcd-databases",
-            (
-                *("find", "/var/lib", "/opt", "/root", "/tmp", "-maxdepth", "4", "("),  # noqa: S108
-                *("-path", "/var/lib/containerd", "-o", "-path", "/var/lib/containers", "-o", "-path"),
-                *("/var/lib/docker", "-o", "-path", "/var/lib/kubelet", ")", "-prune", "-o"),
-                *("-path", "*/member/snap/db", "-printf", _FORMAT),
-            ),
-            sudo=True,
-            answers=(0, 1),
-            limit=65536,
-        ),
         NodeFollow("etcd-data"),
+        NodeFollow("etcd-databases"),
     )
 
     @staticmethod
     def follow(node: str, answers: tuple[Answer, ...]) -> Iterable[NodeCommand]:
-        """The folder that the manifest names, where it is another one."""
-        found = Manifests.parse(node, answers).of("etcd")
+        """The usual folder, the one that the manifest names, and every database, where etcd is at home."""
+        manifests = Manifests.parse(node, answers)
+        if manifests.tree and "etcd" not in manifests.meant and not manifests.all_of("etcd"):
+            return
+        found = manifests.of("etcd")
         host = found.on_host(found.value("data-dir", DATA))[1].rstrip("/") if found else ""
-        if host and host != DATA and safe_path(host):
-            yield NodeCommand(
-                "etcd-data",
-                ("find", host, "-maxdepth", "2", "-printf", _FORMAT),
-                sudo=True,
-                name=host,
-                answers=(0, 1),
-                limit=65536,
-            )
+        for folder in dict.fromkeys((DATA, host)):
+            if safe_path(folder):
+                argv = ("find", folder, "-maxdepth", "2", "-printf", _FORMAT)
+                yield NodeCommand("etcd-data", argv, sudo=True, name=folder, answers=(0, 1), limit=65536)
+        yield NodeCommand("etcd-databases", DATABASES, sudo=True, answers=(0, 1), limit=65536)
 
     @staticmethod
     def parse(node: str, answers: tuple[Answer, ...]) -> EtcdFiles:
@@ -246,12 +235,20 @@ class EtcdAnswers(HostFact[EtcdAnswer]):
     """etcdctl on each node that has it, with the certificate that kubeadm made for health checks."""
 
     sources = (
-        NodeCommand(
-            "etcdctl-status", ("etcdctl", "endpoint", "status", *_CTL), sudo=True, seconds=4, answers=_CTL_EXITS
-        ),
-        NodeCommand("etcdctl-members", ("etcdctl", "member", "list", *_CTL), sudo=True, seconds=4, answers=_CTL_EXITS),
-        NodeCommand("etcdctl-alarms", ("etcdctl", "alarm", "list", *_CTL), sudo=True, seconds=4, answers=_CTL_EXITS),
+        READ_LISTENERS,
+        NodeFollow("etcdctl-status"),
+        NodeFollow("etcdctl-members"),
+        NodeFollow("etcdctl-alarms"),  # of older recordings; the status tells them as well
     )
+    beside = frozenset({"listeners"})
+
+    @staticmethod
+    def follow(node: str, answers: tuple[Answer, ...]) -> Iterable[NodeCommand]:
+        """Its status and members, where somebody listens at its port, or that is not known."""
+        heard = next((a for a in answers if a.key == "listeners"), None)
+        if heard is None or heard.error or re.search(r":2379\s", heard.text):
+            for key, *words in (("etcdctl-status", "endpoint", "status"), ("etcdctl-members", "member", "list")):
+                yield NodeCommand(key, ("etcdctl", *words, *CTL), sudo=True, seconds=4, answers=_CTL_EXITS)
 
     @staticmethod
     def parse(node: str, answers: tuple[Answer, ...]) -> EtcdAnswer:
@@ -285,11 +282,14 @@ class EtcdAnswers(HostFact[EtcdAnswer]):
             ),
             alarms=tuple(
                 _ALARMS.get(str(a.get("alarm")), str(a.get("alarm"))) for a in _list(raised) if isinstance(a, dict)
-            ),
+            )
+            or tuple(dict.fromkeys(_ALARM.findall(" ".join(map(str, _list(inner.get("errors"))))))),
             error="" if header else _error(said),
         )
 
 
+# In the errors of a status: "memberID:10276657743932975437 alarm:NOSPACE ".
+_ALARM = re.compile(r"\balarm:\s?([A-Z]{1,40})")
 _ALARMS = {"1": "NOSPACE", "2": "CORRUPT"}
 
 

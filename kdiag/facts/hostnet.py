@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from itertools import pairwise
@@ -12,6 +12,16 @@ from typing import Any
 
 from kdiag.facts.base import NodeCommand, NodeFollow
 from kdiag.facts.hosts import Answer, HostFact, answer, safe_path
+from kdiag.facts.nodefiles import (
+    ENV,
+    KUBELET_CONFIG,
+    READ_CONTAINERD,
+    READ_INTERFACES,
+    READ_KUBELET_CONFIG,
+    READ_KUBELET_ENV,
+    READ_LISTENERS,
+    matching,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +38,7 @@ class Listener:
 class Listeners(HostFact[tuple[Listener, ...]]):
     """Who listens on which TCP port."""
 
-    sources = (NodeCommand("listeners", ("ss", "-ltnp"), sudo=True, limit=1 << 20),)
+    sources = (READ_LISTENERS,)
 
     @staticmethod
     def parse(node: str, answers: tuple[Answer, ...]) -> tuple[Listener, ...]:
@@ -61,7 +71,7 @@ class Interface:
 class Interfaces(HostFact[tuple[Interface, ...]]):
     """The interfaces of the node itself, not those inside of pods."""
 
-    sources = (NodeCommand("interfaces", ("ip", "addr", "show"), limit=1 << 20),)
+    sources = (READ_INTERFACES,)
 
     def has(self, node: str, address: str) -> bool:
         """Whether an address is on one of the node's interfaces."""
@@ -138,9 +148,8 @@ def route_to(routes: Iterable[Route], address: IPv4Address) -> Route | None:
     return max((r for r in routes if address in r.network), key=lambda r: r.network.prefixlen, default=None)
 
 
-_KUBELET_CONFIG = "/var/lib/kubelet/config.yaml"
 _RESOLV = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
-_ARGUMENT_FILES = ("/var/lib/kubelet/kubeadm-flags.env", "/etc/default/kubelet", "/etc/sysconfig/kubelet")
+_ARGUMENT_FILES = ENV[:3]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,22 +177,12 @@ class HostResolvers(HostFact[HostResolver]):
 
     sources = (
         NodeCommand("resolv", ("grep", "-sH", "", *_RESOLV), answers=(0, 1, 2)),
-        NodeCommand(
-            "kubelet-hints",
-            ("grep", "-HnE", "^(resolvConf|failSwapOn):", _KUBELET_CONFIG),
-            sudo=True,
-            answers=(0, 1, 2),
-            name="config",
-        ),
-        NodeCommand(
-            "kubelet-hints",
-            ("grep", "-sHnoE", "--", "--(resolv-conf|fail-swap-on|node-ip)[= ][^ \"']*", *_ARGUMENT_FILES),
-            sudo=True,
-            answers=(0, 1, 2),
-            name="arguments",
-        ),
+        READ_KUBELET_CONFIG,
+        *READ_KUBELET_ENV,
         NodeFollow("resolv-other"),
+        NodeFollow("kubelet-hints"),  # of older recordings
     )
+    beside = frozenset({"kubelet-config", "kubelet-env"})
 
     @staticmethod
     def follow(node: str, answers: tuple[Answer, ...]) -> Iterable[NodeCommand]:
@@ -221,14 +220,19 @@ class HostResolvers(HostFact[HostResolver]):
 def _hints(answers: tuple[Answer, ...]) -> HostResolver:
     path, said, number, swap, address = "/etc/resolv.conf", "", 0, None, ""
     config = next((a for a in answers if a.key == "kubelet-hints" and a.name == "config"), None)
-    for line in answer(answers, "kubelet-hints", "config").splitlines():
+    lines = answer(answers, "kubelet-hints", "config").splitlines()
+    if config is None:
+        config = next((a for a in answers if a.key == "kubelet-config"), None)
+        text = config.text if config and not config.error else ""
+        lines = [f"{KUBELET_CONFIG}:{n}:{line}" for n, line in matching(text, "^(?:resolvConf|failSwapOn):")]
+    for line in lines:
         if match := re.fullmatch(r"([^:]+):(\d+):(\w+):\s*[\"']?([^\"'#]*?)[\"']?\s*(?:#.*)?", line):
             if match[3] == "resolvConf" and match[4]:
                 path, said, number = match[4], match[1], int(match[2])
             elif match[3] == "failSwapOn":
                 swap = match[4].lower() != "false"
     # Flags go before the file.
-    for line in answer(answers, "kubelet-hints", "arguments").splitlines():
+    for line in answer(answers, "kubelet-hints", "arguments").splitlines() or _arguments(answers):
         if match := re.fullmatch(r"([^:]+):(\d+):--([a-z-]+)[= ](\S*)", line):
             if match[3] == "resolv-conf":
                 path, said, number = match[4], match[1], int(match[2])
@@ -238,6 +242,14 @@ def _hints(answers: tuple[Answer, ...]) -> HostResolver:
                 address = match[4]
     read = config is not None and not config.error and "No such file" not in config.text
     return HostResolver(path=path, said_in=said, line=number, fail_swap_on=swap, config_read=read, node_ip=address)
+
+
+def _arguments(answers: tuple[Answer, ...]) -> Iterator[str]:
+    for one in answers:
+        if one.key == "kubelet-env" and one.name in _ARGUMENT_FILES and not one.error:
+            for number, line in matching(one.text, "--"):
+                for match in re.finditer(r"--(?:resolv-conf|fail-swap-on|node-ip)[= ][^ \"']*", line):
+                    yield f"{one.name}:{number}:{match[0]}"
 
 
 CONF = "/etc/cni/net.d"
@@ -297,16 +309,13 @@ class NetworkSetups(HostFact[NetworkSetup]):
             ("find", "-L", *(f"{b}/" for b in BINS), "-maxdepth", "1", "-type", "f"),
             answers=(0, 1),
         ),
-        NodeCommand(
-            "cni-folders",
-            ("grep", "-sE", "^ *(conf_dir|bin_dir|bin_dirs) *=", "/etc/containerd/config.toml"),
-            sudo=True,
-            answers=(0, 1, 2),
-        ),
+        READ_CONTAINERD,
+        NodeFollow("cni-folders"),  # of older recordings
         NodeFollow("cni-config"),
         NodeFollow("cni-other-files"),
         NodeFollow("cni-other-programs"),
     )
+    beside = frozenset({"containerd-config"})
 
     @staticmethod
     def follow(node: str, answers: tuple[Answer, ...]) -> Iterable[NodeCommand]:
@@ -358,7 +367,10 @@ def _folders(answers: tuple[Answer, ...]) -> tuple[str, tuple[str, ...]]:
     """conf_dir and bin_dir of containerd's configuration, as far as they are said."""
     conf = ""
     bins: tuple[str, ...] = ()
-    for line in answer(answers, "cni-folders").splitlines():
+    text = answer(answers, "cni-folders")
+    if not any(a.key == "cni-folders" for a in answers):
+        text = next((a.text for a in answers if a.key == "containerd-config" and not a.error), "")
+    for _, line in matching(text, "^ *(?:conf_dir|bin_dir|bin_dirs) *="):
         key, _, value = line.partition("=")
         words: tuple[str, ...] = tuple(w.rstrip("/") for w in re.findall(r"[\"']([^\"']+)[\"']", value))
         if key.strip() == "conf_dir" and words:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from kdiag.facts.base import Builder, Fact, NodeCommand
 from kdiag.model.observation import Observation
@@ -38,6 +38,9 @@ class Answer:
 @dataclass(frozen=True, kw_only=True)
 class HostFact(Fact, Generic[V]):
     """One value for each node that answered. A node that did not is a gap and has no value."""
+
+    #: Keys of answers that it takes from others: they alone make no value, and are no sign that it was asked for.
+    beside: ClassVar[frozenset[str]] = frozenset()
 
     by_node: Mapping[str, V] = field(default_factory=dict)
 
@@ -89,6 +92,8 @@ class _HostBuilder:
         values: dict[str, Any] = {}
         gaps = list(self._gaps)
         for node, answers in self._answers.items():
+            if all(a.key in self._fact.beside for a in answers):
+                continue
             gaps += [Gap(f"{node} {a.name or a.key}", a.error) for a in answers if a.error and not a.absent]
             if all(a.error and not a.absent and not a.text for a in answers):
                 continue
@@ -130,7 +135,7 @@ def answers_of(observations: Iterable[Observation]) -> tuple[Answer, ...]:
 
 # One observation goes to one fact after another.
 @lru_cache(maxsize=4)
-def _answer(key: str, name: str, body: bytes, error: str, absent: bool) -> Answer:  # noqa: FBT001
+def _answer(key: str, name: str, body: bytes, error: str, absent: bool) -> Answer:
     text = clean(body.decode("utf-8", "replace").replace("\r\n", "\n"))
     return Answer(key, name, RUN.text(text), RUN.text(error), absent)
 

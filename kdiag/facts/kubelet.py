@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 
 from kdiag.facts.base import NodeCommand, NodeFollow
 from kdiag.facts.hosts import Answer, HostFact, answer, plain_path, safe_path
+from kdiag.facts.nodefiles import FLAGS_ENV as FLAGS_ENV
+from kdiag.facts.nodefiles import KUBELET_CONFIG, READ_KUBELET_CONFIG, READ_KUBELET_ENV
 from kdiag.facts.podyaml import Document, YamlFault, read_yaml
 from kdiag.model.text import nearest
 
-CONFIG = "/var/lib/kubelet/config.yaml"
+CONFIG = KUBELET_CONFIG
 KUBECONFIG = "/etc/kubernetes/kubelet.conf"
 BOOTSTRAP = "/etc/kubernetes/bootstrap-kubelet.conf"
-FLAGS_ENV = "/var/lib/kubelet/kubeadm-flags.env"
-_ENV = (FLAGS_ENV, "/etc/default/kubelet", "/etc/sysconfig/kubelet", "/etc/kubernetes/kubelet.env")
 _PLACES = ("server:", "certificate-authority:", "client-certificate:", "client-key:", "current-context:", "tokenFile:")
 
 #: The fields of KubeletConfiguration v1beta1 (k8s.io/kubelet v0.36.3), by the type of their value.
@@ -226,8 +226,8 @@ class Kubelets(HostFact[KubeletSetup]):
 
     sources = (
         NodeCommand("kubelet-unit", ("systemctl", "cat", "--no-pager", "kubelet.service"), answers=(0, 1)),
-        *(NodeCommand("kubelet-env", ("cat", path), sudo=True, name=path) for path in _ENV),
-        NodeCommand("kubelet-config", ("cat", CONFIG), sudo=True, name=CONFIG),
+        *READ_KUBELET_ENV,
+        READ_KUBELET_CONFIG,
         *(
             NodeCommand(
                 "kubelet-kubeconfig",

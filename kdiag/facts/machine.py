@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from kdiag.facts.base import Builder, Fact, NodeCommand
+from kdiag.facts.base import Builder, Fact, NodeCommand, NodeFollow
 from kdiag.facts.hosts import Answer, HostFact, _HostBuilder, answer
+from kdiag.facts.nodefiles import READ_CLOCK, READ_KERNEL
+from kdiag.facts.units import Units
 from kdiag.model.result import Gap
 
 KUBELET = "/var/lib/kubelet"
@@ -43,7 +45,7 @@ class EitherBuilder(_HostBuilder):
 class Clocks(HostFact[datetime]):
     """What each node's clock showed while it was read. Nodes are read at once, within a minute of each other."""
 
-    sources = (NodeCommand("clock", ("date", "+%s.%N")),)
+    sources = (READ_CLOCK,)
 
     @staticmethod
     def parse(node: str, answers: tuple[Answer, ...]) -> datetime:
@@ -175,23 +177,6 @@ class Mounts(HostFact[tuple[Mount, ...]]):
         return found
 
 
-_KERNEL_FILES = (
-    "/proc/sys/net/ipv4/ip_forward",
-    "/proc/sys/net/ipv6/conf/all/forwarding",
-    "/proc/sys/net/bridge/bridge-nf-call-iptables",
-    "/proc/sys/net/netfilter/nf_conntrack_count",
-    "/proc/sys/net/netfilter/nf_conntrack_max",
-    "/proc/sys/net/nf_conntrack_max",
-    "/proc/sys/kernel/pid_max",
-    "/proc/sys/kernel/threads-max",
-    "/proc/sys/fs/file-nr",
-    "/proc/loadavg",
-    "/proc/meminfo",
-    "/proc/uptime",
-    "/proc/swaps",
-)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kernel:
     """What the kernel says of itself under /proc; what a kernel does not have is not there."""
@@ -225,7 +210,7 @@ class Kernel:
 class Kernels(HostFact[Kernel]):
     """Kernel settings and counters."""
 
-    sources = (NodeCommand("kernel", ("grep", "-sH", "", *_KERNEL_FILES), answers=(0, 1, 2)),)
+    sources = (READ_KERNEL,)
 
     @staticmethod
     def parse(node: str, answers: tuple[Answer, ...]) -> Kernel:
@@ -275,15 +260,20 @@ class KernelLogs(HostFact[tuple[KernelLine, ...]]):
             sudo=True,
             name="journal",
         ),
-        NodeCommand(
-            "kernel-log", ("dmesg", "-T", "-l", "emerg,alert,crit,err"), sudo=True, name="dmesg", limit=524_288
-        ),
+        NodeFollow("kernel-log"),
     )
 
     @classmethod
     def builder(cls) -> Builder:
         """Either is enough."""
         return EitherBuilder(cls)
+
+    @staticmethod
+    def follow(node: str, answers: tuple[Answer, ...]) -> Iterable[NodeCommand]:
+        """The kernel itself, where the journal has nothing of it: not every journal keeps what the kernel says."""
+        if not _journal(answer(answers, "kernel-log", "journal")):
+            argv = ("dmesg", "-T", "-l", "emerg,alert,crit,err")
+            yield NodeCommand("kernel-log", argv, sudo=True, name="dmesg", limit=524_288)
 
     @staticmethod
     def parse(node: str, answers: tuple[Answer, ...]) -> tuple[KernelLine, ...]:
@@ -325,27 +315,13 @@ class Tasks:
 class UnitTasks(HostFact[tuple[Tasks, ...]]):
     """How near the kubelet and the container runtime are to their units' limit of tasks."""
 
-    sources = (
-        NodeCommand(
-            "tasks",
-            (
-                "systemctl",
-                "show",
-                "--no-pager",
-                "--property=Id,TasksCurrent,TasksMax",
-                "kubelet.service",
-                "containerd.service",
-                "crio.service",
-                "docker.service",
-            ),
-        ),
-    )
+    sources = (*Units.sources, NodeFollow("tasks"))  # "tasks": of older recordings
 
     @staticmethod
     def parse(node: str, answers: tuple[Answer, ...]) -> tuple[Tasks, ...]:
         """The blocks of ``systemctl show``; a unit that does not run has no count."""
         found = []
-        for block in answer(answers, "tasks").strip().split("\n\n"):
+        for block in (answer(answers, "tasks") or answer(answers, "units")).strip().split("\n\n"):
             one = dict(line.partition("=")[::2] for line in block.splitlines())
             current, most = one.get("TasksCurrent", ""), one.get("TasksMax", "")
             if one.get("Id") and current.isdigit() and len(current) < 12:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ import msgspec
 from kdiag.facts.base import NodeCommand, NodeFollow
 from kdiag.facts.cluster import Cluster
 from kdiag.facts.hosts import Answer, HostFact, answer, safe_path
+from kdiag.facts.nodefiles import READ_INTERFACES, READ_KERNEL, READ_KUBELET_CONFIG, matching
 from kdiag.facts.pods import Pods
 from kdiag.facts.podspec import Container, PodSpec
 from kdiag.facts.podyaml import Document, Problem, YamlFault, pod_problems, read_yaml
@@ -21,11 +23,12 @@ from kdiag.facts.runtime import Containers
 from kdiag.facts.system import COMPONENTS, mount_of
 from kdiag.facts.wire import convert, without_nulls
 from kdiag.model.result import CLUSTER, Evidence, Ref, Severity
-from kdiag.model.text import shorten
+from kdiag.model.text import clean_line, shorten
 
 FOLDER = "/etc/kubernetes/manifests"
 _ROOT = "/etc/kubernetes"
-_CONFIG = "/var/lib/kubelet/config.yaml"
+#: What grep -azo shows with it of a file: its certificates, and where one begins that does not end.
+CERTIFICATES = "-----BEGIN (TRUSTED )?CERTIFICATE-----([^-]*-----END (TRUSTED )?CERTIFICATE-----)?"
 _FORMAT = r"%y\t%Y\t%s\t%T@\t%m\t%U\t%p\t%l\n"
 #: Shells that a manifest may start its component through: what they run cannot be told from the list of words.
 _SHELLS = frozenset({"sh", "bash", "ash", "busybox", "dash"})
@@ -356,16 +359,18 @@ class Manifests(HostFact[NodeManifests]):
             "manifest-files", ("find", f"{_ROOT}/", "-maxdepth", "3", "-printf", _FORMAT), sudo=True, limit=1 << 19
         ),
         NodeCommand("manifests", ("grep", "-rHn", "", FOLDER), sudo=True, limit=1 << 20),
-        NodeCommand("static-pod-path", ("grep", "-nE", "^ *staticPod(Path|URL)", _CONFIG), sudo=True),
-        NodeCommand("capacity", ("grep", "-c", "^processor", "/proc/cpuinfo"), name="cpu"),
-        NodeCommand("capacity", ("grep", "^MemTotal:", "/proc/meminfo"), name="memory"),
-        NodeCommand("addresses", ("ip", "-o", "addr", "show")),
+        READ_KUBELET_CONFIG,
+        READ_KERNEL,
+        READ_INTERFACES,
         NodeFollow("manifest-paths"),
         NodeFollow("manifest-servers"),
         NodeFollow("manifest-certificates"),
         NodeFollow("manifest-linked"),
         NodeFollow("manifest-elsewhere"),
+        # Of recordings made before those three were taken from what others read as well.
+        *(NodeFollow(key) for key in ("static-pod-path", "capacity", "addresses")),
     )
+    beside = frozenset({"kubelet-config", "kernel", "interfaces"})
 
     @staticmethod
     def parse(node: str, answers: tuple[Answer, ...]) -> NodeManifests:
@@ -396,9 +401,13 @@ class Manifests(HostFact[NodeManifests]):
             servers=_servers(answers),
             certificates=certificates,
             elsewhere=tuple(_files(found[0].text)) if found else None,
-            addresses=frozenset(re.findall(r"\binet6? ([0-9a-fA-F.:]+)", answer(answers, "addresses"))),
-            cpus=_number(answer(answers, "capacity", "cpu")),
-            memory=_number(answer(answers, "capacity", "memory")) * 1024,
+            addresses=frozenset(
+                address
+                for key in ("addresses", "interfaces")
+                for address in re.findall(r"\binet6? ([0-9a-fA-F.:]+)", answer(answers, key))
+            ),
+            cpus=_cpus(answers),
+            memory=_memory(answers),
         )
 
     @staticmethod
@@ -429,10 +438,7 @@ def _follow(answers: tuple[Answer, ...]) -> Iterator[NodeCommand]:
         if link and manifest.info.kind == "f" and safe_path(manifest.path) and re.search(r"\.(ya?ml|json)$", link):
             yield NodeCommand("manifest-linked", ("grep", "-Hn", "", manifest.path), sudo=True, name=manifest.path)
     for path in (p for p in _certificate_paths(first.files) if p in first.tree and first.tree[p].kind == "f"):
-        shown = ("openssl", "x509", "-noout", "-subject", "-issuer", "-in", path)
-        yield NodeCommand("manifest-certificates", shown, sudo=True, name=path)
-        count = ("grep", "-c", "BEGIN CERTIFICATE", path)
-        yield NodeCommand("manifest-certificates", count, sudo=True, name=f"{path}#count")
+        yield show_certificates("manifest-certificates", path)
     have = {m.component for m in first.files}
     if first.meant_some and not set(COMPONENTS) <= have:
         names = ["-name", "kube-*.y*ml*", "-o", "-name", "etcd*.y*ml*", "-o", "-name", "kube-*.bak"]
@@ -587,7 +593,16 @@ def _certificate_paths(files: Iterable[Manifest]) -> tuple[str, ...]:
     return tuple(found)[:8]
 
 
+def show_certificates(key: str, path: str) -> NodeCommand:
+    """A command that shows the certificates of a file and nothing else that may be in it."""
+    argv = ("grep", "-azoHE", "-e", CERTIFICATES, path)
+    return NodeCommand(key, argv, sudo=True, limit=131_072, name=path, answers=(0, 1, 2))
+
+
 def _certificate(one: Answer) -> dict[str, str]:
+    if "-----BEGIN " in one.text:
+        return _names_in(one.text)
+    # As openssl says it, in recordings of before.
     if one.name.endswith("#count"):
         return {"count": one.text.strip()}
     found: dict[str, str] = {}
@@ -598,8 +613,49 @@ def _certificate(one: Answer) -> dict[str, str]:
     return found
 
 
+def _names_in(text: str) -> dict[str, str]:
+    """Whom the first certificate is for and who signed it, as openssl writes it, and how many there are."""
+    from cryptography import x509
+
+    found = {"count": str(text.count("-----BEGIN "))}
+    pem = re.search(r"-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----", text)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            one = x509.load_pem_x509_certificate(pem[0].encode()) if pem else None
+            for key, name in (("subject", one.subject), ("issuer", one.issuer)) if one else ():
+                parts = (f"{a.rfc4514_attribute_name}={a.value!s}" for a in name)
+                found[key] = clean_line(", ".join(parts))
+    except Exception:  # whatever a file may hold, it is no certificate
+        return found
+    return found
+
+
+def _cpus(answers: tuple[Answer, ...]) -> int:
+    if told := answer(answers, "capacity", "cpu"):
+        return _number(told)
+    online = re.search(r"^/sys/devices/system/cpu/online:([\d,-]{1,200})$", answer(answers, "kernel"), re.MULTILINE)
+    spans = [span.partition("-") for span in online[1].split(",")] if online else []
+    return sum(_number(last or first) - _number(first) + 1 for first, _, last in spans)
+
+
+def _memory(answers: tuple[Answer, ...]) -> int:
+    text = answer(answers, "capacity", "memory") or answer(answers, "kernel")
+    found = re.search(r"\bMemTotal:\s*(\d{1,15}) kB", text)
+    return int(found[1]) * 1024 if found else 0
+
+
 def _declared(answers: tuple[Answer, ...]) -> tuple[str | None, int]:
-    for one in answers:
+    recorded = [a for a in answers if a.key == "static-pod-path"]
+    for one in () if recorded else answers:
+        if one.key == "kubelet-config":
+            if one.error:
+                return None, 0
+            for number, line in matching(one.text, "^ *staticPodPath:"):
+                if found := re.match(r" *staticPodPath: *[\"']?([^\"'#]*)", line):
+                    return found[1].strip(), number
+            return "", 0
+    for one in recorded:
         if one.key == "static-pod-path":
             if one.error:
                 return None, 0

@@ -13,6 +13,8 @@ from typing import Any
 from kdiag.facts.base import NodeCommand, NodeFollow
 from kdiag.facts.hosts import Answer, HostFact, answer, plain_path
 from kdiag.facts.logs import LogLine
+from kdiag.facts.nodefiles import CONTAINERD as CONTAINERD
+from kdiag.facts.nodefiles import READ_CONTAINERD
 from kdiag.facts.system import COMPONENTS
 from kdiag.model.redact import RUN
 
@@ -447,7 +449,6 @@ class RuntimeAnswers(HostFact[RuntimeAnswer]):
 
 # How it is configured
 
-CONTAINERD = "/etc/containerd/config.toml"
 _CRIO = ("/etc/crio/crio.conf", "/etc/crio/crio.conf.d/10-crio.conf", "/etc/crio/crio.conf.d/02-cgroup-manager.conf")
 _SOCKETS = (
     "/run/containerd/containerd.sock",
@@ -499,7 +500,7 @@ class RuntimeConfigs(HostFact[RuntimeConfig]):
     """The configuration files of containerd, CRI-O and crictl on each node, and the runtimes' sockets."""
 
     sources = (
-        NodeCommand("containerd-config", ("cat", CONTAINERD), sudo=True),
+        READ_CONTAINERD,
         *(NodeCommand("crio-config", ("cat", path), sudo=True, name=path) for path in _CRIO),
         NodeCommand("crictl-config", ("cat", "/etc/crictl.yaml"), sudo=True),
         NodeCommand("cri-sockets", ("stat", "-L", "-c", "%F|%n", *_SOCKETS), sudo=True, answers=(0, 1)),

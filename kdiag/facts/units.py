@@ -16,7 +16,7 @@ _UNITS = ("kubelet.service", *RUNTIMES)
 _PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,Result,NRestarts,ExecMainStatus,ExecMainCode,NeedDaemonReload,"
     "FragmentPath,DropInPaths,ExecStart,Environment,EnvironmentFiles,StateChangeTimestamp,ActiveEnterTimestamp,"
-    "InactiveEnterTimestamp"
+    "InactiveEnterTimestamp,TasksCurrent,TasksMax"
 )
 _TIME = re.compile(r"\w{3} (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC")
 

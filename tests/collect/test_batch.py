@@ -768,7 +768,7 @@ def test_a_connection_that_breaks_costs_the_commands_from_there_on(programs: Pat
 def test_all_answers_together_have_a_limit(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(programs, "crictl", "head -c 3000000 /dev/zero")
     monkeypatch.setattr(batch, "_BATCH_LIMIT", 4 << 20)
-    found = look(*[command("crictl", "ps", limit=1 << 22)] * 3)
+    found = look(*(command("crictl", "ps", limit=1 << 22, name=name) for name in "abc"))
     assert [o.error for o in found] == [
         "",
         "cut short: all answers together are larger than 4 MiB",

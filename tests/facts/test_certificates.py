@@ -15,6 +15,7 @@ from kdiag.errors import CheckDefinitionError
 from kdiag.facts.base import NodeCommand
 from kdiag.facts.certificates import Certificate, Certificates, parse_pem
 from kdiag.facts.hosts import Answer
+from kdiag.facts.manifests import CERTIFICATES
 
 PKI = "/etc/kubernetes/pki"
 TREE = (
@@ -46,7 +47,7 @@ def test_runs_only_what_may_be_run() -> None:
 def test_asks_for_the_public_half_of_a_key_and_for_no_path_that_is_not_plain() -> None:
     asked = [c.argv for c in Certificates.follow("cp1", first())]
     assert ("openssl", "pkey", "-in", f"{PKI}/apiserver.key", "-pubout") in asked
-    assert ("openssl", "x509", "-in", "/var/lib/kubelet/pki/kubelet-client-current.pem") in asked
+    assert ("grep", "-azoHE", "-e", CERTIFICATES, "/var/lib/kubelet/pki/kubelet-client-current.pem") in asked
     assert not [argv for argv in asked if any(";" in word for word in argv)]
     assert not [argv for argv in asked if argv[0] == "cat" and not argv[-1].endswith(".pub")]
 
@@ -101,7 +102,11 @@ def test_reads_a_kubeconfig_whatever_the_quotes() -> None:
             "missing",
         ),
         ("Could not read certificate from /x: Permission denied\n", ""),
-        ("", ""),
+        ("grep: /x: Is a directory\n", ""),
+        ("grep: /x: Permission denied\n", ""),
+        ("grep: /x: No such file or directory\n", "missing"),
+        ("/x:-----BEGIN CERTIFICATE-----␀", "broken"),
+        ("", "broken"),  # grep found none in it
     ],
 )
 def test_tells_what_is_broken_from_what_is_missing_or_was_not_read(said: str, where: str) -> None:

@@ -1,0 +1,49 @@
+"""What several facts read of a node: asked for once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kdiag.facts.base import NodeCommand
+
+KUBELET_CONFIG = "/var/lib/kubelet/config.yaml"
+FLAGS_ENV = "/var/lib/kubelet/kubeadm-flags.env"
+ENV = (FLAGS_ENV, "/etc/default/kubelet", "/etc/sysconfig/kubelet", "/etc/kubernetes/kubelet.env")
+CONTAINERD = "/etc/containerd/config.toml"
+
+READ_KUBELET_CONFIG = NodeCommand("kubelet-config", ("cat", KUBELET_CONFIG), sudo=True, name=KUBELET_CONFIG)
+READ_KUBELET_ENV = tuple(NodeCommand("kubelet-env", ("cat", path), sudo=True, name=path) for path in ENV)
+READ_CONTAINERD = NodeCommand("containerd-config", ("cat", CONTAINERD), sudo=True)
+READ_INTERFACES = NodeCommand("interfaces", ("ip", "addr", "show"), limit=1 << 20)
+READ_LISTENERS = NodeCommand("listeners", ("ss", "-ltnp"), sudo=True, limit=1 << 20)
+READ_CLOCK = NodeCommand("clock", ("date", "+%s.%N"))
+READ_KERNEL = NodeCommand(
+    "kernel",
+    (
+        *("grep", "-sH", ""),
+        "/proc/sys/net/ipv4/ip_forward",
+        "/proc/sys/net/ipv6/conf/all/forwarding",
+        "/proc/sys/net/bridge/bridge-nf-call-iptables",
+        "/proc/sys/net/netfilter/nf_conntrack_count",
+        "/proc/sys/net/netfilter/nf_conntrack_max",
+        "/proc/sys/net/nf_conntrack_max",
+        "/proc/sys/kernel/pid_max",
+        "/proc/sys/kernel/threads-max",
+        "/proc/sys/fs/file-nr",
+        "/proc/loadavg",
+        "/proc/meminfo",
+        "/proc/uptime",
+        "/proc/swaps",
+        "/sys/devices/system/cpu/online",
+    ),
+    answers=(0, 1, 2),
+)
+
+
+def matching(text: str, pattern: str) -> Iterator[tuple[int, str]]:
+    """The lines of a file in which the pattern is found, with their numbers."""
+    wanted = re.compile(pattern)
+    for number, line in enumerate(text.splitlines(), 1):
+        if wanted.search(line):
+            yield number, line

@@ -87,7 +87,7 @@ def inside(argv: Sequence[str], arguments: Sequence[Argument], place: Place) -> 
         yield parse(" ".join(words[2:])), Place.NODE
     if place is Place.NODE:
         rest = words[1:] if words[:1] == ["sudo"] else words
-        if rest[:2] == ["sh", "-c"]:
+        if len(rest) == 3 and rest[:2] == ["sh", "-c"]:
             yield parse(rest[2]), Place.NODE
 
 
@@ -421,7 +421,7 @@ _NODE: guard.Rules = {
         ("verify",): Rule(valued=wordset("-CAfile"), operand=_PLACE, value=_PLACE, most=3, needs=wordset("-CAfile")),
     },
     "ps": Rule(
-        flags=wordset("aux -e -f -ef -eLo -eo --no-headers"),
+        flags=wordset("--no-headers"),
         valued=wordset("-o --sort -p -C -eo -eLo"),
         # Neither arguments nor the environment of processes: both may hold passwords.
         value=r"-?(?:pid|ppid|comm|rss|vsz|nlwp|etime|stat|user|pcpu|pmem|%cpu|%mem|lwp|start|time|,|-)+|[0-9]+|[a-z][a-z0-9-]*",
@@ -466,6 +466,7 @@ _NODE: guard.Rules = {
     "smartctl": Rule(letters="HiA", operand=r"/dev/[A-Za-z0-9]{1,20}", most=1, needs=wordset("-H -i -A")),
     "command": Rule(flags=wordset("-v"), operand=r"[A-Za-z0-9_.-]{1,64}", most=1, needs=wordset("-v")),
     "true": _CALM,
+    "ss": Rule(letters="atunlpeomisxw460HO", operand=r"[A-Za-z0-9:.,()\[\]*=<>!_/ -]{1,128}", most=30),
     "conntrack": Rule(flags=wordset("-C --count -S --stats -L"), most=0, needs=wordset("-C --count -S --stats -L")),
     "sed": Rule(letters="nE", most=20),
     "lsblk": Rule(letters="fnlpo", most=0),
@@ -477,7 +478,7 @@ _LOCAL: guard.Rules = {name: _NODE[name] for name in ("date", "getent", "dig", "
 _GLOB_PLACES = re.compile(
     r"/var/log/pods/[A-Za-z0-9_.*-]+(?:/[A-Za-z0-9_.*-]+){1,2}"
     r"|/etc/kubernetes/manifests/[A-Za-z0-9_.*-]*"
-    r"|/etc/cni/net\.d/[A-Za-z0-9_-]*\*\.conf(?:list)?"
+    r"|/etc/cni/net\.d/[A-Za-z0-9_-]*\*\.conf(?:list|\*)?"
 )
 _KUBECONFIGS = "/etc/kubernetes/*.conf"
 
@@ -512,6 +513,9 @@ def _node(argv: list[str], globs: Sequence[str]) -> None:
         raise Refusal("it names no certificate")
     if rest[0] == "sed":
         _sed_file(rest[1:])
+        return
+    if rest[0] == "diff":
+        guard.examine(["cat", *(word for word in rest[1:] if word != "-u")], _NODE)
         return
     if rest[0] == "iptables" and rest[1:] == ["--version"]:
         return

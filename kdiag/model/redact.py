@@ -82,8 +82,8 @@ _CALLED = r"(?P<name>[A-Za-z_][\w.-]{1,80})"
 _NAMED = re.compile(rf"(?P<lead>(?<![\w.]){_CALLED}{_QUOTE}\s?[:=][ \t]*(?P<escaped>\\+)?){_STRING}")
 #: The name and the value of a variable as members of an object, on one line or on two.
 _ENTRY = re.compile(
-    rf"(?P<lead>\bname{_QUOTE}\s?:\s*{_QUOTE}{_CALLED}{_QUOTE},?\s*{_QUOTE}value{_QUOTE}\s?:[ \t]*(?P<escaped>\\+)?)"
-    rf"{_STRING}"
+    rf"(?P<lead>\b(?:name|key){_QUOTE}\s?:\s*{_QUOTE}{_CALLED}{_QUOTE},?\s*{_QUOTE}value{_QUOTE}\s?:[ \t]*"
+    rf"(?P<escaped>\\+)?){_STRING}"
 )
 #: An argument of a list, and the one after it.
 _LISTED = re.compile(r"(?P<lead>^\s*- [\"']?--?(?P<name>[\w-]{2,60})[\"']?\n\s*- )(?P<value>\S+)", re.MULTILINE)

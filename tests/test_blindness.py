@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
 from kdiag.check import Check
+from kdiag.collect.snapshot import Snapshot
 from kdiag.engine.evaluate import evaluate
 from kdiag.engine.intake import Intake, roots
 from kdiag.facts import Cluster
@@ -14,7 +16,7 @@ from kdiag.facts.base import Fact
 from kdiag.facts.hosts import UNREADABLE
 from kdiag.model.observation import Observation
 from kdiag.model.result import Ref, Result, Status
-from tests.recording import cases, every_check, fixture_facts, load, observations
+from tests.recording import cases, clusters, every_check, facts_of, fixture_facts, load, observations
 
 #: Without what it may list, a finding is on a pod instead of its workload, or on the member that tells of another.
 _LESS_EXACT = {"Pod", "ReplicaSet"}
@@ -50,3 +52,24 @@ def test_a_source_that_is_refused_makes_no_new_finding(check: Check) -> None:
             assert result.status is not Status.ERROR, (path.name, kind.__name__, result.reason)
             new = {ref for ref in subjects(result) - whole if not (whole and ref.kind in _LESS_EXACT)}
             assert not new, (path.name, kind.__name__, [f.message for f in result.findings])
+
+
+@pytest.mark.parametrize("folder", [*clusters("healthy"), *clusters("demo")], ids=lambda f: f.name)
+def test_a_whole_cluster_without_one_of_its_sources_gives_no_new_finding(folder: Path) -> None:
+    seen = list(Snapshot(folder).observations())
+    facts = facts_of(seen)
+    users: dict[type[Fact], list[Check]] = {}
+    for check in every_check():
+        for kind in roots([*check.needs.values(), *check.wants.values()]):
+            users.setdefault(kind, []).append(check)
+    whole = {(check.id, ref) for check in every_check() for ref in subjects(evaluate(check, facts))}
+    for kind, concerned in users.items():
+        part = blinded(seen, kind) if kind is not Cluster else None
+        if part is None:
+            continue
+        without = facts.replaced(part)
+        for check in concerned:
+            result = evaluate(check, without)
+            assert result.status is not Status.ERROR, (kind.__name__, check.id, result.reason)
+            new = [f.message for f in result.findings if (check.id, f.subject) not in whole]
+            assert not new, (kind.__name__, check.id, new)

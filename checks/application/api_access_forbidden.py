@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, shorten
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing, shorten
 from kdiag.facts import Access, Cluster, Complaint, Complaints, Topic
 
 #: A refusal that a running workload met longer ago than this, or once, may be over: seconds.
@@ -23,7 +23,7 @@ _STILL = 300.0
     ),
     tags=("access", "rbac"),
 )
-def api_access_forbidden(complaints: Complaints, cluster: Cluster, access: Access | None) -> Iterator[Finding]:
+def api_access_forbidden(complaints: Complaints, cluster: Cluster, access: Access | None) -> Iterator[Finding | Gap]:
     """One finding for each workload, account and place: all that it lacks there is granted by one role."""
     found: dict[tuple[Ref, str, str], dict[tuple[str, str], list[Complaint]]] = {}
     for complaint in complaints.about(Topic.FORBIDDEN, system=True):
@@ -41,6 +41,9 @@ def api_access_forbidden(complaints: Complaints, cluster: Cluster, access: Acces
         newest = max(every, key=lambda c: c.when.timestamp() if c.when else 0.0)
         failing = any(c.failing for c in every)
         again = sum(c.count for c in every) > 1 and cluster.age(newest.when) <= _STILL
+        if access is None and not again:
+            yield Gap("roles", f"not seen: whether {account} has by now what it lacked is not known")
+            continue
         namespace, _, name = account.partition(":")
         what = [f"{verb} {resource}" for verb, resource in sorted(lacks)]
         verb, resource = next(iter(sorted(lacks)))
@@ -48,7 +51,7 @@ def api_access_forbidden(complaints: Complaints, cluster: Cluster, access: Acces
         yield Finding(
             workload,
             f"{workload} may not {listing(what)} {f'in namespace {where}' if where else 'at the cluster scope'}:"
-            f" no role gives that to service account {namespace}/{name}",
+            f" {'no role gives that to' if access else 'it is refused to'} service account {namespace}/{name}",
             evidence=(
                 Evidence(
                     kubectl(*newest.command, namespace=newest.pod.namespace), shorten(newest.said.text.strip(), 260)

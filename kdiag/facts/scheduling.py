@@ -484,7 +484,7 @@ class Scheduling(Derived):
         obstacles = self.obstacles(pod, claims, volumes) if closely else {}
         nodes = self.nodes.items if closely else ()
         background = tuple(n for n in self.nodes.items if any(standing(t) for t in refused_taints(pod.spec, n)))
-        why, near = _cause(said, obstacles, nodes, {n.name for n in background})
+        why, near = _cause(said, obstacles, nodes, {n.name for n in background}, blind=self.nodes.blank)
         return Stuck(
             owner=owner,
             pods=(pod,),
@@ -509,9 +509,17 @@ _PREFERENCE = (
 
 
 def _cause(
-    said: Mapping[Why, int], obstacles: Mapping[str, tuple[Obstacle, ...]], nodes: Sequence[Node], background: set[str]
+    said: Mapping[Why, int],
+    obstacles: Mapping[str, tuple[Obstacle, ...]],
+    nodes: Sequence[Node],
+    background: set[str],
+    *,
+    blind: bool = False,
 ) -> tuple[Why, tuple[Node, ...]]:
-    """The one reason to name: what, if it were mended, would most nearly give the pod a node."""
+    """The one reason to name: what, if it were mended, would most nearly give the pod a node.
+
+    ``blind``: the nodes were not seen. The scheduler looks at taints first, so what it says of the others came nearer.
+    """
     for why in (Why.CLAIM_MISSING, Why.CLAIM_DELETED, Why.CLAIM_UNBOUND, Why.NO_NODE):
         if why in said:
             return why, ()
@@ -539,7 +547,7 @@ def _cause(
                 return why, near
     # What the model sees does not bear out the message: it has changed since, or is beyond the model.
     spoken = {w: c for w, c in said.items() if w in _PREFERENCE or w in _COUNT_ONLY}
-    if spoken.get(Why.TAINT) and len(background) >= spoken[Why.TAINT] and len(spoken) > 1:
+    if spoken.get(Why.TAINT) and len(spoken) > 1 and (blind or len(background) >= spoken[Why.TAINT]):
         del spoken[Why.TAINT]
     best = min(spoken or said, key=lambda w: (-said[w], list(Why).index(w)))
     return best, ()

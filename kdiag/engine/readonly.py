@@ -43,7 +43,8 @@ def refused(text: str, values: Mapping[str, str] | None = None, *, place: Place 
     known = dict(values or {})
     try:
         script = parse(text)
-        for name in script.variables():
+        # A node has no variables of ours.
+        for name in script.variables() if place is Place.HERE else ():
             known.setdefault(name, UNKNOWN)
         examine(script, known, place)
     except (Refusal, ShellError) as exc:
@@ -121,6 +122,15 @@ def _here(argv: list[str]) -> None:
             raise Refusal("on this machine nothing runs as root")
         case _:
             guard.examine(argv, _LOCAL)
+            _ask_network(argv)
+
+
+def _ask_network(argv: Sequence[str]) -> None:
+    """Without these words the programs listen, or wait for what is typed."""
+    if argv[0] == "nc" and not any(w.startswith("-") and "z" in w for w in argv):
+        raise Refusal("nc only tries a port: -z")
+    if argv[0] in ("nslookup", "dig") and not any(re.match(r"[A-Za-z0-9]", w) for w in argv[1:]):
+        raise Refusal("it names nothing to look up")
 
 
 def _ssh(words: list[str]) -> None:
@@ -422,9 +432,7 @@ _NODE: guard.Rules = {
     },
     "ps": Rule(
         flags=wordset("--no-headers"),
-        valued=wordset("-o --sort -p -C -eo -eLo"),
-        # Neither arguments nor the environment of processes: both may hold passwords.
-        value=r"-?(?:pid|ppid|comm|rss|vsz|nlwp|etime|stat|user|pcpu|pmem|%cpu|%mem|lwp|start|time|,|-)+|[0-9]+|[a-z][a-z0-9-]*",
+        valued=wordset("-o -eo -eLo --sort -p -C"),
         most=0,
         needs=wordset("-o -eo -eLo"),
     ),
@@ -526,8 +534,21 @@ def _node(argv: list[str], globs: Sequence[str]) -> None:
     if named[0] in ("grep", "cat", "head", "tail", "sha256sum"):
         named = [word.replace("*", "x") if word in globs else word for word in named]
     guard.examine(named, _NODE)
-    if rest[0] == "nc" and not any(w.startswith("-") and "z" in w for w in rest):
-        raise Refusal("nc only tries a port: -z")
+    _ask_network(rest)
+    if rest[0] == "ps":
+        _columns(rest[1:])
+
+
+_COLUMNS = re.compile(r"(?:pid|ppid|comm|rss|vsz|nlwp|etime|stat|user|pcpu|pmem|%cpu|%mem|lwp|start|time|,)+")
+
+
+def _columns(words: list[str]) -> None:
+    """Neither the arguments nor the environment of processes: both may hold passwords."""
+    options, _ = guard.taken_apart(words, wordset("--no-headers"), wordset("-o -eo -eLo --sort -p -C"), "")
+    for name, values in options.items():
+        shape = {"-p": r"[0-9,]+", "-C": r"[A-Za-z0-9_.-]+", "--sort": r"-?[a-z]+"}.get(name)
+        if not all(re.fullmatch(shape, value) if shape else _COLUMNS.fullmatch(value) for value in values):
+            raise Refusal("of processes only their names and sizes are shown")
 
 
 def _ip(argv: list[str]) -> list[str]:

@@ -149,7 +149,10 @@ class Redactor:
 
     def _named(self, match: re.Match[str]) -> str:
         value = match["value"]
-        if not names_a_secret(match["name"]) or PREFIX in value or _HARMLESS.fullmatch(value.rstrip(").")):
+        if not names_a_secret(match["name"]):
+            # "Environment=DB_PASSWORD=x": what stands inside has a name of its own.
+            return match["lead"] + (_NAMED.sub(self._named, value) if re.search(r"[:=]", value) else value)
+        if PREFIX in value or _HARMLESS.fullmatch(value.rstrip(").")):
             return match[0]
         quote = value[0] if value[0] in "\"'" else ""
         end = re.search(r"\\*[\"']?$", value)

@@ -54,3 +54,49 @@ def test_credentials_in_free_text_are_replaced(text: str, secret: str) -> None:
 def test_ordinary_text_stays_as_it_is() -> None:
     text = "Access denied for user 'root'@'10.244.1.3' (using password: YES)"
     assert Redactor().text(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "    - name: DB_PASSWORD\n      value: hunter22",
+        '{"name":"DB_PASSWORD","value":"hunter22"}',
+        r"\"name\":\"DB_PASSWORD\",\"value\":\"hunter22\"}",
+        '"key": "DB_PASSWORD",\n  "value": "hunter22"',
+        "map[name:DB_PASSWORD value:hunter22]",
+        "DB_PASSWORD=hunter22",
+        "export DB_PASSWORD='hunter22 and more'",
+        "Environment=DB_PASSWORD=hunter22",
+        "      DB_PASSWORD:  hunter22",
+        "  db.password: hunter22",
+        'password = "hunter22"',
+        "  TLS_SECRET: |\n    hunter22\n    more\n  next: x",
+        "- name: TLS_SECRET\n  value: |\n    hunter22",
+        "    - --password\n    - hunter22",
+        "  token: hunter22",
+        r'"password": "a\"hunter22"',
+    ],
+)
+def test_credentials_in_what_a_command_prints_are_replaced(text: str) -> None:
+    shown = Redactor().listing(text)
+    assert "hunter22" not in shown
+    assert PREFIX in shown
+    assert shown.count("\n") == text.count("\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "secretName: db\nserviceAccountName: web\nautomountServiceAccountToken: true",
+        "MYSQL_ROOT_PASSWORD:  <set to the key 'p' in secret 'db'>  Optional: false",
+        "valueFrom:\n  secretKeyRef:\n    key: password\n    name: db",
+        "Access denied for user 'root'@'10.0.0.1' (using password: YES)",
+        "couldn't find key password in Secret shop/db",
+        "- --service-account-key-file=/etc/kubernetes/pki/sa.pub",
+        'secret "db" not found',
+        "NAME   READY   STATUS\nweb-1  1/1     Running",
+        "tokenExpirationSeconds: 3607",
+    ],
+)
+def test_what_names_no_credential_is_printed_as_it_is(text: str) -> None:
+    assert Redactor().listing(text) == text

@@ -8,6 +8,7 @@ KdiagError
 │   ├── AccessDenied      it answered, and said no: 401, 403, a certificate it does not take
 │   ├── Untrusted         the server's certificate or host key is not the expected one
 │   └── BadAnswer         it answered with something that is not an answer
+├── LabError              the practice lab refuses, or cannot go on
 ├── SnapshotError         a recording is cut short, edited or of another kind
 └── CheckDefinitionError  a file of the check library is malformed
 
@@ -47,6 +48,10 @@ class Untrusted(CollectError):
 
 class BadAnswer(CollectError):
     """It answered with something that is not an answer."""
+
+
+class LabError(KdiagError):
+    """The practice lab refuses, or cannot go on."""
 
 
 class SnapshotError(KdiagError):

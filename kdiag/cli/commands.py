@@ -244,6 +244,71 @@ def _help(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("topic", nargs="?", default="", metavar="COMMAND", help="a command")
 
 
+def _lab(sub: argparse.ArgumentParser) -> None:
+    verbs = sub.add_subparsers(title="commands", dest="verb", metavar="VERB", parser_class=type(sub), required=False)
+    sub.set_defaults(output="text", color="auto")
+    connection(sub)
+    nodes(sub)
+
+    def verb(name: str, help: str, *, cluster: bool = True) -> argparse.ArgumentParser:
+        inner = verbs.add_parser(name, help=help, description=f"{help[:1].upper()}{help[1:]}.", allow_abbrev=False)
+        _color(inner)
+        if cluster:
+            connection(inner)
+            nodes(inner)
+        return inner
+
+    enable = verb("enable", "mark this cluster as one that may be broken")
+    enable.add_argument("--yes", action="store_true", help="do not ask")
+    enable.add_argument(
+        "--image",
+        metavar="NAME=IMAGE",
+        action="append",
+        default=[],
+        help="use this image for nginx, busybox, web, db …",
+    )
+    verb("disable", "take the mark away")
+    show = verb("list", "list the scenarios", cluster=False)
+    _which(show)
+    show.add_argument(
+        "-o", "--output", choices=("text", "wide", "json"), default="text", help="wide names what is broken, too"
+    )
+    start = verb("start", "break the cluster, and start the clock")
+    start.add_argument("scenario", nargs="*", metavar="CODE", help="scenarios, by code or name")
+    start.add_argument("--random", action="store_true", help="any one that fits this cluster")
+    start.add_argument("--exam", type=int, metavar="N", default=0, help="N scenarios, weighted as in the CKA")
+    start.add_argument("--minutes", type=int, metavar="M", default=0, help="the time; by default that of the scenarios")
+    start.add_argument("--seed", type=int, metavar="S", default=None, help="the same seed gives the same names")
+    _which(start)
+    status = verb("status", "show the task and the clock")
+    status.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of the answer")
+    for name, help in (("hint", "show the next hint of a task"), ("solve", "explain a task; its points are gone")):
+        verb(name, help).add_argument("task", nargs="?", type=int, default=1, metavar="TASK", help="its number")
+    check = verb("check", "say what of a task still fails")
+    check.add_argument("task", nargs="?", type=int, default=0, metavar="TASK", help="its number; without: all")
+    check.add_argument("--wait", type=int, default=20, metavar="S", help="seconds for what is on its way (default 20)")
+    verb("stop", "end it, and put everything back as it was")
+    past = verb("score", "show what was played, and how it went", cluster=False)
+    past.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of the answer")
+    verb("up", "make a cluster to practise on, with kind", cluster=False)
+
+
+def _which(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--group",
+        choices=("application", "control_plane", "worker_node", "network"),
+        default="",
+        help="only this group",
+    )
+    sub.add_argument(
+        "--domain",
+        choices=("troubleshooting", "architecture", "services", "workloads", "storage"),
+        default="",
+        help="only this domain of the CKA",
+    )
+    sub.add_argument("--difficulty", choices=("easy", "medium", "hard"), default="", help="only this difficulty")
+
+
 COMMANDS: tuple[Command, ...] = (
     Command(
         name="check",
@@ -405,6 +470,27 @@ examples:
   {prog} list                           every check
   {prog} list network                   one group
   {prog} list -o wide                   with tags
+""",
+    ),
+    Command(
+        name="lab",
+        help="practise: break a cluster on purpose, and mend it",
+        module="lab",
+        arguments=_lab,
+        description="Break a cluster that is marked for it, against the clock, with hints and proof; then restore it.\n"
+        "Without a verb: what is under way.",
+        examples="""\
+examples:
+  {prog} lab up                          a cluster with kind; any other that may be broken will do as well
+  {prog} lab enable                      mark it; nothing else is ever broken
+  {prog} lab list --group network
+  {prog} lab start --random              or a code of the list
+  {prog} lab start --exam 5 --minutes 60
+  {prog} lab check                       what still fails
+  {prog} lab hint                        costs points
+  {prog} lab stop                        puts everything back, also after a crash
+
+exit codes: 0 done, 1 something still fails, 2 refused, 3 could not be reached
 """,
     ),
     Command(

@@ -118,7 +118,10 @@ def _leave_to(top: argparse.ArgumentParser, sub: argparse.ArgumentParser) -> Non
     """A flag that stood before the command is not to be undone by the default of the same flag behind it."""
     known = {action.dest for action in top._actions}
     for action in sub._actions:
-        if action.dest in known and action.dest != "help":
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in dict.fromkeys(action.choices.values()):
+                _leave_to(top, inner)
+        elif action.dest in known and action.dest != "help":
             action.default = argparse.SUPPRESS
 
 

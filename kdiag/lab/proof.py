@@ -1,0 +1,308 @@
+"""Whether it is mended: what a user would see, asked without kdiag's own checks.
+
+Each line of a proof is asked once a second until it holds or its time is up, and says what still fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kdiag.errors import CollectError, LabError
+from kdiag.lab.api import Api, Object, Ref, field, ready_pods
+from kdiag.lab.hosts import Hosts
+from kdiag.lab.steps import MARK, state
+from kdiag.model.text import clean_line, shorten
+
+_POD_SECONDS = 40.0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a proof: what should be, whether it is, and what was seen instead."""
+
+    text: str
+    holds: bool
+    seen: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witness:
+    """What a proof may use: the API server, the nodes, and the names of the scenario."""
+
+    api: Api
+    hosts: Hosts
+    values: Mapping[str, Any]
+    machines: Mapping[str, list[str]]
+    wait: Callable[[float], None] = time.sleep
+
+
+def prove(witness: Witness, proof: list[dict[str, Any]], patience: float) -> list[Line]:
+    """Each line of the proof, given ``patience`` seconds in all for what is still on its way."""
+    ends = time.monotonic() + patience
+    lines = []
+    for item in proof:
+        while True:
+            holds, seen = _asked(witness, item)
+            if holds or time.monotonic() >= ends:
+                break
+            witness.wait(1)
+        lines.append(Line(text(witness, item), holds, "" if holds else shorten(clean_line(seen), 200)))
+    return lines
+
+
+def text(witness: Witness, item: Mapping[str, Any]) -> str:
+    """The line in words."""
+    if "says" in item:
+        return str(item["says"])
+    kind, value = next(iter(item.items()))
+    ns = str(witness.values["ns"])
+    contains = f" with {item['contains']!r}" if item.get("contains") else ""
+    match kind:
+        case "answers":
+            return f"NodePort {value} answers{contains}"
+        case "serves":
+            return f"{value.replace('Service/', f'Service {ns}/', 1)} answers inside the cluster{contains}"
+        case "ready":
+            words = {"PersistentVolumeClaim": "is bound", "Job": "has completed", "APIService": "is available"}
+            ref = Ref.parse(str(value), ns)
+            return f"{_named(ref)} {words.get(ref.kind, 'is ready')}"
+        case "steady":
+            return f"{_named(Ref.parse(str(value), ns))} runs {item.get('seconds', 15)} s without a restart"
+        case "runs":
+            return "a new pod can do its work"
+        case "field":
+            ref = Ref.parse(str(value), ns)
+            wanted = item["is"] if "is" in item else f"not {item['not']}"
+            return f"{_named(ref)}: {item['path']} is {wanted}"
+        case "exists" | "absent":
+            return f"{_named(Ref.parse(str(value), ns))} {'exists' if kind == 'exists' else 'is gone'}"
+        case "api":
+            return "the API server answers"
+        case "schedules":
+            return "a new pod is started" + (f" on {item['node']}" if item.get("node") else "")
+        case "deploys":
+            return "a new Deployment gets its pod"
+        case "logs":
+            return f"the log of a pod on {value} can be read"
+        case "resolves":
+            return f"a pod resolves {value}"
+        case "rolls":
+            return f"a restart of {_named(Ref.parse(str(value), ns))} drops no request"
+        case _:
+            raise LabError(f"{kind!r} is no line of a proof")
+
+
+def _named(ref: Ref) -> str:
+    return f"{ref.kind} {ref.namespace}/{ref.name}" if ref.namespace else f"{ref.kind} {ref.name}"
+
+
+def _asked(w: Witness, item: Mapping[str, Any]) -> tuple[bool, str]:
+    """Ask one line once. What cannot be asked does not hold."""
+    kind, value = next(iter(item.items()))
+    ns = str(w.values["ns"])
+    try:
+        match kind:
+            case "answers":
+                return _answers(w, int(value), item)
+            case "serves":
+                return _serves(w, ns, str(value), item)
+            case "ready":
+                return state(w.api, Ref.parse(str(value), ns), item)
+            case "steady":
+                return _steady(w, Ref.parse(str(value), ns), float(item.get("seconds", 15)))
+            case "runs":
+                return _pod(w, ns, list(map(str, value)), item)
+            case "field":
+                found = field(w.api.get(Ref.parse(str(value), ns)) or {}, str(item["path"]))
+                holds = found == item["is"] if "is" in item else found != item["not"]
+                return holds, f"it is {found!r}"
+            case "exists":
+                return w.api.get(Ref.parse(str(value), ns)) is not None, "it does not exist"
+            case "absent":
+                return w.api.get(Ref.parse(str(value), ns)) is None, "it is still there"
+            case "api":
+                return w.api.alive(), "it does not"
+            case "schedules":
+                return _pod(w, ns, ["true"], item)
+            case "deploys":
+                return _deploys(w, ns)
+            case "logs":
+                return _logs(w, str(value))
+            case "resolves":
+                return _pod(w, ns, ["nslookup", str(value)], item)
+            case "rolls":
+                return _rolls(w, ns, Ref.parse(str(value), ns), str(item["through"]))
+            case _:
+                raise LabError(f"{kind!r} is no line of a proof")
+    except (CollectError, LabError) as exc:
+        return False, str(exc)
+
+
+def _answers(w: Witness, port: int, item: Mapping[str, Any]) -> tuple[bool, str]:
+    """A NodePort, asked from here; where this machine has no way to the nodes, from a node."""
+    seen, path = "no node has an address", str(item.get("path", "/"))
+    for name, addresses in w.machines.items():
+        for address in addresses:
+            if ":" in address or not address[:1].isdigit():
+                continue
+            status, body = _http(address, port, path)
+            if not status and w.hosts.reaches(name):
+                script = f"curl -s -m 5 -w '\\n%{{http_code}}' http://{address}:{port}{path} || true"
+                said, _, code = w.hosts.run(name, script).rpartition("\n")
+                status, body = (int(code), said) if code.isdigit() else (0, body)
+            # The public two-tier application says 200 and "Failed connecting", that of the lab 500 and "Failed".
+            if status == 200 and str(item.get("contains", "")) in body and "Failed" not in body:
+                return True, ""
+            seen = f"HTTP {status}: {body.strip()}" if status else body
+    return False, seen
+
+
+def _http(host: str, port: int, path: str) -> tuple[int, str]:
+    """The status and the body; 0 and the reason when there is none."""
+    connection = http.client.HTTPConnection(host, port, timeout=5)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read(1 << 16).decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException) as exc:
+        return 0, f"{host}:{port}: {exc}"
+    finally:
+        connection.close()
+    return answer.status, body
+
+
+def _serves(w: Witness, ns: str, target: str, item: Mapping[str, Any]) -> tuple[bool, str]:
+    """A Service by name, asked by a pod, as its users do."""
+    name, _, port = target.partition("/")[2].rpartition(":")
+    url = f"http://{name}.{item.get('namespace', ns)}.svc:{port}{item.get('path', '/')}"
+    command = f"wget -q -T 4 -O - {url} || echo failed"
+    holds, seen = _pod(w, ns, ["sh", "-c", f"for i in 1 2 3; do {command}; done"], item)
+    said = seen.strip()
+    good = holds and "failed" not in said and str(item.get("contains", "")) in said
+    return good, said or "no answer"
+
+
+def _pod(w: Witness, ns: str, command: list[str], item: Mapping[str, Any]) -> tuple[bool, str]:
+    """Run a command in a new pod, and give what it printed."""
+    name = f"kdiag-proof-{secrets.token_hex(4)}"
+    ref = Ref("Pod", ns, name)
+    container: Object = {
+        "name": "proof",
+        "image": w.values["image_busybox"],
+        "imagePullPolicy": "IfNotPresent",
+        "command": command,
+        "securityContext": {
+            "allowPrivilegeEscalation": False, "runAsNonRoot": True, "runAsUser": 1000,
+            "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "resources": {"requests": {"cpu": "1m", "memory": "4Mi"}, "limits": {"cpu": "200m", "memory": "32Mi"}},
+    }  # fmt: skip
+    spec: Object = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 0, "containers": [container]}
+    if item.get("node"):
+        spec["nodeSelector"] = {"kubernetes.io/hostname": item["node"]}
+        spec["tolerations"] = [{"key": "node-role.kubernetes.io/control-plane", "operator": "Exists"}]
+    if item.get("account"):
+        spec["serviceAccountName"] = item["account"]
+    labels = {MARK: "proof", **item.get("labels", {})}
+    meta: Object = {"name": name, "namespace": ns, "labels": labels}
+    w.api.create({"kind": "Pod", "metadata": meta, "spec": spec})
+    try:
+        return _outcome(w, ref, float(item.get("seconds", _POD_SECONDS)), str(item.get("prints", "")))
+    finally:
+        with contextlib.suppress(CollectError, LabError):  # it goes with its namespace
+            w.api.delete(ref, grace=0)
+
+
+def _outcome(w: Witness, ref: Ref, seconds: float, prints: str) -> tuple[bool, str]:
+    ends = time.monotonic() + seconds
+    while True:
+        pod = w.api.get(ref) or {}
+        phase = field(pod, "status.phase")
+        if phase in ("Succeeded", "Failed"):
+            said = w.api.log(ref.namespace, ref.name).text
+            return phase == "Succeeded" and prints in said, said
+        if time.monotonic() > ends:
+            waits = field(pod, "status.containerStatuses.0.state.waiting.reason") or phase or "not created"
+            where = field(pod, "spec.nodeName") or "no node"
+            return False, f"a new pod does not get to run: {waits}, on {where}"
+        w.wait(0.5)
+
+
+def _steady(w: Witness, ref: Ref, seconds: float) -> tuple[bool, str]:
+    """Whether the workload is ready, and stays so without a restart."""
+    holds, seen = state(w.api, ref, {})
+    if not holds:
+        return False, seen
+    before = _restarts(w, ref)
+    w.wait(seconds)
+    holds, seen = state(w.api, ref, {})
+    if not holds:
+        return False, seen
+    after = _restarts(w, ref)
+    return after == before, f"{after - before} restarts within {seconds:.0f} s"
+
+
+def _restarts(w: Witness, ref: Ref) -> int:
+    labels = field(w.api.get(ref) or {}, "spec.selector.matchLabels") or {}
+    return sum(
+        int(status.get("restartCount", 0))
+        for pod in w.api.list("Pod", ref.namespace, labels)
+        for status in field(pod, "status.containerStatuses") or ()
+    )
+
+
+def _deploys(w: Witness, ns: str) -> tuple[bool, str]:
+    """Whether a Deployment that is made now gets its pod: somebody must make its ReplicaSet, and that its pod."""
+    name = f"kdiag-proof-{secrets.token_hex(4)}"
+    ref = Ref("Deployment", ns, name)
+    labels = {"app": name}
+    pod = {
+        "terminationGracePeriodSeconds": 0,
+        "containers": [
+            {"name": "proof", "image": w.values["image_nginx"], "imagePullPolicy": "IfNotPresent"},
+        ],
+    }
+    spec = {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}}
+    w.api.create({"kind": "Deployment", "metadata": {"name": name, "namespace": ns}, "spec": spec})
+    try:
+        ends = time.monotonic() + _POD_SECONDS
+        while time.monotonic() < ends:
+            pods = w.api.list("Pod", ns, labels)
+            if ready_pods(pods):
+                return True, ""
+            w.wait(0.5)
+        return False, "its pod is not ready" if w.api.list("Pod", ns, labels) else "no pod is made for it"
+    finally:
+        w.api.delete(ref)
+
+
+def _logs(w: Witness, node: str) -> tuple[bool, str]:
+    for pod in w.api.list("Pod"):
+        if field(pod, "spec.nodeName") == node and ready_pods([pod]):
+            meta = pod["metadata"]
+            answer = w.api.log(meta["namespace"], meta["name"], str(field(pod, "spec.containers.0.name")), lines=1)
+            return answer.ok, answer.message() if not answer.ok else ""
+    return False, f"no pod is ready on {node}"
+
+
+def _rolls(w: Witness, ns: str, ref: Ref, service: str) -> tuple[bool, str]:
+    """Restart a workload while a pod sends it requests; none may fail."""
+    name, _, port = service.partition("/")[2].rpartition(":")
+    url = f"http://{name}.{ns}.svc:{port}/"
+    script = (
+        f"wget -q -T 5 -O /dev/null {url}; echo begun; bad=0; n=0; end=$(( $(date +%s) + 25 ))\n"
+        f"while [ $(date +%s) -lt $end ]; do wget -q -T 5 -O /dev/null {url} || bad=$((bad + 1)); n=$((n + 1)); done\n"
+        'echo "$bad of $n failed"; [ "$bad" = 0 ]'
+    )
+    stamp = {"kdiag.dev/restarted": secrets.token_hex(4)}
+    restart = {"spec": {"template": {"metadata": {"annotations": stamp}}}}
+    w.api.patch(ref, restart)
+    holds, seen = _pod(w, ns, ["sh", "-c", script], {"seconds": 60})
+    last = (seen.strip().splitlines() or ["nothing was said"])[-1]
+    return holds, f"{last} while it rolled"

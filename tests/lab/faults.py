@@ -381,19 +381,27 @@ MANIFEST = "/etc/kubernetes/manifests/"
 KEPT = "/root/kdiag-lab-kept"
 
 
+KUBELET = "systemctl restart kubelet"
+
+
 def edited(where: str, path: str, script: str, after: str = "true") -> tuple[tuple[Step, ...], tuple[Step, ...]]:
     """Change a file on a node with sed, and put it back as it was."""
     kept = f"{KEPT}-{path.rpartition('/')[2]}"
     make = on(where, f"test -e {kept} || cp -p {path} {kept}; sed -i '{script}' {path}; {after}")
-    return (make,), (on(where, f"test -e {kept} && cp -p {kept} {path} && rm {kept}; {after}"),)
+    return (make,), (on(where, f"test -e {kept} && cp -p {kept} {path} && rm {kept}; {_at_once(path, after)}"),)
 
 
 def gone(where: str, path: str, after: str = "true") -> tuple[tuple[Step, ...], tuple[Step, ...]]:
     """Take a file away, and put it back."""
     kept = f"{KEPT}-{path.rpartition('/')[2]}"
     return (on(where, f"test -e {path} && mv {path} {kept}; {after}"),), (
-        on(where, f"test -e {kept} && mv {kept} {path}; {after}"),
+        on(where, f"test -e {kept} && mv {kept} {path}; {_at_once(path, after)}"),
     )
+
+
+def _at_once(path: str, after: str) -> str:
+    """What follows a repair. What crashed meanwhile waits up to five minutes; a new kubelet starts it at once."""
+    return KUBELET if path.startswith(MANIFEST) else after
 
 
 def seen_on_nodes(
@@ -419,7 +427,6 @@ ETCD = "Pod/kube-system/etcd-cp1"
 SCHEDULER = "Pod/kube-system/kube-scheduler-cp1"
 MANAGER = "Pod/kube-system/kube-controller-manager-cp1"
 APISERVER_YAML, ETCD_YAML = f"{MANIFEST}kube-apiserver.yaml", f"{MANIFEST}etcd.yaml"
-KUBELET = "systemctl restart kubelet"
 
 NODE_FAULTS: tuple[Fault, ...] = (
     # The API server dies of these: only the nodes can tell.

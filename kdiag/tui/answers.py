@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,12 +12,14 @@ from typing import TYPE_CHECKING
 from kdiag.errors import UsageError
 from kdiag.model.result import Severity
 from kdiag.model.text import clean_line, plural
-from kdiag.tui.messages import LogLine, Machine, Moment, NodeSeen, Save, Timeline, Trace
+from kdiag.tui.messages import Fill, LogLine, Machine, Moment, NodeSeen, RunStep, Save, Timeline, Trace
 
 if TYPE_CHECKING:
     from kdiag.engine.intake import Facts
+    from kdiag.engine.runbook import Outcome, Runs
     from kdiag.engine.verdict import Verdict
     from kdiag.facts.journal import Entry
+    from kdiag.model.result import Finding
     from kdiag.session import Seen
     from kdiag.tui.keep import Keep
 
@@ -34,10 +38,41 @@ def answer(request: object, seen: Seen, verdict: Verdict, keep: Keep) -> object:
             return _node(request.name, seen.facts, verdict)
         case Timeline():
             return tuple(_timeline(seen.facts, verdict))
+        case Fill():
+            from kdiag.engine.hints import hints
+            from kdiag.engine.runbook import fill, page
+
+            group = request.check_id.partition("/")[0]
+            found = hints(request.finding, seen.facts, group=group) if request.finding else {}
+            return fill(page(request.check_id), request.finding, found)
         case Save():
             redacted = keep.save(Path(request.folder), list(seen.notes))
             return f"saved into {request.folder}; {plural(redacted, 'value')} redacted"
     raise UsageError(f"{type(request).__name__} is nothing that can be asked")
+
+
+class Steps:
+    """Runs steps of runbook pages, one at a time: against the cluster, or from the recording."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._lock = threading.Lock()
+        self._runs: Runs | None = None
+        self._finding: Finding | None = None
+
+    def run(self, request: RunStep, seen: Seen | None) -> Outcome:
+        """What came of a step."""
+        from kdiag import walk
+
+        with self._lock:
+            if self._runs is None or (self._options.snapshot and request.finding != self._finding):
+                self._finding = request.finding
+                self._runs = (
+                    walk.recorded(self._options.snapshot, request.finding)
+                    if self._options.snapshot
+                    else walk.executor(self._options, seen.facts if seen else None)
+                )
+            return self._runs.run(request.step, request.values)
 
 
 # One node

@@ -22,13 +22,14 @@ from kdiag.tui.glyphs import FANCY, Glyphs, literal
 from kdiag.tui.messages import Answer, Failed, Refused
 from kdiag.tui.page import Action, line
 from kdiag.tui.themes import THEMES, chosen
-from kdiag.tui.walk import Walk
 from kdiag.tui.widgets.lines import Styled
 
 if TYPE_CHECKING:
     from kdiag.tui.model import Row
     from kdiag.tui.screens.page import PageScreen
     from kdiag.tui.screens.verdict import VerdictScreen
+    from kdiag.tui.verify import Verify
+    from kdiag.tui.walk import Walk
     from kdiag.tui.widgets.page import PageView
     from kdiag.tui.work import Worker
 
@@ -48,12 +49,12 @@ class KdiagApp(App[int]):
         Binding("question_mark", "help", "help", key_display="?"),
         Binding("q", "quit", "quit"),
         Binding("ctrl+c", "interrupt", "quit", show=False, priority=True),
-        Binding("T", "timeline", "timeline"),
-        Binding("u", "coverage", "coverage"),
-        Binding("R,ctrl+r,f5", "refresh", "read again", show=False),
+        Binding("T", "timeline", "timeline", tooltip="findings, changes and events on one axis of time"),
+        Binding("u", "coverage", "coverage", tooltip="what was seen, what was not and why, source by source"),
+        Binding("R,ctrl+r,f5", "refresh", "read again", show=False, tooltip="read all again; new and gone is marked"),
         Binding("a", "auto", "look again every 30 s", show=False),
-        Binding("s", "snapshot", "save a snapshot", show=False),
-        Binding("S", "report", "save a report", show=False),
+        Binding("s", "snapshot", "snapshot", show=False, tooltip="save what was read, without credentials"),
+        Binding("S", "report", "report", show=False, tooltip="save an incident report as Markdown"),
         Binding("L", "labs", "labs", show=False),
         Binding("ctrl+t", "next_theme", "other colours", show=False),
     ]
@@ -65,6 +66,13 @@ class KdiagApp(App[int]):
             super().__init__()
             self.heard = heard
 
+    class Verified(Message):
+        """The process that looks at one finding again has said something."""
+
+        def __init__(self, value: object) -> None:
+            super().__init__()
+            self.value = value
+
     def __init__(
         self, options: argparse.Namespace, *, worker: Worker | None = None, signs: Glyphs = FANCY, theme: str = ""
     ) -> None:
@@ -75,6 +83,8 @@ class KdiagApp(App[int]):
         self.auto = 0.0
         self.crash: BaseException | None = None
         self.case = Case(options, self._tell)
+        self.verifying: Verify | None = None
+        self._walks: dict[tuple[str, str], Walk] = {}
         self._first = worker
         self._ticking: Timer | None = None
         self._timer: Timer | None = None
@@ -127,6 +137,10 @@ class KdiagApp(App[int]):
     def _tell(self, heard: Heard) -> None:
         """On a thread of the case."""
         self.post_message(self.Said(heard))
+
+    def _tell_verify(self, value: object) -> None:
+        """On a thread of its own."""
+        self.post_message(self.Verified(value))
 
     @property
     def main(self) -> VerdictScreen:
@@ -210,6 +224,9 @@ class KdiagApp(App[int]):
 
     def walk(self, check_id: str, row: Row | None) -> Walk:
         """The runbook page of a check, walked so far, for the finding where it is about that check."""
+        from kdiag.tui.messages import Fill
+        from kdiag.tui.walk import Walk
+
         finding = None
         for node in row.node.walk() if row is not None and row.node is not None else ():
             if node.check.id == check_id:
@@ -218,13 +235,17 @@ class KdiagApp(App[int]):
         else:
             finding = row.node.finding if row is not None and row.node is not None else None
         key = (check_id, row.node.fingerprint if row is not None and row.node is not None else "")
-        if key not in self._walks:
-            self._walks[key] = Walk(check_id, finding)
-        return self._walks[key]
+        found = self._walks.get(key)
+        if found is None:
+            found = self._walks[key] = Walk(check_id, finding)
+            self.case.ask(Fill(check_id=check_id, finding=finding), partial(self._filled, found))
+        return found
 
-    @property
-    def _walks(self) -> dict[tuple[str, str], Walk]:
-        return self.__dict__.setdefault("_kept_walks", {})  # type: ignore[no-any-return]
+    def _filled(self, walk: Walk, answer: object) -> None:
+        if isinstance(answer, Answer):
+            walk.filled(answer.value)
+            if self.main.walk is walk:
+                self.main.show_book()
 
     def _open(self, screen: PageScreen) -> None:
         if len(self.screen_stack) > 6:  # from node to finding to trace to node: the way back is Esc, not all of it
@@ -311,7 +332,7 @@ class KdiagApp(App[int]):
         ):  # fmt: skip
             keys: dict[str, list[str]] = {}
             for binding in Binding.make_bindings(owner.__dict__["BINDINGS"]):
-                keys.setdefault(binding.description, []).append(self.get_key_display(binding))
+                keys.setdefault(binding.tooltip or binding.description, []).append(self.get_key_display(binding))
             found[title] = [(" ".join(dict.fromkeys(names)), what) for what, names in keys.items()]
         return found
 
@@ -357,7 +378,7 @@ class KdiagApp(App[int]):
         self.case.runs = runs
         self._walks.clear()
         self._home()
-        self.main.remove_class("-book")
+        self.main.shut_book()
         self.case.start()
         self.main.show_verdict()
         if auto:
@@ -366,12 +387,63 @@ class KdiagApp(App[int]):
     # Steps, verify, labs
 
     def run_steps(self, walk: Walk, numbers: list[int]) -> None:
-        """Run steps of a page, one after the other."""
-        self.say("steps cannot be run yet", bad=True)
+        """Run steps of a page, one after the other: each has what those before it found out."""
+        from kdiag.tui.messages import RunStep
+
+        if walk.running:
+            self.say("a step is still running")
+            return
+        if not numbers:
+            self.say("this page has no step that can be run")
+            return
+        number, *rest = numbers
+        step = walk.step(number)
+        if step is None:
+            return
+        walk.began(step)
+        self.main.show_book()
+
+        def then(answer: object) -> None:
+            if isinstance(answer, Answer):
+                walk.ended(step, answer.value)
+            elif isinstance(answer, Refused):
+                walk.refused(step, answer.text)
+            self.main.show_book()
+            if rest:
+                self.run_steps(walk, rest)
+
+        self.case.ask(RunStep(step=step, values=walk.values, finding=walk.finding), then)
 
     def verify(self, row: Row) -> None:
-        """Look again at one finding until it is gone."""
-        self.say("verify is not there yet", bad=True)
+        """Look again at one finding until it is gone; once more ends that."""
+        from kdiag.tui.verify import Verify
+
+        if self.verifying is not None:
+            self.verifying.stop()
+            self.verifying = None
+            self.main.show_progress()
+            return
+        if self.options.snapshot:
+            self.say("a recording does not change: verify needs the cluster")
+        elif row.node is not None:
+            self.verifying = Verify(self.options, row.node, self._tell_verify)
+            self.main.show_progress()
+
+    def on_kdiag_app_verified(self, event: Verified) -> None:
+        """A look is over."""
+        verify = self.verifying
+        if verify is None or not verify.take(event.value):
+            return
+        if verify.over:
+            self.verifying = None
+            verify.stop()
+            self.say(verify.words, bad=not verify.cleared)
+            if verify.cleared:
+                self.bell()
+                self.action_refresh()
+        else:
+            self.set_timer(verify.pause, verify.look)
+        self.main.show_progress()
 
     def action_labs(self) -> None:
         """The labs, where they are installed."""

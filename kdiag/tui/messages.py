@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kdiag.engine.correlate import Node
+    from kdiag.engine.runbook import Step
     from kdiag.engine.verdict import Verdict
+    from kdiag.model.result import Finding
     from kdiag.report.node import Picture
 
 
@@ -17,9 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Read and judge; the first thing that is said, and said once."""
+    """Read and judge; the first thing that is said, and said once. ``lean``: only what the named checks need."""
 
     options: argparse.Namespace
+    lean: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +54,24 @@ class Save:
     folder: str
 
 
-Request = Trace | Machine | Timeline | Save
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fill:
+    """Fill a runbook page in with a finding's objects and what is around them. Answered with a Page."""
+
+    check_id: str
+    finding: Finding | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStep:
+    """Run one step of a page, with what the steps before it have set. Answered with an Outcome."""
+
+    step: Step
+    values: Mapping[str, str]
+    finding: Finding | None = None
+
+
+Request = Trace | Machine | Timeline | Save | Fill | RunStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +152,10 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a request came to."""
+    """What a request came to: its type is said where the request is."""
 
     number: int
-    value: object
+    value: Any
 
 
 @dataclass(frozen=True, slots=True)

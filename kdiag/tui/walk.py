@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from kdiag.engine.runbook import Kind, Page, Step, fill, mark, page
+from kdiag.engine.runbook import Outcome, Page, Step, fill, mark, page
 from kdiag.tui.glyphs import FANCY, Glyphs
 from kdiag.tui.page import Line
 from kdiag.tui.pages.runbook import Result, runbook_page
 
 if TYPE_CHECKING:
-    from kdiag.collect.execute import Outcome
     from kdiag.model.result import Finding
 
 
 class Walk:
     """One page for one finding. Raises UsageError where there is no such page."""
 
-    def __init__(self, check_id: str, finding: Finding | None = None, hints: Mapping[str, str] | None = None) -> None:
+    def __init__(self, check_id: str, finding: Finding | None = None) -> None:
         self.check_id = check_id
         self.finding = finding
         self.results: dict[int, Result] = {}
         self.unfolded: set[int] = set()
-        self.page: Page = fill(page(check_id), finding, hints)
+        self.page: Page = fill(page(check_id), finding)
         self.values: dict[str, str] = dict(self.page.values)
 
-    def hinted(self, hints: Mapping[str, str]) -> None:
-        """Fill the page in again, now that more is known."""
+    def filled(self, page: Page) -> None:
+        """Take the page as it is filled in now that more is known; not once steps have run."""
         if not self.results:
-            self.page = fill(page(self.check_id), self.finding, hints)
-            self.values = dict(self.page.values)
+            self.page = page
+            self.values = dict(page.values)
 
     def lines(self, signs: Glyphs = FANCY) -> list[Line]:
         """The page as it is now."""
@@ -58,7 +56,7 @@ class Walk:
     def ended(self, step: Step, outcome: Outcome) -> None:
         """It has said what it has to say."""
         self.values |= outcome.sets
-        marks = mark(self.page.block_of(step), outcome.lines) if outcome.ran else None
+        marks = mark(self.page.block_of(step), outcome.lines) if outcome.ran and not step.sets else None
         words = [f"{outcome.via}, {outcome.took:.1f} s" if outcome.via else f"{outcome.took:.1f} s"]
         if outcome.status:
             words.append(f"exit code {outcome.status}")
@@ -78,8 +76,3 @@ class Walk:
     def turn(self, number: int) -> None:
         """Show all of a step's output, or again only what tells."""
         self.unfolded ^= {number}
-
-    @property
-    def sets(self) -> bool:
-        """Whether any step is for setting variables only."""
-        return any(s.kind is Kind.SET for s in self.page.steps)

@@ -24,7 +24,7 @@ Listener = Callable[[object], None]
 class Worker:
     """One process, for one run and the questions about what it read."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, *, lean: bool = False) -> None:
         ours_in, theirs_out = os.pipe()
         theirs_in, ours_out = os.pipe()
         nowhere = os.open(os.devnull, os.O_RDWR)
@@ -49,7 +49,7 @@ class Worker:
         self._stopped = False
         self._reaped = threading.Lock()
         plain = {name: value for name, value in vars(options).items() if name != "run"}
-        self._channel.send(Run(argparse.Namespace(**plain)))
+        self._channel.send(Run(argparse.Namespace(**plain), lean))
 
     def listen(self, listener: Listener) -> None:
         """Call the listener, on a thread of its own, with everything that is said from now on."""

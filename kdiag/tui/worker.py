@@ -6,7 +6,6 @@ the pipe that leads to it is closed.
 
 from __future__ import annotations
 
-import argparse
 import gc
 import os
 import signal
@@ -15,8 +14,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from kdiag.errors import CollectError, KdiagError
+from kdiag.model.text import clean_line, shorten
 from kdiag.session import Seen, Watch, live, recorded
-from kdiag.tui.messages import Answer, Ask, Ends, Expects, Failed, Judged, Note, Part, Reads, Refused, Run
+from kdiag.tui.messages import Answer, Ask, Ends, Expects, Failed, Judged, Note, Part, Reads, Refused, Run, RunStep
 from kdiag.tui.wire import Channel
 
 if TYPE_CHECKING:
@@ -34,11 +35,14 @@ _SHARE = 4.0
 class Desk:
     """What was read, and the answers about it."""
 
-    def __init__(self, channel: Channel, options: argparse.Namespace) -> None:
+    def __init__(self, channel: Channel, run: Run) -> None:
+        from kdiag.tui.answers import Steps
         from kdiag.tui.keep import Keep
 
         self._channel = channel
-        self._options = options
+        self._options = run.options
+        self._lean = run.lean
+        self._steps = Steps(run.options)
         self._start = time.monotonic()
         self._ready = threading.Event()
         self._asking = threading.Lock()
@@ -50,14 +54,11 @@ class Desk:
 
     def run(self) -> None:
         """Read, judge, and say so."""
-        from kdiag.errors import CollectError, KdiagError
-        from kdiag.model.text import clean_line, shorten
-
         try:
             self._run()
         except KdiagError as exc:
             self._channel.send(Failed(clean_line(str(exc)), 3 if isinstance(exc, CollectError) else 2))
-        except Exception as exc:  # a fault of kdiag's own: it is said, and the screen stays
+        except BaseException as exc:  # a fault of kdiag's own: it is said, and the screen stays
             text = shorten(clean_line(f"{type(exc).__name__}: {exc}"), 300)
             self._channel.send(Failed(f"a fault of kdiag's own: {text}"))
         finally:
@@ -72,7 +73,8 @@ class Desk:
 
         options = self._options
         chosen = choose(options.checks, risks=options.risks)
-        kinds = tuple(dict.fromkeys((*needed(chosen), *FACTS, *roots(READS), Cluster, Version)))
+        more = () if self._lean else (*FACTS, *roots(READS))
+        kinds = tuple(dict.fromkeys((*needed(chosen), *more, Cluster, Version)))
         if options.snapshot:
             seen = recorded(options.snapshot, kinds)
         else:
@@ -118,12 +120,14 @@ class Desk:
 
     def answer(self, asked: Ask) -> None:
         """Answer one question, when the reading is over."""
-        from kdiag.errors import KdiagError
-        from kdiag.model.text import clean_line, shorten
-        from kdiag.tui.answers import answer
-
-        self._ready.wait()
         try:
+            from kdiag.tui.answers import answer
+
+            if isinstance(asked.request, RunStep):
+                # A step asks the cluster itself: it need not wait for what is still being read.
+                self._channel.send(Answer(asked.number, self._steps.run(asked.request, self._seen)))
+                return
+            self._ready.wait()
             if self._seen is None or self._verdict is None:
                 raise KdiagError("nothing was read that could be asked about")
             with self._asking:
@@ -213,7 +217,7 @@ def main() -> None:
         except EOFError:
             os._exit(0)
         if isinstance(message, Run) and desk is None:
-            desk = Desk(channel, message.options)
+            desk = Desk(channel, message)
             threading.Thread(target=desk.run, name="kdiag-run", daemon=True).start()
         elif isinstance(message, Ask) and desk is not None:
             threading.Thread(target=desk.answer, args=(message,), name="kdiag-answer", daemon=True).start()

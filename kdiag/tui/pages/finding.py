@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from kdiag.engine.correlate import Node
 from kdiag.model.result import Evidence, Severity
 from kdiag.model.text import plural
 from kdiag.tui.glyphs import FANCY, Glyphs, literal
 from kdiag.tui.model import Row
 from kdiag.tui.page import Action, Line, line
+
+if TYPE_CHECKING:
+    from kdiag.engine.correlate import Node
 
 #: The style of each severity.
 STYLES: Mapping[Severity, str] = {

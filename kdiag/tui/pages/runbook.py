@@ -164,7 +164,7 @@ class _Runbook:
             if number:
                 yield line()
             yield from prose(remedy.text, self._group, self._signs)
-            if remedy.undo and remedy.commands:
+            if remedy.undo and remedy.commands and remedy.undo not in " ".join(remedy.text.split()):
                 yield line(
                     ("undo  ", "label"), (literal(remedy.undo, plain=self._signs.plain), "dim"), bar="  ", hang=6
                 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -16,11 +16,13 @@ from kdiag.tui.model import GROUPS, Filter, Row
 from kdiag.tui.page import Line, Span, line
 from kdiag.tui.pages.finding import STYLES, finding_page
 from kdiag.tui.screens.base import BaseScreen
-from kdiag.tui.walk import Walk
 from kdiag.tui.widgets.bar import Bar
 from kdiag.tui.widgets.page import PageView
 from kdiag.tui.widgets.prompt import Prompt
 from kdiag.tui.widgets.rows import RowsView
+
+if TYPE_CHECKING:
+    from kdiag.tui.walk import Walk
 
 _LEVELS = (None, Severity.WARNING, Severity.ERROR, Severity.CRITICAL)
 
@@ -29,9 +31,9 @@ class VerdictScreen(BaseScreen):
     """The screen that everything starts from."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("r", "runbook", "runbook", show=False),
-        Binding("y", "copy", "copy"),
-        Binding("slash", "filter", "filter", key_display="/"),
+        Binding("r", "runbook", "runbook", show=False, tooltip="the runbook page of the finding, beside it"),
+        Binding("y", "copy", "copy", tooltip="copy the command under the cursor, or the finding's first"),
+        Binding("slash", "filter", "filter", key_display="/", tooltip="filter as you type; on a page: find"),
         Binding("minus", "filter('-n ')", "filter by namespace", show=False, key_display="-"),
         *(
             Binding(str(n), f"group({n})", f"only {name.replace('_', ' ')}", show=False)
@@ -39,12 +41,12 @@ class VerdictScreen(BaseScreen):
         ),
         Binding("0", "group(0)", "all groups and severities", show=False),
         Binding("exclamation_mark", "severity", "only this severity and worse", show=False, key_display="!"),
-        Binding("v", "verify", "verify"),
-        Binding("t", "trace", "trace"),
-        Binding("n", "node", "node"),
-        Binding("x", "run", "run step", show=False),
-        Binding("X", "run_all", "run all", show=False),
-        Binding("escape", "back", "back", show=False),
+        Binding("v", "verify", "verify", tooltip="look again at this finding until it is gone"),
+        Binding("t", "trace", "trace", tooltip="follow a request from the object of the finding"),
+        Binding("n", "node", "node", tooltip="everything about the finding's node, or any other"),
+        Binding("x", "run", "run step", tooltip="run the step under the cursor; it only looks"),
+        Binding("X", "run_all", "run all", tooltip="run all steps of the page that only look"),
+        Binding("escape", "back", "back", show=False, tooltip="close the page; show everything; stop reading"),
     ]
 
     def __init__(self) -> None:
@@ -150,6 +152,8 @@ class VerdictScreen(BaseScreen):
                 (f"filter {literal(str(self.filter), plain=signs.plain)}: {shown} of {total}", "new"),
                 (dot, "dim"),
             ]
+        if self.kdiag.verifying is not None:
+            left += [(literal(self.kdiag.verifying.words, plain=signs.plain), "new"), (dot, "dim")]
         if case.reading.running:
             left += [("reading ", "warn"), (literal(", ".join(case.reading.words()), plain=signs.plain), ""),
                      ("  esc cancels", "dim")]  # fmt: skip
@@ -170,7 +174,7 @@ class VerdictScreen(BaseScreen):
         if c.reasons:
             left.append((f"{dot}{literal(c.reasons[0][0], plain=signs.plain)}", "warn"))
             if len(c.reasons) > 1:
-                return left, [(f"+{len(c.reasons) - 1} u", "dim")]
+                return left, [(f"{len(c.reasons) - 1} more: u", "dim")]
         return left, []
 
     def _note(self) -> str:
@@ -309,8 +313,7 @@ class VerdictScreen(BaseScreen):
     def action_back(self) -> None:
         """Close the runbook; else take the filter away; else stop reading."""
         if self.has_class("-book"):
-            self.remove_class("-book")
-            self.rows.focus()
+            self.shut_book()
         elif self.focused is not self.rows:
             self.rows.focus()
         elif self.filter.on:
@@ -340,15 +343,25 @@ class VerdictScreen(BaseScreen):
             self.kdiag.say(str(exc), bad=True)
             return
         self.add_class("-book")
+        self.refresh_bindings()
         self.show_book()
         if focus:
             self.query_one("#book", PageView).focus()
+
+    def shut_book(self) -> None:
+        """Put the runbook page away."""
+        self.remove_class("-book")
+        self.refresh_bindings()
+        self.rows.focus()
 
     def show_book(self) -> None:
         """Show the runbook page as it is now."""
         if self.walk is not None:
             book = self.query_one("#book", PageView)
-            book.show(self.walk.lines(self.kdiag.signs), keep=self.walk is self._shown_walk)
+            same = self.walk is self._shown_walk
+            book.show(self.walk.lines(self.kdiag.signs), keep=same)
+            if not same:
+                book.start("run")
             self._shown_walk = self.walk
 
     walk: Walk | None = None
@@ -388,21 +401,21 @@ class VerdictScreen(BaseScreen):
         if row is not None:
             self.kdiag.verify(row)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Steps can be run where a runbook page is open."""
+        return self.has_class("-book") if action in ("run", "run_all") else True
+
     def action_run(self) -> None:
         """Run the step under the cursor."""
         book = self.query_one("#book", PageView)
         action = book.current.action if book.has_focus and book.current else None
-        if self.walk is None or not self.has_class("-book"):
-            self.action_runbook()
-        elif action is not None and action.verb == "run":
+        if self.walk is not None and action is not None and action.verb == "run":
             self.kdiag.run_steps(self.walk, [int(action.value)])
         else:
             self.kdiag.say("put the cursor on a step of the page: x runs it, X runs all")
 
     def action_run_all(self) -> None:
         """Run all steps of the page that only look."""
-        if self.walk is None or not self.has_class("-book"):
-            self.action_runbook()
         if self.walk is not None:
             self.kdiag.run_steps(self.walk, [s.number for s in self.walk.runnable])
 

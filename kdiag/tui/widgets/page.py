@@ -73,6 +73,15 @@ class PageView(LinesView):
         if not keep:
             self.scroll_to(y=0, animate=False, immediate=True)
 
+    def start(self, verb: str) -> None:
+        """Put the cursor on the first line that this can be done with."""
+        for place, number in enumerate(self._stops):
+            action = self.lines[number].action
+            if action is not None and action.verb == verb:
+                self._at = place
+                self.refresh()
+                return
+
     @property
     def text(self) -> str:
         """All that it says."""

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from kdiag.engine.verdict import Verdict
     from kdiag.facts import LabelSelector
 
+#: What a run made. The process ends without letting go of it: to free 150,000 pods one by one takes 0.4 s.
+_KEPT: list[object] = []
+
 
 def run(options: argparse.Namespace) -> int:
     """Print the verdict; the exit code says whether something is wrong."""
@@ -34,6 +37,7 @@ def run(options: argparse.Namespace) -> int:
     kinds = dict.fromkeys((*needed(chosen), Cluster, Version))
     seen: Seen = recorded(options.snapshot, kinds) if options.snapshot else live(options, kinds)
     verdict = judge(chosen, seen.facts, checks(), source=seen.source, notes=seen.notes, labels=labels)
+    _KEPT.extend((seen, verdict))
     took = None if options.snapshot else time.monotonic() - start
     changed: tuple[str, ...] | None = ()
     if options.on_change:

@@ -73,6 +73,7 @@ class Intake:
     def __init__(self, facts: Iterable[type[Fact]]) -> None:
         self._builders: dict[type[Fact], Builder] = {}
         self._by_key: dict[str, list[Builder]] = {}
+        self._made: dict[Builder, Fact] = {}
         for fact in facts:
             builder = self._builders[fact] = fact.builder()
             for source in fact.sources:
@@ -92,29 +93,40 @@ class Intake:
             self._restart(seen.key)
             return
         for builder in self._by_key.get(seen.key, ()):
-            builder.feed(seen)
+            self._feed(builder, seen)
+
+    def _feed(self, builder: Builder, seen: Observation) -> None:
+        builder.feed(seen)
+        self._made.pop(builder, None)
 
     def _unreadable(self, seen: Observation) -> None:
         for kind, builder in self._builders.items():
             if issubclass(kind, HostFact):
                 self._seen.update(source.key for source in kind.sources)
-                builder.feed(seen)
+                self._feed(builder, seen)
 
     def _restart(self, key: str) -> None:
         for kind, old in list(self._builders.items()):
             if old in self._by_key.get(key, ()):
                 fresh = self._builders[kind] = kind.builder()
+                self._made.pop(old, None)
                 for source in kind.sources:
                     builders = self._by_key[source.key]
                     builders[builders.index(old)] = fresh
 
     def fact(self, kind: type[Fact]) -> Fact | None:
-        """The fact as far as it was fed; None when nothing was asked that makes it."""
+        """The fact as far as it was fed; None when nothing was asked that makes it.
+
+        The same object until more is fed: what it has worked out (pods by node, by owner) is kept with it.
+        """
         builder = self._builders.get(kind)
         own = (source.key for source in kind.sources if source.key not in getattr(kind, "beside", ()))
         if builder is None or not any(key in self._seen for key in own):
             return None
-        return builder.finish()
+        made = self._made.get(builder)
+        if made is None:
+            made = self._made[builder] = builder.finish()
+        return made
 
     def finish(self, kinds: Iterable[type[Fact]] | None = None) -> Facts:
         """All facts of which anything was seen; with ``kinds``, only those."""

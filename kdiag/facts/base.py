@@ -150,8 +150,11 @@ class Objects(Fact, Generic[T]):
         return bool(self.gaps) and not self.items
 
     @cached_property
-    def _index(self) -> Mapping[tuple[str, str], T]:
-        return {(item.namespace, item.name): item for item in self.items}
+    def _index(self) -> Mapping[str, Mapping[str, T]]:
+        found: dict[str, dict[str, T]] = {}
+        for item in self.items:
+            found.setdefault(item.namespace, {})[item.name] = item
+        return found
 
     @cached_property
     def _namespaces(self) -> Mapping[str, tuple[T, ...]]:
@@ -162,7 +165,7 @@ class Objects(Fact, Generic[T]):
 
     def get(self, name: str, namespace: str = "") -> T | None:
         """The object of that name, or None when it was looked for and is not there."""
-        return self._index.get((namespace, name))
+        return self._index.get(namespace, {}).get(name)
 
     def within(self, namespace: str) -> tuple[T, ...]:
         """The objects of one namespace."""

@@ -210,8 +210,9 @@ class Backends(Derived):
     @cached_property
     def _label_sets(self) -> Mapping[str, tuple[tuple[dict[str, str], tuple[Pod, ...]], ...]]:
         found: dict[str, dict[int, tuple[dict[str, str], list[Pod]]]] = {}
-        for pod in self.pods.items:
-            found.setdefault(pod.namespace, {}).setdefault(id(pod.labels), (pod.labels, []))[1].append(pod)
+        for group in self.pods.alike:
+            one = group[0]
+            found.setdefault(one.namespace, {}).setdefault(id(one.labels), (one.labels, []))[1].extend(group)
         return {ns: tuple((labels, tuple(pods)) for labels, pods in sets.values()) for ns, sets in found.items()}
 
     @cached_property
@@ -230,9 +231,9 @@ class Backends(Derived):
             return ()
         hits = [self._by_label.get((namespace, key, value), ()) for key, value in selector.items()]
         first, *others = sorted(hits, key=len)
-        numbers = [n for n in first if all(n in set(o) for o in others)] if others else list(first)
+        numbers = set(first).intersection(*others)
         sets = self._label_sets.get(namespace, ())
-        return tuple(pod for n in numbers for pod in sets[n][1])
+        return tuple(pod for n in first if n in numbers for pod in sets[n][1])
 
     def of(self, service: Service) -> tuple[Pod, ...]:
         """The pods that a Service selects and that are not finished."""

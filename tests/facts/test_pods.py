@@ -6,6 +6,8 @@ import copy
 import json
 from typing import Any
 
+import pytest
+
 from kdiag.facts import Pod, Pods
 from kdiag.model.observation import Observation
 
@@ -118,3 +120,53 @@ def test_a_restarted_list_replaces_what_came_before() -> None:
     found = intake.finish().get(Pods)
     assert found is not None
     assert [p.name for p in found.items] == ["new"]
+
+
+_NOT_READY = [{"type": "Ready", "status": "False", "message": '"type":"Ready","status":"True"'}]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "ready"),
+    [
+        ([{"type": "Ready", "status": "True"}], True),
+        ([{"type": "Ready", "observedGeneration": 2, "status": "True"}], True),
+        ([{"status": "True", "type": "Ready"}], True),
+        ([{"type": "Initialized", "status": "True"}, {"type": "Ready", "status": "False"}], False),
+        (_NOT_READY, False),
+        ([{"type": "Ready", "status": "True", "reason": None}], True),
+        ([], False),
+        (None, False),
+    ],
+)
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_a_pod_is_ready_by_its_condition_however_it_is_written(
+    conditions: Any, ready: bool, separators: tuple[str, str]
+) -> None:
+    builder = Pods.builder()
+    body = json.dumps({"items": [raw(conditions=conditions)]}, separators=separators)
+    builder.feed(Observation("api", "pods", body=body.encode()))
+    found = builder.finish()
+    assert isinstance(found, Pods)
+    assert found.gaps == ()
+    pod = found.items[0]
+    assert pod.ready is ready
+    assert bool(pod.statuses) is not ready
+
+
+def test_pods_that_say_the_same_are_looked_at_together() -> None:
+    found = pods(raw("web-1"), raw("web-2"), raw("b-1", owner="u2"))
+    assert [[p.name for p in group] for group in found.alike] == [["web-1", "web-2"], ["b-1"]]
+    assert [p.name for p in found.by_owner["u1"]] == ["web-1", "web-2"]
+
+
+def test_what_a_fact_has_worked_out_is_kept_until_more_is_read() -> None:
+    from kdiag.engine.intake import Intake
+
+    intake = Intake([Pods])
+    intake.feed(Observation("api", "pods", body=json.dumps({"items": [raw("a")]}).encode()))
+    first = intake.fact(Pods)
+    assert intake.fact(Pods) is first
+    intake.feed(Observation("api", "pods", body=json.dumps({"items": [raw("b")]}).encode()))
+    second = intake.fact(Pods)
+    assert isinstance(second, Pods)
+    assert [p.name for p in second.items] == ["a", "b"]

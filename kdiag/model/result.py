@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+import msgspec
+
 from kdiag.model.text import clean_line
 
 
@@ -28,9 +30,11 @@ class Status(enum.Enum):
     ERROR = "error"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Ref:
-    """An object of a cluster, named whether or not an API server could name it."""
+class Ref(msgspec.Struct, frozen=True, order=True, gc=False, cache_hash=True):
+    """An object of a cluster, named whether or not an API server could name it.
+
+    No dataclass: folding looks up hundreds of thousands of these, and a struct hashes and compares five times as fast.
+    """
 
     kind: str
     name: str

@@ -41,6 +41,8 @@ def endpointslice_stale(
         if any(not s.managed for s in found):
             continue  # somebody else writes them too
         listed = {e.target_ref.name for e in endpoints if e.target_ref}
+        if listed == {p.name for p in backends.of(service)}:
+            continue  # one for each pod, as it is nearly everywhere
         addresses = {a for e in endpoints for a in e.addresses}
         pods = [p for p in backends.of(service) if not p.terminating]
         absent = [

@@ -129,11 +129,11 @@ def _groups(namespace: str, backends: Backends, workloads: Workloads, owners: Ow
     found: dict[tuple[Ref, str], tuple[Mapping[str, str], list[Pod]]] = {}
     for labels, pods in backends.label_sets(namespace):
         plain = {k: v for k, v in labels.items() if not _ADDED.fullmatch(k)}
+        text = labels_text(plain)
         for pod in pods:
             if pod.finished or pod.terminating or (pod.owner and pod.owner.kind == "Job"):
                 continue
-            key = (owners.top(pod), labels_text(plain))
-            found.setdefault(key, (plain, []))[1].append(pod)
+            found.setdefault((owners.top(pod), text), (plain, []))[1].append(pod)
     groups = [_Group(ref, labels, tuple(pods), templates.get(ref)) for (ref, _), (labels, pods) in found.items()]
     seen = {g.workload for g in groups}
     # What has no pods yet, or none at present.

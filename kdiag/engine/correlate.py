@@ -92,14 +92,15 @@ def correlate(results: Iterable[Result], library: Mapping[str, Check], topology:
         for ref in {node.finding.subject, *node.finding.touches}:
             sites.setdefault(ref, []).append(node)
     parents: dict[int, Node] = {}
-    for node in sorted(nodes, key=rank):
+    ranked = sorted(nodes, key=rank)
+    for node in ranked:
         parent = _here(node, sites, parents) or _parent(
             node, explained_by.get(node.check.id, set()), sites, topology, explains, parents
         )
         if parent:
             parents[id(node)] = parent
     causes: list[Node] = []
-    for node in sorted(nodes, key=rank):
+    for node in ranked:
         above = parents.get(id(node))
         (above.symptoms if above else causes).append(node)
     _uncircle(nodes, causes)

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 
 from kdiag.facts.base import Derived
@@ -382,8 +382,13 @@ def is_address(host: str) -> bool:
     return True
 
 
-def hosts_in(variable: str, value: str) -> Iterator[tuple[str, int]]:
+@lru_cache(maxsize=4096)
+def hosts_in(variable: str, value: str) -> tuple[tuple[str, int], ...]:
     """The hosts, with their ports (0: none), that a variable of this name and value tells a program to talk to."""
+    return tuple(_hosts_in(variable, value))  # the same settings recur in many templates
+
+
+def _hosts_in(variable: str, value: str) -> Iterator[tuple[str, int]]:
     if len(value) > 2048 or "$(" in value or _OWN_NAME.match(variable):
         return
     found = list(islice(_in_url(value), 20))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from functools import cached_property
+from datetime import UTC, datetime
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar
 
 import msgspec
@@ -137,7 +137,7 @@ class Events(Objects[Event]):
             reason=sys.intern(item.reason),
             type=sys.intern(item.type),
             reporting_component=sys.intern(item.reporting_component),
-            message=RUN.text(item.message),
+            message=_said(item.message),
         )
 
     @cached_property
@@ -145,7 +145,7 @@ class Events(Objects[Event]):
         found: dict[Ref, list[Event]] = {}
         for event in self.items:
             found.setdefault(event.about, []).append(event)
-        return {ref: tuple(sorted(events, key=_when, reverse=True)) for ref, events in found.items()}
+        return {ref: _newest_first(events) for ref, events in found.items()}
 
     def about(self, ref: Ref, *reasons: str) -> tuple[Event, ...]:
         """The events of one object, newest first; with reasons, only those of these reasons."""
@@ -162,8 +162,19 @@ class Events(Objects[Event]):
         found: dict[str, list[Event]] = {}
         for event in self.items:
             found.setdefault(event.reason, []).append(event)
-        return {reason: tuple(sorted(events, key=_when, reverse=True)) for reason, events in found.items()}
+        return {reason: _newest_first(events) for reason, events in found.items()}
 
 
-def _when(event: Event) -> float:
-    return event.when.timestamp() if event.when else 0.0
+@lru_cache(maxsize=4096)
+def _said(message: str) -> str:
+    # The same probe fails in the same words a thousand times.
+    return RUN.text(message)
+
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+def _newest_first(events: list[Event]) -> tuple[Event, ...]:
+    if len(events) == 1:
+        return (events[0],)  # most objects of a large cluster have one
+    return tuple(sorted(events, key=lambda event: event.when or _NEVER, reverse=True))

@@ -84,6 +84,8 @@ def cause_lines(number: int, node: Node, style: Style, wide: bool) -> Iterator[s
 
 
 def _wrapped(text: str, width: int) -> list[str]:
+    if 0 < len(text) <= width and text.isprintable() and text == text.strip():
+        return [text]  # nearly every line: textwrap takes ten times as long to find that it fits
     return textwrap.wrap(text, max(30, width), break_long_words=True, break_on_hyphens=False) or [text]
 
 

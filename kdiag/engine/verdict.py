@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from kdiag.check import Check
+from kdiag.engine.changes import Change, Changes, began
 from kdiag.engine.correlate import Node, correlate
 from kdiag.engine.evaluate import evaluate_all
 from kdiag.engine.intake import Facts
 from kdiag.engine.topology import Topology
 from kdiag.facts import Cluster, LabelSelector, Version
 from kdiag.model.result import Ref, Result, Severity, Status
-from kdiag.model.text import listing
+from kdiag.model.text import duration, listing
+
+_MOST_CHANGED = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,8 @@ class Verdict:
     infos: tuple[Node, ...] = ()
     notes: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()  # those that were asked
+    #: What changed just before a cause began, by the cause's fingerprint.
+    changes: Mapping[str, tuple[Change, ...]] = field(default_factory=dict)
 
     def count(self, status: Status) -> int:
         """How many checks came to this status."""
@@ -42,6 +48,14 @@ class Verdict:
     def of(self, status: Status) -> tuple[Result, ...]:
         """The results of this status."""
         return tuple(r for r in self.results if r.status is status)
+
+    def changed(self, cause: Node) -> list[tuple[str, Change]]:
+        """What changed just before this cause, newest first, each with how long before: "4m before", "4m ago"."""
+        found = self.changes.get(cause.fingerprint, ())
+        begin = began(cause.finding)
+        end = begin or _moment(self.taken)
+        word = "before" if begin else "ago"
+        return [(_distance(end - c.when, word), c) for c in found] if end else []
 
     @property
     def complete(self) -> bool:
@@ -87,7 +101,33 @@ def judge(
         results=tuple(results),
         notes=tuple(notes),
         nodes=facts.nodes,
+        changes=_changes(causes, facts, topology),
     )
+
+
+def _changes(causes: Sequence[Node], facts: Facts, topology: Topology) -> Mapping[str, tuple[Change, ...]]:
+    """What changed just before the first causes; a list that is longer nobody reads to its end."""
+    wanted = [c for c in causes if c.worst is not Severity.INFO and not c.check.risk][:_MOST_CHANGED]
+    if not wanted:
+        return {}
+    changes = Changes(facts, topology)
+    found = {cause.fingerprint: changes.before(cause.finding, cause.check.layer) for cause in wanted}
+    return {fingerprint: some for fingerprint, some in found.items() if some}
+
+
+def _distance(delta: timedelta, word: str) -> str:
+    return (
+        f"{duration(delta)} {word}"
+        if delta >= timedelta(seconds=1)
+        else f"just {'before' if word == 'before' else 'now'}"
+    )
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def _touches(node: Node, labels: LabelSelector, topology: Topology) -> bool:

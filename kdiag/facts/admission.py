@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from kdiag.facts.base import ApiList, Objects
-from kdiag.facts.meta import Condition, LabelSelector, Lean, Object, condition
+from kdiag.facts.meta import Condition, LabelSelector, Lean, Object, TracedMeta, condition
 
 
 class ServiceRef(Lean, frozen=True, gc=False):
@@ -47,12 +47,14 @@ class Webhook(Lean, frozen=True, gc=False):
 class ValidatingWebhookConfiguration(Object, frozen=True, gc=False):
     """Webhooks that may refuse."""
 
+    metadata: TracedMeta = TracedMeta()
     webhooks: tuple[Webhook, ...] = ()
 
 
 class MutatingWebhookConfiguration(Object, frozen=True, gc=False):
     """Webhooks that may change."""
 
+    metadata: TracedMeta = TracedMeta()
     webhooks: tuple[Webhook, ...] = ()
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from kdiag.facts.base import ApiList, Objects
-from kdiag.facts.meta import Condition, Lean, Object, Resources
+from kdiag.facts.meta import Condition, Lean, Object, Resources, TracedMeta
 from kdiag.facts.podspec import NameRef
 from kdiag.model.quantity import Quantity
 from kdiag.model.redact import RUN
@@ -17,6 +17,7 @@ from kdiag.model.redact import RUN
 class ConfigMap(Object, frozen=True, gc=False):
     """A ConfigMap; values that look like credentials are tokens that only compare."""
 
+    metadata: TracedMeta = TracedMeta()
     data: dict[str, str] = {}
     binary_data: dict[str, Any] = {}
 
@@ -100,6 +101,7 @@ class _QuotaStatus(Lean, frozen=True, gc=False):
 class ResourceQuota(Object, frozen=True, gc=False):
     """A quota."""
 
+    metadata: TracedMeta = TracedMeta()
     spec: _QuotaSpec = _QuotaSpec()
     status: _QuotaStatus = _QuotaStatus()
 
@@ -131,6 +133,7 @@ class _LimitSpec(Lean, frozen=True, gc=False):
 class LimitRange(Object, frozen=True, gc=False):
     """A LimitRange."""
 
+    metadata: TracedMeta = TracedMeta()
     spec: _LimitSpec = _LimitSpec()
 
 

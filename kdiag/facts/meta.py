@@ -78,6 +78,21 @@ class Meta(Lean, frozen=True, gc=False):
     finalizers: tuple[str, ...] = ()
 
 
+class Manager(Lean, frozen=True, gc=False):
+    """Who wrote an object last, and when: one entry of ``managedFields``, without the fields themselves."""
+
+    manager: str = ""
+    operation: str = ""
+    time: Time | None = None
+    subresource: str = ""
+
+
+class TracedMeta(Meta, frozen=True, gc=False):
+    """Metadata of the kinds that people change by hand. Not of pods, slices and events: there it would only cost."""
+
+    managed_fields: tuple[Manager, ...] = ()
+
+
 class Object(Lean, frozen=True, gc=False):
     """An object of the API."""
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from kdiag.facts.base import ApiList, Derived, Objects
-from kdiag.facts.meta import IntOrString, LabelSelector, Lean, Object, labels_text
+from kdiag.facts.meta import IntOrString, LabelSelector, Lean, Object, TracedMeta, labels_text
 from kdiag.facts.pods import Pod, Pods
 
 
@@ -59,6 +59,7 @@ class _ServiceSpec(Lean, frozen=True, gc=False):
 class Service(Object, frozen=True, gc=False):
     """A Service."""
 
+    metadata: TracedMeta = TracedMeta()
     spec: _ServiceSpec = _ServiceSpec()
     status: _ServiceStatus = _ServiceStatus()
 
@@ -329,6 +330,7 @@ class _IngressSpec(Lean, frozen=True, gc=False):
 class Ingress(Object, frozen=True, gc=False):
     """An Ingress."""
 
+    metadata: TracedMeta = TracedMeta()
     spec: _IngressSpec = _IngressSpec()
     status: _ServiceStatus = _ServiceStatus()
 
@@ -426,6 +428,7 @@ class _PolicySpec(Lean, frozen=True, gc=False):
 class NetworkPolicy(Object, frozen=True, gc=False):
     """A NetworkPolicy."""
 
+    metadata: TracedMeta = TracedMeta()
     spec: _PolicySpec = _PolicySpec()
 
     @property

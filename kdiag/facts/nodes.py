@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from kdiag.facts.base import ApiList, Objects
-from kdiag.facts.meta import Condition, Lean, Object, Resources, Time, condition
+from kdiag.facts.meta import Condition, Lean, Object, Resources, Time, TracedMeta, condition
 
 
 class Taint(Lean, frozen=True, gc=False):
@@ -60,6 +60,7 @@ class _Status(Lean, frozen=True, gc=False):
 class Node(Object, frozen=True, gc=False):
     """A node."""
 
+    metadata: TracedMeta = TracedMeta()
     spec: _Spec = _Spec()
     status: _Status = _Status()
 

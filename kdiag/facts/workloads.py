@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from kdiag.facts.base import ApiList, Derived, Objects
-from kdiag.facts.meta import Condition, IntOrString, LabelSelector, Lean, Meta, Object, Time, condition
+from kdiag.facts.meta import Condition, IntOrString, LabelSelector, Lean, Meta, Object, Time, TracedMeta, condition
 from kdiag.facts.pods import Pod, Pods
 from kdiag.facts.podspec import PodSpec, redacted
 from kdiag.model.result import Ref
@@ -110,6 +110,8 @@ class Workload(Object, frozen=True, gc=False):
 class Deployment(Workload, frozen=True, gc=False):
     """A Deployment."""
 
+    metadata: TracedMeta = TracedMeta()
+
 
 class ReplicaSet(Workload, frozen=True, gc=False):
     """A ReplicaSet."""
@@ -118,9 +120,13 @@ class ReplicaSet(Workload, frozen=True, gc=False):
 class StatefulSet(Workload, frozen=True, gc=False):
     """A StatefulSet."""
 
+    metadata: TracedMeta = TracedMeta()
+
 
 class DaemonSet(Workload, frozen=True, gc=False):
     """A DaemonSet."""
+
+    metadata: TracedMeta = TracedMeta()
 
     @property
     def desired(self) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from kdiag import __version__
+from kdiag.engine.changes import Change
 from kdiag.engine.correlate import Node
 from kdiag.engine.verdict import Verdict
 from kdiag.model.result import Ref, Status
@@ -27,7 +29,7 @@ def document(verdict: Verdict) -> dict[str, Any]:
         "taken": verdict.taken,
         "complete": verdict.complete,
         "notes": list(verdict.notes),
-        "causes": [cause_document(cause) for cause in verdict.causes],
+        "causes": [cause_document(cause, [c for _, c in verdict.changed(cause)]) for cause in verdict.causes],
         "infos": [cause_document(info) for info in verdict.infos],
         "coverage": {
             "passed": verdict.count(Status.PASS),
@@ -44,8 +46,8 @@ def document(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def cause_document(node: Node) -> dict[str, Any]:
-    """One cause with its symptoms, as plain values."""
+def cause_document(node: Node, changed: Sequence[Change] = ()) -> dict[str, Any]:
+    """One cause with its symptoms and what changed before it, as plain values."""
     finding = node.finding
     found: dict[str, Any] = {
         "check": node.check.id,
@@ -60,6 +62,17 @@ def cause_document(node: Node) -> dict[str, Any]:
     }
     if finding.since:
         found["since"] = finding.since
+    if changed:
+        found["changed"] = [
+            {
+                "when": change.when.isoformat().replace("+00:00", "Z"),
+                "object": _object(change.object),
+                "what": change.what,
+                "who": change.who,
+                "command": change.command,
+            }
+            for change in changed
+        ]
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from kdiag.engine.changes import Change
 from kdiag.engine.correlate import Node
 from kdiag.engine.verdict import Verdict, unknown_reasons
 from kdiag.model.result import Evidence, Severity, Status
@@ -34,7 +35,7 @@ def render(
     lines += [style.paint(f"note: {note}", "yellow") for note in verdict.notes]
     for number, cause in enumerate(verdict.causes, 1):
         lines.append("")
-        lines += cause_lines(number, cause, style, wide)
+        lines += cause_lines(number, cause, style, wide, changed=verdict.changed(cause))
     if wide:
         for info in verdict.infos:
             lines.append("")
@@ -67,8 +68,10 @@ def _headline(verdict: Verdict, style: Style, seconds: float | None, wide: bool)
     return " · ".join(parts)
 
 
-def cause_lines(number: int, node: Node, style: Style, wide: bool) -> Iterator[str]:
-    """One cause with its evidence, its symptoms and the next steps; ``number`` 0 is a remark."""
+def cause_lines(
+    number: int, node: Node, style: Style, wide: bool, *, changed: Sequence[tuple[str, Change]] = ()
+) -> Iterator[str]:
+    """One cause: evidence, what changed before it, symptoms and the next steps; ``number`` 0 is a remark."""
     label = f"{number or '-'} {node.worst.name:<8}  "
     first, *rest = _wrapped(node.finding.message, style.width - len(label))
     yield style.severity(node.worst, label) + style.paint(first, "bold")
@@ -76,6 +79,8 @@ def cause_lines(number: int, node: Node, style: Style, wide: bool) -> Iterator[s
         yield " " * len(label) + style.paint(more, "bold")
     for evidence in node.finding.evidence:
         yield from _evidence(evidence, style, wide)
+    if changed:
+        yield from _changed(changed, style, wide)
     if node.symptoms:
         yield from _symptoms(node, style, wide)
     for i, step in enumerate(node.finding.next):
@@ -97,6 +102,22 @@ def _evidence(evidence: Evidence, style: Style, wide: bool) -> Iterator[str]:
     shown = evidence.shown if wide else shorten(evidence.shown, width * 3)
     for line in _wrapped(shown, width):
         yield f"      {line}"
+
+
+def _changed(changed: Sequence[tuple[str, Change]], style: Style, wide: bool) -> Iterator[str]:
+    """What changed just before; with ``wide`` all of it, and the command that shows each."""
+    shown = changed if wide else changed[:_SHOWN]
+    parts = [f"{age}: {change}" for age, change in shown]
+    if len(changed) > len(shown):
+        parts.append(f"and {len(changed) - len(shown)} more")
+    if not wide:
+        for i, line in enumerate(_wrapped(" · ".join(parts), style.width - 12)):
+            yield f"  {'changed' if i == 0 else '':<10}{line}"
+        return
+    for i, (part, (_, change)) in enumerate(zip(parts, shown, strict=True)):
+        yield f"  {'changed' if i == 0 else '':<10}{part}"
+        if change.command:
+            yield f"  {'':<10}  {style.paint(f'$ {change.command}', 'dim')}"
 
 
 def _step(label: str, step: str, style: Style) -> Iterator[str]:

@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-import hashlib
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from kdiag.collect.batch import PROGRAMS
+from kdiag.collect.batch import PROGRAMS, Command
+from kdiag.collect.together import Group, gathered
 from kdiag.engine.intake import sources
 from kdiag.engine.plan import node_follow
 from kdiag.facts.base import NodeCommand
+from kdiag.facts.manifests import CERTIFICATES
 from kdiag.model.observation import Observation
 from tests.recording import all_facts, node_observations
 from tests.sshd import Place
 
-_PROGRAM = r"""#!/bin/sh
-name=${0##*/} here=@HERE@
-printf '%s\n' "$name $*" >>"$here/asked"
-answer=$here/answers/$(printf '%s\n' "$name" "$@" | /usr/bin/md5sum | /usr/bin/cut -c 1-32)
-case "$name $*" in
-    "id -un") echo @USER@; exit ;;
-    "id -u") echo @UID@; exit ;;
-    "cat "|"head -c "*|"date "*) exec env PATH=/usr/bin:/bin "$name" "$@" ;;
+# Nothing is started but one cat: what the node costs is what the script costs.
+_PROGRAM = """#!/bin/sh
+words=
+for word do words="$words$word|"; done
+printf '%s\\n' "@NAME@ $*" >>@HERE@/asked
+case $words in
+@CASES@
 esac
-if [ -f "$answer" ]; then
-    exec env PATH=/usr/bin:/bin sh -c 'cat "$1"; exit "$(cat "$1.status")"' sh "$answer"
-fi
 exit 127
 """
+_ALWAYS = {
+    "id": {"-un|": "echo @USER@; exit", "-u|": "echo @UID@; exit"},
+    "cat": {"": "exec /bin/cat"},
+    "head": {"-c|*": 'exec /usr/bin/head "$@"'},
+    "date": {"*": 'exec /bin/date "$@"'},
+}
 _SUDO = r"""#!/bin/sh
 case "@SUDO@" in
     yes) shift 2; exec "$@" ;;
@@ -46,31 +50,48 @@ class FakeNode:
         self.folder = folder
         (folder / "answers").mkdir(parents=True)
         (folder / "bin").mkdir()
-        values = {"@HERE@": shlex.quote(str(folder)), "@USER@": user, "@UID@": str(uid), "@SUDO@": sudo}
-        for name in (*PROGRAMS, "sudo"):
-            text = _SUDO if name == "sudo" else _PROGRAM
-            for mark, value in values.items():
-                text = text.replace(mark, value)
-            (folder / "bin" / name).write_text(text)
-            (folder / "bin" / name).chmod(0o755)
+        self._values = {"@HERE@": shlex.quote(str(folder)), "@USER@": user, "@UID@": str(uid), "@SUDO@": sudo}
+        self._cases: dict[str, dict[str, str]] = {name: {} for name in PROGRAMS}
+        self._write("sudo", _SUDO)
+        for name in PROGRAMS:
+            self._program(name)
+
+    def _write(self, name: str, text: str) -> None:
+        for mark, value in self._values.items():
+            text = text.replace(mark, value)
+        (self.folder / "bin" / name).write_text(text)
+        (self.folder / "bin" / name).chmod(0o755)
+
+    def _program(self, name: str) -> None:
+        cases = [f"{pattern or chr(39) * 2}) {action} ;;" for pattern, action in _ALWAYS.get(name, {}).items()]
+        cases = [c.replace("|)", "'|')").replace("|*)", "'|'*)") for c in cases]
+        cases += [f"{shlex.quote(words)}) {action} ;;" for words, action in self._cases[name].items()]
+        self._write(name, _PROGRAM.replace("@NAME@", name).replace("@CASES@", "\n".join(cases)))
 
     def answer(self, argv: Sequence[str], body: bytes, status: int = 0) -> None:
         """What one command prints, and how it ends."""
-        digest = hashlib.md5("".join(f"{word}\n" for word in argv).encode(), usedforsecurity=False).hexdigest()
-        (self.folder / "answers" / digest).write_bytes(body)
-        (self.folder / "answers" / f"{digest}.status").write_text(str(status))
+        name, *words = argv
+        place = self.folder / "answers" / f"{name}-{len(self._cases[name])}"
+        place.write_bytes(body)
+        show = f"/bin/cat {shlex.quote(str(place))}"
+        action = f"{show}; exit {status}" if status else f"exec {show}"
+        self._cases[name]["".join(f"{word}|" for word in words)] = action
+        self._program(name)
 
     def replay(self, host: str, seen: Iterable[Observation]) -> None:
         """Answer as a node of a recording did; what it was not asked is a command that is not there."""
-        mine = [o for o in seen if o.source == "node" and o.host == host]
-        first = [s for s in sources(all_facts()) if isinstance(s, NodeCommand)]
-        commands = {(c.key, c.name): c for c in first}
-        for command in node_follow(all_facts(), host, mine):
-            commands.setdefault((command.key, command.name), command)
-        for o in mine:
-            found = commands.get((o.key, o.name))
-            if found and not (o.error and not o.body):
-                self.answer(found.argv, bytes(o.body), 1 if o.error else 0)
+        mine = {(o.key, o.name): o for o in seen if o.source == "node" and o.host == host}
+        first = [_command(s) for s in sources(all_facts()) if isinstance(s, NodeCommand)]
+        then = [_command(c) for c in node_follow(all_facts(), host, list(mine.values()))]
+        for commands, known in ((first, first), (then, ())):
+            for command in commands:
+                o = mine.get((command.key, command.name))
+                if o and not (o.error and not o.body):
+                    self.answer(command.argv, bytes(o.body), 1 if o.error else 0)
+            for job in gathered(commands, known):
+                if isinstance(job, Group):
+                    told = [mine.get((part.key, part.name)) for part in job.parts]
+                    self.answer(job.command.argv, b"".join(map(_together, job.parts, told)))
 
     @property
     def path(self) -> str:
@@ -89,6 +110,32 @@ class FakeNode:
         port = place.serve(f"ForceCommand {shell}", *options)
         place.known(port)
         return port
+
+
+def _command(c: NodeCommand) -> Command:
+    return Command(
+        key=c.key, argv=c.argv, sudo=c.sudo, seconds=c.seconds, limit=c.limit, name=c.name, answers=c.answers
+    )
+
+
+def _together(part: Command, o: Observation | None) -> bytes:
+    """What of the output of a group one part would have made."""
+    path = part.argv[-1].encode()
+    body = bytes(o.body) if o else b""
+    match part.argv[0]:
+        case "tail":
+            return b"" if o is None or o.error else b"==> " + path + b" <==\n" + body + b"\n"
+        case "crictl":
+            return body
+        case _ if o is None or o.absent or (o.error and not body):
+            return b"grep: " + path + (b": No such file or directory\n" if o and o.absent else b": Permission denied\n")
+        case "grep" if CERTIFICATES in part.argv:
+            blocks = re.findall(rb"-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----", body)
+            return b"".join(path + b":" + block + b"\0" for block in blocks)
+        case "grep" if re.match(rb"/[^:\n]+:", body):
+            return body
+        case _:
+            return b"".join(path + b":" + line + b"\n" for line in body.splitlines())
 
 
 def replayed(folder: Path, fixture: dict[str, Any], host: str, **options: Any) -> FakeNode:

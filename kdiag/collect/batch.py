@@ -44,7 +44,24 @@ _FRAME = 4096
 
 # The script
 
+# Runs one command between its frames; kdiag_w is what bounds its time, if it is to be bounded by itself.
+_ONE = r"""
+kdiag_one() {
+kdiag_i=$1 kdiag_r=
+printf '%s begin %s\n' "$kdiag_n" "$kdiag_i"
+if [ "$2" = sudo ] && [ "$kdiag_uid" != 0 ]; then
+if command -v sudo >/dev/null; then kdiag_r='sudo -n --'; else printf '\n%s end %s nosudo\n' "$kdiag_n" "$1"; return; fi
+fi
+shift 2
+if [ -z "$kdiag_r" ] && ! command -v "$1" >/dev/null; then
+printf '\n%s end %s 127\n' "$kdiag_n" "$kdiag_i"; return
+fi
+$kdiag_w $kdiag_r "$@" </dev/null 2>&1
+printf '\n%s end %s %s\n' "$kdiag_n" "$kdiag_i" "$?"
+}
+"""
 _PROLOGUE = r"""
+eval "$kdiag_f"
 if timeout -k 1 9 sh -c :; then kdiag_t='timeout -k 2'; elif timeout 9 sh -c :; then kdiag_t=timeout; else kdiag_t=; fi
 if head -c 1 </dev/null; then kdiag_h='head -c'; else kdiag_h=; fi
 kdiag_uid=$(id -u 2>/dev/null)
@@ -52,30 +69,36 @@ if [ "$kdiag_uid" != 0 ]; then
 printf '%s user %s\n' "$kdiag_n" "$(${kdiag_t:+$kdiag_t 3} id -un 2>/dev/null)"
 fi
 kdiag_run() {
-kdiag_i=$1 kdiag_c=${kdiag_h:+$kdiag_h $2} kdiag_s=$3 kdiag_r=
-printf '%s begin %s\n' "$kdiag_n" "$kdiag_i"
-if [ "$4" = sudo ] && [ "$kdiag_uid" != 0 ]; then
-if command -v sudo >/dev/null; then kdiag_r='sudo -n --'; else printf '\n%s end %s nosudo\n' "$kdiag_n" "$1"; return; fi
+kdiag_j=$1 kdiag_c=${kdiag_h:+$kdiag_h $2} kdiag_w=${kdiag_t:+$kdiag_t $3}
+shift 3
+kdiag_one "$kdiag_j" "$@" | ${kdiag_c:-cat}
+printf '\n%s over %s\n' "$kdiag_n" "$kdiag_j"
+}
+kdiag_all_of() {
+kdiag_c=${kdiag_h:+$kdiag_h $1} kdiag_w=
+if [ -n "$kdiag_t" ]; then
+printf '%s\n' "kdiag_n=$kdiag_n kdiag_uid=$kdiag_uid kdiag_w=" "$kdiag_f" "$3" | $kdiag_t "$2" sh -s | ${kdiag_c:-cat}
+else
+eval "$3" | ${kdiag_c:-cat}
 fi
-shift 4
-if [ -z "$kdiag_r" ] && ! command -v "$1" >/dev/null; then
-printf '\n%s end %s 127\n' "$kdiag_n" "$kdiag_i"; return
-fi
-{ ${kdiag_t:+$kdiag_t $kdiag_s} $kdiag_r "$@" </dev/null 2>&1
-printf '\n%s end %s %s\n' "$kdiag_n" "$kdiag_i" "$?"; } | ${kdiag_c:-cat}
-printf '\n%s over %s\n' "$kdiag_n" "$kdiag_i"
+printf '\n%s stop -\n' "$kdiag_n"
 }
 """
-# What goes through the pipe behind an answer, at most.
-_END = 160
+# What goes through the pipe beside an answer, at most.
+_FRAMES = 320
 # Programs that wait for a daemon, or compute, run beside those that only read files: by the lane that they are in.
-_LANES = {"crictl": 1, "etcdctl": 2, "openssl": 2, "timedatectl": 2}
+_LANES = {"crictl": 1, "etcdctl": 2, "timedatectl": 2, "openssl": 3}
+# In these lanes nothing waits for anybody: one limit of time does for all, which spares a process or two for each.
+_QUICK_LANES = {0, 3}
+_QUICK_SECONDS = 6
+_QUICK_LIMIT = 1 << 20
 
 
-def render(commands: Sequence[Command], nonce: str) -> bytes:
+def render(commands: Sequence[Command], nonce: str, *, singly: bool = False) -> bytes:
     """One POSIX sh script that runs these commands; CheckDefinitionError for one that is not allowed.
 
-    Nothing runs unless all of the script has arrived. The nonce is not among the arguments of any process.
+    Nothing runs unless all of the script has arrived. The nonce is not among the arguments of any process. ``singly``
+    has each command bounded by itself; else a quick one that hangs takes those behind it with it.
     """
     if not _NONCE.fullmatch(nonce):
         raise ValueError("a nonce is 16 to 64 hexadecimal digits")
@@ -84,20 +107,30 @@ def render(commands: Sequence[Command], nonce: str) -> bytes:
         f"{nonce} plan {number} {c.limit} {'sudo' if c.sudo else 'plain'} {_field(c.key)} {_field(c.name)}"
         for number, c in enumerate(commands)
     ]
-    lines = ["kdiag_all() {", f"kdiag_n={nonce}"]
+    lines = ["kdiag_all() {", f"kdiag_n={nonce}", f"kdiag_f={shlex.quote(_ONE.strip())}"]
     lines += [f"printf '%s\\n' {shlex.quote(line)}" for line in plan]
     lines.append(_PROLOGUE.strip())
+    quick: dict[int, list[str]] = {}
     lanes: dict[int, list[str]] = {0: []}
+    room, seconds = _FRAMES, 1
     for number, command in enumerate(commands):
         refuse_writes(command.argv)
         if command.seconds not in _SECONDS or command.limit not in _LIMITS:
             raise CheckDefinitionError(f"{one_line(str(command), 120)}: its limits are out of range")
-        sudo = "sudo" if command.sudo else "plain"
-        kept = command.limit + _END
-        line = f"kdiag_run {number} {kept} {command.seconds} {sudo} {shlex.join(command.argv)}"
-        lanes.setdefault(_LANES.get(command.argv[0], 0), []).append(line)
+        words = f"{'sudo' if command.sudo else 'plain'} {shlex.join(command.argv)}"
+        lane = _LANES.get(command.argv[0], 0)
+        if lane in _QUICK_LANES and command.limit <= _QUICK_LIMIT and not singly:
+            quick.setdefault(lane, []).append(f"kdiag_one {number} {words}")
+            room += command.limit + _FRAMES
+            seconds = min(max(seconds, command.seconds), _QUICK_SECONDS)
+        else:
+            kept = command.limit + _FRAMES
+            lanes.setdefault(lane, []).append(f"kdiag_run {number} {kept} {command.seconds} {words}")
+    for lane, ones in quick.items():
+        together = shlex.quote("\n".join(ones))
+        lanes.setdefault(lane, []).insert(0, f"kdiag_all_of {min(room, _BATCH_LIMIT)} {seconds} {together}")
     lines += _side_by_side([lane for _, lane in sorted(lanes.items())])
-    lines += ["}", "kdiag_all", "exit 0"]
+    lines += ["printf '\\n%s done\\n' \"$kdiag_n\"", "}", "kdiag_all", "exit 0"]
     return "\n".join([*lines, ""]).encode()
 
 
@@ -165,21 +198,28 @@ def parse(output: bytes, nonce: str) -> list[Section]:
     What comes before the first frame is passed over. A command of which not even the announcement arrived is not there.
     """
     frame_of = re.compile(
-        rb"(?:(?<=\n)|\A)" + re.escape(nonce.encode()) + rb" (?P<kind>plan|begin|end|over|user) (?P<rest>[^\n]*)\n"
+        rb"(?:(?<=\n)|\A)" + re.escape(nonce.encode()) + rb" (?P<kind>plan|begin|end|over|stop|user) (?P<rest>[^\n]*)\n"
     )
     user = ""
     planned: dict[int, _Planned] = {}
     begun: dict[int, int] = {}
     ended: dict[int, tuple[bytes, bytes]] = {}
+    # Where the answer that is being read stops, whatever comes of it.
+    stops: dict[int, int] = {}
+    reading: int | None = None
     for frame in frame_of.finditer(output):
         words = frame["rest"].split()
+        if reading is not None:
+            stops[reading] = frame.start()
+            reading = None
         match frame["kind"], words:
             case b"user", [name]:
                 user = one_line(name.decode("utf-8", "replace"), 40)
             case b"plan", [number, limit, who, key, name]:
                 planned[int(number)] = _Planned(_unfield(key), _unfield(name), int(limit), who == b"sudo")
             case b"begin", [number]:
-                begun[int(number)] = frame.end()
+                reading = int(number)
+                begun[reading] = frame.end()
             case b"end", [number, *status] if int(number) in begun:
                 # The line end before the frame is the frame's.
                 ended[int(number)] = (output[begun[int(number)] : frame.start() - 1], b"".join(status))
@@ -193,8 +233,10 @@ def parse(output: bytes, nonce: str) -> list[Section]:
         if number in ended:
             sections.append(_section(plan, *ended[number], user))
         elif number in begun:
-            body = _without_partial_frame(output[begun[number] :], nonce.encode())[: plan.limit]
-            sections.append(Section(key=plan.key, name=plan.name, body=body, state=State.SHORT))
+            stop = stops.get(number, len(output) + 1) - 1  # the line end before a frame is the frame's
+            body = _without_partial_frame(output[begun[number] : stop], nonce.encode())
+            late = Section(key=plan.key, name=plan.name, body=body[: plan.limit], state=State.SHORT)
+            sections.append(replace(late, state=State.ENDED, cut=True) if len(body) > plan.limit else late)
         else:
             sections.append(Section(key=plan.key, name=plan.name, state=State.UNREACHED))
     return sections
@@ -281,28 +323,33 @@ def observe(
     found: dict[Command, Section] = {}
     stuck: list[Command] = []
     for job, section in zip(jobs, sections, strict=True):
-        if not isinstance(job, Group):
+        parts = [part for part in job.parts if part in commands] if isinstance(job, Group) else [job]
+        if isinstance(job, Group):
+            found.update(zip(job.parts, apart(job, section), strict=True))
+        else:
             found[job] = section
-            continue
-        found.update(zip(job.parts, apart(job, section), strict=True))
-        if section.state in (State.LATE, State.KILLED):
-            stuck += [part for part in job.parts if part in commands]
-    if stuck and deadline.remaining():
-        # One file that hangs must not cost the others: now each by itself.
+        hung = isinstance(job, Group) and section.state in (State.LATE, State.KILLED)
+        if hung or (section.state in (State.SHORT, State.UNREACHED) and not why):
+            stuck += parts
+    if stuck:
+        # One that hangs must not cost those that ran with it: now each by itself.
+        why = "the node is slow"
         with contextlib.suppress(KdiagError):
-            found.update(zip(stuck, _asked(shell, host, stuck, deadline, "")[0], strict=True))
+            again, why = _asked(shell, host, stuck, deadline, "", singly=True)
+            found.update(zip(stuck, again, strict=True))
+    why = why or "the answer ended early"
     return [_observation(host, command, found[command], why) for command in commands]
 
 
 def _asked(
-    shell: Shell, host: str, commands: Sequence[Command], deadline: Deadline, nonce: str
+    shell: Shell, host: str, commands: Sequence[Command], deadline: Deadline, nonce: str, *, singly: bool = False
 ) -> tuple[list[Section], str]:
-    """A section for each command, and why some of them are not whole."""
+    """A section for each command, and why some are not whole: empty when that is not the connection's fault."""
     nonce = nonce or secrets.token_hex(16)
     limit = min(_BATCH_LIMIT, sum(command.limit + _FRAME for command in commands) + _FRAME)
     why = ""
     try:
-        output = shell.run(render(commands, nonce), argument="kdiag", deadline=deadline, limit=limit)
+        output = shell.run(render(commands, nonce, singly=singly), argument="kdiag", deadline=deadline, limit=limit)
     except CutShort as exc:
         stdout, why = exc.stdout, str(exc)
         if not _has_any(stdout, nonce):
@@ -314,7 +361,7 @@ def _asked(
         elif not _has_any(stdout, nonce):
             said = one_line(stdout[:200].decode("utf-8", "replace"), 120)
             raise BadAnswer(f"the shell of {host} did not run the commands (exit code {output.status}): {said}")
-        else:
+        elif f"\n{nonce} done\n".encode() not in stdout:
             why = "the answer ended early"
     sections = parse(stdout, nonce)
     lost = [Section(key=c.key, name=c.name, state=State.UNREACHED) for c in commands[len(sections) :]]

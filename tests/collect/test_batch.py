@@ -428,10 +428,14 @@ SHELLS = [
 ]
 
 
-def run(commands: list[Command], shell: str = "sh", path: str = "") -> list[Section]:
+def run(commands: list[Command], shell: str = "sh", path: str = "", *, singly: bool = False) -> list[Section]:
     environ = {"LC_ALL": "C", "PATH": path or os.environ["PATH"]}
     done = subprocess.run(
-        [*shell.split(), "-s", "--", "x"], input=render(commands, NONCE), capture_output=True, env=environ, timeout=LONG
+        [*shell.split(), "-s", "--", "x"],
+        input=render(commands, NONCE, singly=singly),
+        capture_output=True,
+        env=environ,
+        timeout=LONG,
     )
     assert done.returncode == 0
     return parse(done.stdout, NONCE)
@@ -467,6 +471,7 @@ def test_an_answer_that_is_too_long_is_cut_and_the_next_one_is_whole(shell: str,
         ],
         shell,
         f"{tmp_path}:{os.environ['PATH']}",
+        singly=True,
     )
     assert (long.cut, long.status, long.body) == (True, None, bytes(100_000))
     assert (exact.cut, exact.status, exact.body) == (False, 0, b"12345")
@@ -477,7 +482,10 @@ def test_an_answer_that_is_too_long_is_cut_and_the_next_one_is_whole(shell: str,
 def test_what_hangs_is_killed_and_the_next_one_runs(shell: str, tmp_path: Path) -> None:
     program(tmp_path, "kubelet", "echo begun; exec sleep 1000")
     late, after = run(
-        [command("kubelet", "--version", seconds=1), command("id", "-u")], shell, f"{tmp_path}:{os.environ['PATH']}"
+        [command("kubelet", "--version", seconds=1), command("id", "-u")],
+        shell,
+        f"{tmp_path}:{os.environ['PATH']}",
+        singly=True,
     )
     assert late.state in (State.LATE, State.KILLED)
     assert late.body == b"begun\n"
@@ -497,6 +505,7 @@ def test_it_works_with_the_programs_of_busybox_and_with_hardly_any(shell: str, t
         [command("kubelet", "--version", seconds=1), command("crictl", "info"), command("id", "-u")],
         shell,
         str(tmp_path),
+        singly=True,
     )
     assert late.state in (State.LATE, State.KILLED)
     assert missing.state is State.MISSING
@@ -506,6 +515,38 @@ def test_it_works_with_the_programs_of_busybox_and_with_hardly_any(shell: str, t
     missing, after = run([command("crictl", "info"), command("id", "-u")], shell, str(tmp_path))
     assert missing.state is State.MISSING
     assert after.status == 0
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("what", ["exec sleep 1000", "cat /dev/zero", "kill -9 $$", "kill -9 $PPID"])
+def test_what_goes_wrong_with_a_quick_one_costs_itself_alone(shell: str, what: str, tmp_path: Path) -> None:
+    """However it ends, and whatever ran with it: those before it, behind it and in other lanes have their answers."""
+    program(tmp_path, "kubelet", f"printf begun; {what}")
+    program(tmp_path, "crictl", "printf runtime")
+    program(tmp_path, "openssl", "printf public")
+    (tmp_path / "sh").symlink_to(shutil.which(shell.split()[0]) or "")
+    argv = ("openssl", "pkey", "-in", "/k.key", "-pubout")
+    commands = [
+        *(
+            command("id", "-u", key="a"),
+            command("kubelet", "--version", key="b", seconds=1),
+            command("id", "-g", key="c"),
+        ),
+        *(command("crictl", "info", key="d"), Command(key="e", argv=argv)),
+    ]
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    whole = run(commands, shell, path)
+    again = run(
+        [c for c, s in zip(commands, whole, strict=True) if s.state in (State.SHORT, State.UNREACHED)],
+        shell,
+        path,
+        singly=True,
+    )
+    found = {s.key: s for s in (*whole, *again)}
+    assert [found[key].body for key in "ade"] == [b"%d\n" % os.getuid(), b"runtime", b"public"]
+    assert found["c"].body == b"%d\n" % os.getgid()
+    assert found["b"].body.startswith(b"begun")
+    assert found["b"].state in (State.LATE, State.KILLED, State.SHORT) or found["b"].cut
 
 
 def test_arguments_reach_the_program_as_they_are(tmp_path: Path) -> None:

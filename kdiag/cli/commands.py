@@ -200,6 +200,22 @@ def _runbook(sub: argparse.ArgumentParser) -> None:
     nodes(sub)
 
 
+def _verify(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("check", metavar="CHECK", help="id or name of a check")
+    sub.add_argument(
+        "object", nargs="?", default="", metavar="OBJECT", help="shop/web, service/shop/web, node/w1; without: any"
+    )
+    sub.add_argument(
+        "--wait", metavar="TIME", default="2m", help="how long to wait for it to clear (default 2m; 0: once)"
+    )
+    sub.add_argument("--interval", metavar="TIME", default="2s", help="how often to look (default 2s)")
+    scope(sub)
+    timing(sub)
+    _color(sub)
+    connection(sub)
+    nodes(sub)
+
+
 def _trace(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "target", metavar="TARGET", help="NS/SERVICE[:PORT], ingress/NS/NAME[/host/path] or pod/NS/NAME; without NS: -n"
@@ -399,8 +415,8 @@ examples:
         help="walk a runbook page with the finding's own objects",
         module="runbook",
         arguments=_runbook,
-        description="The page of a check, its commands filled in with what the check finds now. With --run those that only "
-        "read are run,\nand what the page tells to look for is marked. Mitigation is quoted and never run.",
+        description="The page of a check, its commands filled in with what the check finds now. With --run those that "
+        "only read are run,\nand what the page tells to look for is marked. Mitigation is quoted and never run.",
         examples="""\
 examples:
   {prog} runbook service_selects_nothing             its first finding
@@ -410,6 +426,22 @@ examples:
   {prog} runbook rollout_stuck --run -o html > page.html
 
 exit codes: 0 the check finds nothing now, 1 the fault is there, 2 usage or configuration, 3 it could not be seen
+""",
+    ),
+    Command(
+        name="verify",
+        help="look again until a finding is gone",
+        module="verify",
+        arguments=_verify,
+        description="Read what one check needs, again and again, until it no longer finds the fault: twice, for what "
+        "crashes is well\nbetween two crashes. What cannot be seen is never cleared.",
+        examples="""\
+examples:
+  {prog} verify service_selects_nothing shop/db
+  {prog} verify kubelet_not_running node/w1 --wait 5m
+  {prog} verify rollout_stuck shop/web --wait 0      one look
+
+exit codes: 0 it is gone, 1 it is still there, 2 usage or configuration, 3 it cannot be seen
 """,
     ),
     Command(

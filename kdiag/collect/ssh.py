@@ -19,6 +19,7 @@ import socket
 import stat
 import struct
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -71,6 +72,7 @@ _SAID_LIMIT = 4096
 # What a login may print before our script speaks, and how much of it is passed over.
 _NOISE_LIMIT = 64 << 20
 _CHUNK = 1 << 16
+_LOADING = threading.Lock()
 _NO_LOGIN = re.compile(
     r"account is (?:currently )?not available|nologin|may not log ?in|account .*(?:disabled|expired)", re.I
 )
@@ -653,8 +655,15 @@ class _Wire:
 @cache
 def _transport_class() -> Any:
     """paramiko's Transport, imported when first needed, that remembers what its errors leave out."""
-    import paramiko
-    from paramiko.packet import Packetizer
+    # paramiko can do without invoke, which takes longer to import than all the rest of it.
+    with _LOADING:
+        missing = "invoke" not in sys.modules and sys.modules.setdefault("invoke", None) is None  # type: ignore[arg-type]
+        try:
+            import paramiko
+            from paramiko.packet import Packetizer
+        finally:
+            if missing:
+                del sys.modules["invoke"]
 
     log = logging.getLogger("paramiko")
     log.addHandler(logging.NullHandler())

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from kdiag.errors import CheckDefinitionError
 from kdiag.facts.base import Fact
 from kdiag.model.result import CLUSTER as CLUSTER
+from kdiag.model.result import CONTROLLERS as CONTROLLERS
 from kdiag.model.result import Evidence as Evidence
 from kdiag.model.result import Finding as Finding
 from kdiag.model.result import Gap as Gap

@@ -89,7 +89,8 @@ def test_breaks_on_no_other_fixture(check: Check) -> None:
 def test_no_check_explains_what_does_not_exist_or_itself() -> None:
     library = checks()
     for one in library.values():
-        assert set(one.explains) <= set(library), (one.id, set(one.explains) - set(library))
+        named = {*one.explains, *one.explains_here}
+        assert named <= set(library), (one.id, named - set(library))
     below = reach(library)
     for one in library.values():
         for other in one.explains:

@@ -20,7 +20,11 @@ _POLICY = re.compile(
     title="Admission policy denies pods",
     severity=Severity.ERROR,
     layer=Layer.ADMISSION,
-    explains=("application/workload_unavailable",),
+    explains=(
+        "application/workload_unavailable",
+        "application/cronjob_not_running",
+        "application/job_failed",
+    ),
     tags=("admission", "webhook", "rollout"),
 )
 def admission_denied(

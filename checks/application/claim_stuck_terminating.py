@@ -14,7 +14,12 @@ _PROTECTION = "kubernetes.io/pvc-protection"
     title="Claim hangs in Terminating",
     severity=Severity.WARNING,
     layer=Layer.VOLUME,
-    explains=("application/pod_waits_for_claim", "application/pod_not_ready", "application/workload_unavailable"),
+    explains=(
+        "application/pod_waits_for_claim",
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+        "application/namespace_stuck_terminating",
+    ),
     tags=("storage", "volumes"),
 )
 def claim_stuck_terminating(claims: Claims, pods: Pods, cluster: Cluster) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ _PATH = re.compile(r"(?<![\w/])(/[A-Za-z0-9._/-]{2,200})")
     title="Disk is full for a container",
     severity=Severity.ERROR,
     layer=Layer.VOLUME,
-    explains=(
+    explains_here=(
         "application/container_crashes",
         "application/init_container_fails",
         "application/pod_not_ready",

@@ -19,7 +19,11 @@ _RULE = re.compile(
     title="LimitRange refuses pods",
     severity=Severity.ERROR,
     layer=Layer.ADMISSION,
-    explains=("application/workload_unavailable",),
+    explains=(
+        "application/workload_unavailable",
+        "application/cronjob_not_running",
+        "application/job_failed",
+    ),
     tags=("quota", "admission", "rollout"),
 )
 def limit_range_violated(

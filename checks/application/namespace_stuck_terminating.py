@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
-from kdiag.facts import Cluster, Namespace, Namespaces
+from kdiag.facts import Claims, Cluster, Namespace, Namespaces, Pods
 
 _LATE = 120.0
+_MOST = 100
 _ORDER = (
     "NamespaceDeletionDiscoveryFailure",
     "NamespaceDeletionGroupVersionParsingFailure",
@@ -24,7 +25,9 @@ _ORDER = (
     layer=Layer.POD,
     tags=("namespace", "terminating", "finalizers"),
 )
-def namespace_stuck_terminating(namespaces: Namespaces, cluster: Cluster) -> Iterator[Finding]:
+def namespace_stuck_terminating(
+    namespaces: Namespaces, cluster: Cluster, pods: Pods | None, claims: Claims | None
+) -> Iterator[Finding]:
     """Its conditions say what holds it: an API that does not answer, finalizers, or contents."""
     for namespace in namespaces.items:
         deleted = namespace.metadata.deletion_timestamp
@@ -32,12 +35,13 @@ def namespace_stuck_terminating(namespaces: Namespaces, cluster: Cluster) -> Ite
             continue
         held = {c.type: c.message for c in namespace.status.conditions if c.status == "True"}
         kind = next((k for k in _ORDER if k in held), "")
-        touches: tuple[Ref, ...] = ()
         name = namespace.name
+        touches = tuple(p.ref() for p in (pods.troubled if pods else ()) if p.namespace == name and p.deleted)
+        touches += tuple(c.ref() for c in (claims.within(name) if claims else ()) if c.metadata.deletion_timestamp)
         if kind == "NamespaceDeletionDiscoveryFailure":
             apis = sorted(set(re.findall(r"([a-z0-9.-]+/v\w+): ", held[kind])))
             why = f"the API server cannot list its contents: {', '.join(apis[:3]) or 'an API'} does not answer"
-            touches = tuple(Ref("APIService", "{1}.{0}".format(*api.split("/"))) for api in apis)
+            touches += tuple(Ref("APIService", "{1}.{0}".format(*api.split("/"))) for api in apis)
             step = kubectl("get", "apiservices") + " | grep False"
         elif kind == "NamespaceFinalizersRemaining":
             found = held[kind].rpartition("remaining: ")[2]
@@ -64,7 +68,7 @@ def namespace_stuck_terminating(namespaces: Namespaces, cluster: Cluster) -> Ite
                 ),
             ),
             next=(step, "never empty spec.finalizers of the namespace: what is left in it stays in etcd for ever"),
-            touches=touches,
+            touches=touches[:_MOST],
             since=deleted.isoformat(),
         )
 

@@ -13,7 +13,10 @@ from kdiag.facts import Events, Failure, Failures, Fault, Logs
     title="Pods are not ready",
     severity=Severity.ERROR,
     layer=Layer.POD,
-    explains=("application/workload_unavailable",),
+    explains=(
+        "application/workload_unavailable",
+        "control_plane/webhook_backend_unavailable",
+    ),
     tags=("pods", "workload"),
 )
 def pod_not_ready(failures: Failures, events: Events | None, logs: Logs | None) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing, shorten
+from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check, kubectl, listing, shorten
 from kdiag.facts import Events, Refusals
 
 _LEVEL = re.compile(r'violates PodSecurity "(?P<level>[a-z]+):(?P<version>[^"]+)": (?P<fields>.*)', re.DOTALL)
@@ -16,7 +16,11 @@ _FIELD = re.compile(r"(?:^|, )(?P<field>[A-Za-z][^,()]*?) \(")
     title="Pod Security refuses pods",
     severity=Severity.ERROR,
     layer=Layer.ADMISSION,
-    explains=("application/workload_unavailable",),
+    explains=(
+        "application/workload_unavailable",
+        "application/cronjob_not_running",
+        "application/job_failed",
+    ),
     tags=("security", "admission", "rollout"),
 )
 def pod_security_refused(refusals: Refusals, events: Events | None) -> Iterator[Finding | Gap]:
@@ -58,7 +62,7 @@ def pod_security_refused(refusals: Refusals, events: Events | None) -> Iterator[
                 + "   # take out what the message names",
                 "or move it to a namespace for privileged workloads",
             ),
-            touches=(refusal.maker, Ref("Namespace", namespace)),
+            touches=(refusal.maker,),
             severity=Severity.WARNING if refusal.harmless else Severity.ERROR,
             since=refusal.since.isoformat() if refusal.since else "",
         )

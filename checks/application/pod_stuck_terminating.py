@@ -14,7 +14,11 @@ _LATE = 120.0  # seconds beyond the end of the grace period: unmounting and slow
     title="Pod is stuck in Terminating",
     severity=Severity.WARNING,
     layer=Layer.POD,
-    explains=("application/namespace_stuck_terminating",),
+    explains=(
+        "application/namespace_stuck_terminating",
+        "application/workload_unavailable",
+        "application/volume_attached_elsewhere",
+    ),
     tags=("pods", "terminating", "finalizers"),
 )
 def pod_stuck_terminating(
@@ -34,7 +38,7 @@ def pod_stuck_terminating(
         pod = group[0]
         why, step = whys[owner, key]
         what = f"Pod {pod.path}" if owner.kind == "Pod" else f"Pod {pod.path} of {owner.kind} {owner.name}"
-        touches = [*(p.ref() for p in group[:20]), Ref("Namespace", pod.namespace)]
+        touches = [*(p.ref() for p in group[:20])]
         if key == "node":
             touches.append(Ref("Node", pod.node))
         yield Finding(

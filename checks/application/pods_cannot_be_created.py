@@ -15,7 +15,11 @@ _HEAD = re.compile(r'^(?:pods|persistentvolumeclaims|jobs\.batch|replicasets\.ap
     title="Pods are refused by the API server",
     severity=Severity.ERROR,
     layer=Layer.ADMISSION,
-    explains=("application/workload_unavailable",),
+    explains=(
+        "application/workload_unavailable",
+        "application/cronjob_not_running",
+        "application/job_failed",
+    ),
     tags=("admission", "rollout"),
 )
 def pods_cannot_be_created(refusals: Refusals, events: Events | None) -> Iterator[Finding | Gap]:

@@ -12,7 +12,12 @@ from kdiag.facts import CronJobs, Events, Jobs, Owners, PriorityClasses, Workloa
     title="Priority class does not exist",
     severity=Severity.ERROR,
     layer=Layer.ADMISSION,
-    explains=("application/workload_unavailable", "application/pods_cannot_be_created"),
+    explains=(
+        "application/workload_unavailable",
+        "application/pods_cannot_be_created",
+        "application/cronjob_not_running",
+        "application/job_failed",
+    ),
     tags=("scheduling", "priority", "admission"),
 )
 def priority_class_missing(

@@ -18,7 +18,11 @@ _SILENT = re.compile(r"failed quota: (?P<quota>[^:\s]+): must specify (?P<what>.
     title="Quota refuses pods",
     severity=Severity.ERROR,
     layer=Layer.ADMISSION,
-    explains=("application/workload_unavailable",),
+    explains=(
+        "application/workload_unavailable",
+        "application/cronjob_not_running",
+        "application/job_failed",
+    ),
     tags=("quota", "admission", "rollout"),
 )
 def quota_exceeded(refusals: Refusals, events: Events | None) -> Iterator[Finding | Gap]:

@@ -17,7 +17,11 @@ _NAME = re.compile(
     title="Service account does not exist",
     severity=Severity.ERROR,
     layer=Layer.ADMISSION,
-    explains=("application/workload_unavailable",),
+    explains=(
+        "application/workload_unavailable",
+        "application/cronjob_not_running",
+        "application/job_failed",
+    ),
     tags=("access", "admission", "rollout"),
 )
 def service_account_missing(

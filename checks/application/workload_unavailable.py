@@ -36,6 +36,7 @@ _SHORT = {
         "application/rollout_stuck",
         "network/service_has_no_ready_endpoint",
         "network/cluster_dns_unavailable",
+        "application/disruption_budget_blocks_drain",
     ),
     tags=("rollout", "workload"),
 )

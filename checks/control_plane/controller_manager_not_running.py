@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, duration, kubectl, listing
-from kdiag.facts import Cluster, NodeLeases, Nodes, Pods, ReplicaSets, SystemLeases, Workloads, leaderless
+from kdiag.check import CONTROLLERS, Evidence, Finding, Gap, Layer, Ref, Severity, check, duration, kubectl, listing
+from kdiag.facts import (
+    RETURN,
+    Cluster,
+    NodeLeases,
+    Nodes,
+    Pods,
+    ReplicaSets,
+    SystemLeases,
+    Workloads,
+    api_server_returned,
+    leaderless,
+)
 
 _NAME = "kube-controller-manager"
 _MOST = 5000
@@ -20,10 +31,12 @@ _MOST = 5000
         "application/rollout_stuck",
         "worker_node/node_heartbeat_stale",
         "network/endpointslice_stale",
-        "network/service_without_endpoints",
         "application/pods_cannot_be_created",
         "application/cronjob_not_running",
         "application/namespace_stuck_terminating",
+        "application/pod_waits_for_claim",
+        "control_plane/kubelet_certificate_request_pending",
+        "application/autoscaler_blind",
     ),
     tags=("controller-manager", "rollout"),
     namespaces=("kube-system",),
@@ -36,13 +49,16 @@ def controller_manager_not_running(
     replicasets: ReplicaSets | None,
     nodes: Nodes | None,
     heartbeats: NodeLeases | None,
-) -> Iterator[Finding]:
+) -> Iterator[Finding | Gap]:
     """The Lease tells it within seconds; pods made since it was renewed speak against it."""
     waiting = [w.ref() for w in workloads.items if not w.observed] if workloads else []
     waiting += [r.ref() for r in replicasets.items if not r.observed] if replicasets else []
     lease = leases.get(_NAME, "kube-system")
     found = leaderless(_NAME, lease, pods, cluster.taken, idle=bool(waiting))
     if found is None:
+        return
+    if found.pods and all(p.ready for p in found.pods) and api_server_returned(pods, leases, cluster.taken):
+        yield Gap(_NAME, f"the API server came back less than {RETURN} s ago: it may not have renewed its Lease yet")
         return
     age = f", renewed {duration(cluster.taken - found.since)} before" if found.since else ""
     evidence = [
@@ -69,7 +85,7 @@ def controller_manager_not_running(
             f"ssh {node} sudo crictl ps -a --name {_NAME}",
             f"ssh {node} ls -l /etc/kubernetes/manifests/",
         ),
-        touches=(*(p.ref() for p in found.pods), *waiting[:_MOST], *dead),
+        touches=(CONTROLLERS, *(p.ref() for p in found.pods), *waiting[:_MOST], *dead),
         since=found.since.isoformat() if found.since else "",
     )
 

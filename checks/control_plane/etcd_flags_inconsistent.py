@@ -40,6 +40,7 @@ from kdiag.facts import (
         "worker_node/node_heartbeat_stale",
         "worker_node/node_not_ready",
     ),
+    explains_here=("control_plane/manifest_probe_wrong",),
     tags=("static-pods", "manifests", "etcd"),
 )
 def etcd_flags_inconsistent(

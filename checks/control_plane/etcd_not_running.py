@@ -41,6 +41,7 @@ _STEADY = 60
         "control_plane/static_pod_restarting",
         "worker_node/node_heartbeat_stale",
         "worker_node/node_not_ready",
+        "control_plane/etcd_quorum_lost",
     ),
     tags=("etcd", "static-pods"),
 )

@@ -32,7 +32,6 @@ _IMAGE = re.compile(r"(?P<place>.+?/)?(?P<name>[^/:@]+)(?::(?P<tag>[^@]+))?(?:@.
     severity=Severity.CRITICAL,
     layer=Layer.APISERVER,
     explains=(
-        "application/image_not_found",
         "control_plane/api_server_cannot_reach_etcd",
         "control_plane/api_server_unhealthy",
         "control_plane/api_server_unreachable",
@@ -46,6 +45,7 @@ _IMAGE = re.compile(r"(?P<place>.+?/)?(?P<name>[^/:@]+)(?::(?P<tag>[^@]+))?(?:@.
         "worker_node/node_heartbeat_stale",
         "worker_node/node_not_ready",
     ),
+    explains_here=("application/image_not_found",),
     tags=("static-pods", "manifests", "images"),
 )
 def manifest_image_wrong(

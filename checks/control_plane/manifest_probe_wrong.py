@@ -32,7 +32,6 @@ _OUTLIVED = 900
     severity=Severity.ERROR,
     layer=Layer.APISERVER,
     explains=(
-        "application/liveness_probe_kills",
         "control_plane/api_server_cannot_reach_etcd",
         "control_plane/api_server_unhealthy",
         "control_plane/api_server_unreachable",
@@ -46,6 +45,7 @@ _OUTLIVED = 900
         "worker_node/node_heartbeat_stale",
         "worker_node/node_not_ready",
     ),
+    explains_here=("application/liveness_probe_kills",),
     tags=("static-pods", "manifests", "probes", "apiserver"),
 )
 def manifest_probe_wrong(

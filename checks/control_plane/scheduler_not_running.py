@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, duration, kubectl, plural
-from kdiag.facts import Claims, Cluster, Pods, SystemLeases, leaderless, never_scheduled
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, duration, kubectl, plural
+from kdiag.facts import RETURN, Claims, Cluster, Pods, SystemLeases, api_server_returned, leaderless, never_scheduled
 
 _NAME = "kube-scheduler"
 _MOST = 5000
@@ -21,13 +21,16 @@ _MOST = 5000
 )
 def scheduler_not_running(
     leases: SystemLeases, pods: Pods, cluster: Cluster, claims: Claims | None
-) -> Iterator[Finding]:
+) -> Iterator[Finding | Gap]:
     """The Lease tells it within seconds; pods scheduled since it was renewed speak against it."""
     lease = leases.get(_NAME, "kube-system")
     # Without a Lease the pods that wait are all there is to go by.
     waiting = never_scheduled(pods, claims, cluster.taken, 15 if lease else 120)
     found = leaderless(_NAME, lease, pods, cluster.taken, idle=bool(waiting))
     if found is None:
+        return
+    if found.pods and all(p.ready for p in found.pods) and api_server_returned(pods, leases, cluster.taken):
+        yield Gap(_NAME, f"the API server came back less than {RETURN} s ago: it may not have renewed its Lease yet")
         return
     age = f", renewed {duration(cluster.taken - found.since)} before" if found.since else ""
     evidence = [

@@ -34,6 +34,8 @@ _START = 240
         "control_plane/scheduler_not_running",
         "control_plane/controller_manager_not_running",
         "control_plane/api_server_unhealthy",
+    ),
+    explains_here=(
         "application/container_crashes",
         "application/pod_not_ready",
         "application/container_command_not_found",

@@ -17,8 +17,8 @@ _DEFAULT_PORTS = {"kube-apiserver": 6443, "kube-scheduler": 10259, "kube-control
     title="Static pod of the control plane keeps restarting",
     severity=Severity.ERROR,
     layer=Layer.APISERVER,
-    explains=(
-        "control_plane/leader_election_lost",
+    explains=("control_plane/leader_election_lost",),
+    explains_here=(
         "application/container_crashes",
         "application/liveness_probe_kills",
     ),

@@ -31,6 +31,7 @@ _START = 60
         "application/rollout_stuck",
         "application/pods_cannot_be_created",
         "application/admission_denied",
+        "application/cronjob_not_running",
     ),
     tags=("webhook", "admission"),
 )

@@ -33,6 +33,7 @@ _RECENT = 900
         "application/rollout_stuck",
         "application/pods_cannot_be_created",
         "application/admission_denied",
+        "application/cronjob_not_running",
     ),
     tags=("webhook", "admission"),
 )

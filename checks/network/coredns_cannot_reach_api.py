@@ -22,12 +22,14 @@ _START = 30
     layer=Layer.DNS,
     explains=(
         "network/cluster_dns_unavailable",
+        "network/service_has_no_ready_endpoint",
+        "application/dependency_name_unresolved",
+    ),
+    explains_here=(
         "application/workload_unavailable",
         "application/container_crashes",
         "application/pod_not_ready",
         "application/readiness_probe_fails",
-        "network/service_has_no_ready_endpoint",
-        "application/dependency_name_unresolved",
     ),
     tags=("dns", "coredns", "service"),
     namespaces=("kube-system", "openshift-dns"),

@@ -22,13 +22,15 @@ _RECENT = 300
     layer=Layer.DNS,
     explains=(
         "network/cluster_dns_unavailable",
+        "network/service_has_no_ready_endpoint",
+        "application/dependency_name_unresolved",
+    ),
+    explains_here=(
         "application/workload_unavailable",
         "application/container_crashes",
         "application/pod_not_ready",
         "application/readiness_probe_fails",
         "application/api_access_forbidden",
-        "network/service_has_no_ready_endpoint",
-        "application/dependency_name_unresolved",
     ),
     tags=("dns", "coredns", "access", "rbac"),
     namespaces=("kube-system", "openshift-dns"),

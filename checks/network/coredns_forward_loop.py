@@ -15,10 +15,12 @@ from kdiag.facts import ClusterDNS, ConfigMaps, Logs, corefile_map, parse_corefi
     layer=Layer.DNS,
     explains=(
         "network/cluster_dns_unavailable",
+        "network/service_has_no_ready_endpoint",
+    ),
+    explains_here=(
         "application/workload_unavailable",
         "application/container_crashes",
         "application/pod_not_ready",
-        "network/service_has_no_ready_endpoint",
     ),
     tags=("dns", "coredns"),
     namespaces=("kube-system", "openshift-dns"),

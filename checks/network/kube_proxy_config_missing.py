@@ -16,12 +16,12 @@ from kdiag.facts import Cluster, ConfigMaps, DaemonSet, DaemonSets, Nodes, Pods,
     explains=(
         "network/kube_proxy_not_running",
         "application/workload_unavailable",
-        "application/container_crashes",
         "application/pod_not_ready",
         "application/daemonset_schedules_nowhere",
         "application/dependency_unreachable",
         "network/kube_proxy_rules_missing",
     ),
+    explains_here=("application/container_crashes",),
     tags=("kube-proxy", "service", "config"),
     namespaces=("kube-system",),
 )

@@ -41,6 +41,7 @@ _MODE = re.compile(r"^\s*mode:\s*[\"']?(\w*)[\"']?\s*$", re.MULTILINE)
         "application/dependency_name_unresolved",
         "control_plane/webhook_call_fails",
         "control_plane/api_service_unavailable",
+        "worker_node/metrics_server_unavailable",
     ),
     tags=("kube-proxy", "service", "iptables"),
 )

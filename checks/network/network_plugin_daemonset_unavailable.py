@@ -17,13 +17,13 @@ from kdiag.facts import Cluster, DaemonSets, Events, Logs, Nodes, Pods, daemon_o
         "network/pod_sandbox_fails",
         "network/coredns_cannot_reach_api",
         "application/workload_unavailable",
-        "application/container_crashes",
         "application/pod_not_ready",
         "application/daemonset_schedules_nowhere",
         "application/dependency_unreachable",
         "network/cni_config_missing",
         "network/routes_to_pods_missing",
     ),
+    explains_here=("application/container_crashes",),
     tags=("cni",),
 )
 def network_plugin_daemonset_unavailable(

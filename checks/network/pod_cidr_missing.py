@@ -19,7 +19,6 @@ _SAID = re.compile(r'node "([^"]+)" pod cidr not assigned|[Pp]od ?CIDR (?:is )?n
         "network/network_plugin_daemonset_unavailable",
         "network/network_plugin_not_ready",
         "network/pod_sandbox_fails",
-        "application/container_crashes",
     ),
     tags=("cni", "node"),
 )

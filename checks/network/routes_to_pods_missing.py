@@ -22,6 +22,7 @@ _BOOT = 120
         "application/dependency_name_unresolved",
         "control_plane/webhook_call_fails",
         "control_plane/api_service_unavailable",
+        "worker_node/metrics_server_unavailable",
     ),
     tags=("cni", "routes", "node", "network"),
 )

@@ -26,6 +26,7 @@ _REFUSED = 300
         "control_plane/certificate_not_yet_valid",
         "control_plane/certificate_expired",
         "worker_node/kubelet_client_certificate_expired",
+        "worker_node/kubelet_unauthorized",
     ),
     tags=("clock", "node", "certificates"),
 )

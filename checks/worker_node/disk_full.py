@@ -43,6 +43,7 @@ _USES = (
         "worker_node/runtime_not_running",
         "network/cni_config_invalid",
         "control_plane/api_server_cannot_reach_etcd",
+        "control_plane/etcd_data_dir_unusable",
     ),
     tags=("disk", "node", "eviction"),
 )

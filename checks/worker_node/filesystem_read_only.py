@@ -39,6 +39,7 @@ _WHY = re.compile(
         "worker_node/kubelet_not_running",
         "worker_node/runtime_not_running",
         "control_plane/api_server_cannot_reach_etcd",
+        "control_plane/etcd_data_dir_unusable",
     ),
     tags=("disk", "node"),
 )

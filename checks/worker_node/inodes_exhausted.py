@@ -37,6 +37,7 @@ _PLACES = (
         "worker_node/kubelet_not_running",
         "worker_node/runtime_not_running",
         "control_plane/api_server_cannot_reach_etcd",
+        "control_plane/etcd_data_dir_unusable",
     ),
     tags=("disk", "node", "eviction"),
 )

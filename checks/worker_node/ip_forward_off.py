@@ -20,6 +20,7 @@ from kdiag.facts import Interfaces, Kernels
         "application/dependency_name_unresolved",
         "control_plane/webhook_call_fails",
         "control_plane/api_service_unavailable",
+        "worker_node/metrics_server_unavailable",
     ),
     tags=("sysctl", "node", "network"),
 )

@@ -29,6 +29,11 @@ _GOING = ("ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted", "karpenter
         "network/pod_sandbox_fails",
         "application/volume_attached_elsewhere",
         "application/dependency_unreachable",
+        "application/scheduling_insufficient_resources",
+        "application/pod_affinity_unsatisfiable",
+        "application/topology_spread_unsatisfiable",
+        "application/node_pod_limit_reached",
+        "application/volume_pinned_to_other_node",
     ),
     tags=("node", "kubelet"),
 )
@@ -98,7 +103,8 @@ def _told(node: Node, ready: Condition) -> tuple[str, tuple[str, ...]]:
     """What the kubelet's own message means, and where to look."""
     text = ready.message
     kubelet = f"ssh {node.name} sudo journalctl -u kubelet -n 50 --no-pager"
-    if "PLEG is not healthy" in text:
+    down = "container runtime is down" in text  # it goes before what comes of it
+    if not down and "PLEG is not healthy" in text:
         return (
             "the container runtime hangs (PLEG is not healthy)",
             (
@@ -106,9 +112,9 @@ def _told(node: Node, ready: Condition) -> tuple[str, tuple[str, ...]]:
                 f"ssh {node.name} sudo systemctl restart containerd",
             ),
         )
-    if re.search(r"NetworkPluginNotReady|cni plugin|network plugin", text, re.I):
+    if not down and re.search(r"NetworkPluginNotReady|cni plugin|network plugin", text, re.I):
         return "its network plugin is not set up", (f"ssh {node.name} ls -l /etc/cni/net.d /opt/cni/bin", kubelet)
-    if re.search(r"container runtime is down|runtime.*not.*(?:ready|responding)|RuntimeReady=false", text, re.I):
+    if down or re.search(r"runtime.*not.*(?:ready|responding)|RuntimeReady=false", text, re.I):
         return (
             "its container runtime is down",
             (

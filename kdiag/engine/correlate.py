@@ -79,23 +79,34 @@ def reach(library: Mapping[str, Check]) -> Mapping[str, frozenset[str]]:
     return found
 
 
+def local(library: Mapping[str, Check]) -> Mapping[str, frozenset[str]]:
+    """For each check, what it explains on its own object alone: itself, or through a check that it explains directly.
+
+    No further: through more steps it would come back to its own object by way of others.
+    """
+    return {
+        one.id: frozenset(s for name in (one.id, *one.explains) if name in library for s in library[name].explains_here)
+        for one in library.values()
+    }
+
+
 def correlate(results: Iterable[Result], library: Mapping[str, Check], topology: Topology) -> list[Node]:
     """The causes in rank order, each with its symptoms folded below it."""
     nodes = [Node(library[r.check_id], f) for r in results if r.check_id in library for f in r.findings]
-    explains = reach(library)
+    explains, here = reach(library), local(library)
     explained_by: dict[str, set[str]] = {}
     for cause, symptoms in explains.items():
         for symptom in symptoms:
             explained_by.setdefault(symptom, set()).add(cause)
     sites: dict[Ref, list[Node]] = {}
     for node in nodes:
-        for ref in {node.finding.subject, *node.finding.touches}:
+        for ref in _sites(node):
             sites.setdefault(ref, []).append(node)
     parents: dict[int, Node] = {}
     ranked = sorted(nodes, key=rank)
     for node in ranked:
-        parent = _here(node, sites, parents) or _parent(
-            node, explained_by.get(node.check.id, set()), sites, topology, explains, parents
+        parent = _here(node, sites, explains, here, parents) or _parent(
+            node, explained_by.get(node.check.id, set()), sites, topology, explains, here, parents
         )
         if parent:
             parents[id(node)] = parent
@@ -107,6 +118,18 @@ def correlate(results: Iterable[Result], library: Mapping[str, Check], topology:
     for node in nodes:
         node.symptoms.sort(key=rank)
     return sorted(causes, key=rank)
+
+
+def _sites(node: Node) -> set[Ref]:
+    """The objects where a finding may be the cause of others.
+
+    What a workload's fault touches of its node, it does not break for the node's other pods: a volume that is held on
+    w1 says nothing of what else runs there. A fault of the network, of kube-proxy or of the node itself does.
+    """
+    subject, touches = node.finding.subject, node.finding.touches
+    if node.check.layer >= Layer.DNS:
+        touches = tuple(ref for ref in touches if ref.kind != "Node")
+    return {subject, *touches}
 
 
 def _below(node: Node, other: Node, parents: Mapping[int, Node]) -> bool:
@@ -121,17 +144,25 @@ def _below(node: Node, other: Node, parents: Mapping[int, Node]) -> bool:
     return False
 
 
-def _here(node: Node, sites: Mapping[Ref, Sequence[Node]], parents: Mapping[int, Node]) -> Node | None:
-    """A finding on the same object that says that it causes this one there."""
+def _here(
+    node: Node,
+    sites: Mapping[Ref, Sequence[Node]],
+    explains: Mapping[str, frozenset[str]],
+    here: Mapping[str, frozenset[str]],
+    parents: Mapping[int, Node],
+) -> Node | None:
+    """The nearest finding on the same object that says that it causes this one there."""
     found = [
         other
         for other in sites.get(node.finding.subject, ())
         if other is not node
         and other.finding.subject == node.finding.subject
-        and node.check.id in other.check.explains_here
+        and node.check.id in here[other.check.id]
         and not _below(node, other, parents)
     ]
-    return min(found, key=rank, default=None)
+    ids = {n.check.id for n in found}
+    nearest = [n for n in found if not ((explains[n.check.id] | here[n.check.id]) & ids)]
+    return min(nearest or found, key=rank, default=None)
 
 
 def _uncircle(nodes: Sequence[Node], causes: list[Node]) -> None:
@@ -151,9 +182,13 @@ def _parent(
     sites: Mapping[Ref, Sequence[Node]],
     topology: Topology,
     explains: Mapping[str, frozenset[str]],
+    here: Mapping[str, frozenset[str]],
     parents: Mapping[int, Node],
 ) -> Node | None:
-    """The nearest cause: of those that explain this finding, one that explains no other of them."""
+    """The nearest cause: of those that explain this finding, one that explains no other of them.
+
+    What this finding itself causes on its object is not its cause there, though it may be elsewhere.
+    """
     if not causes:
         return None
     context = topology.closure((node.finding.subject, *node.finding.touches))
@@ -164,6 +199,7 @@ def _parent(
         if other is not node
         and other.check.id in causes
         and other.check.id != node.check.id
+        and not (other.finding.subject == node.finding.subject and other.check.id in here[node.check.id])
         and not _below(node, other, parents)
     ]
     if not found:

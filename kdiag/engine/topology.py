@@ -31,7 +31,7 @@ from kdiag.facts import (
     Workloads,
 )
 from kdiag.facts.units import Units
-from kdiag.model.result import CLUSTER, Ref
+from kdiag.model.result import CLUSTER, CONTROLLERS, Ref
 
 _DEPTH = 8
 #: The static pods of a kubeadm control plane, and which of them each cannot work without.
@@ -41,6 +41,13 @@ _CONTROL_PLANE: Mapping[str, tuple[str, ...]] = {
     "kube-scheduler": ("kube-apiserver",),
     "kube-controller-manager": ("kube-apiserver",),
 }
+#: What stands still without a controller manager.
+_RECONCILED = frozenset(
+    {
+        *("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob", "HorizontalPodAutoscaler"),
+        *("Namespace", "Service", "PersistentVolumeClaim", "CertificateSigningRequest", "Node"),
+    }
+)
 _MOST = 5000
 
 
@@ -88,6 +95,8 @@ class Topology:
     def _direct(self, ref: Ref) -> Iterator[Ref]:
         if ref.namespace:
             yield Ref("Namespace", ref.namespace)
+        if ref.kind in _RECONCILED:
+            yield CONTROLLERS
         match ref.kind:
             case "APIServer":
                 for host in self._hosts():

@@ -362,10 +362,12 @@ from kdiag.facts.storage import differences as differences
 from kdiag.facts.system import CANNOT_START as CANNOT_START
 from kdiag.facts.system import COMPONENTS as COMPONENTS
 from kdiag.facts.system import NO_NETWORK as NO_NETWORK
+from kdiag.facts.system import RETURN as RETURN
 from kdiag.facts.system import ClusterDNS as ClusterDNS
 from kdiag.facts.system import Leaderless as Leaderless
 from kdiag.facts.system import Outage as Outage
 from kdiag.facts.system import absent_file as absent_file
+from kdiag.facts.system import api_server_returned as api_server_returned
 from kdiag.facts.system import component as component
 from kdiag.facts.system import corefile_map as corefile_map
 from kdiag.facts.system import daemon_outages as daemon_outages

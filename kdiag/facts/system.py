@@ -13,7 +13,7 @@ from kdiag.facts.base import Derived
 from kdiag.facts.logs import Logs
 from kdiag.facts.meta import selects
 from kdiag.facts.network import EndpointSlices, Service, Services
-from kdiag.facts.nodes import Lease, Node, Nodes
+from kdiag.facts.nodes import Lease, Node, Nodes, SystemLeases
 from kdiag.facts.pods import ContainerStatus, Pod, Pods, Waiting
 from kdiag.facts.podspec import Container, PodSpec
 from kdiag.facts.storage import Claims
@@ -330,6 +330,30 @@ def _worked_since(name: str, pods: Pods, moment: datetime) -> int:
         if late and pod.owner and pod.owner.kind in _CONTROLLED and (pod.node or name != "kube-scheduler"):
             owners.add(pod.owner.uid)  # one may have its node from the template, without a scheduler
     return len(owners)
+
+
+#: How long after the API server has come back what lives on its answers may be silent: watches, Leases, statuses.
+RETURN = 60
+
+
+def api_server_returned(pods: Pods, leases: SystemLeases | None, now: datetime) -> bool:
+    """Whether the API server was away until a moment ago, so that what others write of themselves is old.
+
+    Each API server makes a Lease of its own when it starts; its static pod says as much where it can be seen. With
+    several of them only the one that has been there longest counts.
+    """
+    since: list[datetime] = []
+    for lease in leases.items if leases else ():
+        served = lease.labels.get("apiserver.kubernetes.io/identity") == "kube-apiserver"
+        if served and lease.created and (lease.age(now) or 0) < RETURN:
+            since.append(lease.created)
+    if not since:
+        for pod in pods.within("kube-system"):
+            if component(pod) == "kube-apiserver":
+                since += [
+                    s.state.running.started_at for s in pod.statuses if s.state.running and s.state.running.started_at
+                ]
+    return bool(since) and (now - min(since)).total_seconds() < RETURN
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,8 @@ class Ref(msgspec.Struct, frozen=True, order=True, gc=False, cache_hash=True):
 
 #: The whole cluster: the subject of what concerns no single object, and what everything depends on.
 CLUSTER = Ref("Cluster", "cluster")
+#: What the controller manager makes and keeps up, wherever it is: all of that waits for it, and nothing else does.
+CONTROLLERS = Ref("Cluster", "controllers")
 
 
 @dataclass(frozen=True, slots=True)

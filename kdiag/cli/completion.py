@@ -151,6 +151,8 @@ def _values(action: argparse.Action) -> Iterator[str]:
         yield from (f"{c.name}\t{c.help}" for c in COMMANDS)
     elif action.dest == "target":
         yield from ("ingress/", "pod/", "service/")
+    elif action.dest == "object":
+        yield from ("deployment/", "ingress/", "namespace/", "node/", "pod/", "service/", "statefulset/")
     elif action.dest in ("context", "cluster", "user"):
         yield from _configured(f"{action.dest}s")
 

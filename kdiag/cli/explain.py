@@ -8,7 +8,6 @@ import re
 import shlex
 import shutil
 import sys
-from importlib.resources import files
 
 from kdiag.cli.exits import Exit
 from kdiag.cli.output import emit, style
@@ -58,11 +57,9 @@ def run(options: argparse.Namespace) -> int:
 
 def page(check_id: str) -> str:
     """The Markdown of a check's page. Raises UsageError when there is none."""
-    group, name = check_id.split("/")
-    try:
-        return (files("kdiag.runbooks") / group / f"{name}.md").read_text(encoding="utf-8")
-    except OSError:
-        raise UsageError(f"{check_id} has no runbook page") from None
+    from kdiag.engine.runbook import source
+
+    return source(check_id)
 
 
 def with_names(text: str, word: str) -> str:

@@ -72,7 +72,7 @@ def page(top: argparse.ArgumentParser) -> Iterator[str]:
         if sub.epilog:
             yield from _literal(re.sub(r"\n*exit codes:.*", "", sub.epilog, flags=re.DOTALL))
     yield ".SH CLUSTER OPTIONS"
-    yield "Of check, trace, doctor and record; they may stand before the command, too."
+    yield "Of check, node, runbook, verify, trace, doctor and record; they may stand before the command, too."
     for group in parsers["check"]._action_groups:
         if group.title in shared:
             for action in group._group_actions:

@@ -101,7 +101,7 @@ def test_candidates() -> None:
     assert "network" in words("check", "")
     assert "endpoints" in words("check", "dns", "")  # tags, and as many as one likes
     assert "network" not in words("explain", "")
-    assert words("explain", "service_selects_nothing", "") == []
+    assert words("explain", "service_selects_nothing", "n") == ["namespace/", "node/"]
     assert words("--context", "x", "help", "tr") == ["trace"]
     assert words("completion", "") == ["bash", "zsh", "fish"]
     assert words("trace", "") == ["ingress/", "pod/", "service/"]

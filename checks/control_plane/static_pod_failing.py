@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, nearest, shorten
 from kdiag.facts import (
@@ -15,13 +16,24 @@ from kdiag.facts import (
     Logs,
     Pod,
     Pods,
+    SystemLeases,
     absent_file,
+    api_server_since,
     component,
     last_words,
     mount_of,
     stuck,
 )
 
+_GAVE_UP = re.compile(r"leader ?election lost", re.IGNORECASE)
+_NO_ANSWER = re.compile(
+    r"connection refused|i/o timeout|deadline exceeded|TLS handshake timeout|EOF$|connection reset|no route to host"
+    r"|http2: client connection lost|the server is currently unable",
+    re.IGNORECASE,
+)
+_BACK_OFF = 320  # seconds
+_READY = 60  # seconds: a component that finds its API server is ready by then
+_NOTICED = 15  # seconds: one that began to ask before the API server answered may still give up after it did
 # A component may take this long to become ready; its startup probe allows four minutes.
 _START = 240
 
@@ -44,8 +56,11 @@ _START = 240
     tags=("static-pods", "scheduler", "etcd", "apiserver"),
     namespaces=("kube-system",),
 )
-def static_pod_failing(pods: Pods, cluster: Cluster, logs: Logs | None, events: Events | None) -> Iterator[Finding]:
+def static_pod_failing(
+    pods: Pods, cluster: Cluster, logs: Logs | None, events: Events | None, leases: SystemLeases | None
+) -> Iterator[Finding]:
     """Critical where no other pod of the component is ready; the log or the runtime's message gives the cause."""
+    back = api_server_since(pods, leases, cluster.taken)
     static = [(component(p), p) for p in pods.within("kube-system") if p.mirror]
     for part, pod in static:
         if not part or pod.ready or pod.terminating:
@@ -53,6 +68,8 @@ def static_pod_failing(pods: Pods, cluster: Cluster, logs: Logs | None, events: 
         others = any(p.ready for name, p in static if name == part)
         for status in pod.statuses:
             container = pod.spec.container(status.name)
+            if part in COMPONENTS[2:] and _recovers(pod, status, cluster, logs, back):
+                continue
             told = _told(pod, status, cluster, logs, events) if container else None
             if container is None or told is None:
                 continue
@@ -100,6 +117,21 @@ def _told(
         event = events.latest(pod.ref(), "Unhealthy") if events else None
         return describe, event.message if event else "it runs and its probe does not succeed"
     return None
+
+
+def _recovers(pod: Pod, status: ContainerStatus, cluster: Cluster, logs: Logs | None, back: datetime | None) -> bool:
+    """Whether it ended because the API server was away, and has not had the time to come up since."""
+    ended, running = status.ended, status.state.running
+    if ended is None or ended.finished_at is None or ended.message:
+        return False
+    if running and cluster.age(running.started_at) > _READY:
+        return False
+    words = last_words(logs, pod.namespace, pod.name, status.name)
+    if _GAVE_UP.search(words):
+        # Who gives up its Lease had held it: there is nothing wrong with its manifest. The kubelet waits 5 min at most.
+        return cluster.age(ended.finished_at) < _BACK_OFF
+    away = not words or _NO_ANSWER.search(words)
+    return bool(away and back and ended.finished_at < back + timedelta(seconds=_NOTICED))
 
 
 def _state(status: ContainerStatus) -> str:

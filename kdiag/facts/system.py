@@ -336,8 +336,8 @@ def _worked_since(name: str, pods: Pods, moment: datetime) -> int:
 RETURN = 60
 
 
-def api_server_returned(pods: Pods, leases: SystemLeases | None, now: datetime) -> bool:
-    """Whether the API server was away until a moment ago, so that what others write of themselves is old.
+def api_server_since(pods: Pods, leases: SystemLeases | None, now: datetime) -> datetime | None:
+    """Since when there is an API server, where that can be told.
 
     Each API server makes a Lease of its own when it starts; its static pod says as much where it can be seen. With
     several of them only the one that has been there longest counts.
@@ -349,11 +349,18 @@ def api_server_returned(pods: Pods, leases: SystemLeases | None, now: datetime) 
             since.append(lease.created)
     if not since:
         for pod in pods.within("kube-system"):
-            if component(pod) == "kube-apiserver":
-                since += [
-                    s.state.running.started_at for s in pod.statuses if s.state.running and s.state.running.started_at
-                ]
-    return bool(since) and (now - min(since)).total_seconds() < RETURN
+            if component(pod) != "kube-apiserver":
+                continue
+            running = [s.state.running.started_at for s in pod.statuses if s.state.running]
+            # One that never restarted has no statuses here; its pod was made when it first answered.
+            since += [at for at in running or [pod.created if pod.ready else None] if at]
+    return min(since, default=None)
+
+
+def api_server_returned(pods: Pods, leases: SystemLeases | None, now: datetime) -> bool:
+    """Whether the API server was away until a moment ago, so that what others write of themselves is old."""
+    since = api_server_since(pods, leases, now)
+    return since is not None and (now - since).total_seconds() < RETURN
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from kdiag.tui.case import Case, Heard, Verdict
 from kdiag.tui.glyphs import FANCY, Glyphs, literal
 from kdiag.tui.messages import Answer, Failed, Refused
 from kdiag.tui.page import Action, line
-from kdiag.tui.themes import THEMES, chosen
+from kdiag.tui.themes import THEMES, chosen, variables
 from kdiag.tui.widgets.lines import Styled
 
 if TYPE_CHECKING:
@@ -101,6 +101,10 @@ class KdiagApp(App[int]):
         from kdiag.tui.screens.verdict import VerdictScreen
 
         return VerdictScreen()
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """What the style sheet asks of a theme that is not kdiag's own."""
+        return variables(self.current_theme)
 
     def on_mount(self) -> None:
         """Begin to read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -169,3 +170,5 @@ class _Ear:
             tree = Tree(verdict, provisional=self._head.provisional, before=self.before, final=self._head.final)
             self.tell(Heard(self.run, Verdict(tree, dataclasses.replace(self._head, verdict=verdict))))
             self._head = None
+            # What the next keys need is loaded here, so that none of them waits for it.
+            importlib.import_module("kdiag.tui.walk")

@@ -226,38 +226,26 @@ class Tree:
     def shown(self, chosen: Filter, turned: Collection[str]) -> list[Row]:
         """The rows to show, from the top. ``turned`` are the keys of the rows whose fold is not as it is at first."""
         words, namespace = chosen.words
+        filtered = bool(words or namespace)
         rows: list[Row] = []
+
+        def show(row: Row) -> None:
+            rows.append(row)
+            if row.children and self.is_open(row, turned, filtered=filtered):
+                for child in row.children:
+                    if not filtered or _matches(child, words, namespace, None):
+                        show(child)
+
         for group in self.groups:
             if chosen.groups and group.group not in chosen.groups:
                 continue
-            inside: list[Row] = []
-            for cause in group.children:
-                self._show(cause, words, namespace, chosen.least, turned, inside)
+            inside = [c for c in group.children if _matches(c, words, namespace, chosen.least)]
             if inside:
                 rows.append(group)
                 if group.key not in turned:
-                    rows += inside
+                    for cause in inside:
+                        show(cause)
         return rows
-
-    def _show(
-        self,
-        row: Row,
-        words: Sequence[str],
-        namespace: str,
-        least: Severity | None,
-        turned: Collection[str],
-        into: list[Row],
-    ) -> None:
-        if least is not None and row.severity is not None and row.severity < least:
-            return
-        if namespace and f"ns:{namespace}" not in row.words and not row.words.startswith(f"ns:{namespace}"):
-            return
-        if any(word not in row.words for word in words):
-            return
-        into.append(row)
-        if row.children and self.is_open(row, turned, filtered=bool(words or namespace)):
-            for child in row.children:
-                self._show(child, words, namespace, least if row.kind is Kind.GROUP else None, turned, into)
 
     @staticmethod
     def is_open(row: Row, turned: Collection[str], *, filtered: bool = False) -> bool:
@@ -267,8 +255,13 @@ class Tree:
         return (filtered or row.size <= _MANY) != (row.key in turned)
 
     def count(self, chosen: Filter) -> int:
-        """How many causes the filter lets through."""
-        return sum(1 for row in self.shown(chosen, ()) if row.kind is Kind.CAUSE)
+        """How many causes and remarks the filter lets through."""
+        words, namespace = chosen.words
+        return sum(
+            1
+            for cause in self.causes()
+            if (not chosen.groups or cause.group in chosen.groups) and _matches(cause, words, namespace, chosen.least)
+        )
 
     def row_of(self, fingerprint: str) -> Row | None:
         """The row of a finding."""
@@ -276,6 +269,15 @@ class Tree:
         if found is not None:
             return found
         return next((row for key, row in self.by_key.items() if key.endswith(f"/{fingerprint}")), None)
+
+
+def _matches(row: Row, words: Sequence[str], namespace: str, least: Severity | None) -> bool:
+    """Whether the row, or anything below it, holds the words and is as bad as that."""
+    if least is not None and row.severity is not None and row.severity < least:
+        return False
+    if namespace and f"ns:{namespace}" not in row.words:
+        return False
+    return all(word in row.words for word in words)
 
 
 def _group(name: str) -> Row:

@@ -138,7 +138,7 @@ def _wrapped(spans: Sequence[Span], width: int, hang: int) -> Iterator[tuple[Spa
             if blank and used + size > width:
                 continue
             if size > width - used and not blank:
-                *whole, word = chop_cells(word, max(1, width - used)) if used == hang else _chopped(word, width, used)
+                *whole, word = chop_cells(word, max(1, width - used)) if used == hang else _chopped(word, width, used, hang)
                 for piece in whole:
                     row.append((piece, style))
                     yield _trimmed(row)
@@ -152,9 +152,11 @@ def _wrapped(spans: Sequence[Span], width: int, hang: int) -> Iterator[tuple[Spa
         yield tuple(row)
 
 
-def _chopped(word: str, width: int, used: int) -> list[str]:
+def _chopped(word: str, width: int, used: int, hang: int) -> list[str]:
+    """The word in pieces: the first fills the row, the others have rows of their own."""
     first = fitted(word, width - used)
-    return [first, *(chop_cells(word[len(first) :], max(1, width)))] if first else chop_cells(word, max(1, width))
+    rest = chop_cells(word[len(first) :], max(2, width - hang)) or [""]
+    return [first, *rest] if first else rest
 
 
 def _trimmed(row: list[Span]) -> tuple[Span, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rich.style import Style
+from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
 DARK = Theme(
@@ -61,3 +63,69 @@ def chosen(environ: Mapping[str, str]) -> str:
         return f"kdiag-{name}" if name in ("dark", "light", "contrast") else name
     background = environ.get("COLORFGBG", "").rpartition(";")[2]
     return LIGHT.name if background in ("7", "15") else DARK.name
+
+
+def variables(theme: Theme) -> dict[str, str]:
+    """What kdiag's own style sheet asks of any theme; kdiag's themes say it themselves."""
+    ground = theme.background or ("#121212" if theme.dark else "#efefef")
+    text = theme.foreground or ("#e0e0e0" if theme.dark else "#202020")
+    try:
+        low, high = Color.parse(ground), Color.parse(text)
+        quiet, line, pick = (low.blend(high, share).hex for share in (0.6, 0.25, 0.18))
+    except ColorParseError:
+        quiet, line, pick = text, text, ground
+    return {
+        "critical": theme.error or "#ff5c6c",
+        "new": theme.accent or theme.primary,
+        "quiet": quiet,
+        "line": line,
+        "pick": pick,
+    }
+
+
+#: What a span's style name means: a colour of the theme, and how it is set.
+_TONES: Mapping[str, tuple[str, str]] = {
+    "bold": ("", "bold"),
+    "brand": ("accent", "bold"),
+    "dim": ("quiet", ""),
+    "head": ("secondary", "bold"),
+    "title": ("accent", "bold"),
+    "label": ("secondary", ""),
+    "prompt": ("quiet", ""),
+    "command": ("accent", ""),
+    "set": ("secondary", ""),
+    "code": ("accent", ""),
+    "link": ("primary", "underline"),
+    "mark": ("warning", "bold reverse"),
+    "good": ("success", ""),
+    "warn": ("warning", ""),
+    "error": ("error", ""),
+    "critical": ("critical", "bold"),
+    "warning": ("warning", ""),
+    "info": ("accent", ""),
+    "risk": ("new", ""),
+    "new": ("new", ""),
+    "rule": ("line", ""),
+    "bar": ("quiet", ""),
+    "group": ("secondary", "bold"),
+    "key": ("accent", "bold"),
+}
+_GROUNDS: Mapping[str, str] = {"cursor": "pick", "stop": "panel"}
+_KNOWN: list[tuple[Mapping[str, str], dict[str, Style]]] = []
+
+
+def tones(colours: Mapping[str, str]) -> dict[str, Style]:
+    """The style of every name in a theme of these colours. The same for the same mapping, made once."""
+    if _KNOWN and _KNOWN[0][0] is colours:
+        return _KNOWN[0][1]
+    found = {name: Style(color=_colour(colours, colour)) + Style.parse(how) for name, (colour, how) in _TONES.items()}
+    found |= {name: Style(bgcolor=_colour(colours, colour)) for name, colour in _GROUNDS.items()}
+    _KNOWN[:] = [(colours, found)]
+    return found
+
+
+def _colour(colours: Mapping[str, str], name: str) -> str | None:
+    try:
+        return Color.parse(colours[name]).rich_color.name if name else None
+    except (KeyError, ColorParseError):
+        return None

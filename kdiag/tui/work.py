@@ -47,25 +47,28 @@ class Worker:
         self._channel = Channel(ours_in, ours_out)
         self._numbers = itertools.count(1)
         self._stopped = False
+        self._heard = False
         self._reaped = threading.Lock()
         plain = {name: value for name, value in vars(options).items() if name != "run"}
         self._channel.send(Run(argparse.Namespace(**plain), lean))
 
     def listen(self, listener: Listener) -> None:
         """Call the listener, on a thread of its own, with everything that is said from now on."""
+        self._heard = True
         threading.Thread(target=self._listen, args=(listener,), name="kdiag-listen", daemon=True).start()
 
     def _listen(self, listener: Listener) -> None:
-        while not self._stopped:
-            try:
+        try:
+            while not self._stopped:
                 value = self._channel.receive()
-            except EOFError:
-                how = self._reap()
                 if not self._stopped:
-                    listener(Failed(f"the process that reads ended by itself{how}"))
-                return
+                    listener(value)
+        except EOFError:
+            how = self._reap()
             if not self._stopped:
-                listener(value)
+                listener(Failed(f"the process that reads ended by itself{how}"))
+        finally:
+            self._channel.close()
 
     def _reap(self) -> str:
         with self._reaped:
@@ -95,3 +98,5 @@ class Worker:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(self._pid, 0)
                 self._pid = 0
+        if not self._heard:  # else the thread that listens comes to the end, and closes
+            self._channel.close()

@@ -47,6 +47,7 @@ class BaseScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Show the keys that work, and keep them right."""
+        self.set_class(self.kdiag.signs.plain, "-plain")
         self.bindings_updated_signal.subscribe(self, lambda _: self.call_after_refresh(self._keys))
         self.call_after_refresh(self._keys)
 

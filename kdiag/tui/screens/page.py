@@ -13,7 +13,7 @@ from kdiag.tui.page import Line, line
 from kdiag.tui.screens.base import BaseScreen
 from kdiag.tui.widgets.bar import Bar
 from kdiag.tui.widgets.page import PageView
-from kdiag.tui.widgets.prompt import Prompt
+from kdiag.tui.widgets.prompt import Ask, Prompt
 
 Make = Callable[[], Sequence[Line]]
 
@@ -36,7 +36,7 @@ class PageScreen(BaseScreen):
     def middle(self) -> ComposeResult:
         """The page, and the line that is typed into."""
         yield PageView(id="page")
-        yield Prompt(id="prompt")
+        yield Ask(id="ask")
 
     @property
     def page(self) -> PageView:

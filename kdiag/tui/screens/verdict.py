@@ -16,9 +16,10 @@ from kdiag.tui.model import GROUPS, Filter, Row
 from kdiag.tui.page import Line, Span, line
 from kdiag.tui.pages.finding import STYLES, finding_page
 from kdiag.tui.screens.base import BaseScreen
+from kdiag.tui.widgets.banner import Banner
 from kdiag.tui.widgets.bar import Bar
 from kdiag.tui.widgets.page import PageView
-from kdiag.tui.widgets.prompt import Prompt
+from kdiag.tui.widgets.prompt import Ask, Prompt
 from kdiag.tui.widgets.rows import RowsView
 
 if TYPE_CHECKING:
@@ -56,13 +57,13 @@ class VerdictScreen(BaseScreen):
 
     def middle(self) -> ComposeResult:
         """The panes."""
-        yield Bar(id="banner")
+        yield Banner(id="banner")
         with Container(id="body"):
             yield RowsView(id="list")
             yield PageView(id="detail")
             yield PageView(id="book")
         yield Bar(id="cover")
-        yield Prompt(id="prompt")
+        yield Ask(id="ask")
 
     # Parts
 
@@ -101,10 +102,7 @@ class VerdictScreen(BaseScreen):
         """Show how far the reading is, and what was seen."""
         self.query_one("#head", Bar).show(*self._head())
         self.query_one("#cover", Bar).show(*self._covered())
-        banner = self.query_one("#banner", Bar)
-        text = self._note()
-        banner.set_class(bool(text), "-on")
-        banner.show([(f"{'!' if self.kdiag.signs.plain else '⚠'} ", "warn"), (text, "bold")] if text else [])
+        self.query_one("#banner", Banner).say(self._note())
         if not self.rows.rows:
             self.rows.empty = list(self._nothing())
             self.rows.refresh()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
@@ -13,19 +12,11 @@ from textual.widget import Widget
 
 from kdiag.tui.glyphs import FANCY, Glyphs, literal
 from kdiag.tui.page import Span
-
-#: The names that a span's style may have; each is a component class ``kd--NAME`` of the style sheet.
-STYLES = (
-    "bold", "dim", "head", "title", "label", "prompt", "command", "copied", "set", "code", "shown", "link", "mark",
-    "good", "warn", "error", "critical", "warning", "info", "risk", "new", "rule", "bar", "cursor", "stop", "key",
-    "group", "brand",
-)  # fmt: skip
+from kdiag.tui.themes import tones
 
 
 class Styled(Widget):
     """A widget whose text is spans. Whatever a span holds, no byte of it can drive the terminal."""
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"kd--{name}" for name in STYLES}
 
     signs: Glyphs = FANCY
 
@@ -42,10 +33,8 @@ class Styled(Widget):
         """The style of that name over this widget's own; an unknown name is plain text."""
         found = self._styles.get(name)
         if found is None:
-            found = self.rich_style
-            if name in STYLES:
-                found += self.get_component_rich_style(f"kd--{name}", partial=True)
-            self._styles[name] = found
+            tone = tones(self.app.theme_variables).get(name)
+            found = self._styles[name] = self.rich_style + tone if tone else self.rich_style
         return found
 
     def strip(self, spans: Iterable[Span], width: int, *, over: str = "") -> Strip:

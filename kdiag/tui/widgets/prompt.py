@@ -5,10 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
 from textual.message import Message
 from textual.suggester import SuggestFromList
 from textual.widgets import Input
+
+from kdiag.tui.widgets.bar import Bar
+
+
+class Ask(Horizontal):
+    """The line as a whole: the sign of what is asked for, and what is typed."""
+
+    def compose(self) -> ComposeResult:
+        """The sign and the text."""
+        yield Bar(id="sign")
+        yield Prompt(id="prompt")
 
 
 class Prompt(Input):
@@ -56,17 +69,18 @@ class Prompt(Input):
         with self.prevent(Input.Changed):
             self.value = text
         self.cursor_position = len(text)
-        self.add_class("-on")
+        self.screen.query_one("#sign", Bar).show([(kind, "key")])
+        self.screen.add_class("-typing")
         self.focus()
 
     def shut(self) -> None:
         """Go away."""
-        self.remove_class("-on")
+        self.screen.remove_class("-typing")
 
     @property
     def on(self) -> bool:
         """Whether somebody types here."""
-        return self.has_class("-on")
+        return self.screen.has_class("-typing")
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Pass on what is typed."""

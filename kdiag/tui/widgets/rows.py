@@ -269,7 +269,7 @@ class RowsView(LinesView):
             return text, ""
         head = fitted(text, room + 1)
         cut = head.rfind(" ")
-        first = head[:cut] if cut > room // 2 else fitted(text, room)
+        first = head[:cut] if cut > room * 3 // 4 else fitted(text, room)
         return first, text[len(first) :].strip()
 
     def _about(self, row: Row, edge: Span, width: int) -> Sequence[Span]:

@@ -1,0 +1,436 @@
+"""Every key and every screen, over recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kdiag.model.result import Severity
+from kdiag.tui.glyphs import ASCII
+from kdiag.tui.model import Kind
+from kdiag.tui.screens.page import PageScreen
+from kdiag.tui.screens.pick import PickScreen
+from kdiag.tui.widgets.page import PageView
+from tests.tui.pilot import (
+    DEAD,
+    DEMO,
+    HEALTHY,
+    app,
+    bar,
+    main,
+    on_loop,
+    page,
+    recording,
+    said,
+    select,
+    shown,
+    text,
+    typed,
+    until,
+)
+
+
+@on_loop
+async def test_the_verdict_shows_causes_with_their_evidence_and_the_coverage() -> None:
+    async with recording(DEMO) as pilot:
+        seen = text(pilot)
+        assert "4 causes · 5 symptoms · 2 remarks" in seen
+        assert "✖ 1 node w1 is not Ready" in seen
+        assert "CRITICAL" in seen
+        assert "kubectl describe node w1" in seen
+        assert "117 passed" in bar(pilot, "cover")
+        assert "13 unknown" in bar(pilot, "cover")
+        assert "log of kube-system/coredns" in bar(pilot, "cover"), "the first reason"
+        assert "enter" in bar(pilot, "keys") or "⏎" in bar(pilot, "keys")
+
+
+@on_loop
+async def test_arrows_select_and_the_page_follows() -> None:
+    async with recording(DEMO) as pilot:
+        await pilot.press("j")
+        await pilot.press("down")
+        await pilot.pause()
+        assert main(pilot).selected is not None
+        assert "billing/reports wants a node" in main(pilot).detail.text
+        await pilot.press("k", "end")
+        await pilot.pause()
+        assert "calm/balanced" in main(pilot).detail.text
+        await pilot.press("home")
+        await pilot.pause()
+        first = main(pilot).rows.selected
+        assert first is not None
+        assert first.kind is Kind.GROUP
+        assert "1 finding" in main(pilot).detail.text
+
+
+@on_loop
+async def test_left_and_right_fold_and_walk_the_tree() -> None:
+    async with recording(DEMO) as pilot:
+        rows = main(pilot).rows
+        before = len(rows.rows)
+        select(pilot, "billing-setings")
+        await pilot.press("left")
+        assert len(rows.rows) == before - 4
+        await pilot.press("right")
+        assert len(rows.rows) == before
+        await pilot.press("right")
+        assert rows.selected is not None
+        assert rows.selected.depth == 1
+        await pilot.press("left", "left")
+        assert rows.selected.kind is Kind.CAUSE, "the first folds it, the second goes up"
+        await pilot.press("home", "space")
+        assert [r.kind for r in rows.rows[:2]] == [Kind.GROUP, Kind.GROUP]
+
+
+@on_loop
+async def test_enter_opens_the_runbook_beside_the_finding_and_escape_closes_it() -> None:
+    async with recording(DEMO) as pilot:
+        await pilot.press("enter")
+        await pilot.pause()
+        book = main(pilot).query_one("#book", PageView)
+        assert "Node is not Ready" in book.text
+        assert "kubectl get node w1 -o wide" in book.text, "filled in with the finding's own object"
+        assert book.has_focus
+        assert "EVIDENCE" in text(pilot)
+        await pilot.press("escape")
+        await pilot.pause()
+        assert not main(pilot).has_class("-book")
+        assert main(pilot).rows.has_focus
+        await pilot.press("r")
+        await pilot.pause()
+        assert main(pilot).has_class("-book")
+
+
+@on_loop
+async def test_links_of_a_runbook_are_followed_by_keyboard() -> None:
+    async with recording(DEMO) as pilot:
+        await pilot.press("enter")
+        await pilot.pause()
+        book = main(pilot).query_one("#book", PageView)
+        for _ in range(60):
+            if book.current and book.current.action and book.current.action.verb == "page":
+                break
+            await pilot.press("right_square_bracket")
+        assert book.current is not None
+        assert book.current.action is not None
+        target = book.current.action.value
+        await pilot.press("enter")
+        await pilot.pause()
+        assert target in book.text
+
+
+@on_loop
+async def test_one_step_and_all_steps_run_and_their_answers_stand_below_them() -> None:
+    async with recording(DEMO) as pilot:
+        select(pilot, "mysql")
+        await pilot.press("enter")
+        await pilot.pause()
+        book = main(pilot).query_one("#book", PageView)
+        walk = main(pilot).walk
+        assert walk is not None
+        assert "kubectl -n shop get service mysql-service -o wide" in book.text
+        await pilot.press("x")
+        await until(pilot, lambda: walk.results and not walk.running, "the step's answer")
+        assert len(walk.results) == 1
+        await pilot.press("X")
+        await until(pilot, lambda: len(walk.results) == len(walk.runnable) and not walk.running, "all answers")
+        await pilot.pause()
+        assert "selector" in book.text.lower() or "recording" in book.text
+        assert "not run" not in book.text
+
+
+@on_loop
+async def test_y_copies_the_command_under_the_cursor() -> None:
+    async with recording(DEMO) as pilot:
+        await pilot.press("y")
+        assert app(pilot).clipboard == "kubectl describe node w1"
+        await pilot.press("tab", "down", "y")
+        assert app(pilot).clipboard == "kubectl -n kube-node-lease get lease w1 -o yaml"
+        await pilot.press("tab", "enter", "y")
+        assert "kubectl" in app(pilot).clipboard
+
+
+@on_loop
+async def test_a_filter_works_as_it_is_typed_and_escape_takes_it_away() -> None:
+    async with recording(DEMO) as pilot:
+        rows = main(pilot).rows
+        everything = len(rows.rows)
+        await pilot.press("slash")
+        await typed(pilot, "mysql")
+        await pilot.pause()
+        assert [r.group for r in rows.rows if r.kind is Kind.GROUP] == ["network"]
+        assert "filter mysql: 1 of 4" in bar(pilot, "cover")
+        await pilot.press("enter", "escape")
+        await pilot.pause()
+        assert len(rows.rows) == everything
+        await pilot.press("minus")
+        await typed(pilot, "billing")
+        await pilot.pause()
+        assert {r.namespace for r in rows.rows if r.kind is Kind.CAUSE} == {"billing"}
+        await pilot.press("escape")
+        await pilot.pause()
+        assert len(rows.rows) == everything
+        await pilot.press("slash")
+        await typed(pilot, "no such thing")
+        await pilot.pause()
+        assert "nothing matches no such thing" in text(pilot)
+
+
+@on_loop
+async def test_number_keys_choose_groups_and_the_bang_severities() -> None:
+    async with recording(DEMO) as pilot:
+        rows = main(pilot).rows
+        await pilot.press("4")
+        assert {r.group for r in rows.rows} == {"network"}
+        await pilot.press("3")
+        assert {r.group for r in rows.rows} == {"network", "worker_node"}
+        await pilot.press("0")
+        everything = len(rows.rows)
+        await pilot.press("exclamation_mark", "exclamation_mark", "exclamation_mark")
+        assert {r.severity for r in rows.rows if r.kind is Kind.CAUSE} == {Severity.CRITICAL}
+        await pilot.press("exclamation_mark")
+        assert len(rows.rows) == everything
+
+
+@on_loop
+async def test_t_draws_the_hops_and_marks_the_broken_one() -> None:
+    async with recording(DEMO) as pilot:
+        select(pilot, "mysql")
+        await pilot.press("t")
+        await until(pilot, lambda: "hop broken" in page(pilot), "the trace")
+        assert "✖ endpoints" in page(pilot)
+        assert "no pod has name=mysql-db" in page(pilot)
+        await pilot.press("escape")
+        await pilot.pause()
+        assert app(pilot).screen is main(pilot)
+
+
+@on_loop
+async def test_n_shows_the_node_of_the_finding_with_its_journal_and_certificates() -> None:
+    async with recording(DEAD) as pilot:
+        await pilot.press("n")
+        await until(pilot, lambda: "days left" in page(pilot), "the node")
+        seen = page(pilot)
+        assert "etcd-cp1 cannot start" in seen
+        assert "KUBELET JOURNAL" in seen
+        assert "static pod" in seen
+        await pilot.press("enter")
+        await pilot.pause()
+        assert app(pilot).screen is main(pilot), "a finding on the page leads back to the list"
+
+
+@on_loop
+async def test_n_lets_a_node_be_chosen_where_the_finding_has_none() -> None:
+    async with recording(DEMO) as pilot:
+        select(pilot, "mysql")
+        await pilot.press("n")
+        await pilot.pause()
+        assert isinstance(app(pilot).screen, PickScreen)
+        await typed(pilot, "w2")
+        await pilot.press("enter")
+        await until(
+            pilot, lambda: isinstance(app(pilot).screen, PageScreen) and "conditions" in page(pilot), "the node"
+        )
+
+
+@on_loop
+async def test_the_timeline_the_coverage_and_the_help_are_pages() -> None:
+    async with recording(DEMO) as pilot:
+        await pilot.press("T")
+        await until(pilot, lambda: "2026-11-22" in page(pilot), "the timeline")
+        assert "Node w1: Ready became Unknown" in page(pilot)
+        assert "node w1 is not Ready" in page(pilot)
+        await pilot.press("slash")
+        await typed(pilot, "ScalingReplicaSet")
+        await pilot.press("enter")
+        await pilot.pause()
+        assert "ScalingReplicaSet" in text(pilot)
+        await pilot.press("escape", "u")
+        await pilot.pause()
+        assert "WHY UNKNOWN" in page(pilot)
+        assert "could not see everything" in page(pilot).lower()
+        await pilot.press("escape", "question_mark")
+        await pilot.pause()
+        for word in ("run the step under the cursor", "FINDINGS", "COMMANDS, AFTER :", "-n NAMESPACE"):
+            assert word in page(pilot)
+
+
+@on_loop
+async def test_every_binding_is_on_the_help_page() -> None:
+    from textual.binding import Binding
+
+    from kdiag.tui.screens.verdict import VerdictScreen
+
+    async with recording(DEMO) as pilot:
+        await pilot.press("question_mark")
+        await pilot.pause()
+        seen = page(pilot)
+        for owner in (VerdictScreen, type(app(pilot)), PageView):
+            for binding in Binding.make_bindings(owner.__dict__["BINDINGS"]):
+                assert (binding.tooltip or binding.description) in seen
+
+
+@on_loop
+async def test_commands_are_typed_after_a_colon() -> None:
+    async with recording(DEMO) as pilot:
+        for command, word in (
+            ("node w2", "heartbeat"),
+            ("trace shop/webapp", "Service shop/webapp"),
+            ("coverage", "DO NOT APPLY"),
+        ):
+            await pilot.press("colon")
+            await typed(pilot, command)
+            await pilot.press("enter")
+            await shown(pilot, word)
+            await pilot.press("escape")
+            await pilot.pause()
+        await pilot.press("colon")
+        await typed(pilot, "runbook etcd_not_running")
+        await pilot.press("enter")
+        await pilot.pause()
+        assert "control_plane/etcd_not_running" in main(pilot).query_one("#book", PageView).text
+        await pilot.press("escape")
+        for wrong, word in (
+            ("nonsense", "no command"),
+            ("trace a/b/c/d", "names no"),
+            ("runbook nonsense", "no check"),
+            ("node 'x", "No closing"),
+        ):
+            app(pilot).command(wrong)
+            await said(pilot, word)
+        app(pilot).command("q")
+        await pilot.pause()
+        assert app(pilot).return_code == 0
+
+
+@on_loop
+async def test_the_theme_changes_and_nothing_breaks() -> None:
+    async with recording(DEMO) as pilot:
+        for name in (
+            "light",
+            "contrast",
+            "nord",
+            "textual-ansi" if "textual-ansi" in app(pilot).available_themes else "dracula",
+        ):
+            app(pilot).command(f"theme {name}")
+            await pilot.pause()
+            assert "node w1 is not Ready" in text(pilot)
+        await pilot.press("ctrl+t")
+        app(pilot).command("theme no-such")
+        await said(pilot, "no theme")
+
+
+@on_loop
+async def test_s_says_that_a_recording_is_one_and_capital_s_writes_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with recording(DEMO) as pilot:
+        await pilot.press("s")
+        await said(pilot, "recording already")
+        await pilot.press("S")
+        [written] = tmp_path.glob("kdiag-report-*.md")
+        report = written.read_text()
+        assert "## 1. CRITICAL: node w1 is not Ready" in report
+        assert "$ kubectl describe node w1" in report
+        assert written.stat().st_mode & 0o077 == 0
+        app(pilot).command("report night.html")
+        assert "<h2>1. CRITICAL" in (tmp_path / "night.html").read_text()
+        app(pilot).command("report night.html")
+        await said(pilot, "exists")
+        await pilot.press("v")
+        await said(pilot, "does not change")
+
+
+@on_loop
+async def test_a_dead_api_server_is_a_banner_with_what_is_read_instead() -> None:
+    async with recording(DEAD) as pilot:
+        assert "reading cp1, w1, w2 instead" in text(pilot)
+
+
+@on_loop
+async def test_a_healthy_cluster_is_one_calm_line() -> None:
+    async with recording(HEALTHY) as pilot:
+        assert "✔ nothing is wrong" in text(pilot)
+        assert "checks passed" in text(pilot)
+        await pilot.press("enter", "y", "t", "space", "left", "right", "pagedown", "v", "x", "X", "escape")
+        assert app(pilot).crash is None
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60), (60, 15)])
+@on_loop
+async def test_every_size_shows_the_cause_and_the_runbook(size: tuple[int, int]) -> None:
+    async with recording(DEMO, size=size) as pilot:
+        assert "node w1 is not Ready" in text(pilot)
+        await pilot.press("enter")
+        await pilot.pause()
+        assert "Node is not Ready" in text(pilot)
+
+
+@on_loop
+async def test_a_terminal_that_is_too_small_says_so_and_recovers() -> None:
+    async with recording(DEMO, size=(20, 5)) as pilot:
+        assert "needs 60x15" in text(pilot)
+        await pilot.resize_terminal(100, 30)
+        await pilot.pause()
+        assert "node w1 is not Ready" in text(pilot)
+        await pilot.resize_terminal(8, 2)
+        await pilot.pause()
+        assert app(pilot).crash is None
+
+
+@on_loop
+async def test_a_plain_terminal_gets_ascii_alone() -> None:
+    async with recording(DEMO, signs=ASCII) as pilot:
+        await pilot.press("enter")
+        await pilot.pause()
+        seen = text(pilot)
+        assert "Node is not Ready" in seen
+        for screen_key in ("T", "u", "question_mark"):
+            await pilot.press("escape", screen_key)
+            await until(
+                pilot, lambda: isinstance(app(pilot).screen, PageScreen) and "reading" not in page(pilot)[:10], "a page"
+            )
+            await pilot.pause()
+        seen += text(pilot)
+        rest = sorted({c for c in seen if not c.isascii()})
+        assert rest == [], rest
+
+
+@on_loop
+async def test_the_mouse_selects_folds_and_follows() -> None:
+    async with recording(DEMO) as pilot:
+        await pilot.click("#list", offset=(10, 5))
+        await pilot.pause()
+        assert main(pilot).selected is not None
+        assert "reports wants" in main(pilot).selected.title  # type: ignore[union-attr]
+        await pilot.click("#list", offset=(10, 5), times=2)
+        await pilot.pause()
+        assert main(pilot).has_class("-book")
+        await pilot.press("escape")
+        await pilot.click("#keys", offset=(bar(pilot, "keys").index("?") + 1, 0))
+        await pilot.pause()
+        assert isinstance(app(pilot).screen, PageScreen)
+
+
+@on_loop
+async def test_the_command_palette_opens_and_runs() -> None:
+    async with recording(DEMO) as pilot:
+        await pilot.press("ctrl+p")
+        await pilot.pause()
+        await typed(pilot, "coverage")
+        await until(pilot, lambda: "Coverage" in text(pilot), "the palette")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app(pilot).screen, PageScreen), "the page")
+
+
+@on_loop
+async def test_a_broken_recording_is_said_and_the_screen_stays(tmp_path: Path) -> None:
+    (tmp_path / "kdiag-snapshot.json").write_text("{")
+    async with recording(tmp_path) as pilot:
+        assert "nothing could be read" in text(pilot)
+        assert "damaged" in text(pilot)
+        await pilot.press("enter", "t", "n", "T", "escape", "S", "u", "escape", "R")
+        await until(pilot, lambda: not app(pilot).case.reading.running, "the second reading")
+        assert "nothing could be read" in text(pilot)

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.engine.intake import Facts
-from kdiag.facts import Backends, Nodes, Pod, Pods, Services, Units, Workloads
+from kdiag.engine.topology import Topology
+from kdiag.facts import Backends, Nodes, Owners, Pod, Pods, Services, Units, Workloads
+from kdiag.facts.meta import labels_text
 from kdiag.model.result import Finding, Ref
 
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
+#: Kinds that a Service answers for.
+_BACKED = ("APIService", "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration")
 
 
 def hints(finding: Finding | None, facts: Facts, *, group: str = "") -> dict[str, str]:
@@ -23,12 +27,42 @@ def hints(finding: Finding | None, facts: Facts, *, group: str = "") -> dict[str
         found["NODE"] = planes[0]
     elif pod and pod.node:
         found["NODE"] = pod.node
+    nodes = facts.get(Nodes)
+    if nodes and nodes.items:
+        found["ANY_NODE"] = sorted(node.name for node in nodes.items)[0]
+    found |= _around(finding, facts) if finding else {}
     if planes:
         found["NODE_CP"] = found["MASTER"] = planes[0]
         named = next((r.name for r in (finding.subject, *finding.touches) if r.kind == "Node"), "") if finding else ""
         others = [node for node in planes if node != named]
         if named and others:
             found["OTHER"] = others[0]
+    return found
+
+
+def _around(finding: Finding, facts: Facts) -> dict[str, str]:
+    """The Service behind an API or a webhook; the address, the labels and the server of a Service that is concerned."""
+    found: dict[str, str] = {}
+    refs = (finding.subject, *finding.touches)
+    if finding.subject.kind in _BACKED:
+        backend = next((r for r in Topology(facts).direct(finding.subject) if r.kind == "Service"), None)
+        if backend:
+            found |= {
+                "BACKEND_NAMESPACE": backend.namespace,
+                "BACKEND_SERVICE": backend.name,
+                "BACKEND_NAME": backend.name,
+            }
+    services, backends, owners = facts.get(Services), facts.get(Backends), facts.get(Owners)
+    service = next(
+        (s for r in refs if r.kind == "Service" and services and (s := services.get(r.name, r.namespace))), None
+    )
+    if service is not None:
+        found["IP"] = service.spec.cluster_ip
+        if service.spec.selector:
+            found["SELECTOR"] = labels_text(service.spec.selector)
+        servers = backends.of(service) if backends else ()
+        if servers and owners and (top := owners.top(servers[0])).kind == "Deployment":
+            found["SERVER"] = top.name
     return found
 
 

@@ -668,6 +668,11 @@ def _constant(value: str) -> bool:
 
 def _known(name: str, example: str, comment: str, finding: Finding | None, hints: Mapping[str, str]) -> str:
     """The value of a variable, from the finding or a hint; empty when neither knows it."""
+    if "any node" in comment:
+        name, finding = "ANY_NODE", None
+    if re.search(r"(?:clientConfig|spec)\.service\b", comment):
+        # The Service behind a webhook or an API: the finding's own objects are those that it fails for.
+        name, finding = f"BACKEND_{name}", None
     found = _from_finding(name, example, comment, finding) if finding else ""
     for value in (found, hints.get(name, "")):
         if value and _VALUE.fullmatch(value) and not (value.startswith("/") and name not in ("FILE", "STEM", "FOLDER")):
@@ -681,6 +686,9 @@ def _from_finding(name: str, example: str, comment: str, finding: Finding) -> st
         return next((r.namespace for r in refs if r.namespace), "") or next(
             (r.name for r in refs if r.kind == "Namespace"), ""
         )
+    if name in ("KIND", "OBJECT") and (name == "OBJECT" or example in ("configmap", "secret")):
+        ref = next((r for r in refs if r.kind in ("ConfigMap", "Secret")), None)
+        return (ref.kind.lower() if name == "KIND" else ref.name) if ref else ""
     if name == "KIND":
         return finding.subject.kind.lower()
     if name in _KINDS:
@@ -731,10 +739,28 @@ _EVIDENCE: Mapping[str, tuple[str, ...]] = {
 }
 
 
+#: What only the finding's own sentence names.
+_MESSAGE: Mapping[str, tuple[str, ...]] = {
+    "PORT": (r"\bport (\d{2,5})\b",),
+    "TARGET": (r"\bleads to port (\d{2,5})\b",),
+    "OTHER": (r"\b(?:listen on|declare) (\d{2,5})\b",),
+    "IMAGE": (r"\bpull (\S+?)(?=:? )", r"\brun (\S+:\S+) on "),
+    "REGISTRY": (r"\bpull ([a-z0-9.-]+(?:\.[a-z0-9-]+|:[0-9]+))/",),
+    "HOST": (r"\bresolve ([a-z0-9][a-z0-9.-]*)", r"\bnames ([a-z0-9][a-z0-9.-]*) in "),
+    "UPSTREAM": (r"\bupstream (\d+(?:\.\d+){3})",),
+    "VERB": (r"\bmay not ([a-z]+) ",),
+    "RESOURCE": (r"\bmay not [a-z]+ ([a-z][a-z0-9./-]*)",),
+    "REQUEST": (r"\brequest (\S+) is",),
+}
+
+
 def _from_evidence(name: str, finding: Finding) -> str:
     """A value that only the evidence names."""
     if name == "NODE":
         return next((e.source for e in finding.evidence if e.source != "api"), "")
+    for pattern in _MESSAGE.get(name, ()):
+        if match := re.search(pattern, finding.message):
+            return match[1]
     for pattern in _EVIDENCE.get(name, ()):
         for evidence in finding.evidence:
             if match := re.search(pattern, evidence.command):
@@ -763,14 +789,22 @@ def _pattern(text: str) -> re.Pattern[str]:
 def mark(block: Block, lines: Sequence[str]) -> Marks:
     """What these output lines of one of the block's steps say in the page's words."""
     marks: list[Mark] = []
+    head = lines[0].split() if lines and lines[0].isupper() else []
     for number, line in enumerate(lines):
         for expect in block.expects:
-            for match in expect.pattern.finditer(line[:4096]):
-                if match.end() > match.start():
+            for match in _in_table(expect, head).finditer(line[:4096]):
+                # The head of a table names its columns; that says nothing yet.
+                if match.end() > match.start() and (number or not head):
                     marks.append(Mark(number, match.start(), match.end(), expect))
     spoken = any(line.strip() for line in lines)
     branches = [b for b in block.branches if spoken and b.expects and _holds(b, marks, lines)]
     return Marks(marks=tuple(marks), branches=tuple(branches))
+
+
+def _in_table(expect: Expect, head: Sequence[str]) -> re.Pattern[str]:
+    """``ENDPOINTS <unset>`` of a table is ``<unset>`` below the heading ENDPOINTS."""
+    name, _, value = expect.text.partition(" ")
+    return _pattern(value) if value and name.isupper() and name in head else expect.pattern
 
 
 def _holds(branch: Branch, marks: Sequence[Mark], lines: Sequence[str]) -> bool:

@@ -69,8 +69,9 @@ class KdiagApp(App[int]):
     class Verified(Message):
         """The process that looks at one finding again has said something."""
 
-        def __init__(self, value: object) -> None:
+        def __init__(self, verify: Verify | None, value: object) -> None:
             super().__init__()
+            self.verify = verify
             self.value = value
 
     def __init__(
@@ -118,6 +119,12 @@ class KdiagApp(App[int]):
         self._first = None
         self._ticking = self.set_interval(_TICK, self._tick)
 
+    def close_all(self) -> None:
+        """End every process."""
+        self.case.close()
+        if self.verifying is not None:
+            self.verifying.stop()
+
     def _fatal_error(self) -> None:
         """A fault of kdiag's own: the terminal is put back, and ``crash`` says what it was."""
         self.crash = sys.exc_info()[1]
@@ -144,7 +151,7 @@ class KdiagApp(App[int]):
 
     def _tell_verify(self, value: object) -> None:
         """On a thread of its own."""
-        self.post_message(self.Verified(value))
+        self.post_message(self.Verified(self.verifying, value))
 
     @property
     def main(self) -> VerdictScreen:
@@ -168,7 +175,7 @@ class KdiagApp(App[int]):
             self.main.show_progress()
 
     def _tick(self) -> None:
-        if self.case.reading.running:
+        if self.case.reading.running or self.verifying is not None:
             self.main.show_progress()
             self._again()
 
@@ -375,6 +382,9 @@ class KdiagApp(App[int]):
     def change(self, **options: Any) -> None:
         """Read another cluster, context or namespace: what was known is forgotten."""
         auto = self.auto
+        if self.verifying is not None:
+            self.verifying.stop()
+            self.verifying = None
         self.case.close()
         self.options = argparse.Namespace(**{**vars(self.options), **options})
         runs = self.case.runs
@@ -436,8 +446,9 @@ class KdiagApp(App[int]):
     def on_kdiag_app_verified(self, event: Verified) -> None:
         """A look is over."""
         verify = self.verifying
-        if verify is None or not verify.take(event.value):
+        if verify is None or event.verify is not verify:
             return
+        verify.take(event.value)
         if verify.over:
             self.verifying = None
             verify.stop()
@@ -445,8 +456,6 @@ class KdiagApp(App[int]):
             if verify.cleared:
                 self.bell()
                 self.action_refresh()
-        else:
-            self.set_timer(verify.pause, verify.look)
         self.main.show_progress()
 
     def action_labs(self) -> None:

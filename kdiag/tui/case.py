@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kdiag.tui.messages import Answer, Ask, Ends, Expects, Failed, Judged, Note, Part, Reads, Refused
+from kdiag.tui.messages import Answer, Ask, Ends, Expects, Failed, Judged, Note, Part, Reads, Refused, Run
 from kdiag.tui.model import Tree
 from kdiag.tui.progress import Reading
 from kdiag.tui.work import Worker
@@ -62,7 +62,7 @@ class Case:
         self.cancelled = False
         self.failure = None
         self.reading = Reading()
-        self._working = worker or Worker(self.options)
+        self._working = worker or Worker(Run(self.options))
         self._working.listen(_Ear(self.runs, self._tell, self._whole))
 
     def cancel(self) -> bool:

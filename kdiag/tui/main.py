@@ -10,6 +10,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
+from kdiag.tui.messages import Run
 from kdiag.tui.work import Worker
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _RESET = (
 def run(options: argparse.Namespace) -> int:
     """Show the screen until it is left; the exit code."""
     # Reading begins before anything of the screen is loaded.
-    worker = Worker(options)
+    worker = Worker(Run(options))
     terminal = _Terminal()
     try:
         from kdiag.tui.app import KdiagApp
@@ -42,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
         app.run()
     finally:
         worker.stop()
-    app.case.close()
+    app.close_all()
     terminal.leave()
     if app.crash is not None:
         raise app.crash

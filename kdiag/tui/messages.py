@@ -20,10 +20,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Read and judge; the first thing that is said, and said once. ``lean``: only what the named checks need."""
+    """Read and judge; the first thing that is said, and said once."""
 
     options: argparse.Namespace
-    lean: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Said in the place of Run: look at one finding again and again, and read no more than that takes."""
+
+    options: argparse.Namespace
+    check_id: str
+    finding: Finding
+    pause: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +157,15 @@ class Failed:
 
     text: str
     code: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """One look at a finding: ``state`` is cleared, there or unseen. ``instead`` is what took its place."""
+
+    state: str
+    reason: str = ""
+    instead: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,9 @@ def _wrapped(spans: Sequence[Span], width: int, hang: int) -> Iterator[tuple[Spa
             if blank and used + size > width:
                 continue
             if size > width - used and not blank:
-                *whole, word = chop_cells(word, max(1, width - used)) if used == hang else _chopped(word, width, used, hang)
+                *whole, word = (
+                    chop_cells(word, max(1, width - used)) if used == hang else _chopped(word, width, used, hang)
+                )
                 for piece in whole:
                     row.append((piece, style))
                     yield _trimmed(row)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import itertools
 import os
 import signal
@@ -15,7 +16,7 @@ import sys
 import threading
 from collections.abc import Callable
 
-from kdiag.tui.messages import Ask, Failed, Run
+from kdiag.tui.messages import Ask, Failed, Run, Watch
 from kdiag.tui.wire import Channel
 
 Listener = Callable[[object], None]
@@ -24,7 +25,7 @@ Listener = Callable[[object], None]
 class Worker:
     """One process, for one run and the questions about what it read."""
 
-    def __init__(self, options: argparse.Namespace, *, lean: bool = False) -> None:
+    def __init__(self, first: Run | Watch) -> None:
         ours_in, theirs_out = os.pipe()
         theirs_in, ours_out = os.pipe()
         nowhere = os.open(os.devnull, os.O_RDWR)
@@ -49,8 +50,9 @@ class Worker:
         self._stopped = False
         self._heard = False
         self._reaped = threading.Lock()
-        plain = {name: value for name, value in vars(options).items() if name != "run"}
-        self._channel.send(Run(argparse.Namespace(**plain), lean))
+        # The function of the command is of no use there.
+        plain = {name: value for name, value in vars(first.options).items() if name != "run"}
+        self._channel.send(dataclasses.replace(first, options=argparse.Namespace(**plain)))
 
     def listen(self, listener: Listener) -> None:
         """Call the listener, on a thread of its own, with everything that is said from now on."""

@@ -17,7 +17,22 @@ from typing import TYPE_CHECKING
 from kdiag.errors import CollectError, KdiagError
 from kdiag.model.text import clean_line, shorten
 from kdiag.session import Seen, Watch, live, recorded
-from kdiag.tui.messages import Answer, Ask, Ends, Expects, Failed, Judged, Note, Part, Reads, Refused, Run, RunStep
+from kdiag.tui import messages
+from kdiag.tui.messages import (
+    Answer,
+    Ask,
+    Ends,
+    Expects,
+    Failed,
+    Judged,
+    Looked,
+    Note,
+    Part,
+    Reads,
+    Refused,
+    Run,
+    RunStep,
+)  # fmt: skip
 from kdiag.tui.wire import Channel
 
 if TYPE_CHECKING:
@@ -41,7 +56,6 @@ class Desk:
 
         self._channel = channel
         self._options = run.options
-        self._lean = run.lean
         self._steps = Steps(run.options)
         self._start = time.monotonic()
         self._ready = threading.Event()
@@ -73,8 +87,7 @@ class Desk:
 
         options = self._options
         chosen = choose(options.checks, risks=options.risks)
-        more = () if self._lean else (*FACTS, *roots(READS))
-        kinds = tuple(dict.fromkeys((*needed(chosen), *more, Cluster, Version)))
+        kinds = tuple(dict.fromkeys((*needed(chosen), *FACTS, *roots(READS), Cluster, Version)))
         if options.snapshot:
             seen = recorded(options.snapshot, kinds)
         else:
@@ -201,6 +214,42 @@ def _provisional(verdict: Verdict, chosen: Sequence[Check], facts: Facts) -> fro
     return frozenset(n.fingerprint for n in verdict.causes if n.check.id in may)
 
 
+def _look(channel: Channel, watch: messages.Watch) -> None:
+    """Look at one finding until nobody wants to know any more."""
+    from kdiag.engine.intake import needed
+    from kdiag.engine.library import find
+    from kdiag.engine.verify import State, fingerprints, look, successors
+    from kdiag.engine.wanted import Wanted
+    from kdiag.facts import Cluster
+
+    check, finding = find(watch.check_id), watch.finding
+    subject = finding.subject
+    wanted = Wanted(kind=subject.kind, namespace=subject.namespace, name=subject.name)
+    kinds = tuple(dict.fromkeys((*needed([check]), Cluster)))
+    before: frozenset[str] | None = None
+    while True:
+        try:
+            facts = live(watch.options, kinds).facts
+        except CollectError as exc:
+            channel.send(Looked(state=State.UNSEEN.value, reason=clean_line(str(exc))))
+        else:
+            found = look(check, facts, wanted)
+            instead: tuple[str, ...] = ()
+            if found.state is State.CLEARED and before is not None:
+                instead = tuple(n.finding.message for n in successors(before, facts, finding))
+            elif found.finding is not None and before is None:
+                before = frozenset(fingerprints(facts, (subject, *finding.touches)))
+            channel.send(Looked(state=found.state.value, reason=found.reason, instead=instead))
+        time.sleep(watch.pause)
+
+
+def _watch(channel: Channel, watch: messages.Watch) -> None:
+    try:
+        _look(channel, watch)
+    except BaseException as exc:
+        channel.send(Failed(shorten(clean_line(str(exc) or type(exc).__name__), 300)))
+
+
 def main() -> None:
     """Take the pipes, then serve until the other end is gone."""
     channel = Channel(os.dup(0), os.dup(1))
@@ -219,6 +268,9 @@ def main() -> None:
         if isinstance(message, Run) and desk is None:
             desk = Desk(channel, message)
             threading.Thread(target=desk.run, name="kdiag-run", daemon=True).start()
+        elif isinstance(message, messages.Watch):
+            gc.enable()
+            threading.Thread(target=_watch, args=(channel, message), name="kdiag-watch", daemon=True).start()
         elif isinstance(message, Ask) and desk is not None:
             threading.Thread(target=desk.answer, args=(message,), name="kdiag-answer", daemon=True).start()
 

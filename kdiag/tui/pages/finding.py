@@ -12,6 +12,7 @@ from kdiag.tui.model import Row
 from kdiag.tui.page import Action, Line, line
 
 if TYPE_CHECKING:
+    from kdiag.engine.changes import Change
     from kdiag.engine.correlate import Node
 
 #: The style of each severity.
@@ -26,15 +27,15 @@ PROGRAMS = frozenset({"kubectl", "kdiag", "ssh", "sudo", "systemctl", "journalct
 _MOST = 200
 
 
-def finding_page(row: Row, signs: Glyphs = FANCY, *, changes: Sequence[str] = ()) -> list[Line]:
+def finding_page(row: Row, signs: Glyphs = FANCY, *, changed: Sequence[tuple[str, Change]] = ()) -> list[Line]:
     """The page of a row that has a finding."""
     node = row.node
     if node is None:
         return []
-    return list(_lines(row, node, signs, changes))
+    return list(_lines(row, node, signs, changed))
 
 
-def _lines(row: Row, node: Node, signs: Glyphs, changes: Sequence[str]) -> Iterator[Line]:
+def _lines(row: Row, node: Node, signs: Glyphs, changed: Sequence[tuple[str, Change]]) -> Iterator[Line]:
     def text(value: str) -> str:
         return literal(value, plain=signs.plain)
 
@@ -61,11 +62,12 @@ def _lines(row: Row, node: Node, signs: Glyphs, changes: Sequence[str]) -> Itera
         yield line(("EVIDENCE", "head"))
         for evidence in finding.evidence:
             yield from _evidence(evidence, signs)
-    if changes:
+    if changed:
         yield line()
         yield line(("WHAT CHANGED", "head"))
-        for change in changes:
-            yield line((text(change), ""), hang=2)
+        for ago, change in changed:
+            lead = f"{ago:<12} "
+            yield line((lead, "dim"), (text(str(change)), ""), hang=len(lead), copies=change.command)
     if finding.next:
         yield line()
         yield line(("NEXT", "head"))

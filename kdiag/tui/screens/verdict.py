@@ -218,7 +218,9 @@ class VerdictScreen(BaseScreen):
         if row is None or row.node is None:
             self.detail.show(self._group_page(row) if row else [])
         else:
-            self.detail.show(finding_page(row, self.kdiag.signs))
+            tree = self.kdiag.case.tree
+            changed = tree.verdict.changed(row.node) if tree else []
+            self.detail.show(finding_page(row, self.kdiag.signs, changed=changed))
         if self.has_class("-book") and row is not None and row.node is not None:
             self.open_page(row.node.check.id, focus=False)
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, nearest, shorten
 from kdiag.facts import (
     COMPONENTS,
+    RETURN,
     Cluster,
     Container,
     ContainerStatus,
@@ -125,7 +126,8 @@ def _recovers(pod: Pod, status: ContainerStatus, cluster: Cluster, logs: Logs | 
     if ended is None or ended.finished_at is None or ended.message:
         return False
     if running and cluster.age(running.started_at) > _READY:
-        return False
+        # What the kubelet could not write while there was no API server is written within a minute.
+        return back is not None and cluster.age(back) < RETURN
     words = last_words(logs, pod.namespace, pod.name, status.name)
     if _GAVE_UP.search(words):
         # Who gives up its Lease had held it: there is nothing wrong with its manifest. The kubelet waits 5 min at most.

@@ -16,11 +16,13 @@ LAB_IMAGES: Mapping[str, str] = {
     "web": "docker.io/lab/app:1",
     "web_next": "docker.io/lab/app:2",
     "db": "docker.io/library/mysql:8",
+    "kubectl": "docker.io/lab/app:1",
 }
 PUBLIC_IMAGES: Mapping[str, str] = {
     **LAB_IMAGES,
     "web": "docker.io/kodekloud/simple-webapp-mysql:latest",
     "web_next": "docker.io/kodekloud/simple-webapp-mysql:latest",
+    "kubectl": "registry.k8s.io/kubectl:v1.33.4",
 }
 
 
@@ -64,14 +66,14 @@ def workload(p: Mapping[str, Any]) -> list[Object]:
         {"apiVersion": "apps/v1", "kind": kind, "metadata": meta, "spec": merged(spec, p.get("spec", {}))}
     ]
     if p.get("service"):
-        found.append(service({**p["service"], "name": p["service"].get("name", name), "ns": p["ns"], "app": name}))
+        found.append(service({**p["service"], "name": p["service"].get("name", name), "ns": p["ns"], "selects": name}))
     return found
 
 
 def service(p: Mapping[str, Any]) -> Object:
-    """A Service in front of a workload; ``node_port`` makes it one of that type."""
+    """A Service in front of a workload, by default that of its name; ``node_port`` makes it one of that type."""
     port: Object = {"port": p.get("port", 80), "targetPort": p.get("target", p.get("port", 80))}
-    spec: Object = {"selector": {"app": p["app"]}, "ports": [port]}
+    spec: Object = {"selector": {"app": p.get("selects", p["name"])}, "ports": [port]}
     if p.get("node_port"):
         spec["type"] = "NodePort"
         port["nodePort"] = p["node_port"]

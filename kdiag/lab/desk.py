@@ -245,8 +245,7 @@ class Desk:
     def _solve(self) -> int:
         one = self._game().solve(self._number() or 1)
         check = checks().get(one.scenario.expected)
-        lines = textwrap.fill(" ".join(one.explain.split()), 96).splitlines()
-        self._say(one.scenario.id, *lines)
+        self._say(one.scenario.id, *_filled(one.explain))
         if check:
             self._say("", f"kdiag calls it: {check.title} ({check.id})", f"its page: kdiag explain {check.id}")
         return 0
@@ -322,6 +321,13 @@ def _images(pairs: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"--image {pair!r} is not NAME=IMAGE")
         found[name] = image
     return found
+
+
+def _filled(text: str) -> list[str]:
+    """Prose in lines of a screen; a command stays on its own."""
+    prose = [line for line in text.splitlines() if not line.startswith("$ ")]
+    commands = [f"  {line}" for line in text.splitlines() if line.startswith("$ ")]
+    return [*textwrap.fill(" ".join(" ".join(prose).split()), 96).splitlines(), *commands]
 
 
 def _minutes(seconds: float) -> str:

@@ -27,6 +27,7 @@ HINT_COST = 10
 LATE = 0.5
 _API_SECONDS = 240.0
 _GONE_SECONDS = 150.0
+_PROOF_SECONDS = 90.0
 _SHOWS_SECONDS = 90.0
 
 Progress = Callable[[str], None]
@@ -193,6 +194,24 @@ class Game:
         self.store.save(session)
         return one
 
+    def mend(self) -> list[list[Line]]:
+        """Mend everything as a student would, and run the proofs: this is how a scenario is proven to be solvable."""
+        session, drawn = self.running()
+        hosts = self._hosts_of(session.machines)
+        for change in reversed(session.changes):
+            if change.node:
+                hosts.run(change.node, undo_on_node(change, session.id), seconds=90)
+        self._until(self.api.alive, _API_SECONDS)
+        repaired = {d.scenario.id for d in drawn if d.fix}
+        for change in reversed(session.changes):
+            if change.kind == "object" and change.before is not None and change.scenario not in repaired:
+                undo_object(self.api, change)
+        bench = Workbench(self.api, hosts, session=session.id, note=lambda c: None, numbers=lambda: 0, wait=self._wait)
+        for one in drawn:
+            for step in one.fix:
+                bench.take(one.scenario.id, step, one.values)
+        return self.check(patience=_PROOF_SECONDS)
+
     # Ending
 
     def stop(self, *, remember: bool = True) -> list[str]:
@@ -238,6 +257,9 @@ class Game:
         left = []
         for change in reversed(session.changes):
             if change.node or change.undone:
+                continue
+            if change.own:  # it goes with its namespace
+                change.undone = True
                 continue
             self._say(f"putting {change.kind} {change.what} back")
             try:

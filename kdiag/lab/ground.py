@@ -67,6 +67,7 @@ class Ground:
             "worker": worker,
             "other_worker": others[0] if others else worker,
             "control_plane": control,
+            "worker_count": len(self.workers),
             "worker_address": next(iter(machines[worker]), ""),
             "control_plane_address": next(iter(machines[control]), ""),
         }

@@ -80,6 +80,15 @@ def text(witness: Witness, item: Mapping[str, Any]) -> str:
             ref = Ref.parse(str(value), ns)
             wanted = item["is"] if "is" in item else f"not {item['not']}"
             return f"{_named(ref)}: {item['path']} is {wanted}"
+        case "least":
+            ref = Ref.parse(str(value), ns)
+            return f"{_named(ref)}: {item['path']} is at least {item['of']}"
+        case "runs_as":
+            return f"ServiceAccount {ns}/{value} " + (
+                f"may {item['may']}" if "may" in item else f"may not {item['may_not']}"
+            )
+        case "on_node":
+            return f"{item['command']} succeeds on {value}"
         case "exists" | "absent":
             return f"{_named(Ref.parse(str(value), ns))} {'exists' if kind == 'exists' else 'is gone'}"
         case "api":
@@ -122,6 +131,15 @@ def _asked(w: Witness, item: Mapping[str, Any]) -> tuple[bool, str]:
                 found = field(w.api.get(Ref.parse(str(value), ns)) or {}, str(item["path"]))
                 holds = found == item["is"] if "is" in item else found != item["not"]
                 return holds, f"it is {found!r}"
+            case "least":
+                found = field(w.api.get(Ref.parse(str(value), ns)) or {}, str(item["path"]))
+                return isinstance(found, int) and found >= int(item["of"]), f"it is {found!r}"
+            case "runs_as":
+                wanted = "may" in item
+                may = _may(w, ns, str(value), str(item["may" if wanted else "may_not"]))
+                return may == wanted, "it may" if may else "it may not"
+            case "on_node":
+                return True, w.hosts.run(str(value), str(item["command"]), seconds=20)
             case "exists":
                 return w.api.get(Ref.parse(str(value), ns)) is not None, "it does not exist"
             case "absent":
@@ -142,6 +160,22 @@ def _asked(w: Witness, item: Mapping[str, Any]) -> tuple[bool, str]:
                 raise LabError(f"{kind!r} is no line of a proof")
     except (CollectError, LabError) as exc:
         return False, str(exc)
+
+
+def _may(w: Witness, ns: str, account: str, what: str) -> bool:
+    """Whether an account may do something in the scenario's namespace."""
+    verb, resource = what.split()
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {
+            "user": f"system:serviceaccount:{ns}:{account}",
+            "groups": ["system:serviceaccounts", f"system:serviceaccounts:{ns}", "system:authenticated"],
+            "resourceAttributes": {"namespace": ns, "verb": verb, "resource": resource},
+        },
+    }
+    answer = w.api.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
+    return field(answer.object(), "status.allowed") is True
 
 
 def _answers(w: Witness, port: int, item: Mapping[str, Any]) -> tuple[bool, str]:

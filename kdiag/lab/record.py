@@ -31,6 +31,8 @@ class Change(msgspec.Struct, kw_only=True):
     before: dict[str, Any] | None = None
     #: What the undoing wants to know besides: the unit to restart, the rule, the command.
     detail: dict[str, str] = {}
+    #: Whether it is in a namespace of the lab's own, and goes with it.
+    own: bool = False
     undone: bool = False
 
 

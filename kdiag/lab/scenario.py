@@ -44,7 +44,20 @@ POOLS: Mapping[str, tuple[Any, ...]] = {
 _FIELDS = frozenset(
     {
         *("title", "task", "domain", "difficulty", "minutes", "vary", "namespace", "setup", "break", "proof", "hints"),
-        *("explain", "cause", "instead", "also", "symptoms", "risk", "needs", "takes", "api_dies", "settle", "proven"),
+        *(
+            "explain",
+            "cause",
+            "instead",
+            "also",
+            "fix",
+            "symptoms",
+            "risk",
+            "needs",
+            "takes",
+            "api_dies",
+            "settle",
+            "proven",
+        ),
     }
 )
 _NEEDS = frozenset({"nodes", "kubeadm", "worker", "workers"})
@@ -151,6 +164,11 @@ class Drawn:
     def breaks(self) -> list[dict[str, Any]]:
         """How it is broken, step by step."""
         return list(self._part("break", []))
+
+    @property
+    def fix(self) -> list[dict[str, Any]]:
+        """How it is mended, beyond taking back what was changed: for what was made broken from the start."""
+        return list(self._part("fix", []))
 
     @property
     def proof(self) -> list[dict[str, Any]]:

@@ -126,16 +126,19 @@ class Workbench:
                 self._wait(1)
 
     def _keep(self, scenario: str, ref: Ref) -> Object | None:
-        """Record an object as it is, unless it goes with a namespace of ours anyway."""
+        """Record an object as it is."""
         before = self._api.get(ref)
-        if ref.kind == "Secret" and before is not None and not self._ours(ref.namespace):
-            raise LabError(f"{scenario}: a lab does not touch Secret {ref.namespace}/{ref.name}")
-        if not self._ours(ref.namespace):
-            if ref.kind == "Namespace" and before is None:
-                self._note(Change(number=self._next(), scenario=scenario, kind="namespace", what=ref.name))
-            else:
-                kept = bare({"kind": ref.kind, **before}) if before else None
-                self._note(Change(number=self._next(), scenario=scenario, kind="object", what=str(ref), before=kept))
+        own = self._ours(ref.namespace)
+        if ref.kind == "Secret":
+            if before is not None and not own:
+                raise LabError(f"{scenario}: a lab does not touch Secret {ref.namespace}/{ref.name}")
+            return before
+        number = self._next()
+        if ref.kind == "Namespace" and before is None:
+            self._note(Change(number=number, scenario=scenario, kind="namespace", what=ref.name))
+        else:
+            kept = bare({"kind": ref.kind, **before}) if before else None
+            self._note(Change(number=number, scenario=scenario, kind="object", what=str(ref), before=kept, own=own))
         return before
 
     def _ours(self, namespace: str) -> bool:
@@ -170,8 +173,9 @@ class Workbench:
         new, count = re.subn(str(step["find"]), str(step["with"]), str(old), flags=re.M)
         if old is None or not count:
             raise LabError(f"{scenario}: {path} of {ref} has no {step['find']!r}")
-        pointer = "/" + "/".join(part.replace("/", "~1") for part in path.split("."))
-        self._change(scenario, ref, [{"op": "replace", "path": pointer, "value": new}], JSON)
+        pointer = "/" + "/".join(p.replace("~1", ".").replace("/", "~1") for p in path.split("."))
+        value: object = int(new) if isinstance(old, int) else new
+        self._change(scenario, ref, [{"op": "replace", "path": pointer, "value": value}], JSON)
 
     def _ask(self, target: str, namespace: str) -> None:
         """Send a few requests, as users would, so that the application has something to say in its log."""
@@ -302,13 +306,13 @@ def undo_on_node(change: Change, session: str) -> str:
 
 def undo_object(api: Api, change: Change) -> None:
     """Put an object back as it was, or delete it where there was none."""
-    ref = Ref.parse(change.what)
     if change.kind == "namespace":
         _release(api, Ref("Namespace", "", change.what))
         return
+    ref = Ref.parse(change.what)
     there = api.get(ref)
     if change.before is None:
-        if there is not None:
+        if there is not None and not change.own:
             _release(api, ref)
         return
     if ref.kind == "Node":

@@ -132,7 +132,7 @@ class Events(Objects[Event]):
         return msgspec.structs.replace(
             item,
             metadata=_EventMeta(sys.intern(item.metadata.namespace), item.metadata.creation_timestamp),
-            involved_object=Involved(sys.intern(o.kind), sys.intern(o.namespace), o.name, o.field_path),
+            involved_object=Involved(sys.intern(o.kind), sys.intern(o.namespace), o.name, sys.intern(o.field_path)),
             source=_Source(sys.intern(source.component), sys.intern(source.host)),
             reason=sys.intern(item.reason),
             type=sys.intern(item.type),

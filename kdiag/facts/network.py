@@ -163,7 +163,7 @@ class EndpointSlices(Objects[EndpointSlice]):
 
     @classmethod
     def adapt(cls, item: EndpointSlice) -> EndpointSlice:
-        """Keep what recurs in every endpoint (node, kind, conditions) once: a large cluster has one for each pod."""
+        """Keep what recurs (node, kind, conditions, the pod's name and address) once: each pod has an endpoint."""
         if not item.endpoints:
             return item
         words: dict[str, str] = {}
@@ -173,9 +173,10 @@ class EndpointSlices(Objects[EndpointSlice]):
         def kept(e: Endpoint) -> Endpoint:
             ref = e.target_ref
             if ref is not None and ref.namespace == namespace:
-                ref = TargetRef(words.setdefault(ref.kind, ref.kind), ref.name, namespace)
+                ref = TargetRef(words.setdefault(ref.kind, ref.kind), sys.intern(ref.name), namespace)
             shared = conditions.setdefault(e.conditions, e.conditions)
-            return Endpoint(e.addresses, shared, ref, words.setdefault(e.node_name, sys.intern(e.node_name)))
+            addresses = tuple(map(sys.intern, e.addresses))
+            return Endpoint(addresses, shared, ref, words.setdefault(e.node_name, sys.intern(e.node_name)))
 
         return msgspec.structs.replace(item, endpoints=tuple(map(kept, item.endpoints)))
 

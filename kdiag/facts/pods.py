@@ -12,13 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from sys import intern
 from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
 from kdiag.facts.base import ApiList, Builder, Fact, Objects
 from kdiag.facts.meta import Annotations, Condition, Lean, OwnerRef, Resources, Time, condition
-from kdiag.facts.podspec import PodSpec, redacted
+from kdiag.facts.podspec import PodSpec, kept
 from kdiag.facts.wire import Page, clean_json, convert, decoder, describe, fold_gaps, without_nulls
 from kdiag.model.observation import Observation
 from kdiag.model.redact import RUN
@@ -372,15 +373,16 @@ class PodBuilder:
             and not meta.finalizers
             and _unbroken(status)
         ):
+            # Name and address stand in the EndpointSlices, too, and are kept once: 10 MB of a large cluster.
             return Pod(
-                name=meta.name if meta.name.isprintable() else clean_line(meta.name),
+                name=intern(meta.name if meta.name.isprintable() else clean_line(meta.name)),
                 namespace=kin.namespace,
                 labels=kin.labels,
                 owner=kin.owner,
                 mirror=kin.mirror,
                 node=self._word(spec.node_name),
                 phase="Running",
-                ip=status.pod_i_p if status.pod_i_p.isprintable() else clean_line(status.pod_i_p),
+                ip=intern(status.pod_i_p if status.pod_i_p.isprintable() else clean_line(status.pod_i_p)),
                 ready=True,
                 created=meta.creation_timestamp,
                 grace=spec.termination_grace_period_seconds,
@@ -467,7 +469,7 @@ def _spec(raw: _Spec) -> PodSpec:
         part = _part(clean_json(bytes(getattr(raw, name))), _TYPES[name])
         if part is not None:
             parts[name] = part
-    return redacted(PodSpec(**parts))
+    return kept(PodSpec(**parts))
 
 
 def _unbroken(status: _Status) -> bool:
@@ -499,16 +501,22 @@ def _part(text: bytes, shape: Any) -> Any:
 
 
 def _clean_condition(c: Condition) -> Condition:
-    if c.message.isprintable() and c.reason.isprintable() and c.type.isprintable():
-        return c
-    return msgspec.structs.replace(c, type=clean_line(c.type), reason=clean_line(c.reason), message=clean(c.message))
+    return Condition(
+        intern(clean_line(c.type)),
+        intern(clean_line(c.status)),
+        intern(clean_line(c.reason)),
+        clean(c.message),
+        c.last_transition_time,
+        c.last_update_time,
+        c.last_heartbeat_time,
+    )
 
 
 def _clean_status(s: ContainerStatus) -> ContainerStatus:
     return msgspec.structs.replace(
         s,
-        name=clean_line(s.name),
-        image=clean_line(s.image),
+        name=intern(clean_line(s.name)),
+        image=intern(clean_line(s.image)),
         state=_clean_state(s.state),
         last_state=_clean_state(s.last_state),
     )

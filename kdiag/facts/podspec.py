@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
 
 import msgspec
 
 from kdiag.facts.meta import IntOrString, LabelSelector, Lean, Requirement, Resources
+from kdiag.model.quantity import Quantity
 from kdiag.model.redact import RUN
 
 
@@ -437,20 +440,50 @@ def effective_requests(container: Container) -> Resources:
     return {**container.resources.limits, **container.resources.requests}
 
 
-def redacted(spec: PodSpec) -> PodSpec:
-    """The template with credential-like variables replaced by tokens that only compare."""
-    if not any(e.value for c in spec.all_containers for e in c.env):
-        return spec
+def kept(spec: PodSpec) -> PodSpec:
+    """The template as it is kept: credential-like variables are tokens that only compare, and what recurs in the
+    templates of a cluster (probes, environments, ports, mounts) is there once.
+    """
     return msgspec.structs.replace(
         spec,
-        containers=tuple(map(_redacted, spec.containers)),
-        init_containers=tuple(map(_redacted, spec.init_containers)),
+        containers=tuple(map(_kept, spec.containers)),
+        init_containers=tuple(map(_kept, spec.init_containers)),
+        volumes=tuple(map(_one, spec.volumes)),
+        tolerations=_one(spec.tolerations),
+        security_context=_one(spec.security_context),
+        image_pull_secrets=_one(spec.image_pull_secrets),
     )
 
 
-def _redacted(container: Container) -> Container:
+_RECURRING = (
+    *("name", "image", "command", "args", "ports", "env_from", "security_context"),
+    *("readiness_probe", "liveness_probe", "startup_probe", "lifecycle"),
+)
+
+
+def _kept(container: Container) -> Container:
     env = tuple(
         e if not e.value or (value := RUN.value(e.name, e.value)) == e.value else EnvVar(e.name, value, e.value_from)
         for e in container.env
     )
-    return container if env == container.env else msgspec.structs.replace(container, env=env)
+    asked = container.resources
+    return msgspec.structs.replace(
+        container,
+        env=_one(env),
+        volume_mounts=tuple(map(_one, container.volume_mounts)),
+        resources=_resources(tuple(asked.requests.items()), tuple(asked.limits.items())),
+        **{name: _one(getattr(container, name)) for name in _RECURRING},
+    )
+
+
+@lru_cache(maxsize=65_536)
+def _one(value: Any) -> Any:
+    """The first value that was equal to this one."""
+    return value
+
+
+@lru_cache(maxsize=4096)
+def _resources(
+    requests: tuple[tuple[str, Quantity], ...], limits: tuple[tuple[str, Quantity], ...]
+) -> ResourceRequirements:
+    return ResourceRequirements(dict(requests), dict(limits))

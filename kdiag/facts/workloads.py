@@ -12,7 +12,7 @@ import msgspec
 from kdiag.facts.base import ApiList, Derived, Objects
 from kdiag.facts.meta import Condition, IntOrString, LabelSelector, Lean, Meta, Object, Time, TracedMeta, condition
 from kdiag.facts.pods import Pod, Pods
-from kdiag.facts.podspec import PodSpec, redacted
+from kdiag.facts.podspec import PodSpec, kept
 from kdiag.model.result import Ref
 
 
@@ -140,10 +140,7 @@ class DaemonSet(Workload, frozen=True, gc=False):
 
 
 def _adapt(item: Any) -> Any:
-    spec = redacted(item.spec.template.spec)
-    if spec is item.spec.template.spec:
-        return item
-    template = msgspec.structs.replace(item.spec.template, spec=spec)
+    template = msgspec.structs.replace(item.spec.template, spec=kept(item.spec.template.spec))
     return msgspec.structs.replace(item, spec=msgspec.structs.replace(item.spec, template=template))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import selectors
 import shlex
 import shutil
 import signal
@@ -34,6 +35,7 @@ STEP_SECONDS = 20.0
 #: How much a command may print before it is stopped; a filter behind it may make little of much.
 _LIMIT = 32 << 20
 _NODE_LIMIT = 4 << 20
+_CHUNK = 1 << 16
 MOST_LINES = 400
 _LONGEST = 2000
 _VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:@-]{0,252}")
@@ -213,19 +215,24 @@ class Executor:
             )
         except OSError as exc:
             raise NoAnswer(f"{os.path.basename(argv[0])}: {exc.strerror or exc}") from exc
+        name = os.path.basename(argv[0])
         try:
-            output, complaint = process.communicate(fed, timeout=deadline.remaining())
-        except subprocess.TimeoutExpired:
-            raise NoAnswer(f"{os.path.basename(argv[0])} did not finish within {self._seconds:g} s") from None
+            output, complaint = _talked(process, fed, deadline)
+            status = process.wait(deadline.remaining())
+        except (TimeoutError, subprocess.TimeoutExpired):
+            raise NoAnswer(f"{name} did not finish within {self._seconds:g} s") from None
+        except OverflowError:
+            raise NoAnswer(f"{name} prints more than {_LIMIT >> 20} MiB") from None
         finally:
             with contextlib.suppress(OSError):
                 os.killpg(process.pid, signal.SIGKILL)
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):
+                        pipe.close()
             process.wait()
-        if complaint:
-            said.output += complaint[:65536]
-        if len(output) > _LIMIT:
-            raise NoAnswer(f"{os.path.basename(argv[0])} prints more than {_LIMIT >> 20} MiB")
-        return output, process.returncode
+        said.output += complaint
+        return output, status
 
     # On a node
 
@@ -236,7 +243,9 @@ class Executor:
 
         def ask(inner: Script) -> str:
             if inner not in memory:
-                output, _ = _spoken(shell, render(inner, ask, deadline.remaining()), deadline)
+                # What it complains of is no word of its answer.
+                written = render(inner, ask, deadline.remaining(), errors=Errors.DROPPED)
+                output, _ = _spoken(shell, written, deadline)
                 memory[inner] = _word(output)
             return memory[inner]
 
@@ -249,6 +258,42 @@ class Executor:
                 raise NoAnswer(f"no way to {host} is known")
             self._shells[host] = self._node(host)
         return self._shells[host]
+
+
+def _talked(process: subprocess.Popen[bytes], fed: bytes, deadline: Deadline) -> tuple[bytes, bytes]:
+    """Feed a process and take what it prints and complains. TimeoutError, or OverflowError where that is too much."""
+    output, complaint = bytearray(), bytearray()
+    left = memoryview(fed)
+    with selectors.DefaultSelector() as selector:
+        for pipe, kept in ((process.stdout, output), (process.stderr, complaint)):
+            if pipe is not None:
+                selector.register(pipe, selectors.EVENT_READ, kept)
+        if process.stdin is not None:
+            os.set_blocking(process.stdin.fileno(), False)
+            selector.register(process.stdin, selectors.EVENT_WRITE)
+        while selector.get_map():
+            ready = selector.select(deadline.remaining())
+            if not deadline.remaining():
+                raise TimeoutError
+            for key, _ in ready:
+                if key.data is None:
+                    with contextlib.suppress(BrokenPipeError, BlockingIOError):
+                        left = left[os.write(key.fd, left[:_CHUNK]) :] if left else left
+                        if left:
+                            continue
+                    selector.unregister(key.fileobj)
+                    if process.stdin is not None:
+                        process.stdin.close()
+                    continue
+                chunk = os.read(key.fd, _CHUNK)
+                if not chunk:
+                    selector.unregister(key.fileobj)
+                # What a program complains of is short, or not worth more.
+                elif key.data is output or len(complaint) < _CHUNK:
+                    key.data.extend(chunk)
+                if len(output) > _LIMIT:
+                    raise OverflowError
+    return bytes(output), bytes(complaint)
 
 
 def _known(script: Script, values: Mapping[str, str], sets: Sequence[str]) -> None:
@@ -287,16 +332,17 @@ if [ "$(id -u)" = 0 ]; then kdiag_s=; else kdiag_s='sudo -n --'; fi
 {
 """
 _END = r"""
-} 2>&1
+} @
 }
 kdiag_all </dev/null
 exit $?
 """
 
 
-def render(script: Script, ask: Callable[[Script], str], seconds: float) -> bytes:
+def render(script: Script, ask: Callable[[Script], str], seconds: float, *, errors: Errors = Errors.MERGED) -> bytes:
     """A POSIX sh script that does what this one says, every word quoted; nothing runs unless all of it has arrived."""
-    return (_START.replace("@", str(max(1, int(seconds)))) + _lines(script, ask, limited=True) + _END).encode()
+    start, end = _START.replace("@", str(max(1, int(seconds)))), _END.replace("@", errors.value)
+    return (start + _lines(script, ask, limited=True) + end).encode()
 
 
 def _lines(script: Script, ask: Callable[[Script], str], *, limited: bool) -> str:

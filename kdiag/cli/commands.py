@@ -265,16 +265,17 @@ def _help(sub: argparse.ArgumentParser) -> None:
 def _lab(sub: argparse.ArgumentParser) -> None:
     verbs = sub.add_subparsers(title="commands", dest="verb", metavar="VERB", parser_class=type(sub), required=False)
     sub.set_defaults(output="text", color="auto")
+    # Made once for all verbs: every command waits for this parser to be built.
+    where = type(sub)(add_help=False)
+    _color(where)
+    connection(where)
+    nodes(where)
     connection(sub)
     nodes(sub)
 
-    def verb(name: str, help: str, *, cluster: bool = True) -> argparse.ArgumentParser:
-        inner = verbs.add_parser(name, help=help, description=f"{help[:1].upper()}{help[1:]}.", allow_abbrev=False)
-        _color(inner)
-        if cluster:
-            connection(inner)
-            nodes(inner)
-        return inner
+    def verb(name: str, help: str) -> argparse.ArgumentParser:
+        text = f"{help[:1].upper()}{help[1:]}."
+        return verbs.add_parser(name, help=help, description=text, allow_abbrev=False, parents=[where])
 
     enable = verb("enable", "mark this cluster as one that may be broken")
     enable.add_argument("--yes", action="store_true", help="do not ask")
@@ -286,7 +287,7 @@ def _lab(sub: argparse.ArgumentParser) -> None:
         help="use this image for nginx, busybox, web, db …",
     )
     verb("disable", "take the mark away")
-    show = verb("list", "list the scenarios", cluster=False)
+    show = verb("list", "list the scenarios")
     _which(show)
     show.add_argument(
         "-o", "--output", choices=("text", "wide", "json"), default="text", help="wide names what is broken, too"
@@ -306,9 +307,9 @@ def _lab(sub: argparse.ArgumentParser) -> None:
     check.add_argument("task", nargs="?", type=int, default=0, metavar="TASK", help="its number; without: all")
     check.add_argument("--wait", type=int, default=20, metavar="S", help="seconds for what is on its way (default 20)")
     verb("stop", "end it, and put everything back as it was")
-    past = verb("score", "show what was played, and how it went", cluster=False)
+    past = verb("score", "show what was played, and how it went")
     past.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of the answer")
-    verb("up", "make a cluster to practise on, with kind", cluster=False)
+    verb("up", "make a cluster to practise on, with kind")
 
 
 def _which(sub: argparse.ArgumentParser) -> None:

@@ -518,8 +518,10 @@ def scheduler_is_dead() -> Whole:
     "K11",
     "control_plane/static_pod_failing Pod/kube-system/kube-controller-manager-cp1",
     "control_plane/controller_manager_not_running Lease/kube-system/kube-controller-manager",
-    "worker_node/node_heartbeat_stale Node/w2",
     "application/cronjob_not_running CronJob/team/report",
+    also=[
+        "worker_node/node_heartbeat_stale Node/w2"
+    ],  # its kubelet is dead as well; that it still counts as Ready is K11
 )
 def controller_manager_is_dead() -> Whole:
     whole = Whole()

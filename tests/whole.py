@@ -183,6 +183,22 @@ class Whole:
         for status in pod["status"].get("containerStatuses", ()):
             status["ready"] = False
 
+    def fresh(self, pod: Object, *, starting: bool = False, **past: float) -> None:
+        """A pod made a moment ago, not Ready yet; with ``starting`` its container is still being made."""
+        when = self.ago(**past)
+        pod["metadata"]["creationTimestamp"] = pod["status"]["startTime"] = when
+        for condition in pod["status"]["conditions"]:
+            condition["lastTransitionTime"] = when
+        for status in pod["status"]["containerStatuses"]:
+            status.update(ready=False, started=False, restartCount=0, lastState={})
+            status["state"] = (
+                {"waiting": {"reason": "ContainerCreating"}} if starting else {"running": {"startedAt": when}}
+            )
+        if starting:
+            pod["status"]["phase"] = "Pending"
+            pod["status"].pop("podIP", None)
+        self.unready(pod, **past)
+
     def pending(self, pod: Object, message: str = "", **past: float) -> None:
         """A pod without a node; with a message when a scheduler has looked at it."""
         pod["spec"].pop("nodeName", None)

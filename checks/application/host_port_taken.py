@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, plural
-from kdiag.facts import Claims, Cluster, Owners, Pod, Scheduling, Volumes, Why, host_ports
+from kdiag.facts import Claims, Cluster, Events, Owners, Pod, Scheduling, Volumes, Why, host_ports
 
 
 @check(
@@ -19,10 +19,15 @@ from kdiag.facts import Claims, Cluster, Owners, Pod, Scheduling, Volumes, Why, 
     tags=("scheduling", "ports"),
 )
 def host_port_taken(
-    scheduling: Scheduling, cluster: Cluster, owners: Owners, claims: Claims | None, volumes: Volumes | None
+    scheduling: Scheduling,
+    cluster: Cluster,
+    owners: Owners,
+    claims: Claims | None,
+    volumes: Volumes | None,
+    events: Events | None,
 ) -> Iterator[Finding]:
     """Says who has the port: other replicas of the same workload, or somebody else."""
-    for stuck in scheduling.stuck(Why.PORT, cluster.taken, claims, volumes):
+    for stuck in scheduling.stuck(Why.PORT, cluster.taken, claims, volumes, events):
         wanted = host_ports(stuck.pod.spec)
         ports = listing(f"{port}/{protocol}" if protocol != "TCP" else str(port) for protocol, port in sorted(wanted))
         holders = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing
-from kdiag.facts import Claims, Cluster, Scheduling, Volumes, Why
+from kdiag.facts import Claims, Cluster, Events, Scheduling, Volumes, Why
 
 
 @check(
@@ -19,10 +19,10 @@ from kdiag.facts import Claims, Cluster, Scheduling, Volumes, Why
     tags=("scheduling", "resources", "nodes"),
 )
 def node_pod_limit_reached(
-    scheduling: Scheduling, cluster: Cluster, claims: Claims | None, volumes: Volumes | None
+    scheduling: Scheduling, cluster: Cluster, claims: Claims | None, volumes: Volumes | None, events: Events | None
 ) -> Iterator[Finding]:
     """The limit is the kubelet's maxPods; on some clouds it follows from the addresses a node may have."""
-    for stuck in scheduling.stuck(Why.PODS, cluster.taken, claims, volumes):
+    for stuck in scheduling.stuck(Why.PODS, cluster.taken, claims, volumes, events):
         near = stuck.near or scheduling.nodes.items
         full = [f"{n.name} {len(scheduling.running(n.name))}/{int(n.status.allocatable.get('pods', 0))}" for n in near]
         limit = max((int(n.status.allocatable.get("pods", 0)) for n in near), default=0)

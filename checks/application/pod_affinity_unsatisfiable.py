@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, nearest
-from kdiag.facts import Claims, Cluster, Scheduling, Stuck, Volumes, Why, labels_text
+from kdiag.facts import Claims, Cluster, Events, Scheduling, Stuck, Volumes, Why, labels_text
 
 
 @check(
@@ -19,11 +19,11 @@ from kdiag.facts import Claims, Cluster, Scheduling, Stuck, Volumes, Why, labels
     tags=("scheduling", "affinity"),
 )
 def pod_affinity_unsatisfiable(
-    scheduling: Scheduling, cluster: Cluster, claims: Claims | None, volumes: Volumes | None
+    scheduling: Scheduling, cluster: Cluster, claims: Claims | None, volumes: Volumes | None, events: Events | None
 ) -> Iterator[Finding]:
     """Affinity to pods that do not exist, anti-affinity with more replicas than nodes, or a label nodes lack."""
     for why in (Why.AFFINITY, Why.ANTI_AFFINITY):
-        for stuck in scheduling.stuck(why, cluster.taken, claims, volumes):
+        for stuck in scheduling.stuck(why, cluster.taken, claims, volumes, events):
             yield Finding(
                 stuck.owner,
                 f"{stuck.owner} {_near(stuck, scheduling) if why is Why.AFFINITY else _far(stuck, scheduling)}",

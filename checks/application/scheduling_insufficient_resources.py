@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check, kubectl, listing, plural
-from kdiag.facts import Claims, Cluster, Events, Node, Scheduling, Stuck, Volumes, Why, amount
+from kdiag.facts import SCALE_UP, Claims, Cluster, Events, Node, Scheduling, Stuck, Volumes, Why, amount
 
 _NONE = Decimal(0)
-_SCALE_UP = 900  # seconds that a cloud may take to bring a node
 
 
 @check(
@@ -26,14 +25,8 @@ def scheduling_insufficient_resources(
     scheduling: Scheduling, cluster: Cluster, claims: Claims | None, volumes: Volumes | None, events: Events | None
 ) -> Iterator[Finding | Gap]:
     """Tells a request that no node could ever meet from nodes that are full at present."""
-    for stuck in scheduling.stuck(Why.RESOURCE, cluster.taken, claims, volumes):
-        if events and any(
-            cluster.age(event.when) < _SCALE_UP
-            for pod in stuck.pods[:50]
-            for event in events.about(pod.ref(), "TriggeredScaleUp")
-        ):
-            continue  # an autoscaler is bringing a node
-        if events is None and all(cluster.age(pod.created) < _SCALE_UP for pod in stuck.pods):
+    for stuck in scheduling.stuck(Why.RESOURCE, cluster.taken, claims, volumes, events):
+        if events is None and all(cluster.age(pod.created) < SCALE_UP for pod in stuck.pods):
             yield Gap("events", f"not seen: an autoscaler may be bringing a node for {stuck.owner}")
             continue
         resource = _scarce(stuck, scheduling)

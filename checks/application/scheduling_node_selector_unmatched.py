@@ -8,6 +8,7 @@ from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, list
 from kdiag.facts import (
     Claims,
     Cluster,
+    Events,
     Node,
     PodSpec,
     Requirement,
@@ -31,11 +32,11 @@ from kdiag.facts import (
     tags=("scheduling", "labels", "affinity"),
 )
 def scheduling_node_selector_unmatched(
-    scheduling: Scheduling, cluster: Cluster, claims: Claims | None, volumes: Volumes | None
+    scheduling: Scheduling, cluster: Cluster, claims: Claims | None, volumes: Volumes | None, events: Events | None
 ) -> Iterator[Finding]:
     """Says which label is missing everywhere, and which node has one that is close."""
     nodes = scheduling.nodes.items
-    for stuck in scheduling.stuck(Why.SELECTOR, cluster.taken, claims, volumes):
+    for stuck in scheduling.stuck(Why.SELECTOR, cluster.taken, claims, volumes, events):
         spec = stuck.pod.spec
         wanted = selector_text(spec)
         if stuck.owner.kind == "DaemonSet":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing
-from kdiag.facts import Claims, Cluster, Scheduling, Stuck, Volumes, Why
+from kdiag.facts import Claims, Cluster, Events, Scheduling, Stuck, Volumes, Why
 
 
 @check(
@@ -20,10 +20,10 @@ from kdiag.facts import Claims, Cluster, Scheduling, Stuck, Volumes, Why
     tags=("scheduling", "nodes", "drain"),
 )
 def scheduling_nodes_cordoned(
-    scheduling: Scheduling, cluster: Cluster, claims: Claims | None, volumes: Volumes | None
+    scheduling: Scheduling, cluster: Cluster, claims: Claims | None, volumes: Volumes | None, events: Events | None
 ) -> Iterator[Finding]:
     """A cordon alone is maintenance and no fault; a pod that has nowhere else to go is."""
-    for stuck in scheduling.stuck(Why.CORDONED, cluster.taken, claims, volumes):
+    for stuck in scheduling.stuck(Why.CORDONED, cluster.taken, claims, volumes, events):
         near = stuck.near or tuple(n for n in scheduling.nodes.items if n.spec.unschedulable)
         names = [n.name for n in near]
         all_cordoned = all(n.spec.unschedulable or n in stuck.background for n in scheduling.nodes.items)

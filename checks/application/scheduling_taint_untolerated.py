@@ -8,6 +8,7 @@ from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl,
 from kdiag.facts import (
     Claims,
     Cluster,
+    Events,
     Scheduling,
     Stuck,
     Taint,
@@ -30,10 +31,10 @@ from kdiag.facts import (
     tags=("scheduling", "taints"),
 )
 def scheduling_taint_untolerated(
-    scheduling: Scheduling, cluster: Cluster, claims: Claims | None, volumes: Volumes | None
+    scheduling: Scheduling, cluster: Cluster, claims: Claims | None, volumes: Volumes | None, events: Events | None
 ) -> Iterator[Finding]:
     """Names the taints: since 1.36 the scheduler's message no longer does."""
-    for stuck in scheduling.stuck(Why.TAINT, cluster.taken, claims, volumes):
+    for stuck in scheduling.stuck(Why.TAINT, cluster.taken, claims, volumes, events):
         taints = _taints(stuck, scheduling)
         ill = [n for ts in taints.items() if condition_taint(ts[0]) for n in ts[1]]
         shown = [f"{listing(names)} {'has' if len(names) == 1 else 'have'} {t}" for t, names in taints.items()]

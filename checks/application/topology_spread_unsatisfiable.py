@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing
-from kdiag.facts import Claims, Cluster, Scheduling, Stuck, Volumes, Why, unmet_spread
+from kdiag.facts import Claims, Cluster, Events, Scheduling, Stuck, Volumes, Why, unmet_spread
 
 
 @check(
@@ -19,10 +19,10 @@ from kdiag.facts import Claims, Cluster, Scheduling, Stuck, Volumes, Why, unmet_
     tags=("scheduling", "topology"),
 )
 def topology_spread_unsatisfiable(
-    scheduling: Scheduling, cluster: Cluster, claims: Claims | None, volumes: Volumes | None
+    scheduling: Scheduling, cluster: Cluster, claims: Claims | None, volumes: Volumes | None, events: Events | None
 ) -> Iterator[Finding]:
     """Often a node that can take no pod counts as a domain all the same, and holds the others back."""
-    for stuck in scheduling.stuck(Why.SPREAD, cluster.taken, claims, volumes):
+    for stuck in scheduling.stuck(Why.SPREAD, cluster.taken, claims, volumes, events):
         constraints = unmet_spread(stuck.pod.spec)
         keys = listing(dict.fromkeys(c.topology_key for c in constraints))
         yield Finding(

@@ -10,6 +10,7 @@ from kdiag.facts import (
     Cluster,
     DaemonSet,
     Deployment,
+    Events,
     Pod,
     StatefulSet,
     Workload,
@@ -40,14 +41,14 @@ _SHORT = {
     ),
     tags=("rollout", "workload"),
 )
-def workload_unavailable(workloads: Workloads, cluster: Cluster) -> Iterator[Finding]:
+def workload_unavailable(workloads: Workloads, cluster: Cluster, events: Events | None) -> Iterator[Finding]:
     """A symptom: what keeps the pods from being ready is for other checks to say."""
     for workload in workloads.items:
         if workload.desired < 1 or workload.metadata.deletion_timestamp:
             continue
         pods = [p for p in workloads.pods_of(workload) if not p.terminating and p.phase != "Succeeded"]
         ready = _ready(workload, pods)
-        if ready >= workload.desired or not _broken(workload, pods, workloads, cluster):
+        if ready >= workload.desired or not _broken(workload, pods, workloads, cluster, events):
             continue
         bad = [p for p in pods if not p.ready]
         enough = ready > 0 and ready >= workload.desired - _may_miss(workload)
@@ -83,9 +84,11 @@ def _may_miss(workload: Workload) -> int:
     return 1 if isinstance(workload, StatefulSet) else 0
 
 
-def _broken(workload: Workload, pods: Sequence[Pod], workloads: Workloads, cluster: Cluster) -> bool:
+def _broken(
+    workload: Workload, pods: Sequence[Pod], workloads: Workloads, cluster: Cluster, events: Events | None
+) -> bool:
     """Whether pods have failed or are late, or were never made; not what a rollout or a scale-up looks like."""
-    failing = [p for p in pods if not p.ready and stalled(p, cluster)]
+    failing = [p for p in pods if not p.ready and stalled(p, cluster, events)]
     if failing:
         return not _in_flight(workload, pods) or any(_certain(p) for p in failing)
     failure = workload.condition("ReplicaFailure")

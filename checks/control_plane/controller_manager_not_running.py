@@ -8,8 +8,6 @@ from kdiag.check import CONTROLLERS, Evidence, Finding, Gap, Layer, Ref, Severit
 from kdiag.facts import (
     RETURN,
     Cluster,
-    NodeLeases,
-    Nodes,
     Pods,
     ReplicaSets,
     SystemLeases,
@@ -29,7 +27,6 @@ _MOST = 5000
     explains=(
         "application/workload_unavailable",
         "application/rollout_stuck",
-        "worker_node/node_heartbeat_stale",
         "network/endpointslice_stale",
         "application/pods_cannot_be_created",
         "application/cronjob_not_running",
@@ -47,8 +44,6 @@ def controller_manager_not_running(
     cluster: Cluster,
     workloads: Workloads | None,
     replicasets: ReplicaSets | None,
-    nodes: Nodes | None,
-    heartbeats: NodeLeases | None,
 ) -> Iterator[Finding | Gap]:
     """The Lease tells it within seconds; pods made since it was renewed speak against it."""
     waiting = [w.ref() for w in workloads.items if not w.observed] if workloads else []
@@ -76,7 +71,6 @@ def controller_manager_not_running(
             )
         )
     node = found.pods[0].node if found.pods else "CONTROL-PLANE-NODE"
-    dead = [n.ref() for n in nodes.items if n.ready and _silent(n.name, heartbeats, cluster)] if nodes else []
     yield Finding(
         Ref("Lease", _NAME, "kube-system"),
         f"no controller manager works: {found.why} {'kube-system/' + _NAME if lease else _NAME}",
@@ -85,12 +79,6 @@ def controller_manager_not_running(
             f"ssh {node} sudo crictl ps -a --name {_NAME}",
             f"ssh {node} ls -l /etc/kubernetes/manifests/",
         ),
-        touches=(CONTROLLERS, *(p.ref() for p in found.pods), *waiting[:_MOST], *dead),
+        touches=(CONTROLLERS, *(p.ref() for p in found.pods), *waiting[:_MOST]),
         since=found.since.isoformat() if found.since else "",
     )
-
-
-def _silent(node: str, heartbeats: NodeLeases | None, cluster: Cluster) -> bool:
-    lease = heartbeats.get(node, "kube-node-lease") if heartbeats else None
-    age = lease.age(cluster.taken) if lease else None
-    return age is not None and age > 120

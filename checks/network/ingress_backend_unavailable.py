@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing
-from kdiag.facts import Backends, Cluster, EndpointSlices, Ingresses, Service, Workloads, behind, find_port, idle
+from kdiag.facts import (
+    Backends,
+    Cluster,
+    EndpointSlices,
+    Events,
+    Ingresses,
+    Service,
+    Workloads,
+    behind,
+    find_port,
+    idle,
+)
 
 
 @check(
@@ -15,7 +26,12 @@ from kdiag.facts import Backends, Cluster, EndpointSlices, Ingresses, Service, W
     tags=("ingress", "endpoints"),
 )
 def ingress_backend_unavailable(
-    ingresses: Ingresses, backends: Backends, cluster: Cluster, slices: EndpointSlices, workloads: Workloads
+    ingresses: Ingresses,
+    backends: Backends,
+    cluster: Cluster,
+    slices: EndpointSlices,
+    workloads: Workloads,
+    events: Events | None,
 ) -> Iterator[Finding]:
     """A symptom: why the Service has no endpoint is for other checks to say."""
     for ingress in ingresses.items:
@@ -24,7 +40,7 @@ def ingress_backend_unavailable(
             places.setdefault(backend.name, []).append(where)
         for name, paths in places.items():
             service = backends.services.get(name, ingress.namespace)
-            if service is None or (reason := _reason(service, backends, cluster, slices, workloads)) is None:
+            if service is None or (reason := _reason(service, backends, cluster, slices, workloads, events)) is None:
                 continue
             label = f"kubernetes.io/service-name={name}"
             yield Finding(
@@ -46,11 +62,16 @@ def ingress_backend_unavailable(
 
 
 def _reason(
-    service: Service, backends: Backends, cluster: Cluster, slices: EndpointSlices, workloads: Workloads
+    service: Service,
+    backends: Backends,
+    cluster: Cluster,
+    slices: EndpointSlices,
+    workloads: Workloads,
+    events: Events | None,
 ) -> str | None:
     if service.external:
         return None
-    if found := idle(service, backends, cluster, slices, workloads):
+    if found := idle(service, backends, cluster, slices, workloads, events):
         return found.reason
     endpoints = slices.endpoints(service)
     if not service.spec.selector:

@@ -10,6 +10,7 @@ from kdiag.facts import (
     Cluster,
     Dependencies,
     EndpointSlices,
+    Events,
     Idle,
     Ingresses,
     Owners,
@@ -41,10 +42,11 @@ def service_has_no_ready_endpoint(
     owners: Owners | None,
     dependencies: Dependencies | None,
     ingresses: Ingresses | None,
+    events: Events | None,
 ) -> Iterator[Finding]:
     """A symptom: what keeps the pods from being ready is for other checks to say."""
     for service in backends.services.items:
-        found = idle(service, backends, cluster, slices, workloads)
+        found = idle(service, backends, cluster, slices, workloads, events)
         if found is None:
             continue
         refs = {owners.top(p) if owners else p.ref() for p in found.pods} | {w.ref() for w in found.workloads}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl
-from kdiag.facts import Cluster, NodeLeases, Nodes
+from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check, kubectl
+from kdiag.facts import RETURN, Cluster, NodeLeases, Nodes, Pods, SystemLeases, api_server_returned
 
 # The controller manager waits 40 to 50 seconds before it marks a node; thrice that is nobody's patience.
 _STALE = 120
@@ -22,14 +22,20 @@ _STALE = 120
     ),
     tags=("node", "kubelet", "controller-manager"),
 )
-def node_heartbeat_stale(nodes: Nodes, leases: NodeLeases, cluster: Cluster) -> Iterator[Finding]:
+def node_heartbeat_stale(
+    nodes: Nodes, leases: NodeLeases, cluster: Cluster, pods: Pods | None, system: SystemLeases | None
+) -> Iterator[Finding | Gap]:
     """Two faults at once: the kubelet is silent, and the controller manager does not mark the node."""
+    back = pods is not None and api_server_returned(pods, system, cluster.taken)
     for node in nodes.items:
         lease = leases.get(node.name, "kube-node-lease")
         age = lease.age(cluster.taken) if lease else None
         if not node.ready or node.virtual or lease is None or lease.spec.renew_time is None:
             continue
         if age is None or age <= _STALE:
+            continue
+        if back:
+            yield Gap(f"heartbeat of {node.name}", f"the API server came back less than {RETURN} s ago")
             continue
         yield Finding(
             node.ref(),

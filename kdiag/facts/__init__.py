@@ -85,6 +85,7 @@ from kdiag.facts.etcd import EtcdLine as EtcdLine
 from kdiag.facts.etcd import EtcdLog as EtcdLog
 from kdiag.facts.etcd import EtcdLogs as EtcdLogs
 from kdiag.facts.etcd import current as current
+from kdiag.facts.events import SCALE_UP as SCALE_UP
 from kdiag.facts.events import Event as Event
 from kdiag.facts.events import Events as Events
 from kdiag.facts.events import Involved as Involved

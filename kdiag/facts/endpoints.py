@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from kdiag.facts.cluster import Cluster
 from kdiag.facts.dependencies import Dependencies
+from kdiag.facts.events import Events
 from kdiag.facts.meta import IntOrString, selects
 from kdiag.facts.network import Backends, EndpointSlices, Ingresses, Service
 from kdiag.facts.pods import Pod
@@ -39,6 +40,7 @@ def idle(
     cluster: Cluster,
     slices: EndpointSlices | None = None,
     workloads: Workloads | None = None,
+    events: Events | None = None,
 ) -> Idle | None:
     """Why no pod behind a Service with a selector is ready; None when one is, or when a start explains it."""
     if not service.spec.selector or service.external or service.publishes_unready:
@@ -48,7 +50,7 @@ def idle(
         return None
     if slices and any(e.ready for e in slices.endpoints(service)):
         return None  # somebody else answers, or the slices lag behind the pods
-    late = tuple(p for p in pods if _overdue(p, cluster) or stalled(p, cluster))
+    late = tuple(p for p in pods if _overdue(p, cluster) or stalled(p, cluster, events))
     if late:
         return Idle(late, (), _reason(late))
     if pods or workloads is None:

@@ -113,6 +113,12 @@ class Event(Lean, frozen=True, gc=False):
         return self.source.component or self.reporting_component
 
 
+#: Seconds that a cloud may take to bring a node.
+SCALE_UP = 900
+#: What the cluster autoscaler and Karpenter say of a pod for which they bring one.
+_COMING = ("TriggeredScaleUp", "Nominated")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Events(Objects[Event]):
     """Every event that is not routine. Bounded where it is read; what was cut is a gap."""
@@ -155,6 +161,11 @@ class Events(Objects[Event]):
     def latest(self, ref: Ref, *reasons: str) -> Event | None:
         """The newest event of one object, of these reasons if any are given."""
         return next(iter(self.about(ref, *reasons)), None)
+
+    def node_coming(self, ref: Ref, now: datetime) -> bool:
+        """Whether an autoscaler has said lately that it brings a node for this pod."""
+        found = self.latest(ref, *_COMING)
+        return bool(found and found.when and (now - found.when).total_seconds() < SCALE_UP)
 
     @cached_property
     def by_reason(self) -> Mapping[str, tuple[Event, ...]]:

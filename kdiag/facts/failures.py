@@ -402,6 +402,8 @@ class _Judge:
         seen = pod.condition("PodScheduled")
         if self.cluster.age(pod.created) < 60:
             return
+        if self.events and self.events.node_coming(pod.ref(), self.cluster.taken):
+            return
         text = seen.message if seen else "the scheduler has not looked at it"
         yield Failure(pod=pod, owner=owner, fault=Fault.UNSCHEDULED, text=text, reason="Pending", since=pod.created)
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.facts.cluster import Cluster
+from kdiag.facts.events import Events
 from kdiag.facts.pods import ContainerStatus, Pod
 from kdiag.facts.podspec import Container, PodSpec, Probe
 
 #: Seconds within which an ordinary container is pulled, started and asked for the first time.
 START = 60
+
+#: Seconds within which a node makes the sandbox of a pod, also one that has joined a moment ago.
+SANDBOX = 120
+#: Seconds within which a large image may be pulled by a node that has nothing to complain of.
+PULL = 600
 
 #: Waiting reasons that do not pass by themselves within a normal start.
 DEFINITE = frozenset(
@@ -71,15 +77,32 @@ def unready_for(pod: Pod, cluster: Cluster) -> float:
     return cluster.age(since)
 
 
-def stalled(pod: Pod, cluster: Cluster) -> bool:
-    """Whether a pod that is not Ready has failed for certain or has had the time that a normal start takes."""
+def stalled(pod: Pod, cluster: Cluster, events: Events | None = None) -> bool:
+    """Whether a pod that is not Ready has failed for certain or has had the time that a normal start takes.
+
+    A pod whose sandbox stands and whose containers are still being made may be pulling a large image.
+    """
     if pod.ready or pod.terminating or pod.finished:
         return False
     if definite_failure(pod):
         return True
     if pod.spec.scheduling_gates and not pod.node:
         return False  # whoever gated it has not let it go yet
-    return unready_for(pod, cluster) > start_allowance(pod.spec)
+    if not pod.node and events and events.node_coming(pod.ref(), cluster.taken):
+        return False
+    return unready_for(pod, cluster) > max(start_allowance(pod.spec), _making(pod))
+
+
+def _making(pod: Pod) -> int:
+    """Seconds that a pod may take of which no container has run yet, and of which nothing bad is said."""
+    sandbox = pod.condition("PodReadyToStartContainers")
+    if not pod.statuses or any(s.state.running for s in pod.init_statuses):
+        return 0
+    for status in pod.statuses:
+        waiting = status.state.waiting
+        if not waiting or status.restart_count or waiting.reason not in ("ContainerCreating", "PodInitializing"):
+            return 0
+    return PULL if sandbox and sandbox.status == "True" else SANDBOX
 
 
 def state_of(pod: Pod) -> str:

@@ -17,6 +17,7 @@ from decimal import Decimal
 from functools import cached_property
 
 from kdiag.facts.base import Derived
+from kdiag.facts.events import Events
 from kdiag.facts.meta import Requirement, Resources
 from kdiag.facts.nodes import Node, Nodes, Taint
 from kdiag.facts.pods import Pod, Pods
@@ -420,10 +421,21 @@ class Scheduling(Derived):
                 yield node.name, obstacle
 
     def stuck(
-        self, why: Why, taken: datetime, claims: Claims | None = None, volumes: Volumes | None = None
+        self,
+        why: Why,
+        taken: datetime,
+        claims: Claims | None = None,
+        volumes: Volumes | None = None,
+        events: Events | None = None,
     ) -> tuple[Stuck, ...]:
-        """The workloads whose pods are kept from every node for this reason above all, long enough to say so."""
-        return tuple(s for s in self._judged(taken, claims, volumes) if s.why is why)
+        """The workloads whose pods are kept from every node for this reason above all, long enough to say so.
+
+        Not those for which an autoscaler is bringing a node, as far as its events were seen.
+        """
+        found = tuple(s for s in self._judged(taken, claims, volumes) if s.why is why)
+        if events is None:
+            return found
+        return tuple(s for s in found if not any(events.node_coming(p.ref(), taken) for p in s.pods[:50]))
 
     @cached_property
     def _known(self) -> dict[tuple[datetime, int, int], tuple[Stuck, ...]]:

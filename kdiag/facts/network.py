@@ -163,7 +163,7 @@ class EndpointSlices(Objects[EndpointSlice]):
 
     @classmethod
     def adapt(cls, item: EndpointSlice) -> EndpointSlice:
-        """Keep what recurs (node, kind, conditions, the pod's name and address) once: each pod has an endpoint."""
+        """Keep what recurs (node, kind, conditions, the pod's name) once: a large cluster has one for each pod."""
         if not item.endpoints:
             return item
         words: dict[str, str] = {}
@@ -175,8 +175,7 @@ class EndpointSlices(Objects[EndpointSlice]):
             if ref is not None and ref.namespace == namespace:
                 ref = TargetRef(words.setdefault(ref.kind, ref.kind), sys.intern(ref.name), namespace)
             shared = conditions.setdefault(e.conditions, e.conditions)
-            addresses = tuple(map(sys.intern, e.addresses))
-            return Endpoint(addresses, shared, ref, words.setdefault(e.node_name, sys.intern(e.node_name)))
+            return Endpoint(e.addresses, shared, ref, words.setdefault(e.node_name, sys.intern(e.node_name)))
 
         return msgspec.structs.replace(item, endpoints=tuple(map(kept, item.endpoints)))
 

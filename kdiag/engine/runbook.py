@@ -524,7 +524,7 @@ def _remedies(text: str) -> Iterator[Remedy]:
             continue
         undo = " ".join(
             s
-            for s in re.split(r"(?<=[.;:])\s+", re.sub(r"```.*?```", "", body, flags=re.DOTALL))
+            for s in re.split(r"(?<=[.;])\s+", re.sub(r"```.*?```", "", body, flags=re.DOTALL))
             if re.search(r"\bund(?:o|oes|one)\b", s, re.IGNORECASE)
         )
         yield Remedy(text=body, commands=tuple(commands), undo=" ".join(undo.split()) or general)
@@ -796,8 +796,7 @@ def mark(block: Block, lines: Sequence[str]) -> Marks:
                 # The head of a table names its columns; that says nothing yet.
                 if match.end() > match.start() and (number or not head):
                     marks.append(Mark(number, match.start(), match.end(), expect))
-    spoken = any(line.strip() for line in lines)
-    branches = [b for b in block.branches if spoken and b.expects and _holds(b, marks, lines)]
+    branches = [b for b in block.branches if b.expects and _holds(b, marks, lines)]
     return Marks(marks=tuple(marks), branches=tuple(branches))
 
 
@@ -808,9 +807,10 @@ def _in_table(expect: Expect, head: Sequence[str]) -> re.Pattern[str]:
 
 
 def _holds(branch: Branch, marks: Sequence[Mark], lines: Sequence[str]) -> bool:
-    """Whether an output meets the condition of a branch: any of the things that it names, or the absence of one."""
-    if not branch.expects[0].wanted:
-        return all(m.expect.text != branch.expects[0].text for m in marks)
+    """Whether an output meets the condition of a branch: any of the things that it names.
+
+    That something is missing proves nothing: it may be another step that would have shown it.
+    """
     texts = {e.text for e in branch.expects if e.wanted}
     hits = [lines[m.line] for m in marks if m.expect.text in texts]
     return any(not branch.numbers or any(re.search(rf"\b{n}\b", line) for n in branch.numbers) for line in hits)

@@ -190,8 +190,8 @@ class Drawn:
         """What no other scenario of the same exam may touch: nodes, parts of the cluster."""
         found = set(map(str, self._part("takes", [])))
         for step in self.breaks:
-            if step.get("on"):
-                found.add(f"node:{step['on']}")
+            if step.get("node"):
+                found.add(f"node:{step['node']}")
                 if self.scenario.group == "control_plane":
                     found.add("cluster")
         if self.scenario.api_dies:
@@ -266,7 +266,7 @@ def parse(name: str, text: str) -> Scenario:
     if more := sorted(set(raw.get("needs") or ()) - _NEEDS):
         raise wrong(f"needs {more[0]!r} is not among {', '.join(sorted(_NEEDS))}")
     needs = set(raw.get("needs") or ())
-    if any("on" in step for step in raw["break"]):
+    if any("node" in step for step in raw["break"]):
         needs.add("nodes")
     return Scenario(
         id=name,

@@ -65,8 +65,8 @@ class Workbench:
     def take(self, scenario: str, step: Mapping[str, Any], values: Mapping[str, Any]) -> None:
         """Take one step of a set-up or a break."""
         inside = str(values["ns"])
-        if "on" in step:
-            self._on_node(scenario, str(step["on"]), step)
+        if "node" in step:
+            self._on_node(scenario, str(step["node"]), step)
         elif "wait" in step:
             ref = Ref.parse(str(step["wait"]), inside)
             self.until(

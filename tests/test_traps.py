@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import pytest
 
-from kdiag.model.result import Severity
+from kdiag.model.result import Severity, Status
 from tests.whole import Object, Whole, tree
 
 TRAPS: dict[str, tuple[Callable[[], Whole], Severity]] = {}
@@ -34,7 +34,33 @@ def test_a_healthy_cluster_is_silent(name: str) -> None:
     build, most = TRAPS[name]
     found = build().verdict()
     assert [c for c in found.causes if c.worst > most] == [], tree(found.causes)
-    assert [(r.check_id, r.reason) for r in found.results if r.status.name == "ERROR"] == []
+    assert found.of(Status.ERROR) == ()
+
+
+# -- trap 40: what may not be read is unknown, neither a fault nor well
+
+
+def test_a_list_that_may_not_be_read_is_no_fault() -> None:
+    whole = Whole()
+    for key in whole.lists:
+        whole.refused = {key}
+        found = whole.verdict(reading=key)
+        assert found.causes == (), (key, tree(found.causes))
+        assert not found.of(Status.ERROR), key
+
+
+def test_a_command_that_a_node_refuses_is_no_fault() -> None:
+    whole = Whole()
+    kept = {host: dict(answers) for host, answers in whole.hosts.items()}
+    for key in sorted({key for answers in kept.values() for key, _ in answers}):
+        for host, answers in kept.items():
+            for asked, name in answers:
+                if asked == key:
+                    whole.fail(host, asked, "sudo refused for kdiag", name)
+        found = whole.verdict(reading=key)
+        assert found.causes == (), (key, tree(found.causes))
+        assert not found.of(Status.ERROR), key
+        whole.hosts = {host: dict(answers) for host, answers in kept.items()}
 
 
 # -- the catalogue's: workloads

@@ -15,6 +15,7 @@ from typing import Any
 
 from kdiag.collect.snapshot import Snapshot
 from kdiag.engine.correlate import Node
+from kdiag.engine.intake import needed, sources
 from kdiag.engine.library import checks
 from kdiag.engine.verdict import Verdict, judge
 from kdiag.facts.hosts import UNREADABLE
@@ -34,6 +35,7 @@ class Whole:
         self.logs: dict[str, Observation] = {}
         self.hosts: dict[str, dict[tuple[str, str], Observation]] = {}
         self.dead_of = ""
+        self.refused: set[str] = set()
         for seen in Snapshot(FIXTURES / "clusters" / recording).observations():
             body = bytes(seen.body)
             if seen.source == "node":
@@ -347,8 +349,8 @@ class Whole:
             else:
                 yield seen
         for key, items in self.lists.items():
-            if self.dead_of:
-                yield Observation("api", key, error=self.dead_of)
+            if self.dead_of or key in self.refused:
+                yield Observation("api", key, error=self.dead_of or f"403 Forbidden: may not list {key}")
             else:
                 yield Observation("api", key, body=json.dumps({"items": items}).encode())
         if not self.dead_of:
@@ -356,9 +358,11 @@ class Whole:
         for answers in self.hosts.values():
             yield from answers.values()
 
-    def verdict(self) -> Verdict:
-        """What kdiag says of it."""
+    def verdict(self, reading: str = "") -> Verdict:
+        """What kdiag says of it; with ``reading``, what the checks say that ask for this."""
         chosen = [c for c in checks().values() if not c.risk]
+        if reading:
+            chosen = [c for c in chosen if reading in {s.key for s in sources(needed([c]))}]
         return judge(chosen, facts_of(iter(self.observations())), checks())
 
 

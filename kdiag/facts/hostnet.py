@@ -347,15 +347,18 @@ class NetworkSetups(HostFact[NetworkSetup]):
         every = [_plain(line) for line in answer(answers, "cni-programs-all").splitlines() if line.startswith("/")]
         searched: tuple[str, ...] = bins or BINS
         kept = {p.rpartition("/")[2]: p for p in reversed(programs) if p.rpartition("/")[0] in searched}
+        unseen = any(a.error and a.key in ("cni-programs", "cni-other-programs") for a in answers)
         return NetworkSetup(
             folder=conf or CONF,
             folder_there="No such file" not in text,
             configs=tuple(_config(name, contents.get(name)) for name in names),
             others=tuple(sorted(f.rpartition("/")[2] for f in map(_plain, files) if f not in names)),
             bins=tuple(searched),
-            programs=kept,
+            programs=None if unseen else kept,
             told=bool(conf),
-            silent=tuple(p for p in every if p.rpartition("/")[0] in searched and p.rpartition("/")[2] not in kept),
+            silent=()
+            if unseen
+            else tuple(p for p in every if p.rpartition("/")[0] in searched and p.rpartition("/")[2] not in kept),
         )
 
 

@@ -45,13 +45,11 @@ def leader_election_lost(pods: Pods, cluster: Cluster, logs: Logs | None) -> Ite
             yield Finding(
                 pod.ref(),
                 f"static pod {pod.path} restarts because it cannot renew its Lease in time",
-                evidence=(
+                evidence=tuple(
                     Evidence(
-                        kubectl("logs", pod.name, "--previous", namespace=pod.namespace), shorten(plain(lost), 200)
-                    ),
-                    Evidence(
-                        kubectl("logs", pod.name, "--previous", namespace=pod.namespace), shorten(plain(why), 300)
-                    ),
+                        kubectl("logs", pod.name, "--previous", namespace=pod.namespace), shorten(plain(said), 300)
+                    )
+                    for said in dict.fromkeys((lost, why))
                 ),
                 next=(
                     kubectl("get", "pods", "-l", "tier=control-plane", "-o", "wide", namespace="kube-system"),

@@ -11,6 +11,7 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from kdiag.collect.snapshot import Snapshot
@@ -362,8 +363,14 @@ class Whole:
         """What kdiag says of it; with ``reading``, what the checks say that ask for this."""
         chosen = [c for c in checks().values() if not c.risk]
         if reading:
-            chosen = [c for c in chosen if reading in {s.key for s in sources(needed([c]))}]
+            chosen = [c for c in chosen if reading in _asked()[c.id]]
         return judge(chosen, facts_of(iter(self.observations())), checks())
+
+
+@cache
+def _asked() -> dict[str, frozenset[str]]:
+    """What each check reads, by the key of the source."""
+    return {c.id: frozenset(s.key for s in sources(needed([c]))) for c in checks().values()}
 
 
 def name_of(node: Node) -> str:

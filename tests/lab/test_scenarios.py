@@ -1,0 +1,156 @@
+"""Every practice scenario on the real lab: kdiag names it first, it can be mended, and nothing is left of it.
+
+What each run saw is kept in ``KDIAG_LAB_RESULTS`` (a file of JSON lines); ``python -m tests.lab.accuracy`` makes
+docs/accuracy.md of it. ``KDIAG_LAB_RECORD=FOLDER`` keeps a recording of each.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _pytest.mark.structures import ParameterSet
+
+from kdiag.collect.inventory import Inventory
+from kdiag.collect.kubeconfig import Overrides, load
+from kdiag.lab import ground as grounds
+from kdiag.lab.game import Game
+from kdiag.lab.record import Store
+from kdiag.lab.scenario import Drawn, Scenario, scenarios
+from tests.lab import accuracy, cluster
+
+pytestmark = pytest.mark.lab
+
+#: One of each mechanism, and those that show within seconds: what every CI run makes.
+CORE = frozenset(
+    {
+        *("network/service_selector_misses", "network/target_port_wrong", "network/named_port_unknown"),
+        *("network/service_renamed", "network/ingress_backend_missing", "network/dns_scaled_to_zero"),
+        *(
+            "application/database_password_wrong",
+            "application/configmap_missing_for_env",
+            "application/command_not_found",
+        ),
+        *("application/config_key_missing", "application/process_crashes", "application/memory_limit_too_small"),
+        *("application/liveness_probe_port", "application/init_container_fails", "application/node_selector_unmatched"),
+        *("application/request_too_large", "application/claim_missing", "application/storage_class_missing"),
+        *("application/quota_exceeded", "application/pod_security_refused", "application/job_fails"),
+        *(
+            "control_plane/webhook_without_backend",
+            "control_plane/scheduler_command",
+            "control_plane/apiserver_etcd_port",
+        ),
+        *("worker_node/kubelet_stopped", "worker_node/runtime_stopped"),
+    }
+)
+PATIENCE = 150.0
+
+
+def case(scenario: Scenario) -> ParameterSet:
+    return pytest.param(scenario, id=scenario.id, marks=[pytest.mark.core] if scenario.id in CORE else [])
+
+
+class Ground:
+    """The lab as a user's practice ground, with a state folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        cluster.up()
+        config = cluster.KUBECONFIG
+        self.environ = {
+            **os.environ,
+            "KUBECONFIG": str(config),
+            "KDIAG_SSH_CONFIG": str(config.with_name("ssh_config")),
+            "XDG_STATE_HOME": str(folder),
+        }
+        self.game = Game(
+            lambda: load(Overrides(), self.environ), Inventory(self.environ), Store(self.environ), environ=self.environ
+        )
+
+    def ready(self) -> None:
+        """Nothing is left of an earlier run, and the cluster is marked as it is now."""
+        if self.game.store.session() is not None:
+            self.game.stop(remember=False)
+        grounds.enable(self.game.api, grounds.look(self.game.api), {})
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
+    folder = os.environ.get("KDIAG_LAB_STATE")
+    return Ground(Path(folder) if folder else tmp_path_factory.mktemp("state"))
+
+
+def named(cause: Mapping[str, Any]) -> tuple[str, str]:
+    where = cause["object"]
+    return str(cause["check"]), "/".join(p for p in (where["kind"], where["namespace"], where["name"]) if p)
+
+
+def right(report: cluster.Report, one: Drawn) -> bool:
+    """The first cause is the expected one, all of them are there, and none that is wrong."""
+    accepted = {(c.check, c.object) for c in (*one.causes(), *one.also())}
+    found = [named(c) for c in report.causes if c["severity"] in ("error", "critical") or one.scenario.risk]
+    objects = {c.object for c in one.also()}
+    first = bool(report.causes) and named(report.causes[0]) in accepted
+    if one.scenario.risk:
+        return bool(accepted & set(found))
+    return first and set(found) <= accepted and objects <= {o for _, o in found}
+
+
+def row(report: cluster.Report, one: Drawn, seconds: float) -> accuracy.Row:
+    accepted = [(c.check, c.object) for c in (*one.causes(), *one.also())]
+    found = [named(c) for c in report.causes]
+    rank = next((n for n, cause in enumerate(found, 1) if cause in accepted), 0)
+    wrong = [c for c in report.causes if c["severity"] in ("error", "critical") and named(c) not in accepted]
+    return accuracy.Row(
+        scenario=one.scenario.id,
+        cause=report.causes[0]["message"] if report.causes else "",
+        rank=rank,
+        right=right(report, one),
+        wrong=[f"{c['check']}: {c['message']}" for c in wrong],
+        folded=sum(len(c["symptoms"]) for c in report.causes if named(c) in accepted),
+        unknown=len(report.document["coverage"].get("unknown", ())),
+        seconds=round(seconds, 1),
+    )
+
+
+@pytest.mark.parametrize("scenario", [case(s) for s in scenarios().values()])
+def test_kdiag_names_it_first_and_it_can_be_mended(ground: Ground, scenario: Scenario) -> None:
+    ground.ready()
+    game = ground.game
+    found: accuracy.Row | None = None
+    try:
+        game.start([(scenario, 1)])
+        _, drawn = game.running()
+        begun = time.monotonic()
+        flags = ["--risks"] if scenario.risk else []
+        while True:
+            report = cluster.kdiag(*flags, nodes=True)
+            found = row(report, drawn[0], time.monotonic() - begun)
+            if found.right or time.monotonic() - begun > PATIENCE:
+                break
+        record(scenario)
+        for line in game.mend()[0]:
+            assert line.holds, f"mended, and still: {line.text}: {line.seen}"
+        found.proof = True
+    finally:
+        left = game.stop(remember=False) if game.store.session() is not None else []
+        if found:
+            accuracy.keep(found)
+    assert not left
+    cluster.until("kdiag falls silent again", cluster.silent, patience=240, nodes=True)
+    found.silent = True
+    accuracy.keep(found)
+    assert found.right, report.summary()
+
+
+def record(scenario: Scenario) -> None:
+    """Keep what is seen now, when somebody asks for it."""
+    folder = os.environ.get("KDIAG_LAB_RECORD")
+    if folder:
+        target = Path(folder) / scenario.id.replace("/", "-")
+        if not target.exists():
+            ssh = str(cluster.KUBECONFIG.with_name("ssh_config"))
+            cluster.run("kdiag", "record", str(target), "--ssh-config", ssh, check=False, timeout=150)

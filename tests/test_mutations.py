@@ -1,0 +1,161 @@
+"""Recordings with parts removed: the verdict becomes unknown or less exact, and never wrong.
+
+Each recorded cluster is replayed with a list forbidden, a document refused, a node silent, a command of a node failing,
+the events gone, the logs gone or cut. Two things must hold each time. No finding names an object that the whole
+recording gives no reason to name. And where the whole recording shows an error, the rest of it never says that all is
+well: it shows an error, too, or says that it could not see.
+
+A run takes a sample of them, always the same; ``KDIAG_ALL_MUTATIONS=1`` takes all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from kdiag.collect.snapshot import Snapshot
+from kdiag.engine.correlate import Node
+from kdiag.engine.library import checks
+from kdiag.engine.verdict import Verdict, judge
+from kdiag.facts.hosts import UNREADABLE
+from kdiag.model.observation import Observation
+from kdiag.model.result import Ref, Severity
+from tests.recording import clusters, facts_of
+
+ALL = bool(os.environ.get("KDIAG_ALL_MUTATIONS"))
+#: Of so many mutations a run takes one.
+SHARE = 24
+Change = Callable[[Observation], Observation | None]
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One way in which a recording is less. ``gone`` says that nobody would know: events expire, logs rotate."""
+
+    name: str
+    change: Change
+    gone: bool = False
+
+
+@cache
+def observations(folder: Path) -> tuple[Observation, ...]:
+    return tuple(Snapshot(folder).observations())
+
+
+def verdict(seen: Iterator[Observation] | tuple[Observation, ...]) -> Verdict:
+    chosen = [c for c in checks().values() if not c.risk]
+    return judge(chosen, facts_of(iter(seen)), checks())
+
+
+@cache
+def whole(folder: Path) -> Verdict:
+    return verdict(observations(folder))
+
+
+def forbidden(key: str) -> Change:
+    def change(o: Observation) -> Observation | None:
+        if o.source != "api" or o.key != key:
+            return o
+        return Observation("api", key, scope=o.scope, error=f"403 Forbidden: may not list {key}")
+
+    return change
+
+
+def silent(host: str) -> Change:
+    def change(o: Observation) -> Observation | None:
+        if o.source != "node" or o.host != host:
+            return o
+        return None if o.key != UNREADABLE else replace(o, error="no answer", body=b"")
+
+    return change
+
+
+def failing(host: str, key: str) -> Change:
+    def change(o: Observation) -> Observation | None:
+        if (o.source, o.host, o.key) != ("node", host, key):
+            return o
+        return replace(o, body=b"", error="did not finish within 5 s", absent=False)
+
+    return change
+
+
+def without_events(o: Observation) -> Observation | None:
+    empty = json.dumps({"items": []}).encode()
+    return replace(o, body=empty) if (o.source, o.key) == ("api", "events") and not o.error else o
+
+
+def without_logs(o: Observation) -> Observation | None:
+    return None if (o.source, o.key) == ("api", "log") and o.name else o
+
+
+def cut_logs(o: Observation) -> Observation | None:
+    return replace(o, body=bytes(o.body)[: len(o.body) // 2]) if (o.source, o.key) == ("api", "log") else o
+
+
+def mutations(folder: Path) -> Iterator[Mutation]:
+    seen = observations(folder)
+    for key in sorted({o.key for o in seen if o.source == "api"} - {"run", "log"}):
+        yield Mutation(f"{key} forbidden", forbidden(key))
+    hosts = sorted({o.host for o in seen if o.source == "node"})
+    for host in hosts:
+        yield Mutation(f"{host} silent", silent(host))
+        for key in sorted({o.key for o in seen if o.host == host} - {UNREADABLE}):
+            yield Mutation(f"{key} of {host} fails", failing(host, key))
+    yield Mutation("events gone", without_events, gone=True)
+    yield Mutation("logs gone", without_logs, gone=True)
+    yield Mutation("logs cut", cut_logs, gone=True)
+
+
+def sampled(folder: Path, mutation: Mutation) -> bool:
+    if ALL or mutation.gone or mutation.name.endswith("silent"):
+        return True
+    return hashlib.sha256(f"{folder.name}/{mutation.name}".encode()).digest()[0] % SHARE == 0
+
+
+CASES = [
+    pytest.param(folder, mutation, id=f"{folder.name}, {mutation.name}")
+    for folder in (*clusters("broken"), *clusters("demo"), *clusters("healthy"))
+    for mutation in mutations(folder)
+    if sampled(folder, mutation)
+]
+
+
+def tree(nodes: tuple[Node, ...]) -> Iterator[Node]:
+    for node in nodes:
+        yield node
+        yield from tree(tuple(node.symptoms))
+
+
+def named(one: Verdict) -> set[Ref]:
+    """Every object that a finding is about, or says that it touches."""
+    found: set[Ref] = set()
+    for node in tree((*one.causes, *one.infos)):
+        found |= {node.finding.subject, *node.finding.touches}
+    return found
+
+
+def errors(one: Verdict) -> list[Node]:
+    return [c for c in one.causes if c.worst >= Severity.ERROR]
+
+
+@pytest.mark.parametrize(("folder", "mutation"), CASES)
+def test_less_is_seen_and_nothing_wrong_is_said(folder: Path, mutation: Mutation) -> None:
+    full = whole(folder)
+    changed = (mutation.change(o) for o in observations(folder))
+    less = verdict(tuple(o for o in changed if o is not None))
+    before = named(full)
+    wrong = [
+        f"{n.check.id}: {n.finding.message}"
+        for n in tree(less.causes)
+        if n.severity >= Severity.WARNING and n.finding.subject not in before
+    ]
+    assert not wrong
+    if errors(full) and not mutation.gone:
+        assert errors(less) or not less.complete, "a false all-clear"

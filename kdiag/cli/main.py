@@ -219,7 +219,8 @@ def _dispatch(argv: Sequence[str]) -> int:
         from kdiag.cli.tui import on_terminal
 
         if on_terminal():
-            options = top.parse_args([*argv, "tui"])
+            words = [*argv, "tui"]
+            options = parser(words).parse_args(words)
             return int(options.run(options))
         top.print_help()
         return Exit.USAGE if not argv else Exit.CLEAN

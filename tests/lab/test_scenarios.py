@@ -1,7 +1,7 @@
 """Every practice scenario on the real lab: kdiag names it first, it can be mended, and nothing is left of it.
 
 What each run saw is kept in ``KDIAG_LAB_RESULTS`` (a file of JSON lines); ``python -m tests.lab.accuracy`` makes
-docs/accuracy.md of it. ``KDIAG_LAB_RECORD=FOLDER`` keeps a recording of each.
+docs/accuracy.md of it. ``KDIAG_LAB_RECORD=1`` keeps a recording of each that kdiag got right, in fixtures/scenarios.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kdiag.lab import ground as grounds
 from kdiag.lab.game import Game
 from kdiag.lab.record import Store
 from kdiag.lab.scenario import Drawn, Scenario, scenarios
-from tests.lab import accuracy, cluster
+from tests.lab import accuracy, cluster, recordings
 
 pytestmark = pytest.mark.lab
 
@@ -59,6 +59,7 @@ class Ground:
 
     def __init__(self, folder: Path) -> None:
         cluster.up()
+        self.folder = folder
         config = cluster.KUBECONFIG
         self.environ = {
             **os.environ,
@@ -131,7 +132,8 @@ def test_kdiag_names_it_first_and_it_can_be_mended(ground: Ground, scenario: Sce
             found = row(report, drawn[0], time.monotonic() - begun)
             if found.right or time.monotonic() - begun > PATIENCE:
                 break
-        record(scenario)
+        if found.right and os.environ.get("KDIAG_LAB_RECORD"):
+            record(drawn[0], ground.folder)
         for line in game.mend()[0]:
             assert line.holds, f"mended, and still: {line.text}: {line.seen}"
         found.proof = True
@@ -146,11 +148,10 @@ def test_kdiag_names_it_first_and_it_can_be_mended(ground: Ground, scenario: Sce
     assert found.right, report.summary()
 
 
-def record(scenario: Scenario) -> None:
-    """Keep what is seen now, when somebody asks for it."""
-    folder = os.environ.get("KDIAG_LAB_RECORD")
-    if folder:
-        target = Path(folder) / scenario.id.replace("/", "-")
-        if not target.exists():
-            ssh = str(cluster.KUBECONFIG.with_name("ssh_config"))
-            cluster.run("kdiag", "record", str(target), "--ssh-config", ssh, check=False, timeout=150)
+def record(one: Drawn, folder: Path) -> None:
+    """Keep what is seen now."""
+    name = one.scenario.id
+    snapshot = folder / f"recording-{name.replace('/', '-')}-{time.monotonic_ns()}"
+    ssh = str(cluster.KUBECONFIG.with_name("ssh_config"))
+    cluster.run("kdiag", "record", str(snapshot), "--ssh-config", ssh, check=False, timeout=150)
+    recordings.pack(snapshot, one, recordings.FOLDER / f"{name}.json.xz")

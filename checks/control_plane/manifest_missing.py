@@ -18,7 +18,6 @@ from kdiag.facts import (
 
 # A node that is being set up or upgraded gets its manifests one after the other.
 _YOUNG = 300
-_FOLDER = "/etc/kubernetes/manifests"
 
 
 @check(
@@ -61,23 +60,23 @@ def manifest_missing(
             where = f"; there is {lies[0].path}" if len(lies) == 1 else ""
             where = where or (f"; copies are {listing([i.path for i in lies], 2)}" if lies else "")
             if not found.there:
-                message = f"{subject.name} and the whole control plane cannot run: {node} has no folder {_FOLDER}"
+                message = f"{subject.name} and the whole control plane cannot run: {node} has no folder {found.folder}"
             else:
-                message = f"{subject.name} does not run: {node} has no manifest for it in {_FOLDER}{where}"
+                message = f"{subject.name} does not run: {node} has no manifest for it in {found.folder}{where}"
             alone = sum(1 for _, other in manifests if part in other.meant) <= 1
             yield Finding(
                 subject,
                 message,
                 evidence=(
-                    Evidence(f"ls -la {_FOLDER}", listing(others, 6) or "no file", node),
-                    *(Evidence(f"ls -la {i.path}", _shown(i), node) for i in lies[:2]),
+                    Evidence(f"ls -la {found.folder}", listing(others, 6) or "no file", node),
+                    *(Evidence(f"ls -la {i.path}", _shown(i, found.folder), node) for i in lies[:2]),
                     *(
                         [Evidence(f"crictl ps --name {part}", "still running, until the kubelet ends it", node)]
                         if live
                         else []
                     ),
                 ),
-                next=tuple(_next(node, part, lies)),
+                next=tuple(_next(node, part, lies, found.folder)),
                 touches=stands_still(manifests, part),
                 severity=Severity.CRITICAL if alone else Severity.ERROR,
             )
@@ -93,19 +92,19 @@ def _elsewhere(part: str, found: NodeManifests) -> list[FileInfo]:
     names = (f"{part}.", f".{part}.")
     places = [*found.ignored, *(found.elsewhere or ())]
     mine = [i for i in places if i.path.rpartition("/")[2].startswith(names) and i.kind == "f"]
-    mine = [i for i in mine if i.path.rpartition("/")[0] != _FOLDER or i in found.ignored]
+    mine = [i for i in mine if i.path.rpartition("/")[0] != found.folder or i in found.ignored]
     # What was only renamed comes first, then what lies in /tmp or a home, then backups that kubeadm made.
     return sorted(mine, key=lambda i: (i not in found.ignored, "backup" in i.path, i.path.count("/"), i.path))
 
 
-def _shown(info: FileInfo) -> str:
-    if info.path.startswith(_FOLDER):
-        inside = info.path[len(_FOLDER) + 1 :]
+def _shown(info: FileInfo, folder: str) -> str:
+    if info.path.startswith(folder + "/"):
+        inside = info.path[len(folder) + 1 :]
         return "the kubelet passes over " + ("sub-folders" if "/" in inside else "names that begin with a dot")
     return f"{info.size} bytes" + (f", changed {info.changed:%Y-%m-%d %H:%M} UTC" if info.changed else "")
 
 
-def _next(node: str, part: str, lies: list[FileInfo]) -> Iterator[str]:
+def _next(node: str, part: str, lies: list[FileInfo], folder: str) -> Iterator[str]:
     phase = {
         "etcd": "etcd local",
         "kube-apiserver": "control-plane apiserver",
@@ -115,7 +114,7 @@ def _next(node: str, part: str, lies: list[FileInfo]) -> Iterator[str]:
     if lies:
         if len(lies) > 1:
             yield f"ssh {node} sudo ls -la {' '.join(i.path for i in lies[:4])}    # the right one is the last that ran"
-        yield f"ssh {node} sudo cp -p {lies[0].path} {_FOLDER}/{part}.yaml"
+        yield f"ssh {node} sudo cp -p {lies[0].path} {folder}/{part}.yaml"
     else:
         yield f"ssh {node} sudo find / -xdev -name '{part}*.y*ml*' -not -path '/proc/*'    # was it moved?"
         yield f"ssh {node} sudo kubeadm init phase {phase}    # writes it anew; give the cluster's --config"

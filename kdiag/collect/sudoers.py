@@ -17,6 +17,8 @@ from kdiag.collect.together import Group, gathered
 from kdiag.facts.base import NodeCommand, NodeFollow, Source
 from kdiag.facts.etcd import CTL, DATA, DATABASES
 from kdiag.facts.manifests import CERTIFICATES
+from kdiag.facts.nodefiles import PUBLIC_PARTS
+from kdiag.facts.system import COMPONENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +88,18 @@ FOLLOWED: Mapping[str, tuple[tuple[str | Shape, ...], ...]] = {
             ),
         ),
     ),
-    "kubelet-kubeconfig-other": (("grep", "-n", *_PLACES, Shape(_CONF)),),
+    "kubelet-kubeconfig-other": (
+        ("grep", "-n", *_PLACES, Shape(_CONF)),
+        ("grep", "-n", "-o", "-E", PUBLIC_PARTS, PATH),
+    ),
     "kubelet-files": (("stat", "-L", "-c", "%F|%n", PATHS),),
     "manifest-paths": (("find", "-L", "/", "-maxdepth", "16", "(", _TESTS, ")", "-printf", _FORMAT, "-o", "-prune"),),
-    "manifest-servers": (("grep", "-Hn", "server:", Shape(f"{_CONF}( {_CONF})*")),),
+    "manifest-servers": (
+        ("grep", "-Hn", "server:", Shape(f"{_CONF}( {_CONF})*")),
+        ("grep", "-Hn", "-o", "-E", PUBLIC_PARTS, PATHS),
+    ),
+    "manifest-other-files": (("find", Shape(f"({_STEP})+/"), "-maxdepth", "1", "-printf", _FORMAT),),
+    "manifest-other": (("grep", "-Hn", "", Shape(" ".join(f"({_STEP})+/{part}[.]yaml" for part in COMPONENTS))),),
     "manifest-certificates": (("grep", "-azoHE", "-e", CERTIFICATES, PATHS),),
     "manifest-linked": (("grep", "-Hn", "", Shape(f"{_MANIFEST}( {_MANIFEST})*")),),
     "manifest-elsewhere": (

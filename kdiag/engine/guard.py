@@ -361,6 +361,8 @@ def check_files(program: str, options: Mapping[str, list[str]], operands: list[s
             if not (_PLAIN_FOLDERS.fullmatch(place) or (networks and place == "/etc/cni/net.d")):
                 raise Refusal(f"not every file below {_line(place, 60)} may be read")
     closed = [place for place in places if _NOT_READ.search(place)]
+    if program == "grep" and patterns == [_PUBLIC_PARTS] and {"-o", "-E"} <= options.keys() <= wordset("-H -n -o -E"):
+        return  # likewise
     if program == "grep" and patterns == [_CERTIFICATES] and options.keys() == wordset("-a -z -o -H -E -e"):
         return  # whatever else may be in the files is not shown
     only_places = program == "grep" and _shows_places(options, patterns) and all(map(_KUBECONFIG.match, closed))
@@ -369,9 +371,7 @@ def check_files(program: str, options: Mapping[str, list[str]], operands: list[s
 
 
 def _shows_places(options: Mapping[str, list[str]], patterns: Sequence[str]) -> bool:
-    """Whether grep shows of a kubeconfig only where it leads, or what of it is public."""
-    if list(patterns) == [_PUBLIC_PARTS] and options.keys() == {"-H", "-o", "-E"}:
-        return True
+    """Whether grep shows of a kubeconfig only where it leads."""
     words = {re.sub(r"^\^?(?:\\s\*|\[\[:space:\]\]\*|\[ \]\*|\s)*", "", pattern) for pattern in patterns}
     return words <= _PLACES and options.keys() <= wordset("-h -H -n -s -m --max-count -e --regexp -i -F -E -w")
 

@@ -15,18 +15,13 @@ from functools import cached_property
 from kdiag.facts.base import NodeCommand, NodeFollow
 from kdiag.facts.hosts import Answer, HostFact, answer, safe_path
 from kdiag.facts.manifests import FileInfo, Manifest, Manifests, NodeManifests, show_certificates
-from kdiag.facts.nodefiles import READ_CLOCK
+from kdiag.facts.nodefiles import PUBLIC_PARTS, READ_CLOCK
 from kdiag.model.text import clean_line, shorten
 
 PKI = "/etc/kubernetes/pki"
 KUBELET_PKI = "/var/lib/kubelet/pki"
 KUBELET_CLIENT = f"{KUBELET_PKI}/kubelet-client-current.pem"
 _CONFIGS = ("admin", "super-admin", "controller-manager", "scheduler", "kubelet")
-#: What of a kubeconfig is public; grep -o shows no more than that.
-_PUBLIC_PARTS = (
-    r"(server|tls-server-name|insecure-skip-tls-verify|certificate-authority|certificate-authority-data|client-certificate|client-certificate-data"
-    r"|client-key)\"?: *\"?[A-Za-z0-9+/=:._@-]+"
-)
 _FORMAT = r"%y\t%Y\t%s\t%T@\t%m\t%U\t%p\t%l\n"
 _MOST = 60
 _NOTHING_IN_IT = re.compile(r"(?:could not|unable to) (?:read|load|find)", re.IGNORECASE)
@@ -138,7 +133,7 @@ class Certificates(HostFact[Pki]):
         ),
         NodeCommand(
             "pki-kubeconfigs",
-            ("grep", "-H", "-o", "-E", _PUBLIC_PARTS, *(f"/etc/kubernetes/{name}.conf" for name in _CONFIGS)),
+            ("grep", "-H", "-o", "-E", PUBLIC_PARTS, *(f"/etc/kubernetes/{name}.conf" for name in _CONFIGS)),
             sudo=True,
             answers=(0, 1, 2),
         ),

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from kdiag.facts.base import NodeCommand, NodeFollow
 from kdiag.facts.hosts import Answer, HostFact, answer, plain_path, safe_path
 from kdiag.facts.nodefiles import FLAGS_ENV as FLAGS_ENV
-from kdiag.facts.nodefiles import KUBELET_CONFIG, READ_KUBELET_CONFIG, READ_KUBELET_ENV
+from kdiag.facts.nodefiles import KUBELET_CONFIG, PUBLIC_PARTS, READ_KUBELET_CONFIG, READ_KUBELET_ENV
 from kdiag.facts.podyaml import Document, YamlFault, read_yaml
 from kdiag.model.text import nearest
 
@@ -252,11 +252,13 @@ class Kubelets(HostFact[KubeletSetup]):
         if config and config.value != CONFIG and plain_path(config.value):
             yield NodeCommand("kubelet-config-other", ("cat", config.value), sudo=True, name=config.value)
         known = (KUBECONFIG, BOOTSTRAP)
-        if kubeconfig and re.fullmatch(r"/etc/kubernetes/[A-Za-z0-9_-]+\.conf", kubeconfig.value or ""):
-            path = kubeconfig.value
-            if path not in known:
-                argv = ("grep", "-n", *(w for p in _PLACES for w in ("-e", p)), path)
-                yield NodeCommand("kubelet-kubeconfig-other", argv, sudo=True, name=path, limit=16_384)
+        path = kubeconfig.value if kubeconfig else ""
+        if path not in known and safe_path(path):
+            if re.fullmatch(r"/etc/kubernetes/[A-Za-z0-9_-]+\.conf", path):
+                argv: tuple[str, ...] = ("grep", "-n", *(w for p in _PLACES for w in ("-e", p)), path)
+            else:
+                argv = ("grep", "-n", "-o", "-E", PUBLIC_PARTS, path)
+            yield NodeCommand("kubelet-kubeconfig-other", argv, sudo=True, name=path, limit=65_536)
         paths = [p for p in dict.fromkeys(_named(setup)) if safe_path(p)][:24]
         if paths:
             yield NodeCommand("kubelet-files", ("stat", "-L", "-c", "%F|%n", *paths), sudo=True, answers=(0, 1))

@@ -15,7 +15,7 @@ import msgspec
 from kdiag.facts.base import NodeCommand, NodeFollow
 from kdiag.facts.cluster import Cluster
 from kdiag.facts.hosts import Answer, HostFact, answer, safe_path
-from kdiag.facts.nodefiles import READ_INTERFACES, READ_KERNEL, READ_KUBELET_CONFIG, matching
+from kdiag.facts.nodefiles import PUBLIC_PARTS, READ_INTERFACES, READ_KERNEL, READ_KUBELET_CONFIG, matching
 from kdiag.facts.pods import Pods
 from kdiag.facts.podspec import Container, PodSpec
 from kdiag.facts.podyaml import Document, Problem, YamlFault, pod_problems, read_yaml
@@ -367,6 +367,8 @@ class Manifests(HostFact[NodeManifests]):
         NodeFollow("manifest-certificates"),
         NodeFollow("manifest-linked"),
         NodeFollow("manifest-elsewhere"),
+        NodeFollow("manifest-other-files"),
+        NodeFollow("manifest-other"),
         # Of recordings made before those three were taken from what others read as well.
         *(NodeFollow(key) for key in ("static-pod-path", "capacity", "addresses")),
     )
@@ -375,7 +377,8 @@ class Manifests(HostFact[NodeManifests]):
     @staticmethod
     def parse(node: str, answers: tuple[Answer, ...]) -> NodeManifests:
         """The folder, its files, and what is known of the files that they name."""
-        first = _folder(answers)
+        declared, line = _declared(answers)
+        first = _folder(answers, _other(answers, declared))
         asked = _asked(answers)
         host: dict[str, FileInfo | None] = dict.fromkeys(asked)
         seen = [a for a in answers if a.key == "manifest-paths" and not a.error]
@@ -384,14 +387,14 @@ class Manifests(HostFact[NodeManifests]):
                 host[info.path] = info
         else:
             host = {}
-        declared, line = _declared(answers)
         certificates: dict[str, dict[str, str]] = {}
         for one in answers:
             if one.key == "manifest-certificates" and not one.error:
                 certificates.setdefault(one.name.partition("#")[0], {}).update(_certificate(one))
         found = [a for a in answers if a.key == "manifest-elsewhere" and not a.error]
         return NodeManifests(
-            there=bool(first.tree) and FOLDER in first.tree,
+            folder=first.folder,
+            there=bool(first.tree) and first.folder in first.tree,
             declared=declared,
             declared_line=line,
             files=first.files,
@@ -433,6 +436,18 @@ def _follow(answers: tuple[Answer, ...]) -> Iterator[NodeCommand]:
     confs = [p for p, i in first.tree.items() if re.fullmatch(_ROOT + r"/[A-Za-z0-9_-]+\.conf", p) and i.kind == "f"]
     if confs:
         yield NodeCommand("manifest-servers", ("grep", "-Hn", "server:", *sorted(confs)[:12]), sudo=True)
+    named = [u.host for m in first.files for u in m.uses if u.flag.name == "kubeconfig" and safe_path(u.host)]
+    if others := sorted({p for p in named if p not in confs})[:4]:
+        yield NodeCommand(
+            "manifest-servers", ("grep", "-Hn", "-o", "-E", PUBLIC_PARTS, *others), sudo=True, name="others"
+        )
+    folder = (_declared(answers)[0] or FOLDER).rstrip("/")
+    if folder != FOLDER and safe_path(folder):
+        # By their names: such a folder may hold anything, and no more of it is read.
+        paths = tuple(f"{folder}/{component}.yaml" for component in COMPONENTS)
+        listing = ("find", f"{folder}/", "-maxdepth", "1", "-printf", _FORMAT)
+        yield NodeCommand("manifest-other-files", listing, sudo=True, name=folder, answers=(0, 1))
+        yield NodeCommand("manifest-other", ("grep", "-Hn", "", *paths), sudo=True, limit=1 << 20, answers=(0, 1, 2))
     for manifest in first.files:
         link = manifest.info.link
         if link and manifest.info.kind == "f" and safe_path(manifest.path) and re.search(r"\.(ya?ml|json)$", link):
@@ -454,31 +469,45 @@ class _Folder:
     files: tuple[Manifest, ...]
     ignored: tuple[FileInfo, ...]
     tree: Mapping[str, FileInfo]
+    folder: str = FOLDER
 
     @property
     def meant_some(self) -> bool:
         return any(f"{_ROOT}/{name}" in self.tree for name in ("controller-manager.conf", "scheduler.conf"))
 
 
-def _folder(answers: tuple[Answer, ...]) -> _Folder:
+def _other(answers: tuple[Answer, ...], declared: str | None) -> str:
+    """The folder that the kubelet is told of, where that is another one and holds manifests."""
+    folder = (declared or FOLDER).rstrip("/")
+    listed = {i.path for i in _files(answer(answers, "manifest-other-files", folder))} if folder != FOLDER else set()
+    held = [c for c in COMPONENTS if f"{folder}/{c}.yaml" in listed]
+    return folder if held and any(a.key == "manifest-other" and not a.error for a in answers) else FOLDER
+
+
+def _folder(answers: tuple[Answer, ...], folder: str = FOLDER) -> _Folder:
+    """What a folder holds, with all that was listed of the node."""
     tree = {info.path: info for info in _files(answer(answers, "manifest-files"))}
     if tree:
         tree.setdefault(_ROOT, FileInfo(path=_ROOT, kind="d"))
-    inside = [i for p, i in sorted(tree.items()) if p.startswith(FOLDER + "/")]
-    whole = any(a.key == "manifests" and not a.error for a in answers)
-    named = [i for i in inside if "/" not in i.path[len(FOLDER) + 1 :]]
-    contents = _contents(answer(answers, "manifests"), {i.path for i in inside})
+    shown = "manifests"
+    if folder != FOLDER:
+        shown = "manifest-other"
+        tree |= {info.path: info for info in _files(answer(answers, "manifest-other-files", folder))}
+    inside = [i for p, i in sorted(tree.items()) if p.startswith(folder + "/")]
+    whole = any(a.key == shown and not a.error for a in answers)
+    named = [i for i in inside if "/" not in i.path[len(folder) + 1 :]]
+    contents = _contents(answer(answers, shown), {i.path for i in inside})
     for one in answers:
         if one.key == "manifest-linked" and not one.error:
             contents |= _contents(one.text, {one.name})
     files: list[Manifest] = []
     ignored: list[FileInfo] = [i for i in inside if i not in named and i.kind != "d"]
     for info in named:
-        if info.path[len(FOLDER) + 1 :].startswith("."):
+        if info.path[len(folder) + 1 :].startswith("."):
             ignored.append(info)
         elif info.kind != "d":
             files.append(_manifest(info, contents.get(info.path), whole=whole))
-    return _Folder(tuple(files), tuple(ignored), tree)
+    return _Folder(tuple(files), tuple(ignored), tree, folder)
 
 
 # Several facts go by the manifests, and each before and after the second round: one reading does for all of them.
@@ -669,7 +698,7 @@ def _declared(answers: tuple[Answer, ...]) -> tuple[str | None, int]:
 
 def _servers(answers: tuple[Answer, ...]) -> dict[str, tuple[str, int]]:
     found: dict[str, tuple[str, int]] = {}
-    for line in answer(answers, "manifest-servers").splitlines():
+    for line in "\n".join(a.text for a in answers if a.key == "manifest-servers" and not a.error).splitlines():
         if match := re.match(r"(/[^:]+):(\d+):\s*server:\s*[\"']?([^\s\"']+)", line):
             found.setdefault(match[1], (match[3], int(match[2])))
     return found

@@ -11,6 +11,11 @@ KUBELET_CONFIG = "/var/lib/kubelet/config.yaml"
 FLAGS_ENV = "/var/lib/kubelet/kubeadm-flags.env"
 ENV = (FLAGS_ENV, "/etc/default/kubelet", "/etc/sysconfig/kubelet", "/etc/kubernetes/kubelet.env")
 CONTAINERD = "/etc/containerd/config.toml"
+#: What of a kubeconfig is public; grep -o shows no more than that.
+PUBLIC_PARTS = (
+    r"(server|tls-server-name|insecure-skip-tls-verify|certificate-authority|certificate-authority-data|client-certificate|client-certificate-data"
+    r"|client-key)\"?: *\"?[A-Za-z0-9+/=:._@-]+"
+)
 
 READ_KUBELET_CONFIG = NodeCommand("kubelet-config", ("cat", KUBELET_CONFIG), sudo=True, name=KUBELET_CONFIG)
 READ_KUBELET_ENV = tuple(NodeCommand("kubelet-env", ("cat", path), sudo=True, name=path) for path in ENV)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdiag.engine.intake import sources
@@ -270,6 +270,7 @@ def test_urls_of_flags(text: str, fault: str) -> None:
     assert bool(fault) == bool(found.fault)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_any_text_is_read(text: str) -> None:
     found = read_yaml(text)
@@ -277,6 +278,7 @@ def test_any_text_is_read(text: str) -> None:
         pod_problems(found)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=400), st.text(max_size=400))
 def test_any_answer_is_parsed(listing: str, lines: str) -> None:
     said = (Answer("manifest-files", "", listing), Answer("manifests", "", lines))
@@ -284,8 +286,63 @@ def test_any_answer_is_parsed(listing: str, lines: str) -> None:
     tuple(Manifests.follow("x", said))
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(POD) - 1), st.sampled_from("\t:;{}[]#&*!|>'\"%@`- \n\u00a0"))
 def test_a_pod_with_one_character_changed_is_still_judged(at: int, char: str) -> None:
     found = only({"kube-scheduler.yaml": POD[:at] + char + POD[at + 1 :]})
     assert found.taken != bool(found.fault or found.refused)
     assert len(found.flags) <= 6
+
+
+def other_folder(folder: str, listed: str = "", shown: str = "") -> tuple[Answer, ...]:
+    config = f"apiVersion: kubelet.config.k8s.io/v1beta1\nstaticPodPath: {folder}  # ours\n"
+    first = (*answers({}), Answer("kubelet-config", "/var/lib/kubelet/config.yaml", config))
+    if not listed:
+        return first
+    return (*first, Answer("manifest-other-files", folder.rstrip("/"), listed), Answer("manifest-other", "", shown))
+
+
+def test_another_folder_that_the_kubelet_is_told_of_is_read() -> None:
+    asked = {c.key: c.argv for c in Manifests.follow("cp1", other_folder("/srv/static/"))}
+    assert asked["manifest-other-files"][:2] == ("find", "/srv/static/")
+    assert asked["manifest-other"][3:] == tuple(
+        f"/srv/static/{p}.yaml" for p in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+    )
+    listed = row("/srv/static/", "d") + row("/srv/static/kube-scheduler.yaml") + row("/srv/static/notes.txt")
+    shown = (
+        numbered("/srv/static/kube-scheduler.yaml", POD) + "grep: /srv/static/etcd.yaml: No such file or directory\n"
+    )
+    found = Manifests.parse("cp1", other_folder("/srv/static/", listed, shown))
+    assert (found.folder, found.used, found.there) == ("/srv/static", True, True)
+    scheduler = found.of("kube-scheduler")
+    assert scheduler
+    assert scheduler.where(12) == "/srv/static/kube-scheduler.yaml:12"
+    assert [(m.file, m.read) for m in found.files] == [("kube-scheduler.yaml", True), ("notes.txt", False)]
+
+
+@pytest.mark.parametrize("folder", ["/etc/kubernetes/manifests/", "/srv/../etc", "/with space", "relative"])
+def test_no_other_folder_is_asked_for(folder: str) -> None:
+    keys = {c.key for c in Manifests.follow("cp1", other_folder(folder))}
+    assert not keys & {"manifest-other", "manifest-other-files"}
+
+
+def test_another_folder_without_manifests_is_not_the_one_that_counts() -> None:
+    found = Manifests.parse("cp1", other_folder("/srv/static", row("/srv/static/", "d"), "grep: x: No such file\n"))
+    assert (found.folder, found.used) == (FOLDER, False)
+
+
+def test_a_kubeconfig_outside_of_the_usual_folder_is_asked_for_its_public_parts() -> None:
+    config = {"kube-scheduler.yaml": POD}
+    (asked,) = [c for c in Manifests.follow("cp1", answers(config)) if c.key == "manifest-servers"]
+    assert asked.argv[-1] == "/srv/conf/scheduler.conf"
+    assert asked.argv[:4] == ("grep", "-Hn", "-o", "-E")
+    told = Answer("manifest-servers", "others", "/srv/conf/scheduler.conf:5:server: https://10.0.0.1:6443\n")
+    found = Manifests.parse("cp1", (*answers(config), told))
+    assert found.servers == {"/srv/conf/scheduler.conf": ("https://10.0.0.1:6443", 5)}
+
+
+@pytest.mark.parametrize(("online", "cpus"), [("0", 1), ("0-1", 2), ("0-3,8-11", 8), ("", 0), ("x", 0)])
+def test_what_the_node_has_comes_from_the_kernel(online: str, cpus: int) -> None:
+    text = f"/proc/meminfo:MemTotal:        8039004 kB\n/sys/devices/system/cpu/online:{online}\n"
+    found = Manifests.parse("cp1", (*answers({}), Answer("kernel", "", text)))
+    assert (found.cpus, found.memory) == (cpus, 8039004 * 1024)

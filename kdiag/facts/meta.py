@@ -60,6 +60,8 @@ class Annotations(Lean, frozen=True, gc=False):
     )
     lb_type: str = msgspec.field(name="service.beta.kubernetes.io/aws-load-balancer-type", default="")
     tolerate_unready: str = msgspec.field(name="service.alpha.kubernetes.io/tolerate-unready-endpoints", default="")
+    flannel_address: str = msgspec.field(name="flannel.alpha.coreos.com/public-ip", default="")
+    calico_address: str = msgspec.field(name="projectcalico.org/IPv4Address", default="")
 
 
 class Meta(Lean, frozen=True, gc=False):

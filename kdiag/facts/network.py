@@ -163,7 +163,7 @@ class EndpointSlices(Objects[EndpointSlice]):
 
     @classmethod
     def adapt(cls, item: EndpointSlice) -> EndpointSlice:
-        """Keep what recurs (node, kind, conditions, the pod's name) once: a large cluster has one for each pod."""
+        """Keep what recurs in every endpoint (node, kind, conditions) once: a large cluster has one for each pod."""
         if not item.endpoints:
             return item
         words: dict[str, str] = {}
@@ -173,7 +173,7 @@ class EndpointSlices(Objects[EndpointSlice]):
         def kept(e: Endpoint) -> Endpoint:
             ref = e.target_ref
             if ref is not None and ref.namespace == namespace:
-                ref = TargetRef(words.setdefault(ref.kind, ref.kind), sys.intern(ref.name), namespace)
+                ref = TargetRef(words.setdefault(ref.kind, ref.kind), ref.name, namespace)
             shared = conditions.setdefault(e.conditions, e.conditions)
             return Endpoint(e.addresses, shared, ref, words.setdefault(e.node_name, sys.intern(e.node_name)))
 

@@ -1,6 +1,6 @@
 """Pods: one lean object each, the template shared, the details only where something is off.
 
-150,000 pods are read in seconds and kept in some 80 MB because of what is true of real clusters: pods of one
+150,000 pods are read in seconds and kept in some 100 MB because of what is true of real clusters: pods of one
 controller have one template, most label sets recur, and most pods are well. A pod that is well (Running, Ready, never
 restarted) keeps no container statuses: there is nothing in them that its ``ready`` does not say.
 """
@@ -373,9 +373,8 @@ class PodBuilder:
             and not meta.finalizers
             and _unbroken(status)
         ):
-            # The name stands in the EndpointSlices, too, and is kept once: 8 MB of a large cluster.
             return Pod(
-                name=intern(meta.name if meta.name.isprintable() else clean_line(meta.name)),
+                name=meta.name if meta.name.isprintable() else clean_line(meta.name),
                 namespace=kin.namespace,
                 labels=kin.labels,
                 owner=kin.owner,

@@ -48,6 +48,70 @@ class Layer(enum.IntEnum):
     INGRESS = 16
 
 
+#: What follows when a component of the control plane ends, or is not ready, by the ids of the checks that show it.
+COMPONENT_FAILS = (
+    "control_plane/api_server_cannot_reach_etcd",
+    "control_plane/api_server_unhealthy",
+    "control_plane/api_server_unreachable",
+    "control_plane/component_exits",
+    "control_plane/controller_manager_not_running",
+    "control_plane/etcd_not_running",
+    "control_plane/leader_election_lost",
+    "control_plane/scheduler_not_running",
+    "control_plane/static_pod_failing",
+    "control_plane/static_pod_restarting",
+    "worker_node/node_heartbeat_stale",
+    "worker_node/node_not_ready",
+)
+#: What follows when the kubelet makes no pod of a component of the control plane.
+STATIC_POD_ABSENT = (
+    "control_plane/api_server_cannot_reach_etcd",
+    "control_plane/api_server_unhealthy",
+    "control_plane/api_server_unreachable",
+    "control_plane/component_exits",
+    "control_plane/controller_manager_not_running",
+    "control_plane/etcd_not_running",
+    "control_plane/leader_election_lost",
+    "control_plane/scheduler_not_running",
+    "control_plane/static_pod_failing",
+    "control_plane/static_pod_missing",
+    "worker_node/node_heartbeat_stale",
+    "worker_node/node_not_ready",
+)
+#: What follows when the kubelet of a node is not there.
+KUBELET_DOWN = (
+    "application/pod_not_ready",
+    "application/pod_stuck_terminating",
+    "control_plane/api_server_cannot_reach_etcd",
+    "control_plane/api_server_unreachable",
+    "control_plane/component_exits",
+    "control_plane/controller_manager_not_running",
+    "control_plane/etcd_not_running",
+    "control_plane/leader_election_lost",
+    "control_plane/manifest_not_applied",
+    "control_plane/scheduler_not_running",
+    "control_plane/static_pod_failing",
+    "control_plane/static_pod_missing",
+    "control_plane/static_pod_restarting",
+    "worker_node/node_heartbeat_stale",
+    "worker_node/node_not_ready",
+)
+#: What follows when the kubelet of a node has no container runtime.
+RUNTIME_DOWN = (
+    "application/pod_not_ready",
+    "control_plane/api_server_cannot_reach_etcd",
+    "control_plane/api_server_unreachable",
+    "control_plane/component_exits",
+    "control_plane/etcd_not_running",
+    "network/network_plugin_not_ready",
+    "network/pod_sandbox_fails",
+    "worker_node/kubelet_crash_loops",
+    "worker_node/node_heartbeat_stale",
+    "worker_node/node_not_ready",
+    "worker_node/pleg_unhealthy",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Skip:
     """Yielded by a check that does not apply to this cluster, and why."""

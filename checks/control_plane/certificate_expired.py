@@ -6,7 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, duration, listing, plural
+from kdiag.check import (
+    CLUSTER,
+    COMPONENT_FAILS,
+    Evidence,
+    Finding,
+    Layer,
+    Ref,
+    Severity,
+    check,
+    duration,
+    listing,
+    plural,
+)
 from kdiag.facts import Certificates, Cluster, Manifests, Pki, certificate_uses, static_pod
 
 _APART = timedelta(minutes=5)
@@ -35,21 +47,10 @@ class _Expired:
     severity=Severity.CRITICAL,
     layer=Layer.HOST,
     explains=(
-        "control_plane/api_server_cannot_reach_etcd",
-        "control_plane/api_server_unhealthy",
-        "control_plane/api_server_unreachable",
+        *COMPONENT_FAILS,
         "control_plane/api_service_unavailable",
-        "control_plane/component_exits",
-        "control_plane/controller_manager_not_running",
-        "control_plane/etcd_not_running",
-        "control_plane/leader_election_lost",
-        "control_plane/scheduler_not_running",
-        "control_plane/static_pod_failing",
-        "control_plane/static_pod_restarting",
         "worker_node/kubelet_client_certificate_expired",
         "worker_node/kubelet_unauthorized",
-        "worker_node/node_heartbeat_stale",
-        "worker_node/node_not_ready",
     ),
     tags=("certificates", "apiserver", "etcd"),
 )

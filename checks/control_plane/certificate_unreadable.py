@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check
+from kdiag.check import CLUSTER, COMPONENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check
 from kdiag.facts import Certificates, Cluster, Containers, Manifests, certificate_uses, current, static_pod
 
 _STEADY = 90
@@ -15,19 +15,8 @@ _STEADY = 90
     severity=Severity.CRITICAL,
     layer=Layer.HOST,
     explains=(
-        "control_plane/api_server_cannot_reach_etcd",
-        "control_plane/api_server_unhealthy",
-        "control_plane/api_server_unreachable",
-        "control_plane/component_exits",
-        "control_plane/controller_manager_not_running",
-        "control_plane/etcd_not_running",
-        "control_plane/leader_election_lost",
-        "control_plane/scheduler_not_running",
-        "control_plane/static_pod_failing",
-        "control_plane/static_pod_restarting",
+        *COMPONENT_FAILS,
         "worker_node/kubelet_unauthorized",
-        "worker_node/node_heartbeat_stale",
-        "worker_node/node_not_ready",
     ),
     tags=("certificates", "static-pods"),
 )

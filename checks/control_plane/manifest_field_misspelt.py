@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check
+from kdiag.check import COMPONENT_FAILS, Evidence, Finding, Layer, Severity, check
 from kdiag.facts import (
     Cluster,
     Containers,
@@ -24,22 +24,11 @@ from kdiag.facts import (
     severity=Severity.CRITICAL,
     layer=Layer.APISERVER,
     explains=(
-        "control_plane/api_server_cannot_reach_etcd",
-        "control_plane/api_server_unhealthy",
-        "control_plane/api_server_unreachable",
-        "control_plane/component_exits",
-        "control_plane/controller_manager_not_running",
-        "control_plane/etcd_not_running",
-        "control_plane/leader_election_lost",
+        *COMPONENT_FAILS,
         "control_plane/manifest_command_unknown",
         "control_plane/manifest_file_missing",
         "control_plane/manifest_probe_wrong",
         "control_plane/manifest_volume_wrong",
-        "control_plane/scheduler_not_running",
-        "control_plane/static_pod_failing",
-        "control_plane/static_pod_restarting",
-        "worker_node/node_heartbeat_stale",
-        "worker_node/node_not_ready",
     ),
     tags=("static-pods", "manifests"),
 )

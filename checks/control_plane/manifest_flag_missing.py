@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check
+from kdiag.check import COMPONENT_FAILS, Evidence, Finding, Layer, Severity, check
 from kdiag.facts import (
     Cluster,
     Containers,
@@ -47,20 +47,7 @@ _NEEDS = {
     title="Control-plane component lacks a flag",
     severity=Severity.CRITICAL,
     layer=Layer.APISERVER,
-    explains=(
-        "control_plane/api_server_cannot_reach_etcd",
-        "control_plane/api_server_unhealthy",
-        "control_plane/api_server_unreachable",
-        "control_plane/component_exits",
-        "control_plane/controller_manager_not_running",
-        "control_plane/etcd_not_running",
-        "control_plane/leader_election_lost",
-        "control_plane/scheduler_not_running",
-        "control_plane/static_pod_failing",
-        "control_plane/static_pod_restarting",
-        "worker_node/node_heartbeat_stale",
-        "worker_node/node_not_ready",
-    ),
+    explains=COMPONENT_FAILS,
     tags=("static-pods", "manifests", "flags", "scheduler", "apiserver", "etcd"),
 )
 def manifest_flag_missing(

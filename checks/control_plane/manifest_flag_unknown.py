@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check, nearest, shorten
+from kdiag.check import COMPONENT_FAILS, Evidence, Finding, Gap, Layer, Severity, check, nearest, shorten
 from kdiag.facts import (
     Cluster,
     Containers,
@@ -32,20 +32,7 @@ _UNKNOWN = re.compile(
     title="Control-plane component has an unknown flag",
     severity=Severity.CRITICAL,
     layer=Layer.APISERVER,
-    explains=(
-        "control_plane/api_server_cannot_reach_etcd",
-        "control_plane/api_server_unhealthy",
-        "control_plane/api_server_unreachable",
-        "control_plane/component_exits",
-        "control_plane/controller_manager_not_running",
-        "control_plane/etcd_not_running",
-        "control_plane/leader_election_lost",
-        "control_plane/scheduler_not_running",
-        "control_plane/static_pod_failing",
-        "control_plane/static_pod_restarting",
-        "worker_node/node_heartbeat_stale",
-        "worker_node/node_not_ready",
-    ),
+    explains=COMPONENT_FAILS,
     tags=("static-pods", "manifests", "flags", "scheduler", "apiserver", "etcd"),
 )
 def manifest_flag_unknown(

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, nearest, shorten
+from kdiag.check import COMPONENT_FAILS, Evidence, Finding, Layer, Severity, check, nearest, shorten
 from kdiag.facts import (
     MODES,
     PLUGINS,
@@ -33,20 +33,7 @@ _RANGES = ("service-cluster-ip-range", "cluster-cidr")
     title="Control-plane flag has a wrong value",
     severity=Severity.CRITICAL,
     layer=Layer.APISERVER,
-    explains=(
-        "control_plane/api_server_cannot_reach_etcd",
-        "control_plane/api_server_unhealthy",
-        "control_plane/api_server_unreachable",
-        "control_plane/component_exits",
-        "control_plane/controller_manager_not_running",
-        "control_plane/etcd_not_running",
-        "control_plane/leader_election_lost",
-        "control_plane/scheduler_not_running",
-        "control_plane/static_pod_failing",
-        "control_plane/static_pod_restarting",
-        "worker_node/node_heartbeat_stale",
-        "worker_node/node_not_ready",
-    ),
+    explains=COMPONENT_FAILS,
     tags=("static-pods", "manifests", "flags", "apiserver", "access"),
 )
 def manifest_flag_value_invalid(

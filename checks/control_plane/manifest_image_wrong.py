@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check, listing, nearest
+from kdiag.check import STATIC_POD_ABSENT, Evidence, Finding, Gap, Layer, Severity, check, listing, nearest
 from kdiag.facts import (
     Cluster,
     Containers,
@@ -31,20 +31,7 @@ _IMAGE = re.compile(r"(?P<place>.+?/)?(?P<name>[^/:@]+)(?::(?P<tag>[^@]+))?(?:@.
     title="Control-plane image cannot be had",
     severity=Severity.CRITICAL,
     layer=Layer.APISERVER,
-    explains=(
-        "control_plane/api_server_cannot_reach_etcd",
-        "control_plane/api_server_unhealthy",
-        "control_plane/api_server_unreachable",
-        "control_plane/component_exits",
-        "control_plane/controller_manager_not_running",
-        "control_plane/etcd_not_running",
-        "control_plane/leader_election_lost",
-        "control_plane/scheduler_not_running",
-        "control_plane/static_pod_failing",
-        "control_plane/static_pod_missing",
-        "worker_node/node_heartbeat_stale",
-        "worker_node/node_not_ready",
-    ),
+    explains=STATIC_POD_ABSENT,
     explains_here=("application/image_not_found",),
     tags=("static-pods", "manifests", "images"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check
+from kdiag.check import COMPONENT_FAILS, Evidence, Finding, Gap, Layer, Severity, check
 from kdiag.facts import (
     Cluster,
     Containers,
@@ -31,20 +31,7 @@ _OUTLIVED = 900
     title="Probe of a control-plane pod asks the wrong place",
     severity=Severity.ERROR,
     layer=Layer.APISERVER,
-    explains=(
-        "control_plane/api_server_cannot_reach_etcd",
-        "control_plane/api_server_unhealthy",
-        "control_plane/api_server_unreachable",
-        "control_plane/component_exits",
-        "control_plane/controller_manager_not_running",
-        "control_plane/etcd_not_running",
-        "control_plane/leader_election_lost",
-        "control_plane/scheduler_not_running",
-        "control_plane/static_pod_failing",
-        "control_plane/static_pod_restarting",
-        "worker_node/node_heartbeat_stale",
-        "worker_node/node_not_ready",
-    ),
+    explains=COMPONENT_FAILS,
     explains_here=("application/liveness_probe_kills",),
     tags=("static-pods", "manifests", "probes", "apiserver"),
 )

@@ -44,6 +44,8 @@ _USES = (
         "network/cni_config_invalid",
         "control_plane/api_server_cannot_reach_etcd",
         "control_plane/etcd_data_dir_unusable",
+        "control_plane/etcd_slow",
+        "control_plane/certificate_unreadable",
     ),
     tags=("disk", "node", "eviction"),
 )

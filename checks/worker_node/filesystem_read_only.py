@@ -40,6 +40,8 @@ _WHY = re.compile(
         "worker_node/runtime_not_running",
         "control_plane/api_server_cannot_reach_etcd",
         "control_plane/etcd_data_dir_unusable",
+        "control_plane/etcd_slow",
+        "control_plane/certificate_unreadable",
     ),
     tags=("disk", "node"),
 )

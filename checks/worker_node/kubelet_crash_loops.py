@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, Skip, check, shorten
+from kdiag.check import KUBELET_DOWN, Evidence, Finding, Gap, Layer, Ref, Severity, Skip, check, shorten
 from kdiag.facts import (
     Cluster,
     Entry,
@@ -27,23 +27,7 @@ from kdiag.facts import (
     title="Kubelet crashes at each start",
     severity=Severity.CRITICAL,
     layer=Layer.HOST,
-    explains=(
-        "worker_node/node_not_ready",
-        "worker_node/node_heartbeat_stale",
-        "control_plane/static_pod_failing",
-        "control_plane/static_pod_missing",
-        "control_plane/static_pod_restarting",
-        "control_plane/scheduler_not_running",
-        "control_plane/api_server_unreachable",
-        "control_plane/etcd_not_running",
-        "control_plane/leader_election_lost",
-        "control_plane/manifest_not_applied",
-        "control_plane/controller_manager_not_running",
-        "application/pod_not_ready",
-        "application/pod_stuck_terminating",
-        "control_plane/component_exits",
-        "control_plane/api_server_cannot_reach_etcd",
-    ),
+    explains=KUBELET_DOWN,
     tags=("node", "kubelet", "systemd"),
 )
 def kubelet_crash_loops(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Finding, Layer, Ref, Severity, Skip, check, shorten
+from kdiag.check import RUNTIME_DOWN, Finding, Layer, Ref, Severity, Skip, check, shorten
 from kdiag.facts import (
     Cluster,
     KubeletJournal,
@@ -26,19 +26,7 @@ from kdiag.facts import (
     title="Container runtime is not running",
     severity=Severity.CRITICAL,
     layer=Layer.HOST,
-    explains=(
-        "worker_node/kubelet_crash_loops",
-        "worker_node/pleg_unhealthy",
-        "worker_node/node_not_ready",
-        "worker_node/node_heartbeat_stale",
-        "network/network_plugin_not_ready",
-        "network/pod_sandbox_fails",
-        "application/pod_not_ready",
-        "control_plane/api_server_unreachable",
-        "control_plane/component_exits",
-        "control_plane/etcd_not_running",
-        "control_plane/api_server_cannot_reach_etcd",
-    ),
+    explains=RUNTIME_DOWN,
     tags=("node", "containerd", "crio", "runtime", "systemd"),
 )
 def runtime_not_running(

@@ -267,15 +267,14 @@ def _lab(sub: argparse.ArgumentParser) -> None:
     sub.set_defaults(output="text", color="auto")
     # Made once for all verbs: every command waits for this parser to be built.
     where = type(sub)(add_help=False)
-    _color(where)
     connection(where)
     nodes(where)
-    connection(sub)
-    nodes(sub)
 
-    def verb(name: str, help: str) -> argparse.ArgumentParser:
-        text = f"{help[:1].upper()}{help[1:]}."
-        return verbs.add_parser(name, help=help, description=text, allow_abbrev=False, parents=[where])
+    def verb(name: str, help: str, *, cluster: bool = True) -> argparse.ArgumentParser:
+        text, parents = f"{help[:1].upper()}{help[1:]}.", [where] if cluster else []
+        inner = verbs.add_parser(name, help=help, description=text, allow_abbrev=False, parents=parents)
+        _color(inner)
+        return inner
 
     enable = verb("enable", "mark this cluster as one that may be broken")
     enable.add_argument("--yes", action="store_true", help="do not ask")
@@ -287,7 +286,7 @@ def _lab(sub: argparse.ArgumentParser) -> None:
         help="use this image for nginx, busybox, web, db …",
     )
     verb("disable", "take the mark away")
-    show = verb("list", "list the scenarios")
+    show = verb("list", "list the scenarios", cluster=False)
     _which(show)
     show.add_argument(
         "-o", "--output", choices=("text", "wide", "json"), default="text", help="wide names what is broken, too"
@@ -307,9 +306,9 @@ def _lab(sub: argparse.ArgumentParser) -> None:
     check.add_argument("task", nargs="?", type=int, default=0, metavar="TASK", help="its number; without: all")
     check.add_argument("--wait", type=int, default=20, metavar="S", help="seconds for what is on its way (default 20)")
     verb("stop", "end it, and put everything back as it was")
-    past = verb("score", "show what was played, and how it went")
+    past = verb("score", "show what was played, and how it went", cluster=False)
     past.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of the answer")
-    verb("up", "make a cluster to practise on, with kind")
+    verb("up", "make a cluster to practise on, with kind", cluster=False)
 
 
 def _which(sub: argparse.ArgumentParser) -> None:

@@ -121,7 +121,6 @@ def test_flags_of_the_cluster_may_stand_anywhere(tmp_path: Path, api: WritableAP
     config = str(api.kubeconfig(tmp_path / "config"))
     for words in (
         ("--kubeconfig", config, "lab", "enable", "--yes"),
-        ("lab", "--kubeconfig", config, "enable", "--yes"),
         ("lab", "enable", "--yes", "--kubeconfig", config),
     ):
         done = kdiag(*words, home=tmp_path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, duration, kubectl, plural
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, plural
 from kdiag.facts import RETURN, Claims, Cluster, Pods, SystemLeases, api_server_returned, leaderless, never_scheduled
 
 _NAME = "kube-scheduler"
@@ -32,14 +32,7 @@ def scheduler_not_running(
     if found.pods and all(p.ready for p in found.pods) and api_server_returned(pods, leases, cluster.taken):
         yield Gap(_NAME, f"the API server came back less than {RETURN} s ago: it may not have renewed its Lease yet")
         return
-    age = f", renewed {duration(cluster.taken - found.since)} before" if found.since else ""
-    evidence = [
-        Evidence(kubectl("get", "lease", _NAME, "-o", "yaml", namespace="kube-system"), f"{found.why}{age}"),
-        Evidence(
-            kubectl("get", "pods", "-l", f"component={_NAME}", namespace="kube-system"),
-            ", ".join(f"{p.name} {'ready' if p.ready else 'not ready'}" for p in found.pods) or "no pod",
-        ),
-    ]
+    evidence = [*found.evidence(_NAME, cluster.taken)]
     if waiting:
         evidence.append(
             Evidence(
@@ -47,15 +40,11 @@ def scheduler_not_running(
                 f"{plural(len(waiting), 'pod')} without a node, without an event",
             )
         )
-    node = found.pods[0].node if found.pods else "CONTROL-PLANE-NODE"
     yield Finding(
         Ref("Lease", _NAME, "kube-system"),
         f"no scheduler works: {found.why} {'kube-system/' + _NAME if lease else 'kube-scheduler'}",
         evidence=tuple(evidence),
-        next=(
-            f"ssh {node} sudo crictl ps -a --name {_NAME}",
-            f"ssh {node} ls -l /etc/kubernetes/manifests/",
-        ),
+        next=found.steps(_NAME),
         touches=(*(p.ref() for p in found.pods), *(p.ref() for p in waiting[:_MOST])),
         since=found.since.isoformat() if found.since else "",
     )

@@ -42,7 +42,7 @@ def kernel_task_hung(logs: KernelLogs, clocks: Clocks) -> Iterator[Finding]:
             f"processes on {node} wait in the kernel for more than {hung[-1][1][3]} s: {listing(tasks)}",
             evidence=(Evidence("journalctl -k -p err", f"{last.when:%Y-%m-%d %H:%M:%S} {last.text}", source=node),),
             next=(
-                f"ssh {node} \"ps -eo state,pid,wchan:32,comm | grep '^D'\"    # who waits, and where in the kernel",
+                f"ssh {node} \"ps -eo stat,pid,comm | grep '^D'\"    # who waits",
                 f"ssh {node} \"sudo dmesg -T | grep -A 20 'blocked for more' | tail -40\"    # nfs_, xfs_: on what",
                 f"ssh {node} \"grep -E ' (nfs|nfs4|cifs|ceph) ' /proc/mounts; cat /proc/pressure/io\"",
             ),

@@ -18,7 +18,8 @@ from kdiag.facts.pods import ContainerStatus, Pod, Pods, Waiting
 from kdiag.facts.podspec import Container, PodSpec
 from kdiag.facts.storage import Claims
 from kdiag.facts.workloads import DaemonSet, DaemonSets, Deployments, Workload
-from kdiag.model.result import Gap, Ref
+from kdiag.model.result import Evidence, Gap, Ref
+from kdiag.model.text import duration
 
 #: The components that kubeadm runs as static pods.
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -288,6 +289,20 @@ class Leaderless:
     why: str
     since: datetime | None
     pods: tuple[Pod, ...]
+
+    def evidence(self, name: str, now: datetime) -> tuple[Evidence, ...]:
+        """Its Lease and its pods."""
+        age = f", renewed {duration(now - self.since)} before" if self.since else ""
+        states = (f"{p.name} {'ready' if p.ready else 'not ready'}" for p in self.pods)
+        return (
+            Evidence(f"kubectl -n kube-system get lease {name} -o yaml", f"{self.why}{age}"),
+            Evidence(f"kubectl -n kube-system get pods -l component={name}", ", ".join(states) or "no pod"),
+        )
+
+    def steps(self, name: str) -> tuple[str, ...]:
+        """Where to look on the node that runs it."""
+        node = self.pods[0].node if self.pods else "CONTROL-PLANE-NODE"
+        return (f"ssh {node} sudo crictl ps -a --name {name}", f"ssh {node} ls -l /etc/kubernetes/manifests/")
 
 
 def leaderless(name: str, lease: Lease | None, pods: Pods, now: datetime, *, idle: bool) -> Leaderless | None:

@@ -10,9 +10,12 @@ import signal
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import FrameType
-from typing import NoReturn
 
 from kdiag.cli.exits import Exit
+
+TYPE_CHECKING = False  # true for a type checker: the help must not wait for the module typing (3 ms)
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 _DESCRIPTION = "What is broken in this Kubernetes cluster, why, and what to do now. Looking changes nothing."
 _EXAMPLES = """\

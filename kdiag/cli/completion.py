@@ -7,6 +7,7 @@ So they stay right when kdiag changes. No cluster is asked. A line ``:files`` sa
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 from collections.abc import Iterator, Sequence
 
@@ -106,6 +107,8 @@ def candidates(words: Sequence[str]) -> list[str]:
             if word not in commands:
                 return []
             here = commands[word]
+        elif word in (verbs := subcommands(here)):
+            here = verbs[word]
         else:
             positionals.append(word)
     if waiting is None and current.startswith("--") and "=" in current:
@@ -121,7 +124,7 @@ def candidates(words: Sequence[str]) -> list[str]:
 
         return _matching((f"{c.name}\t{c.help}" for c in COMMANDS), current)
     places = [a for a in here._actions if not a.option_strings]
-    if len(positionals) >= len(places) and not (places and places[-1].nargs == "*"):
+    if len(positionals) >= len(places) and not (places and places[-1].nargs in ("*", argparse.PARSER)):
         return []
     return _matching(_values(places[min(len(positionals), len(places) - 1)]), current)
 
@@ -145,6 +148,9 @@ def _values(action: argparse.Action) -> Iterator[str]:
         yield FILES
     elif action.dest in ("checks", "check"):
         yield from _checks(with_groups=action.dest == "checks")
+    elif action.dest == "scenario":
+        for scenario in importlib.import_module("kdiag.lab.scenario").scenarios().values():
+            yield f"{scenario.code}\t{scenario.title}"
     elif action.dest == "topic":
         from kdiag.cli.commands import COMMANDS
 

@@ -88,6 +88,10 @@ def page(top: argparse.ArgumentParser) -> Iterator[str]:
 def _action(action: argparse.Action) -> Iterator[str]:
     if action.help == argparse.SUPPRESS or action.dest == "help":
         return
+    if isinstance(action, argparse._SubParsersAction):
+        for verb in action._choices_actions:
+            yield from (".TP", f"\\fB{_text(verb.dest)}\\fR", _text(verb.help or ""))
+        return
     value = action.metavar or ("{" + ",".join(map(str, action.choices)) + "}" if action.choices else "")
     value = value if isinstance(value, str) else " ".join(value)
     if not value and action.option_strings and action.nargs is None:

@@ -37,8 +37,11 @@ check: lint types layers test ## what must pass before a commit
 lab: .venv/.installed ## break a real cluster, fault by fault: one of each mechanism
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q -m "lab and core" tests/lab
 
-lab-all: .venv/.installed ## every fault of tests/lab, about an hour
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -q -m lab tests/lab
+lab-all: .venv/.installed ## every fault and every practice scenario, a few hours; writes docs/accuracy.md
+	@rm -f .lab-results.jsonl
+	PATH="$(CURDIR)/$(BIN):$$PATH" KDIAG_LAB_RESULTS="$(CURDIR)/.lab-results.jsonl" \
+		$(BIN)/python -m pytest -q -m lab tests/lab; status=$$?; \
+		$(BIN)/python -m tests.lab.accuracy .lab-results.jsonl > docs/accuracy.md; exit $$status
 
 bench: .venv/.installed ## time and memory at 150,000 pods beside client-go
 	tests/bench/run

@@ -320,8 +320,8 @@ def unfit(scenario: Scenario, ground: Ground, hosts: Hosts) -> str:
         return "it wants a worker node"
     if "workers" in needs and len(ground.workers) < 2:
         return f"it wants two worker nodes, and there {plural(len(ground.workers), 'is one', 'are none')}"
-    if "kubeadm" in needs and not ground.control_planes:
-        return "it wants a control plane of kubeadm"
+    if "kubeadm" in needs and not ground.static:
+        return "it wants a cluster that kubeadm made, with the control plane as static pods"
     if "nodes" in needs:
         without = [n for n in ground.machines if not hosts.reaches(n)]
         if without:

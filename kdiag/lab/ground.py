@@ -27,6 +27,8 @@ class Ground:
     context: str
     nodes: tuple[Object, ...]
     workloads: tuple[str, ...]
+    #: Whether the control plane runs as static pods, as kubeadm makes it.
+    static: bool
     marked: bool
     accepted: frozenset[str]
     images: Mapping[str, str]
@@ -92,19 +94,21 @@ def _controls(node: Object) -> bool:
 def look(api: Api) -> Ground:
     """The cluster as it stands."""
     mark = api.get(NAME)
+    pods = api.list("Pod")
     data = (mark or {}).get("data") or {}
     return Ground(
         server=api.target.server,
         context=api.target.context,
         nodes=tuple(sorted(api.list("Node"), key=lambda n: str(n["metadata"]["name"]))),
-        workloads=tuple(_foreign(api)),
+        workloads=tuple(_foreign(api, pods)),
+        static=any(str(p["metadata"]["name"]).startswith("kube-apiserver-") for p in pods),
         marked=mark is not None,
         accepted=frozenset(_decoded(data.get("workloads"), [])),
         images=_decoded(data.get("images"), {}),
     )
 
 
-def _foreign(api: Api) -> Iterable[str]:
+def _foreign(api: Api, pods: Iterable[Object]) -> Iterable[str]:
     """Workloads outside of the system's namespaces and ours, and pods that belong to none."""
     ours = {
         n["metadata"]["name"] for n in api.list("Namespace") if MARK in (n["metadata"].get("labels") or {})
@@ -113,7 +117,7 @@ def _foreign(api: Api) -> Iterable[str]:
         for item in api.list(kind):
             if item["metadata"]["namespace"] not in ours:
                 yield f"{kind}/{item['metadata']['namespace']}/{item['metadata']['name']}"
-    for pod in api.list("Pod"):
+    for pod in pods:
         meta = pod["metadata"]
         if meta["namespace"] not in ours and not meta.get("ownerReferences"):
             yield f"Pod/{meta['namespace']}/{meta['name']}"

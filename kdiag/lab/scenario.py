@@ -50,12 +50,10 @@ _FIELDS = frozenset(
             "instead",
             "also",
             "fix",
-            "symptoms",
             "risk",
             "needs",
             "takes",
             "api_dies",
-            "settle",
             "proven",
         ),
     }

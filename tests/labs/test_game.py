@@ -54,6 +54,7 @@ GROUND = grounds.Ground(
     context="x",
     nodes=tuple(map(node, NODES)),
     workloads=(),
+    static=True,
     marked=True,
     accepted=frozenset(),
     images={},

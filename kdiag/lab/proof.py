@@ -212,14 +212,26 @@ def _http(host: str, port: int, path: str) -> tuple[int, str]:
 
 
 def _serves(w: Witness, ns: str, target: str, item: Mapping[str, Any]) -> tuple[bool, str]:
-    """A Service by name, asked by a pod, as its users do."""
-    name, _, port = target.partition("/")[2].rpartition(":")
-    url = f"http://{name}.{item.get('namespace', ns)}.svc:{port}{item.get('path', '/')}"
+    """A Service, asked by a pod, as its users do; by its address, for ``resolves`` is what asks for names."""
+    address, seen = _address(w, ns, target)
+    if not address:
+        return False, seen
+    url = f"http://{address}{item.get('path', '/')}"
     command = f"wget -q -T 4 -O - {url} || echo failed"
     holds, seen = _pod(w, ns, ["sh", "-c", f"for i in 1 2 3; do {command}; done"], item)
     said = seen.strip()
     good = holds and "failed" not in said and str(item.get("contains", "")) in said
     return good, said or "no answer"
+
+
+def _address(w: Witness, ns: str, target: str) -> tuple[str, str]:
+    """Address and port of ``Service/name:port``, or why there is none."""
+    name, _, port = target.rpartition(":")
+    ref = Ref.parse(name, ns)
+    ip = field(w.api.get(ref) or {}, "spec.clusterIP")
+    if not ip:
+        return "", f"{_named(ref)} does not exist"
+    return f"{f'{ref.name}.{ref.namespace}.svc' if ip == 'None' else ip}:{port}", ""
 
 
 def _pod(w: Witness, ns: str, command: list[str], item: Mapping[str, Any]) -> tuple[bool, str]:
@@ -327,8 +339,10 @@ def _logs(w: Witness, node: str) -> tuple[bool, str]:
 
 def _rolls(w: Witness, ns: str, ref: Ref, service: str) -> tuple[bool, str]:
     """Restart a workload while a pod sends it requests; none may fail."""
-    name, _, port = service.partition("/")[2].rpartition(":")
-    url = f"http://{name}.{ns}.svc:{port}/"
+    address, seen = _address(w, ns, service)
+    url = f"http://{address}/"
+    if not address:
+        return False, seen
     script = (
         f"wget -q -T 5 -O /dev/null {url}; echo begun; bad=0; n=0; end=$(( $(date +%s) + 25 ))\n"
         f"while [ $(date +%s) -lt $end ]; do wget -q -T 5 -O /dev/null {url} || bad=$((bad + 1)); n=$((n + 1)); done\n"

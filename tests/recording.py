@@ -16,6 +16,8 @@ not named was seen and is empty), other answers under their keys, logs by contai
     errors:
       events: "403 Forbidden: may not list events"
     api: dead               # no list and no document of the API was to be had
+    server: https://lab:6443    # where the client's kubeconfig leads
+    dead: "lab:6443: connection refused"
     hosts:                  # what the nodes themselves said; KEY or KEY/NAME
       cp1:
         units: |
@@ -81,14 +83,14 @@ def observations(fixture: dict[str, Any]) -> list[Observation]:
         stamp += "+00:00"
     run: dict[str, Any] = {
         "taken": stamp,
-        "server": "https://lab:6443",
+        "server": fixture.get("server", "https://lab:6443"),
         "context": "lab",
         "namespace": fixture.get("namespace", ""),
     }
     run["skew"] = fixture.get("skew", 0.0)
     dead = fixture.get("api") == "dead"
     if dead:
-        run["dead"] = "10.89.0.11:6443: connection refused"
+        run["dead"] = fixture.get("dead", "10.89.0.11:6443: connection refused")
     found.append(Observation("api", "run", body=json.dumps(run).encode()))
     for source in sources(all_facts()):
         if isinstance(source, ApiList | ApiGet) and dead:

@@ -31,6 +31,7 @@ _FILES = {
     explains=(
         "control_plane/api_server_unhealthy",
         "control_plane/api_server_unreachable",
+        "control_plane/client_server_wrong",
         "control_plane/component_exits",
         "control_plane/controller_manager_not_running",
         "control_plane/leader_election_lost",

@@ -156,7 +156,11 @@ class Game:
         if session.phase == "starting":
             raise LabError("the last start did not come to its end: kdiag lab stop takes it back")
         known = scenarios()
-        return session, [Drawn(known[t.scenario], t.seed, t.values) for t in session.tasks if t.scenario in known]
+        if strange := [t.scenario for t in session.tasks if t.scenario not in known]:
+            raise LabError(
+                f"{listing(strange)} is no scenario of this version of kdiag: kdiag lab stop ends the session"
+            )
+        return session, [Drawn(known[t.scenario], t.seed, t.values) for t in session.tasks]
 
     def check(self, number: int = 0, patience: float = 20) -> list[list[Line]]:
         """Run the proofs, of one task (counted from 1) or of all, and keep what holds."""

@@ -379,3 +379,14 @@ def test_an_old_namespace_of_the_same_name_is_not_taken_over(place: Place) -> No
     with pytest.raises(LabError, match="exists already"):
         place.game().start([(scenario(SCALE), 1)])
     assert place.api.there("Namespace", "", drawn.values["ns"]) is not None
+
+
+def test_a_session_of_another_version_can_still_be_stopped(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.enable()
+    objects = place.api.everything()
+    place.game().start([(scenario(SCALE), 1)])
+    monkeypatch.setattr(module, "scenarios", dict)
+    with pytest.raises(LabError, match="no scenario of this version"):
+        place.game().check()
+    assert place.game().stop() == []
+    assert place.api.everything() == objects

@@ -15,6 +15,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
 from textual.timer import Timer
+from textual.widgets import Input
 
 from kdiag.model.text import shorten
 from kdiag.tui.case import Case, Heard, Verdict
@@ -45,7 +46,7 @@ class KdiagApp(App[int]):
     TITLE = "kdiag"
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("colon", "command_line", "command", key_display=":"),
+        Binding("colon", "command_line", "command", key_display=":", priority=True),
         Binding("question_mark", "help", "help", key_display="?"),
         Binding("q", "quit", "quit"),
         Binding("ctrl+c", "interrupt", "quit", show=False, priority=True),
@@ -77,7 +78,8 @@ class KdiagApp(App[int]):
     def __init__(
         self, options: argparse.Namespace, *, worker: Worker | None = None, signs: Glyphs = FANCY, theme: str = ""
     ) -> None:
-        super().__init__(watch_css=False)
+        # Without colour, none: textual would make greys of them.
+        super().__init__(watch_css=False, ansi_color=True if os.environ.get("NO_COLOR") else None)
         Styled.signs = signs
         self.signs = signs
         self.options = options
@@ -504,6 +506,10 @@ class KdiagApp(App[int]):
             self.say(f"the report is in {path}")
 
     # Commands
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A colon that is typed into a line is a colon."""
+        return not isinstance(self.focused, Input) if action == "command_line" else True
 
     def action_command_line(self) -> None:
         """Type a command."""

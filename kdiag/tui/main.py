@@ -33,6 +33,8 @@ def run(options: argparse.Namespace) -> int:
     worker = Worker(Run(options))
     terminal = _Terminal()
     try:
+        if not os.environ.get("NO_COLOR"):
+            os.environ.pop("NO_COLOR", None)  # empty is as good as not set
         from kdiag.tui.app import KdiagApp
         from kdiag.tui.glyphs import glyphs
 
@@ -69,7 +71,7 @@ class _Terminal:
     def watch(self, app: KdiagApp) -> None:
         """End the screen on SIGTERM and SIGHUP, and when the terminal is gone."""
         self._app = app
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, self._signalled)
         threading.excepthook = self._thread_died
 

@@ -63,6 +63,7 @@ class Desk:
         self._seen: Seen | None = None
         self._verdict: Verdict | None = None
         self._keep = Keep()
+        self._nodes = False  # whether any is being read
 
     # Reading
 
@@ -91,13 +92,17 @@ class Desk:
         if options.snapshot:
             seen = recorded(options.snapshot, kinds)
         else:
-            progress = _Progress(self._channel, lambda facts: self._say(chosen, facts, final=False))
+            progress = _Progress(self._channel, lambda facts: self._partly(chosen, facts, progress))
             try:
                 seen = live(options, kinds, tee=self._keep.take, watch=progress)
             finally:
                 progress.over()
         self._seen = seen
         self._verdict = self._say(chosen, seen.facts, final=True, source=seen.source, notes=seen.notes)
+
+    def _partly(self, chosen: Sequence[Check], facts: Facts, progress: _Progress) -> None:
+        self._nodes = progress.nodes
+        self._say(chosen, facts, final=False)
 
     def _say(
         self, chosen: Sequence[Check], facts: Facts, *, final: bool, source: str = "api", notes: Iterable[str] = ()
@@ -120,7 +125,7 @@ class Desk:
             verdict=dataclasses.replace(verdict, causes=(), infos=()),
             parts=len(pieces),
             final=final,
-            provisional=frozenset() if final else _provisional(verdict, chosen, facts),
+            provisional=frozenset() if final else _provisional(verdict, chosen, facts, nodes=self._nodes),
             namespaces=tuple(sorted(n.name for n in spaces.items)) if spaces else (),
             nodes=names(facts),
             seconds=time.monotonic() - self._start,
@@ -164,12 +169,14 @@ class _Progress(Watch):
         self._more = threading.Event()
         self._over = threading.Event()
         self._idle = threading.Lock()
+        self.nodes = False  # whether any is being read
 
     def begins(self, whole: Callable[[], Facts]) -> None:
         self._whole = whole
         threading.Thread(target=self._work, name="kdiag-judge", daemon=True).start()
 
     def expects(self, names: Sequence[str], *, node: bool = False) -> None:
+        self.nodes = self.nodes or node
         self._channel.send(Expects(names=tuple(names), node=node))
 
     def reads(self, name: str, *, node: bool = False) -> None:
@@ -202,15 +209,20 @@ class _Progress(Watch):
             pause = max(_PAUSE, _SHARE * (time.monotonic() - start))
 
 
-def _provisional(verdict: Verdict, chosen: Sequence[Check], facts: Facts) -> frozenset[str]:
-    """The findings whose cause may be found by a check that cannot be made yet."""
+def _provisional(verdict: Verdict, chosen: Sequence[Check], facts: Facts, *, nodes: bool) -> frozenset[str]:
+    """The findings whose cause may be found by a check that cannot be made yet. ``nodes``: some are being read."""
     from kdiag.engine.correlate import reach
+    from kdiag.engine.intake import needed
     from kdiag.engine.library import checks
+    from kdiag.facts.hosts import HostFact
 
-    library = checks()
-    explains = reach(library)
-    open_ = [c for c in chosen if any(facts.get(kind) is None for kind in c.needs.values())]
-    may = {symptom for c in open_ for symptom in (*explains[c.id], *c.explains_here)}
+    def awaited(check: Check) -> bool:
+        if all(facts.get(kind) is not None for kind in check.needs.values()):
+            return False
+        return nodes or not any(issubclass(root, HostFact) for root in needed([check]))
+
+    explains = reach(checks())
+    may = {symptom for c in chosen if awaited(c) for symptom in (*explains[c.id], *c.explains_here)}
     return frozenset(n.fingerprint for n in verdict.causes if n.check.id in may)
 
 

@@ -24,7 +24,7 @@ class PageScreen(BaseScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "back", key_display="esc"),
         Binding("y", "copy", "copy"),
-        Binding("slash", "find", "find", key_display="/"),
+        Binding("slash", "find", "find", key_display="/", priority=True),
     ]
 
     def __init__(self, title: str, make: Make | None = None, *, about: str = "") -> None:
@@ -46,7 +46,7 @@ class PageScreen(BaseScreen):
     def on_mount(self) -> None:
         """Show what there is."""
         super().on_mount()
-        self.page.focus()
+        self.set_focus(self.page)
         if self._make is not None:
             self.page.show(self._make())
         else:
@@ -82,7 +82,7 @@ class PageScreen(BaseScreen):
     def on_prompt_entered(self, event: Prompt.Entered) -> None:
         """Find it, or carry out a command."""
         self.query_one(Prompt).shut()
-        self.page.focus()
+        self.set_focus(self.page)
         if event.kind == ":":
             self.kdiag.command(event.text)
         elif event.text and not self.page.find(event.text):
@@ -91,7 +91,11 @@ class PageScreen(BaseScreen):
     def on_prompt_left(self, event: Prompt.Left) -> None:
         """Never mind."""
         self.query_one(Prompt).shut()
-        self.page.focus()
+        self.set_focus(self.page)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What is typed into the line is text."""
+        return not self.query_one(Prompt).on if action == "find" else True
 
     def action_find(self) -> None:
         """Look for words on the page."""

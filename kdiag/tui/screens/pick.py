@@ -42,7 +42,7 @@ class PickScreen(ModalScreen[str | None]):
 
     def on_mount(self) -> None:
         """Begin."""
-        self.query_one(Input).focus()
+        self.set_focus(self.query_one(Input))
         self.query_one(PageView).can_focus = False
         self._show("")
 

@@ -34,8 +34,10 @@ class VerdictScreen(BaseScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "runbook", "runbook", show=False, tooltip="the runbook page of the finding, beside it"),
         Binding("y", "copy", "copy", tooltip="copy the command under the cursor, or the finding's first"),
-        Binding("slash", "filter", "filter", key_display="/", tooltip="filter as you type; on a page: find"),
-        Binding("minus", "filter('-n ')", "filter by namespace", show=False, key_display="-"),
+        Binding(
+            "slash", "filter", "filter", key_display="/", priority=True, tooltip="filter as you type; on a page: find"
+        ),
+        Binding("minus", "filter('-n ')", "filter by namespace", show=False, key_display="-", priority=True),
         *(
             Binding(str(n), f"group({n})", f"only {name.replace('_', ' ')}", show=False)
             for n, name in enumerate(GROUPS, 1)
@@ -85,7 +87,7 @@ class VerdictScreen(BaseScreen):
     def on_mount(self) -> None:
         """Show what is known already."""
         super().on_mount()
-        self.rows.focus()
+        self.set_focus(self.rows)
         self.show_verdict()
         self.show_progress()
 
@@ -251,15 +253,15 @@ class VerdictScreen(BaseScreen):
         searching = self.searching
         self.prompt.shut()
         if event.kind == ":":
-            self.rows.focus()
+            self.set_focus(self.rows)
             self.kdiag.command(event.text)
         elif searching:
             page = self.query_one("#book", PageView)
-            page.focus()
+            self.set_focus(page)
             if event.text and not page.find(event.text):
                 self.kdiag.say(f"{event.text!r} is not on this page")
         else:
-            self.rows.focus()
+            self.set_focus(self.rows)
 
     def on_prompt_left(self, event: Prompt.Left) -> None:
         """Escape: as if nothing had been typed."""
@@ -267,7 +269,7 @@ class VerdictScreen(BaseScreen):
         self.prompt.shut()
         if event.kind == "/" and not searching:
             self._filtered(text="")
-        (self.query_one("#book", PageView) if searching else self.rows).focus()
+        self.set_focus(self.query_one("#book", PageView) if searching else self.rows)
 
     # Filters
 
@@ -315,7 +317,7 @@ class VerdictScreen(BaseScreen):
         if self.has_class("-book"):
             self.shut_book()
         elif self.focused is not self.rows:
-            self.rows.focus()
+            self.set_focus(self.rows)
         elif self.filter.on:
             self.action_group(0)
         elif self.kdiag.case.cancel():
@@ -343,16 +345,18 @@ class VerdictScreen(BaseScreen):
             self.kdiag.say(str(exc), bad=True)
             return
         self.add_class("-book")
+        self.query_one("#book").display = True
         self.refresh_bindings()
         self.show_book()
         if focus:
-            self.query_one("#book", PageView).focus()
+            self.set_focus(self.query_one("#book", PageView))
 
     def shut_book(self) -> None:
         """Put the runbook page away."""
         self.remove_class("-book")
+        self.query_one("#book").display = False
         self.refresh_bindings()
-        self.rows.focus()
+        self.set_focus(self.rows)
 
     def show_book(self) -> None:
         """Show the runbook page as it is now."""
@@ -402,7 +406,9 @@ class VerdictScreen(BaseScreen):
             self.kdiag.verify(row)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Steps can be run where a runbook page is open."""
+        """Steps can be run where a runbook page is open; what is typed into a line is text."""
+        if action == "filter":
+            return not self.prompt.on
         return self.has_class("-book") if action in ("run", "run_all") else True
 
     def action_run(self) -> None:

@@ -33,14 +33,20 @@ class Styled(Widget):
         """The style of that name over this widget's own; an unknown name is plain text."""
         found = self._styles.get(name)
         if found is None:
-            tone = tones(self.app.theme_variables).get(name)
+            tone = self.tone(name)
             found = self._styles[name] = self.rich_style + tone if tone else self.rich_style
         return found
+
+    def tone(self, name: str) -> Style | None:
+        """What a style name adds; None for a name that adds nothing."""
+        if self.app.no_color and name in ("cursor", "mark"):
+            return Style(reverse=True)
+        return tones(self.app.theme_variables).get(name)
 
     def strip(self, spans: Iterable[Span], width: int, *, over: str = "") -> Strip:
         """These spans as a row of exactly this many cells, on the background of style ``over``."""
         ground = self.style_of(over) if over else self.rich_style
-        tint = Style(bgcolor=ground.bgcolor) if over else None
+        tint = self.tone(over) if over else None
         plain = self.signs.plain
         segments = []
         for text, name in spans:

@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.suggester import SuggestFromList
 from textual.widgets import Input
 
-from kdiag.tui.widgets.bar import Bar
+from kdiag.tui.widgets.bar import Bar, KeysBar
 
 
 class Ask(Horizontal):
@@ -70,17 +70,22 @@ class Prompt(Input):
             self.value = text
         self.cursor_position = len(text)
         self.screen.query_one("#sign", Bar).show([(kind, "key")])
-        self.screen.add_class("-typing")
-        self.focus()
+        self._turn(on=True)
+        # At once, and not when it is next convenient: what is typed behind the sign belongs here already.
+        self.screen.set_focus(self, scroll_visible=False)
 
     def shut(self) -> None:
         """Go away."""
-        self.screen.remove_class("-typing")
+        self._turn(on=False)
+
+    def _turn(self, *, on: bool) -> None:
+        self.screen.query_one(Ask).display = on
+        self.screen.query_one(KeysBar).display = not on
 
     @property
     def on(self) -> bool:
         """Whether somebody types here."""
-        return self.screen.has_class("-typing")
+        return self.screen.query_one(Ask).display
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Pass on what is typed."""

@@ -144,8 +144,12 @@ class RowsView(LinesView):
         self.post_message(self.Selected(self.rows[place]))
 
     def action_move(self, by: int) -> None:
-        """Go up or down."""
-        self._go(self._at + by)
+        """Go up or down; the heading of an open group is passed over."""
+        place = self._at + by
+        while 0 <= place < len(self.rows) and self.rows[place].kind is Kind.GROUP and self._open(self.rows[place]):
+            place += by
+        if 0 <= place < len(self.rows):
+            self._go(place)
 
     def action_page(self, by: int) -> None:
         """Go up or down by what fits on the screen."""

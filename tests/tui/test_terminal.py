@@ -1,0 +1,233 @@
+"""The screen in a real terminal: what reaches it, and what it is left like."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pyte
+import pytest
+
+from kdiag.collect.snapshot import Snapshot, write
+from kdiag.model.observation import Observation
+from tests.cli.runner import KDIAG, environment, kdiag
+from tests.sshd import wait_for
+from tests.tui.pilot import DEMO
+
+_ESCAPE = re.compile(r"\x1b(?:\[[0-9:;<=>?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[=>78cDEHMNO]|[()][A-Z0-9])")
+_EVIL = "\\u001b]0;pwned\\u0007\\u001b]52;c;cHduZWQ=\\u0007\\u001b[2J\\u009b31m\\u202e[/foo][@click=app.bell]\\u0000\\r"
+
+
+class Terminal:
+    """A terminal of some size with a program in it."""
+
+    def __init__(self, command: list[str], home: Path, *, size: tuple[int, int] = (120, 40), **env: str) -> None:
+        columns, rows = size
+        self.screen = pyte.Screen(columns, rows)
+        self._stream = pyte.ByteStream(self.screen)
+        self.raw = b""
+        self.child: Any = pexpect.spawn(
+            command[0], command[1:], dimensions=(rows, columns), timeout=60, cwd=str(home),
+            env=environment(home, **{"TERM": "xterm-256color", **env}),
+        )  # fmt: skip
+        self.before = termios.tcgetattr(self.child.child_fd)
+
+    @property
+    def text(self) -> str:
+        """What stands on the screen."""
+        return "\n".join(line.rstrip() for line in self.screen.display)
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        """Read until the condition holds."""
+        end = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < end, f"{what} did not come; the screen says\n{self.text}"
+            self._read()
+
+    def shows(self, words: str) -> None:
+        """Read until these words are on the screen."""
+        self.until(lambda: words in self.text, repr(words))
+        self.settle()
+
+    def settle(self) -> None:
+        """Read until nothing comes for a moment: a picture reaches a terminal piece by piece."""
+        before = -1
+        while len(self.raw) != before:
+            before = len(self.raw)
+            self._read()
+
+    def _read(self) -> bool:
+        try:
+            data = self.child.read_nonblocking(65536, 0.1)
+        except pexpect.TIMEOUT:
+            return True
+        except pexpect.EOF:
+            return False
+        self.raw += data
+        self._stream.feed(data)
+        return True
+
+    def end(self) -> int:
+        """Read to the end; the exit code as a shell has it."""
+        end = time.monotonic() + 30
+        while self._read():
+            assert time.monotonic() < end, "it does not end"
+        self.child.wait()
+        return int(128 + self.child.signalstatus if self.child.signalstatus else self.child.exitstatus)
+
+    def left_clean(self) -> None:
+        """The terminal is as it was found: its own screen, a cursor, no mouse, echo."""
+        text = self.raw.decode("utf-8", "replace")
+        for mode in ("?1049", "?1000", "?1003", "?1006", "?2004", "?1004"):
+            on, off = text.rfind(f"\x1b[{mode}h"), text.rfind(f"\x1b[{mode}l")
+            assert off > on, f"{mode} is left on"
+        assert text.rfind("\x1b[?25h") > text.rfind("\x1b[?25l"), "the cursor is left hidden"
+
+
+@pytest.fixture
+def terminals(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
+    """Opens terminals, and ends what is still in them."""
+    made: list[Terminal] = []
+
+    def open_(*words: str | Path, command: list[str] | None = None, **named: Any) -> Terminal:
+        made.append(Terminal([*(command or KDIAG), *map(str, words)], tmp_path, **named))
+        return made[-1]
+
+    yield open_
+    for one in made:
+        one.child.close(force=True)
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Path:
+    """The demo recording, with escapes wherever a cluster may put text of its own."""
+    folder = tmp_path / "hostile"
+
+    def evil(seen: Observation) -> Observation:
+        body = bytes(seen.body)
+        if body.startswith(b"{"):
+            for field in (b"message", b"reason", b"image", b"value"):
+                body = body.replace(b'"' + field + b'":"', b'"' + field + b'":"' + _EVIL.encode())
+        elif body:
+            body = b"\x1b]0;pwned\x07\x1b[2J\xc2\x9b31m" + body.replace(b"ERROR", b"\x1b[31mERROR [/foo]\xe2\x80\xae")
+        return Observation(seen.source, seen.key, seen.host, seen.scope, seen.name, body, seen.error, seen.absent)
+
+    write(folder, map(evil, Snapshot(DEMO).observations()))
+    return folder
+
+
+def test_nothing_from_a_hostile_cluster_drives_the_terminal(terminals: Callable[..., Terminal], hostile: Path) -> None:
+    terminal = terminals("tui", "--snapshot", hostile)
+    terminal.shows("checks:")
+    home = "runbook  / filter"
+    for key, words in (
+        ("j", "SELECTOR"), ("\r", "DIAGNOSIS"), ("X", "recording,"), ("\x1b", home), ("T", "newest first"),
+        ("\x1b", home),
+        ("u", "WHY UNKNOWN"), ("\x1b", home), (":node w1\r", "conditions"), ("\x1b", home), ("/foo\r", "filter foo"),
+        ("\x1b", home),
+    ):  # fmt: skip
+        terminal.child.send(key)
+        terminal.shows(words)
+    terminal.child.send("q")
+    assert terminal.end() == 0
+    text = terminal.raw.decode("utf-8")
+    assert "pwned" in text, "the text itself is shown"
+    assert "\x1b]0;" not in text, "a title"
+    assert "\x1b]52;" not in text, "the clipboard"
+    rest = _ESCAPE.sub("", text)
+    assert "\x1b" not in rest
+    assert not re.findall(
+        "[\x00-\x07\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200b-\u200f]",
+        rest.replace("\x0f", "").replace("\r\n", ""),
+    )
+    terminal.left_clean()
+
+
+@pytest.mark.parametrize(
+    ("leave", "code"),
+    [
+        (lambda t: t.child.send("q"), 0),
+        (lambda t: t.child.send(":q\r"), 0),
+        (lambda t: t.child.send("\x03"), 130),
+        (lambda t: t.child.kill(signal.SIGTERM), 143),
+        (lambda t: t.child.kill(signal.SIGHUP), 129),
+        (lambda t: t.child.kill(signal.SIGINT), 130),
+    ],
+)
+def test_the_terminal_is_left_clean(
+    terminals: Callable[..., Terminal], leave: Callable[[Terminal], object], code: int
+) -> None:
+    terminal = terminals("--snapshot", DEMO, command=[*KDIAG, "tui"])
+    terminal.shows("node w1 is not Ready")
+    leave(terminal)
+    assert terminal.end() == code
+    terminal.left_clean()
+    assert "Traceback" not in terminal.raw.decode("utf-8", "replace")
+
+
+def test_a_crash_is_one_line_and_leaves_the_terminal_clean(terminals: Callable[..., Terminal]) -> None:
+    script = (
+        "import sys, kdiag.tui.screens.verdict as v; from kdiag.__main__ import main\n"
+        "def broken(self): raise ZeroDivisionError('on purpose')\n"
+        "v.VerdictScreen.show_verdict = broken\n"
+        f"sys.argv = ['kdiag', 'tui', '--snapshot', {str(DEMO)!r}]; main()"
+    )
+    terminal = terminals(command=[sys.executable, "-c", script])
+    assert terminal.end() == 3
+    text = terminal.raw.decode("utf-8", "replace")
+    assert "kdiag: a fault of kdiag's own: ZeroDivisionError: on purpose" in text
+    assert "Traceback" not in text
+    terminal.left_clean()
+
+
+def test_a_terminal_that_is_closed_leaves_no_process(terminals: Callable[..., Terminal]) -> None:
+    terminal = terminals("tui", "--snapshot", DEMO)
+    terminal.shows("node w1 is not Ready")
+    children = Path(f"/proc/{terminal.child.pid}/task/{terminal.child.pid}/children").read_text().split()
+    terminal.child.ptyproc.fileobj.close()
+    wait_for(lambda: os.waitpid(terminal.child.pid, os.WNOHANG)[0] != 0)
+    terminal.child.ptyproc.terminated = True
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
+    terminal.child.closed = terminal.child.ptyproc.closed = True
+
+
+def test_a_console_without_colour_and_signs_gets_neither(terminals: Callable[..., Terminal]) -> None:
+    terminal = terminals("tui", "--snapshot", DEMO, TERM="linux", NO_COLOR="1")
+    terminal.shows("node w1 is not Ready")
+    terminal.child.send("\r")
+    terminal.shows("DIAGNOSIS")
+    terminal.child.send("q")
+    assert terminal.end() == 0
+    text = terminal.raw.decode("utf-8")
+    assert _ESCAPE.sub("", text).isascii()
+    assert not re.search(r"\x1b\[[0-9;]*\b(?:3[0-7]|4[0-7]|38|48|9[0-7])\b[0-9;]*m", text)
+
+
+def test_kdiag_alone_is_the_screen_on_a_terminal_and_the_help_elsewhere(
+    terminals: Callable[..., Terminal], tmp_path: Path
+) -> None:
+    terminal = terminals(KUBECONFIG=str(tmp_path / "none"))
+    terminal.shows("nothing could be read")
+    terminal.child.send("q")
+    assert terminal.end() == 0
+    done = kdiag(home=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout.startswith("usage: kdiag")
+    refused = kdiag("tui", home=tmp_path)
+    assert refused.returncode == 2
+    assert "needs a terminal" in refused.stderr
+
+
+def test_the_demo_needs_no_cluster(terminals: Callable[..., Terminal]) -> None:
+    terminal = terminals("demo", "--dead")
+    terminal.shows("etcd-cp1 cannot start")
+    terminal.child.send("q")
+    assert terminal.end() == 0

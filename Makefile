@@ -3,7 +3,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: demo test check lint types layers lab lab-all bench clean
+.PHONY: demo screens test check lint types layers lab lab-all bench clean
 
 .venv/.installed: pyproject.toml setup.py
 	@test -n "$(PYTHON)" || { echo "make: no Python >= 3.11 found; set PYTHON=/path/to/python3" >&2; exit 1; }
@@ -18,6 +18,9 @@ demo: .venv/.installed ## what a broken cluster looks like, from a recording
 	@$(BIN)/kdiag check --snapshot fixtures/clusters/demo; test $$? -eq 1
 	@echo; echo "== the API server is dead: the nodes tell why"; echo
 	@$(BIN)/kdiag check --snapshot fixtures/clusters/broken-etcd-certificate-path; test $$? -eq 1
+
+screens: .venv/.installed ## make the pictures of the documentation anew
+	$(BIN)/python docs/screenshots
 
 test: .venv/.installed ## all tests that need no cluster
 	$(BIN)/python -m pytest -q -n auto

@@ -144,10 +144,8 @@ def test_nothing_from_a_hostile_cluster_drives_the_terminal(terminals: Callable[
     assert "\x1b]52;" not in text, "the clipboard"
     rest = _ESCAPE.sub("", text)
     assert "\x1b" not in rest
-    assert not re.findall(
-        "[\x00-\x07\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200b-\u200f]",
-        rest.replace("\x0f", "").replace("\r\n", ""),
-    )
+    rest = rest.replace("\x0f", "").replace("\r\n", "")
+    assert not re.findall("[\x00-\x07\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200b-\u200f]", rest)
     terminal.left_clean()
 
 

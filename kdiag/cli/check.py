@@ -95,6 +95,10 @@ def _rendered(verdict: Verdict, options: argparse.Namespace, took: float | None,
         from kdiag.report.document import render_yaml
 
         return render_yaml(verdict)
+    if options.output in ("markdown", "html"):
+        from kdiag.report.incident import render_html, render_incident
+
+        return render_html(verdict) if options.output == "html" else render_incident(verdict)
     from kdiag.report.text import render
 
     return render(

@@ -122,7 +122,11 @@ def _check(sub: argparse.ArgumentParser) -> None:
     )
     _snapshot(sub)
     sub.add_argument(
-        "-o", "--output", choices=("text", "wide", "json", "yaml"), default="text", help="form of the report"
+        "-o",
+        "--output",
+        choices=("text", "wide", "json", "yaml", "markdown", "html"),
+        default="text",
+        help="form of the report; markdown and html are for a ticket",
     )
     sub.add_argument("--fail-on", choices=_LEVELS, default="error", help="lowest severity that makes the exit code 1")
     sub.add_argument("--strict", action="store_true", help="exit code 3 when any check is unknown")
@@ -361,8 +365,8 @@ exit codes: 0 nothing at or above --fail-on, 1 findings, 2 usage or configuratio
         help="the same on a screen that is walked by keys (kdiag alone)",
         module="tui",
         arguments=_tui,
-        description="The verdict on a screen: causes with their evidence, runbooks that are run step by step, traces, nodes,\n"
-        "a timeline.\n? shows the keys. Looking changes nothing here either.",
+        description="The verdict on a screen: causes with their evidence, runbooks that are run step by step, traces,\n"
+        "nodes, a timeline. ? shows the keys. Looking changes nothing here either.",
         examples="""\
 examples:
   {prog}                                the same

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from kdiag import __version__
 from kdiag.engine.correlate import Node
@@ -31,7 +31,7 @@ def _lines(verdict: Verdict) -> Iterator[str]:
         yield ""
         yield f"## {number}. {cause.worst.name}: {_escaped(cause.finding.message)}"
         yield ""
-        yield from _cause(cause)
+        yield from _cause(cause, [f"{ago}: {change}" for ago, change in verdict.changed(cause)])
     if verdict.infos:
         yield ""
         yield "## Remarks"
@@ -48,7 +48,7 @@ def _lines(verdict: Verdict) -> Iterator[str]:
         yield from (f"- unknown: {_code(reason)} ({plural(len(checks), 'check')})" for reason, checks in reasons)
 
 
-def _cause(cause: Node) -> Iterator[str]:
+def _cause(cause: Node, changed: Sequence[str]) -> Iterator[str]:
     finding = cause.finding
     about = f"{_code(str(finding.subject))}, {_code(cause.check.id)}"
     yield about + (f", since {finding.since}" if finding.since else "")
@@ -57,6 +57,11 @@ def _cause(cause: Node) -> Iterator[str]:
         lead = "$ " if evidence.source == "api" else f"{evidence.source}$ "
         shown = [f"{lead}{evidence.command}"] if evidence.command else []
         yield from _fenced([*shown, *evidence.shown.split(" ⏎ ")])
+    if changed:
+        yield ""
+        yield "What changed:"
+        yield ""
+        yield from (f"- {_escaped(change)}" for change in changed)
     if finding.next:
         yield ""
         yield "Next:"

@@ -242,6 +242,8 @@ _KUBECTL_WHY: Mapping[str, str] = {
 }
 #: The forms of ``-o``; those that name a file are not among them.
 _FORMS = re.compile(r"(?:wide|name|yaml|json)|(?:jsonpath|custom-columns|go-template)=[\s\S]+")
+#: What of a kubeconfig is shown: its users may hold credentials, and the settings of a login program do.
+_PLACES = re.compile(r'jsonpath=(?:\{\.(?:clusters|contexts|current-context)[A-Za-z0-9\[\]*.-]*\}|\{"\\n"\}| )+')
 _TABLES = re.compile(r"(?:wide|name)?")
 
 
@@ -273,6 +275,8 @@ def _kubectl(words: list[str]) -> None:
             _get(options, operands)
         case "describe" if _secret(operands):
             raise Refusal("describing a Secret may show a token")
+        case "config" if rest[1:2] == ["view"] and not all(map(_PLACES.fullmatch, _forms(options) or [""])):
+            raise Refusal("of a kubeconfig only where it leads is shown")
         case "config" | "events" | "explain" | "version" | "api-resources":
             for form in _forms(options):
                 if not re.fullmatch(_FORMS, form) and form not in ("plaintext", "plaintext-openapiv2"):

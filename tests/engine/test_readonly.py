@@ -179,6 +179,15 @@ kubectl cluster-info dump --output-directory=/tmp/x
 kubectl config set-context x
 kubectl config use-context x
 kubectl config view --raw
+kubectl config view
+kubectl config view --minify
+kubectl config view -o yaml
+kubectl config view -o json
+kubectl config view -o jsonpath='{.users[*].user.exec.env}'
+kubectl config view -o jsonpath='{.users}'
+kubectl config view -o jsonpath='{.clusters}{.users}'
+kubectl config view -o jsonpath='{}'
+kubectl config view -o jsonpath='{.clusters[?(@.name)]}' -o json
 kubectl config view --flatten
 kubectl config view --minify --raw=true
 kubectl config delete-context x

@@ -1,4 +1,4 @@
-"""The page on what is covered says what is so: every number of the catalogue once, and only checks and tests that exist."""
+"""The page on what is covered says what is so: each number of the catalogue once, only checks and tests that exist."""
 
 from __future__ import annotations
 

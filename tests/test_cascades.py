@@ -954,6 +954,44 @@ def corefile_waits_for_a_restart() -> str:
 # -- what must not be folded
 
 
+def strangers(whole: Whole) -> set[str]:
+    """Faults that have nothing to do with any of the above: in other namespaces, on both workers."""
+    refused = (
+        'Failed to pull image "nginx:ltest": rpc error: code = NotFound desc = failed to pull and unpack image '
+        '"docker.io/library/nginx:ltest": failed to resolve reference "docker.io/library/nginx:ltest": docker.io/library/nginx:ltest: not found'
+    )
+    found = {"network/service_selects_nothing Service/other-w1/front"}
+    for node in ("w1", "w2"):
+        space = f"other-{node}"
+        (image,) = whole.application(f"{space}/image", nodes=(node,), image="nginx:ltest")
+        whole.waiting(image, "ImagePullBackOff", 'Back-off pulling image "nginx:ltest"')
+        whole.event("Pod", f"{space}/image-6b9f-0", "Failed", refused)
+        (crash,) = whole.application(f"{space}/crash", nodes=(node,))
+        crashing(whole, crash, "panic: cannot parse line 3 of the price list", code=2)
+        env = [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "nowhere", "key": "a"}}}]
+        (config,) = whole.application(f"{space}/config", nodes=(node,), container={"env": env})
+        whole.waiting(config, "CreateContainerConfigError", 'configmap "nowhere" not found')
+        found |= {
+            f"application/image_not_found Deployment/{space}/image",
+            f"application/container_crashes Deployment/{space}/crash",
+            f"application/configmap_missing Deployment/{space}/config",
+        }
+    whole.application("other-w1/front")
+    whole.service("other-w1/front")["spec"]["selector"] = {"app": "frnt"}
+    whole.settle()
+    return found
+
+
+@pytest.mark.parametrize("one", CASCADES, ids=lambda c: c.id)
+def test_what_has_nothing_to_do_with_it_is_not_folded_below_it(one: Cascade) -> None:
+    whole = one.build()
+    if isinstance(whole, str) or whole.dead_of:
+        pytest.skip("nothing else can be seen there")
+    other = strangers(whole)
+    found = whole.verdict()
+    assert {name_of(c) for c in found.causes} == {one.cause, *one.also, *other}, tree(found.causes)
+
+
 def test_a_crash_that_has_nothing_to_do_with_the_node_is_a_cause_beside_the_node() -> None:
     whole = kube_proxy_lacks_its_configuration()
     (pod,) = whole.application("other/worker")

@@ -27,6 +27,7 @@ from kdiag.facts import (
     severity=Severity.CRITICAL,
     layer=Layer.APISERVER,
     explains=(
+        "control_plane/manifest_differs_between_nodes",
         "control_plane/api_server_cannot_reach_etcd",
         "control_plane/api_server_unhealthy",
         "control_plane/api_server_unreachable",

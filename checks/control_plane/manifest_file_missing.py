@@ -27,7 +27,7 @@ from kdiag.facts import (
     title="Control-plane flag names a missing file",
     severity=Severity.CRITICAL,
     layer=Layer.APISERVER,
-    explains=COMPONENT_FAILS,
+    explains=(*COMPONENT_FAILS, "control_plane/manifest_differs_between_nodes"),
     tags=("static-pods", "manifests", "flags", "scheduler", "apiserver", "etcd"),
 )
 def manifest_file_missing(

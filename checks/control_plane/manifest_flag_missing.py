@@ -47,7 +47,7 @@ _NEEDS = {
     title="Control-plane component lacks a flag",
     severity=Severity.CRITICAL,
     layer=Layer.APISERVER,
-    explains=COMPONENT_FAILS,
+    explains=(*COMPONENT_FAILS, "control_plane/manifest_differs_between_nodes"),
     tags=("static-pods", "manifests", "flags", "scheduler", "apiserver", "etcd"),
 )
 def manifest_flag_missing(

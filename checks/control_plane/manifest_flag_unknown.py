@@ -32,7 +32,7 @@ _UNKNOWN = re.compile(
     title="Control-plane component has an unknown flag",
     severity=Severity.CRITICAL,
     layer=Layer.APISERVER,
-    explains=COMPONENT_FAILS,
+    explains=(*COMPONENT_FAILS, "control_plane/manifest_differs_between_nodes"),
     tags=("static-pods", "manifests", "flags", "scheduler", "apiserver", "etcd"),
 )
 def manifest_flag_unknown(

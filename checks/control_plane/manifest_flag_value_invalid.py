@@ -33,7 +33,7 @@ _RANGES = ("service-cluster-ip-range", "cluster-cidr")
     title="Control-plane flag has a wrong value",
     severity=Severity.CRITICAL,
     layer=Layer.APISERVER,
-    explains=COMPONENT_FAILS,
+    explains=(*COMPONENT_FAILS, "control_plane/manifest_differs_between_nodes"),
     tags=("static-pods", "manifests", "flags", "apiserver", "access"),
 )
 def manifest_flag_value_invalid(

@@ -17,8 +17,10 @@ from kdiag.facts import (
     DisruptionBudgets,
     Ingresses,
     Jobs,
+    Kubelets,
     MutatingWebhookConfiguration,
     MutatingWebhooks,
+    Nodes,
     Owners,
     Pod,
     Pods,
@@ -102,6 +104,8 @@ class Topology:
                 for host in self._hosts():
                     yield from (Ref("Pod", f"{part}-{host}", "kube-system") for part in ("kube-apiserver", "etcd"))
                     yield Ref("Node", host)
+            case "Node":
+                yield from self._of_node(ref)
             case "Pod":
                 yield from self._of_static_pod(ref)
                 if (pods := self._facts.get(Pods)) and (pod := pods.get(ref.name, ref.namespace)):
@@ -142,6 +146,18 @@ class Topology:
     def _hosts(self) -> tuple[str, ...]:
         units = self._facts.get(Units)
         return tuple(sorted(units.by_node)) if units else ()
+
+    def _of_node(self, ref: Ref) -> Iterator[Ref]:
+        """The API server that its kubelet reports to, where that is the node's own: kubeadm joins control planes so."""
+        kubelets, nodes = self._facts.get(Kubelets), self._facts.get(Nodes)
+        setup = kubelets.get(ref.name) if kubelets else None
+        access = setup.kubeconfig if setup else None
+        if access is None or not access.server:
+            return
+        node = nodes.get(ref.name) if nodes else None
+        own = {ref.name, *(a.address for a in node.status.addresses)} if node else {ref.name}
+        if access.host in own or access.host in ("localhost", "127.0.0.1", "::1"):
+            yield Ref("Pod", f"kube-apiserver-{ref.name}", "kube-system")
 
     def _of_static_pod(self, ref: Ref) -> Iterator[Ref]:
         """A control-plane pod by its name alone: with the API server dead there is no object to look it up in."""

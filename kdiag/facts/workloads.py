@@ -291,6 +291,12 @@ class CronJobs(Objects[CronJob]):
     sources = (ApiList("cronjobs", "batch/v1", "cronjobs"),)
     items: tuple[CronJob, ...] = field(default=())
 
+    @classmethod
+    def adapt(cls, item: CronJob) -> CronJob:
+        """Its template as it is kept."""
+        job = msgspec.structs.replace(item.spec.job_template, spec=_adapt(item.spec.job_template).spec)
+        return msgspec.structs.replace(item, spec=msgspec.structs.replace(item.spec, job_template=job))
+
 
 class ScaleTarget(Lean, frozen=True, gc=False):
     """What an autoscaler scales."""

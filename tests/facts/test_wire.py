@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdiag.facts import ConfigMaps, EndpointSlices, Events, Nodes, Pods, Services
+from kdiag.facts import ConfigMaps, CronJobs, EndpointSlices, Events, Nodes, Pods, Services
 from kdiag.facts.base import Objects
 from kdiag.facts.wire import clean_json
 from kdiag.model.observation import Observation
@@ -150,3 +150,12 @@ def test_cleaning_json_keeps_it_json(text: str) -> None:
     for ascii_only in (True, False):
         body = json.dumps({"a": text}, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
         json.loads(clean_json(body))
+
+
+def test_a_cron_job_keeps_no_password_either() -> None:
+    container = {"name": "c", "image": "x", "env": [{"name": "DB_PASSWORD", "value": "hunter22x"}]}
+    template = {"spec": {"containers": [container]}}
+    job = {"metadata": {"name": "a", "namespace": "b"}, "spec": {"jobTemplate": {"spec": {"template": template}}}}
+    fact = built(CronJobs, listed(job))
+    assert len(fact.items) == 1
+    assert "hunter22x" not in repr(fact)

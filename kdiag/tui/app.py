@@ -332,6 +332,11 @@ class KdiagApp(App[int]):
 
         self._open(PageScreen("help", partial(help_page, self._key_sections())))
 
+    def key_name(self, binding: Binding) -> str:
+        """How a key is called on this terminal."""
+        display = self.get_key_display(binding)
+        return binding.key if self.signs.plain and not display.isascii() else display
+
     def _key_sections(self) -> dict[str, list[tuple[str, str]]]:
         from kdiag.tui.screens.page import PageScreen as Pages
         from kdiag.tui.screens.verdict import VerdictScreen
@@ -345,7 +350,7 @@ class KdiagApp(App[int]):
         ):  # fmt: skip
             keys: dict[str, list[str]] = {}
             for binding in Binding.make_bindings(owner.__dict__["BINDINGS"]):
-                keys.setdefault(binding.tooltip or binding.description, []).append(self.get_key_display(binding))
+                keys.setdefault(binding.tooltip or binding.description, []).append(self.key_name(binding))
             found[title] = [(" ".join(dict.fromkeys(names)), what) for what, names in keys.items()]
         return found
 

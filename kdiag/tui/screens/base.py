@@ -59,15 +59,12 @@ class BaseScreen(Screen[None]):
             binding = active.binding
             if binding.show and active.enabled:
                 found.setdefault(
-                    binding.action, (self._shown(binding), binding.description, self._action(active.node, binding))
+                    binding.action,
+                    (self.kdiag.key_name(binding), binding.description, self._action(active.node, binding)),
                 )
         place = {action: number for number, action in enumerate(ORDER)}
         order = sorted(found.items(), key=lambda item: place.get(item[0].partition("(")[0].removeprefix("app."), 99))
         self.query_one(KeysBar).show_keys([shown for _, shown in order])
-
-    def _shown(self, binding: Binding) -> str:
-        display = self.app.get_key_display(binding)
-        return {"↵": "enter"}.get(display, display) if self.kdiag.signs.plain else display
 
     @staticmethod
     def _action(node: object, binding: Binding) -> str:

@@ -125,8 +125,6 @@ def _together(part: Command, o: Observation | None) -> bytes:
     match part.argv[0]:
         case "tail":
             return b"" if o is None or o.error else b"==> " + path + b" <==\n" + body + b"\n"
-        case "crictl":
-            return body
         case _ if o is None or o.absent or (o.error and not body):
             return b"grep: " + path + (b": No such file or directory\n" if o and o.absent else b": Permission denied\n")
         case "grep" if CERTIFICATES in part.argv:

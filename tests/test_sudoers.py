@@ -102,7 +102,7 @@ def test_what_is_asked_next_is_allowed_as_one() -> None:
         by_fixture.setdefault(name, []).append(to_run(command))
     jobs = [job for commands in by_fixture.values() for job in gathered(commands)]
     groups = [job.command for job in jobs if isinstance(job, Group) and job.command.sudo]
-    assert {g.argv[0] for g in groups} == {"grep", "tail", "crictl"}
+    assert {g.argv[0] for g in groups} == {"grep", "tail"}
     for group in groups:
         refuse_writes(group.argv)
         assert allowed(group.argv), group.argv
@@ -140,7 +140,7 @@ def test_every_rule_stands_for_a_command() -> None:
         ("stat", "-L", "-c", "%F|%n", "/a", "--printf=x"),
         ("journalctl", "-u", "kubelet.service"),
         ("crictl", "rm", "-f", "aa"),
-        ("crictl", "inspect", "-o", "json", "aa --help"),
+        ("crictl", "inspect", "-o", "json", "aa bb"),
         ("systemctl", "restart", "kubelet"),
         ("sh", "-c", "id"),
     ],

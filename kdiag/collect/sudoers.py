@@ -110,7 +110,7 @@ FOLLOWED: Mapping[str, tuple[tuple[str | Shape, ...], ...]] = {
         ),
     ),
     "pod-log": _LOGS,
-    "container": (("crictl", "inspect", "-o", "json", Shape("[0-9a-f]+( [0-9a-f]+)*")),),
+    "container": (("crictl", "inspect", "-o", "json", Shape("[0-9a-f]+")),),
     "containerd-import": (("cat", Shape("/etc/containerd/([A-Za-z0-9_][A-Za-z0-9_.-]*/)?[A-Za-z0-9_-]+[.]toml")),),
 }
 # Where a program lies that is not everywhere in /usr/bin.

@@ -1,15 +1,14 @@
 """Commands that one process can answer as well.
 
 To start a program, with a time limit and through sudo, costs a node more than what the program does. So files that
-are shown whole or searched alike go to one ``grep``, the ends of logs to one ``tail``, containers to one ``crictl``;
-and what comes is taken apart again, so that nobody who reads an answer can tell.
+are shown whole or searched alike go to one ``grep``, the ends of logs to one ``tail``; and what comes is taken apart again,
+so that nobody who reads an answer can tell.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from kdiag.collect.command import Command, Section, State
@@ -93,7 +92,7 @@ def apart(group: Group, section: Section) -> list[Section]:
 def _shape(command: Command) -> _Shape | None:
     argv = command.argv
     head, operands = _split(argv)
-    if not operands or any(":" in word or not word.startswith("/") for word in operands) != (argv[0] == "crictl"):
+    if not operands or any(":" in word or not word.startswith("/") for word in operands):
         return None
     if argv[0] == "grep" and 2 not in command.answers and "s" in _letters(head):
         return None  # it would not say which file is not there
@@ -107,8 +106,6 @@ def _split(argv: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
             return ("cat",), (path,)
         case ("tail", "-n", count, path):
             return ("tail", "-n", count), (path,)
-        case ("crictl", "inspect", "-o", "json", name):
-            return argv[:4], (name,)
         case ("grep", *_):
             return _split_grep(argv)
         case _:
@@ -227,38 +224,4 @@ def _of_tail(group: Group, output: bytes) -> _Bodies:
 _NOT_OPENED = re.compile(rb"^tail: (?:cannot open|can't open|error reading) '?(/[^'\n:]*)'?[^\n]*\n?", re.MULTILINE)
 
 
-def _of_crictl(group: Group, output: bytes) -> _Bodies:
-    """One JSON document a container, or a list of them; what is none is the reason why one is missing."""
-    text = output.decode("utf-8", "replace")
-    rest: list[str] = []
-    documents: dict[str, str] = {}
-    for document, said in _documents(text):
-        rest.append(said)
-        for one in document if isinstance(document, list) else [document]:
-            status = one.get("status") if isinstance(one, dict) else None
-            if isinstance(status, dict) and isinstance(status.get("id"), str):
-                documents[status["id"]] = json.dumps(one)
-    reason = "".join(rest).strip()
-    found: _Bodies = []
-    for part in group.parts:
-        name = part.argv[-1]
-        body = next((text for whole, text in documents.items() if whole.startswith(name)), "")
-        found.append((body.encode(), 0) if body else (reason.encode("utf-8", "replace"), 1))
-    return found
-
-
-def _documents(text: str) -> Iterator[tuple[object, str]]:
-    """Each document of a text, with what stood before it; the last one is None, with the rest."""
-    decoder = json.JSONDecoder()
-    at = 0
-    while match := re.compile(r"^[\[{]", re.MULTILINE).search(text, at):
-        try:
-            document, end = decoder.raw_decode(text, match.start())
-        except (ValueError, RecursionError):
-            break
-        yield document, text[at : match.start()]
-        at = end
-    yield None, text[at:]
-
-
-_BODIES: dict[str, Callable[[Group, bytes], _Bodies]] = {"grep": _of_grep, "tail": _of_tail, "crictl": _of_crictl}
+_BODIES: dict[str, Callable[[Group, bytes], _Bodies]] = {"grep": _of_grep, "tail": _of_tail}

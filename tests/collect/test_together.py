@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -188,27 +186,3 @@ def test_the_ends_of_logs_are_told_apart(tmp_path: Path) -> None:
     commands = [Command(key="k", name=n, argv=("tail", "-n", "2", str(tmp_path / n))) for n in names]
     assert [type(job) for job in gathered(commands)] == [Group]
     assert seen(commands) == [one for command in commands for one in seen([command])]
-
-
-A, B = "a" * 64, "b" * 64
-
-
-@pytest.mark.parametrize("listed", [False, True])
-def test_containers_are_told_apart_in_both_forms(listed: bool) -> None:
-    one, two = ({"status": {"id": name, "state": "CONTAINER_EXITED"}, "info": {}} for name in (A, B))
-    text = json.dumps([one, two]) if listed else json.dumps(one, indent=2) + "\n" + json.dumps(two, indent=2)
-    commands = [Command(key="c", name=n, argv=("crictl", "inspect", "-o", "json", n), answers=(0, 1)) for n in (B, A)]
-    (group,) = gathered(commands)
-    assert isinstance(group, Group)
-    found = apart(group, Section(key="c", status=0, body=text.encode()))
-    assert [json.loads(s.body) for s in found] == [two, one]
-
-
-def test_a_container_that_is_gone_has_the_reason() -> None:
-    said = f'{{"status": {{"id": "{A}"}}}}\nE1122 NotFound: container "{B}" not found\n'
-    commands = [Command(key="c", name=n, argv=("crictl", "inspect", "-o", "json", n), answers=(0, 1)) for n in (A, B)]
-    (group,) = gathered(commands)
-    assert isinstance(group, Group)
-    one, two = apart(group, Section(key="c", status=1, body=said.encode()))
-    assert json.loads(one.body) == {"status": {"id": A}}
-    assert (two.status, two.body) == (1, f'E1122 NotFound: container "{B}" not found'.encode())

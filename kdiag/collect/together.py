@@ -1,8 +1,8 @@
 """Commands that one process can answer as well.
 
 To start a program, with a time limit and through sudo, costs a node more than what the program does. So files that
-are shown whole or searched alike go to one ``grep``, the ends of logs to one ``tail``; and what comes is taken apart again,
-so that nobody who reads an answer can tell.
+are shown whole or searched alike go to one ``grep``, the ends of logs to one ``tail``; and what comes is taken apart
+again, so that nobody who reads an answer can tell.
 """
 
 from __future__ import annotations

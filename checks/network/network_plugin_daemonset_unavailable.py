@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, listing, shorten
-from kdiag.facts import Cluster, DaemonSets, Events, Logs, Nodes, Pods, daemon_outages, last_words, network_daemonsets
+from kdiag.facts import (
+    Cluster,
+    DaemonSets,
+    Events,
+    Logs,
+    Nodes,
+    Outage,
+    Pods,
+    daemon_outages,
+    last_words,
+    network_daemonsets,
+)
 
 
 @check(
@@ -73,13 +84,19 @@ def network_plugin_daemonset_unavailable(
         why = shorten(words or (event.message if event else "") or outages[0].why, 130)
         yield Finding(
             ref,
-            f"DaemonSet {ref.path}, the pod network, does not run on "
+            f"DaemonSet {ref.path}, the pod network, {_verb(outages)} on "
             f"{'any node' if everywhere and len(where) > 1 else listing(where)}: {why}",
             evidence=tuple(evidence),
             next=(show, kubectl("describe", "daemonset", ref.name, namespace=ref.namespace)),
             touches=tuple(Ref("Node", node) for node in where),
             severity=Severity.CRITICAL if everywhere else Severity.ERROR,
         )
+
+
+def _verb(outages: tuple[Outage, ...]) -> str:
+    pods = [o.pod for o in outages if o.pod and o.pod.phase == "Running"]
+    runs = len(pods) == len(outages) and not any(s.state.waiting for p in pods for s in p.statuses)
+    return "is not ready" if runs else "does not run"
 
 
 def _labels(labels: dict[str, str]) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, Skip, check, kubectl, listing, shorten
-from kdiag.facts import Cluster, ClusterDNS, LogLine, Logs, unread
+from kdiag.facts import Cluster, ClusterDNS, LogLine, Logs, Services, unread
 
 _DIAL = re.compile(r"dial tcp (\S+?): (i/o timeout|connect: [\w ]+|operation was canceled|.*deadline exceeded)")
 _AWAY = re.compile(r'(?:failed to list|Failed to watch|Get "https?://\S+|Unhandled Error|reflector)')
@@ -34,7 +34,9 @@ _START = 30
     tags=("dns", "coredns", "service"),
     namespaces=("kube-system", "openshift-dns"),
 )
-def coredns_cannot_reach_api(dns: ClusterDNS, logs: Logs | None, cluster: Cluster) -> Iterator[Finding | Gap | Skip]:
+def coredns_cannot_reach_api(
+    dns: ClusterDNS, cluster: Cluster, logs: Logs | None, services: Services | None
+) -> Iterator[Finding | Gap | Skip]:
     """Usually the Service network of the pod's node: kube-proxy or the network plugin. Not CoreDNS's own fault."""
     if not dns.known:
         yield Skip("no DNS Service and no CoreDNS in kube-system")
@@ -77,7 +79,7 @@ def coredns_cannot_reach_api(dns: ClusterDNS, logs: Logs | None, cluster: Cluste
             next=(
                 kubectl("get", "pods", "-o", "wide", "-l", "k8s-app=kube-proxy", namespace="kube-system"),
                 kubectl("get", "endpointslices", "-l", "kubernetes.io/service-name=kubernetes", namespace="default"),
-                f"ssh {nodes[0]} curl -sk --max-time 5 https://{_address(why)}/version    # the same from the node",
+                f"ssh {nodes[0]} curl -sk --max-time 5 https://{_address(why, services)}/version    # the same from the node",
             ),
             touches=(dns.reference, *(Ref("Node", node) for node in nodes)),
             severity=Severity.CRITICAL if dns.down else Severity.ERROR,
@@ -88,6 +90,7 @@ def _new(line: LogLine, cluster: Cluster) -> bool:
     return line.when is None or cluster.age(line.when) < _RECENT
 
 
-def _address(why: str) -> str:
+def _address(why: str, services: Services | None) -> str:
     first = why.split()[0]
-    return first if ":" in first else "ADDRESS-OF-SERVICE-KUBERNETES"
+    own = services.get("kubernetes", "default") if services else None
+    return first if ":" in first else own.spec.cluster_ip if own else "ADDRESS-OF-SERVICE-KUBERNETES"

@@ -1008,3 +1008,17 @@ def test_what_one_pod_holds_on_a_node_explains_nothing_of_its_neighbours() -> No
     found = kubelet_of_a_worker_is_stopped().verdict()
     (held,) = [n for c in found.causes for n in c.walk() if n.check.id == "application/volume_attached_elsewhere"]
     assert {n.finding.subject.name for n in held.walk()} == {"store"}, tree(found.causes)
+
+
+def test_a_dead_scheduler_is_the_cause_also_where_its_lease_may_not_be_read() -> None:
+    whole = scheduler_is_dead()
+    whole.refused = {"system-leases"}
+    found = whole.verdict()
+    assert [name_of(c) for c in found.causes] == ["control_plane/static_pod_failing Pod/kube-system/kube-scheduler-cp1"]
+
+
+def test_files_that_were_not_listed_are_not_missing_on_a_node_that_is_not_ready() -> None:
+    whole = runtime_is_stopped()
+    whole.fail("w2", "cni-files", "sudo refused for kdiag")
+    found = whole.verdict()
+    assert [name_of(c) for c in found.causes] == ["worker_node/runtime_not_running Node/w2"], tree(found.causes)

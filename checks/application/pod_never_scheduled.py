@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl
 from kdiag.facts import Claims, Cluster, Owners, Pods, SystemLeases, never_scheduled
 
 
@@ -44,5 +44,5 @@ def pod_never_scheduled(
                 kubectl("get", "lease", "kube-scheduler", "-o", "yaml", namespace="kube-system"),
                 kubectl("get", "pods", "-l", "component=kube-scheduler", "-o", "wide", namespace="kube-system"),
             ),
-            touches=tuple(p.ref() for p in waiting[:100]),
+            touches=(Ref("Lease", "kube-scheduler", "kube-system"), *(p.ref() for p in waiting[:100])),
         )

@@ -79,7 +79,7 @@ def coredns_cannot_reach_api(
             next=(
                 kubectl("get", "pods", "-o", "wide", "-l", "k8s-app=kube-proxy", namespace="kube-system"),
                 kubectl("get", "endpointslices", "-l", "kubernetes.io/service-name=kubernetes", namespace="default"),
-                f"ssh {nodes[0]} curl -sk --max-time 5 https://{_address(why, services)}/version    # the same from the node",
+                f"ssh {nodes[0]} curl -sk --max-time 5 https://{_address(why, services)}/version    # from the node",
             ),
             touches=(dns.reference, *(Ref("Node", node) for node in nodes)),
             severity=Severity.CRITICAL if dns.down else Severity.ERROR,

@@ -338,6 +338,8 @@ class NetworkSetups(HostFact[NetworkSetup]):
         """The files in the order of their names, as libcni sorts them."""
         conf, bins = _folders(answers)
         key = "cni-other-files" if conf not in ("", CONF) else "cni-files"
+        if failed := next((a.error for a in answers if a.key == key and a.error), ""):
+            raise ValueError(f"the files of the network plugin were not listed: {failed}")
         text = answer(answers, key)
         files = [line for line in text.splitlines() if line.startswith("/")]
         contents = {a.name: a.text for a in answers if a.key == "cni-config" and not a.error}

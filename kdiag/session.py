@@ -191,6 +191,8 @@ class _Run:
         self._lock: contextlib.AbstractContextManager[Any] = threading.Lock() if watch else contextlib.nullcontext()
         self._over: set[str] = set()
         self._errors: dict[str, str] = {}
+        self._where: Target | None = None
+        self._ahead: _Reading | None = None  # nodes that are read while the API server is asked
         self._notes: list[str] = []
         self.ways: dict[str, str] = {}
         wanted = not getattr(options, "no_nodes", False)
@@ -206,8 +208,8 @@ class _Run:
         where: Target | None = None
         early: _Reading | None = None
         try:
-            where = self._target(local=inventory.local)
-            early = self._early(inventory, where)
+            where = self._where = self._target(local=inventory.local)
+            early = self._ahead = self._early(inventory, where)
             self._api(where, logs=logs, hurry=early is not None)
         except CollectError as exc:
             # Who is refused has met an API server: that it answers is not in doubt.
@@ -235,9 +237,22 @@ class _Run:
     def whole(self) -> Facts:
         """The facts of what has been read to its end; what is still being read is missing, as if nobody had asked."""
         with self._lock:
-            return self._intake.finish(
-                kind for kind in self._kinds if self._over.issuperset(s.key for s in kind.sources)
-            )
+            found = self._intake.finish(kind for kind in self._kinds if self._over.issuperset(_keys(kind)))
+        ahead = self._ahead
+        return found.beside(self._beforehand(ahead)) if ahead else found
+
+    def _beforehand(self, ahead: _Reading) -> Facts:
+        """What nodes have said that wait for the API server to be heard first: while it hangs, that is all there is."""
+        from kdiag.engine.intake import Intake
+        from kdiag.facts import Cluster
+        from kdiag.facts.hosts import HostFact
+
+        intake = Intake(kind for kind in self._kinds if issubclass(kind, HostFact | Cluster))
+        intake.feed(self._record(self._where))
+        for observations in list(ahead.complete.values()):
+            for seen in observations:
+                intake.feed(seen)
+        return intake.finish()
 
     def _step(self, name: str, over: bool) -> None:
         if over:
@@ -398,6 +413,7 @@ class _Run:
         """Take what the nodes say, under the names that the API server has for them; without ``names`` as it comes."""
         from kdiag.facts.hosts import HostFact
 
+        self._ahead = None
         self._progress(f"reading {len(reading.plan.targets)} nodes")
         self.ways |= {names.get(host, host): way for host, way in reading.plan.ways.items()}
         said = {source.key for kind in self._kinds if issubclass(kind, HostFact) for source in kind.sources}
@@ -418,25 +434,31 @@ class _Run:
 
     def _without_api(self, where: Target | None, reason: str, *, dead: bool) -> None:
         """Say of everything that the API would have told that it was not seen, and why."""
-        import json
-        from datetime import UTC, datetime
-
         from kdiag.engine.intake import sources
         from kdiag.facts.base import ApiGet, ApiList, PodLog
         from kdiag.model.observation import Observation
 
         self._over |= {"run", *(s.key for s in sources(self._kinds) if isinstance(s, ApiList | ApiGet | PodLog))}
+        self._emit(self._record(where, reason if dead else ""))
+        for source in sources(self._kinds):
+            if isinstance(source, ApiList | ApiGet | PodLog):
+                self._emit(Observation("api", source.key, scope=self._scope, error=reason))
+
+    def _record(self, where: Target | None, dead: str = "") -> Observation:
+        """What is known of the run without the API server."""
+        import json
+        from datetime import UTC, datetime
+
+        from kdiag.model.observation import Observation
+
         record = {
             "taken": datetime.now(UTC).isoformat(),
             "server": where.server if where else "",
             "context": where.context if where else "",
             "namespace": self._scope,
-            **({"dead": reason} if dead else {}),
+            **({"dead": dead} if dead else {}),
         }
-        self._emit(Observation("api", "run", body=json.dumps(record).encode()))
-        for source in sources(self._kinds):
-            if isinstance(source, ApiList | ApiGet | PodLog):
-                self._emit(Observation("api", source.key, scope=self._scope, error=reason))
+        return Observation("api", "run", body=json.dumps(record).encode())
 
 
 class _Reading:
@@ -456,19 +478,24 @@ class _Reading:
 
         self.plan = plan
         self._said: queue.SimpleQueue[Observation | str | None] = queue.SimpleQueue()
+        #: Of each node that has said all: what it said.
+        self.complete: dict[str, list[Observation]] = {}
 
         def follow(host: str, found: list[Observation]) -> list[Command]:
             return [_command(c) for c in node_follow(kinds, host, found)]
 
         errors: dict[str, str] = {}
+        held: dict[str, list[Observation]] = {}
 
         def emit(seen: Observation) -> None:
             if seen.key == "node":
                 errors[seen.host] = seen.error
+            held.setdefault(seen.host, []).append(seen)
             self._said.put(seen)
 
         def step(host: str, over: bool) -> None:
             if over:
+                self.complete[host] = held.pop(host, [])
                 self._said.put(host)
             if watch and over:
                 watch.ends(host, errors.get(host, ""), node=True)
@@ -514,6 +541,10 @@ class _Reading:
             if machine and machine.name not in found.values():
                 found[host] = machine.name
         return found
+
+
+def _keys(kind: type[Fact]) -> Iterator[str]:
+    return (source.key for source in kind.sources)
 
 
 def _command(wanted: NodeCommand) -> Command:

@@ -169,6 +169,10 @@ class Facts:
             return fact is not None and fact.blank
         return any(not root.spare and self.blank(root) for root in roots([kind]))
 
+    def beside(self, other: Facts) -> Facts:
+        """These and the others; of what both have, this one's."""
+        return Facts({**other._facts, **self._facts}, nodes=tuple(dict.fromkeys((*self.nodes, *other.nodes))))
+
     def missing(self, kind: type[Fact]) -> tuple[str, ...]:
         """The names of the facts that were not collected and that this one needs."""
         return tuple(root.__name__ for root in roots([kind]) if root not in self._facts)

@@ -21,7 +21,9 @@ from kdiag.tui.messages import Judged
 from kdiag.tui.model import GONE, Tree
 from kdiag.tui.widgets.page import PageView
 from kdiag.tui.worker import _provisional
-from tests.cli.runner import healthy_api, lost_service
+from tests.cli.runner import environment, healthy_api, lost_service
+from tests.cli.test_nodes import Site
+from tests.cli.test_nodes import site as site
 from tests.fakeapi import Exchange, FakeAPI, Fault
 from tests.tui.pilot import (
     DEMO,
@@ -115,6 +117,32 @@ def test_a_cause_whose_own_cause_may_still_be_unread_is_provisional(nodes: bool)
     said = {n.check.id: n.fingerprint in marked for n in verdict.causes}
     assert said["worker_node/node_not_ready"] is nodes, "the node itself may tell why"
     assert not said["network/service_selects_nothing"]
+
+
+@on_loop
+async def test_what_the_nodes_say_does_not_wait_for_an_api_server_that_hangs(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.node()
+    for name, value in environment(site.home, **site.env).items():
+        monkeypatch.setenv(name, value)
+    settings = site.home / ".config" / "kdiag" / "config.yaml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("nodes: [cp1]\n")
+    for name in ("XDG_CONFIG_HOME", "KUBECONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    with healthy_api() as api:
+        config = api.kubeconfig(site.home / "c")
+        with held(api, "/version"):
+            async with screen("--kubeconfig", str(config), read=False) as pilot:
+                await until(pilot, lambda: causes(pilot), "a first cause")
+                assert app(pilot).case.reading.running
+                tree = app(pilot).case.tree
+                assert tree is not None
+                assert "control_plane/manifest_unparsable" in {r.node.check.id for r in tree.causes() if r.node}
+                await pilot.pause()
+                assert "so far" in bar(pilot, "head")
+                await pilot.press("escape")
 
 
 @on_loop

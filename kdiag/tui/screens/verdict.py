@@ -125,8 +125,10 @@ class VerdictScreen(BaseScreen):
             where = case.options.snapshot
         left.append((literal(where, plain=signs.plain), "bold"))
         right: list[Span] = []
-        if verdict is not None:
+        if verdict is not None and (verdict.causes or (case.tree and case.tree.final)):
             right.append((plural(len(verdict.causes), "cause"), "bold" if verdict.causes else "good"))
+            if case.tree and not case.tree.final:
+                right.append((" so far", "warn"))
             if verdict.symptoms:
                 right.append((f"{dot}{plural(verdict.symptoms, 'symptom')}", ""))
             if verdict.infos:

@@ -137,6 +137,8 @@ _STRONG = re.compile(
     r"|usage:|killed|segmentation|crit|emerg"
 )
 _HEADER = re.compile(r"^(?:[IWEF]\d{4} [\d:.]+\s+\d+ [^\]]+\] |\d{4}[-/]\d\d[-/]\d\d[T ][\d:.,]+(?:Z|[+-][\d:]+)? )")
+#: What a program says of itself when it starts, well or not.
+_START_UP = re.compile(r"maxprocs: (?:Leaving|Updating|Honoring) GOMAXPROCS")
 _FRAME = re.compile(
     r"^\s+at |^goroutine \d|^\t|^\s+File \"|^\s*\^+\s*$|^node:internal|^Node\.js v|^\s*\.\.\. \d+ more|^\s{4,}\S"
 )
@@ -144,7 +146,7 @@ _FRAME = re.compile(
 
 def telling(lines: tuple[LogLine, ...] | list[LogLine], width: int = 200) -> str:
     """The line of a log's end that says most about why the program ended; empty when there is none."""
-    texts = [line.text.rstrip() for line in lines[-40:] if line.text.strip()]
+    texts = [line.text.rstrip() for line in lines[-40:] if line.text.strip() and not _START_UP.search(line.text)]
     strong = [t for t in texts if _STRONG.search(t) and not _FRAME.search(t)]
     panics = [t for t in strong if "panic:" in t]
     plain = [t for t in texts if not _FRAME.search(t)]

@@ -51,6 +51,13 @@ def test_takes_image_names_apart(name: str, parts: tuple[str, str, str, str]) ->
         ),
         (["I1122 09:42:21.804106       1 log.go:244] listening on :80"], "listening on :80"),
         (["one", "two", ""], "two"),
+        (
+            [
+                "/etc/coredns/Corefile:13 - Error during parsing: Unknown directive 'forwrd'",
+                "maxprocs: Leaving GOMAXPROCS=2: CPU quota undefined",
+            ],
+            "/etc/coredns/Corefile:13",
+        ),
         ([], ""),
     ],
 )

@@ -306,7 +306,7 @@ def _word(output: bytes) -> str:
     """What a substitution printed, which has to be one plain word."""
     text = output.decode("utf-8", "replace").strip()
     if not text:
-        raise NoAnswer("what it depends on has no answer: the command in $(…) printed nothing")
+        raise NoAnswer("the command in $(…) printed nothing")
     if not _VALUE.fullmatch(text):
         raise NoAnswer(f"the command in $(…) printed more than one plain word: {shorten(clean_line(text), 60)}")
     return text

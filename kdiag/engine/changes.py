@@ -265,12 +265,13 @@ def _edits(item: Any) -> Iterator[Change]:
     fields: tuple[Manager, ...] = meta.managed_fields if isinstance(meta, TracedMeta) else ()
     ref = item.ref()
     created = item.created
+    first = min((f.time for f in fields if f.time), default=None)
     for field in fields:
         if field.time is None or field.subresource not in ("", "scale"):
             continue
         if field.manager in _ECHOES and field.subresource != "scale":
             continue
-        new = created is not None and abs(field.time - created) <= _SLACK
+        new = created is not None and field.time == first and abs(field.time - created) <= _SLACK
         what = "scaled" if field.subresource == "scale" else "created" if new else "changed"
         yield Change(when=field.time, what=what, object=ref, who=_who(field), command=_shows(ref))
     if not fields and created is not None and item.name != _ROOT_CA:

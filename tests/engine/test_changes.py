@@ -138,6 +138,17 @@ def test_a_scaled_workload_names_who_scaled_it() -> None:
     assert found[0] == "2 Deployment shop/web New size: 9; reason: cpu (HorizontalPodAutoscaler web)"
 
 
+def test_what_is_written_right_after_it_was_created_is_a_change() -> None:
+    settings = {
+        "metadata": meta("settings", 5, managedFields=[wrote("helm", 5), wrote("kubectl-patch", 4.98)]),
+        "data": {},
+    }
+    assert told(WEB, Layer.POD, configmaps=[settings])[:2] == [
+        "4.98 ConfigMap shop/settings (kubectl-patch)",
+        "5 ConfigMap shop/settings created (helm)",
+    ]
+
+
 def test_a_network_policy_of_the_namespace_is_told() -> None:
     policy = {"metadata": meta("deny", 3, managedFields=[wrote("kubectl-create", 3)]), "spec": {"podSelector": {}}}
     assert told(WEB, Layer.DEPENDENCY, networkpolicies=[policy])[0] == (

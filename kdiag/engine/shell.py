@@ -333,6 +333,8 @@ class _Reader:
             raise ShellError(f"'${self._peek()}' is not understood")
         if self._peek() and self._peek() in "0123456789@*#?$!-":
             raise ShellError(f"'${self._peek()}' is not understood")
+        if not quoted:
+            raise ShellError("a bare '$' is not understood")  # shells differ on what it does to its word
         return Text("$", quoted)
 
 

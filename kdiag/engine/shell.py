@@ -333,8 +333,6 @@ class _Reader:
             raise ShellError(f"'${self._peek()}' is not understood")
         if self._peek() and self._peek() in "0123456789@*#?$!-":
             raise ShellError(f"'${self._peek()}' is not understood")
-        if not quoted:
-            raise ShellError("a bare '$' is not understood")  # shells differ on what it does to its word
         return Text("$", quoted)
 
 
@@ -365,12 +363,14 @@ def _value(part: Variable | Substitution, values: Mapping[str, str], ask: Ask) -
 
 def _expanded(word: Word, values: Mapping[str, str], ask: Ask) -> Iterator[Argument]:
     """One argument mostly; an unquoted variable may make none or several of it."""
+    bare = any(isinstance(p, Text) and p.text == "$" and not p.quoted for p in word)
+    if bare and any(not isinstance(p, Text) and not p.quoted for p in word):
+        raise ShellError("a bare '$' beside a variable is not understood")  # shells differ on where they split then
     text, shell, there = "", "", False
     for part in word:
         if isinstance(part, Text):
             text += part.text
-            bare = not part.quoted and part.text in _GLOB
-            shell += part.text if bare else _quoted(part.text)
+            shell += part.text if not part.quoted and part.text in _GLOB else _quoted(part.text)
             there = True
             continue
         value = _value(part, values, ask)

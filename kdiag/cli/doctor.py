@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from kdiag.cli.exits import Exit
 from kdiag.cli.output import emit, signs, style
-from kdiag.session import deadline, inventory_of, live, target
 from kdiag.model.step import State, Step, outcome
 from kdiag.model.text import listing, plural
+from kdiag.session import deadline, inventory_of, live, target
 
 if TYPE_CHECKING:
     from kdiag.collect.inventory import Inventory

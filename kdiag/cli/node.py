@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from kdiag.cli.exits import Exit
 from kdiag.cli.output import emit, style
-from kdiag.session import live, recorded
 from kdiag.errors import UsageError
 from kdiag.model.result import Severity
+from kdiag.session import live, recorded
 
 if TYPE_CHECKING:
     from kdiag.engine.intake import Facts

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from kdiag.cli.check import selector
-from kdiag.session import seconds
 from kdiag.errors import UsageError
+from kdiag.session import seconds
 from tests.cli.runner import HEALTHY, healthy_api, kdiag, lost_service
 from tests.fakeapi import FakeAPI, Rule
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import gc
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -156,6 +157,8 @@ class _Ear:
     def __call__(self, value: object) -> None:
         match value:
             case Judged():
+                # Looking for garbage among thousands of findings as they come would hold up keys for 0.1 s and more.
+                gc.disable()
                 self._head, self._causes, self._infos, self._parts = value, [], [], value.parts
             case Part():
                 (self._infos if value.remarks else self._causes).extend(value.nodes)
@@ -172,3 +175,6 @@ class _Ear:
             self._head = None
             # What the next keys need is loaded here, so that none of them waits for it.
             importlib.import_module("kdiag.tui.walk")
+            # They are in no cycle, and go when nobody holds them: the collector need not look at them ever.
+            gc.freeze()
+            gc.enable()

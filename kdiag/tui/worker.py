@@ -122,7 +122,13 @@ class Desk:
             for start in range(0, len(some), _PIECE)
         ]
         head = Judged(
-            verdict=dataclasses.replace(verdict, causes=(), infos=()),
+            # The findings go over in pieces, and once: those of the results are the same ones.
+            verdict=dataclasses.replace(
+                verdict,
+                causes=(),
+                infos=(),
+                results=tuple(dataclasses.replace(r, findings=()) for r in verdict.results),
+            ),
             parts=len(pieces),
             final=final,
             provisional=frozenset() if final else _provisional(verdict, chosen, facts, nodes=self._nodes),

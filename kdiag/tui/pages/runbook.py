@@ -132,7 +132,8 @@ class _Runbook:
         if last + 1 < len(result.lines):
             yield self._more(step, len(result.lines) - last - 1, edge)
         if result.error:
-            yield line((literal(result.error, plain=self._signs.plain), "error"), bar=edge)
+            style = "dim" if result.note.startswith("recording") else "error"
+            yield line((literal(result.error, plain=self._signs.plain), style), bar=edge)
         elif not result.lines:
             yield line(("no output", "dim"), bar=edge)
         if result.note:

@@ -28,6 +28,7 @@ APIService apiregistration.k8s.io/v1 apiservices cluster
 ClusterRole rbac.authorization.k8s.io/v1 clusterroles cluster
 ClusterRoleBinding rbac.authorization.k8s.io/v1 clusterrolebindings cluster
 ConfigMap v1 configmaps namespaced
+CSIDriver storage.k8s.io/v1 csidrivers cluster
 CronJob batch/v1 cronjobs namespaced
 CustomResourceDefinition apiextensions.k8s.io/v1 customresourcedefinitions cluster
 DaemonSet apps/v1 daemonsets namespaced

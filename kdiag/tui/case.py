@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from kdiag.engine.correlate import Node
 
 Then = Callable[[object], None]
+#: With more findings than this, looking for garbage among them takes so long that a key would wait ...
+_MANY = 1000
+#: ... so it is done only after so many readings.
+_SELDOM = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +179,10 @@ class _Ear:
             self._head = None
             # What the next keys need is loaded here, so that none of them waits for it.
             importlib.import_module("kdiag.tui.walk")
-            # They are in no cycle, and go when nobody holds them: the collector need not look at them ever.
-            gc.freeze()
+            if len(tree.by_key) > _MANY:
+                # They are in no cycle and go when nobody holds them: the collector need not look at them each time.
+                if self.run % _SELDOM == 0:
+                    gc.unfreeze()
+                    gc.collect()
+                gc.freeze()
             gc.enable()

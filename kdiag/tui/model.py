@@ -226,16 +226,7 @@ class Tree:
     def shown(self, chosen: Filter, turned: Collection[str]) -> list[Row]:
         """The rows to show, from the top. ``turned`` are the keys of the rows whose fold is not as it is at first."""
         words, namespace = chosen.words
-        filtered = bool(words or namespace)
         rows: list[Row] = []
-
-        def show(row: Row) -> None:
-            rows.append(row)
-            if row.children and self.is_open(row, turned, filtered=filtered):
-                for child in row.children:
-                    if not filtered or _matches(child, words, namespace, None):
-                        show(child)
-
         for group in self.groups:
             if chosen.groups and group.group not in chosen.groups:
                 continue
@@ -244,8 +235,16 @@ class Tree:
                 rows.append(group)
                 if group.key not in turned:
                     for cause in inside:
-                        show(cause)
+                        self._show(cause, words, namespace, turned, rows)
         return rows
+
+    def _show(self, row: Row, words: Sequence[str], namespace: str, turned: Collection[str], rows: list[Row]) -> None:
+        rows.append(row)
+        filtered = bool(words or namespace)
+        if row.children and self.is_open(row, turned, filtered=filtered):
+            for child in row.children:
+                if not filtered or _matches(child, words, namespace, None):
+                    self._show(child, words, namespace, turned, rows)
 
     @staticmethod
     def is_open(row: Row, turned: Collection[str], *, filtered: bool = False) -> bool:

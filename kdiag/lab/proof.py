@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -213,25 +214,29 @@ def _http(host: str, port: int, path: str) -> tuple[int, str]:
 
 def _serves(w: Witness, ns: str, target: str, item: Mapping[str, Any]) -> tuple[bool, str]:
     """A Service, asked by a pod, as its users do; by its address, for ``resolves`` is what asks for names."""
-    address, seen = _address(w, ns, target)
-    if not address:
+    request, seen = _request(w, ns, target, str(item.get("path", "/")))
+    if not request:
         return False, seen
-    url = f"http://{address}{item.get('path', '/')}"
-    command = f"wget -q -T 4 -O - {url} || echo failed"
-    holds, seen = _pod(w, ns, ["sh", "-c", f"for i in 1 2 3; do {command}; done"], item)
-    said = seen.strip()
-    good = holds and "failed" not in said and str(item.get("contains", "")) in said
-    return good, said or "no answer"
+    holds, said = _pod(w, ns, ["sh", "-c", f"for i in 1 2 3; do {request} || echo no connection; done"], item)
+    good = len(re.findall(r"^HTTP/1\.[01] 200", said, re.M)) == 3 and str(item.get("contains", "")) in said
+    return holds and good, said.strip() or "no answer"
 
 
-def _address(w: Witness, ns: str, target: str) -> tuple[str, str]:
-    """Address and port of ``Service/name:port``, or why there is none."""
+def _request(w: Witness, ns: str, target: str, path: str = "/") -> tuple[str, str]:
+    """The command that asks ``Service/name:port`` over HTTP, or why there is none.
+
+    With nc: the wget of some builds of busybox crashes before it has asked.
+    """
     name, _, port = target.rpartition(":")
     ref = Ref.parse(name, ns)
     ip = field(w.api.get(ref) or {}, "spec.clusterIP")
     if not ip:
         return "", f"{_named(ref)} does not exist"
-    return f"{f'{ref.name}.{ref.namespace}.svc' if ip == 'None' else ip}:{port}", ""
+    host = f"{ref.name}.{ref.namespace}.svc"
+    return (
+        f"printf 'GET {path} HTTP/1.0\\r\\nHost: {host}\\r\\n\\r\\n' | nc -w 5 {host if ip == 'None' else ip} {port}",
+        "",
+    )
 
 
 def _pod(w: Witness, ns: str, command: list[str], item: Mapping[str, Any]) -> tuple[bool, str]:
@@ -339,13 +344,13 @@ def _logs(w: Witness, node: str) -> tuple[bool, str]:
 
 def _rolls(w: Witness, ns: str, ref: Ref, service: str) -> tuple[bool, str]:
     """Restart a workload while a pod sends it requests; none may fail."""
-    address, seen = _address(w, ns, service)
-    url = f"http://{address}/"
-    if not address:
+    request, seen = _request(w, ns, service)
+    if not request:
         return False, seen
+    ask = f"{request} | grep -q '^HTTP/1.[01] 200'"
     script = (
-        f"wget -q -T 5 -O /dev/null {url}; echo begun; bad=0; n=0; end=$(( $(date +%s) + 25 ))\n"
-        f"while [ $(date +%s) -lt $end ]; do wget -q -T 5 -O /dev/null {url} || bad=$((bad + 1)); n=$((n + 1)); done\n"
+        f"{ask}; echo begun; bad=0; n=0; end=$(( $(date +%s) + 25 ))\n"
+        f"while [ $(date +%s) -lt $end ]; do {ask} || bad=$((bad + 1)); n=$((n + 1)); done\n"
         'echo "$bad of $n failed"; [ "$bad" = 0 ]'
     )
     stamp = {"kdiag.dev/restarted": secrets.token_hex(4)}

@@ -19,6 +19,13 @@ _HARDWARE = (
     "feature.node.kubernetes.io/",
     "cloud.google.com/",
 )
+#: Of these the values are few and known: another one can only be misspelt.
+_VALUES = {
+    "kubernetes.io/os": frozenset({"linux", "windows", "darwin", "freebsd"}),
+    "kubernetes.io/arch": frozenset(
+        {"amd64", "arm64", "arm", "386", "ppc64le", "s390x", "riscv64", "loong64", "mips64le"}
+    ),
+}
 
 
 @check(
@@ -58,7 +65,9 @@ def daemonset_schedules_nowhere(daemonsets: DaemonSets, nodes: Nodes) -> Iterato
                     kubectl("get", "nodes", "-L", key),
                     listing([f"{n.name} {n.labels.get(key, '<none>')}" for n in nodes.items], 4),
                 ),
-                kubectl("label", "node", nodes.items[0].name, f"{key}={value}")
+                kubectl("edit", "daemonset", daemonset.name, namespace=daemonset.namespace) + "   # the node selector"
+                if near
+                else kubectl("label", "node", nodes.items[0].name, f"{key}={value}")
                 + "   # for each node that it is meant for; or correct the selector",
                 Severity.WARNING if near else Severity.INFO,
             )
@@ -67,9 +76,12 @@ def daemonset_schedules_nowhere(daemonsets: DaemonSets, nodes: Nodes) -> Iterato
 
 def _near(key: str, value: str, nodes: tuple[Node, ...]) -> str | None:
     """What was probably meant, where it is a typing error."""
+    values = sorted({n.labels[key] for n in nodes if key in n.labels})
+    known = _VALUES.get(key.removeprefix("beta."))
+    if known and value not in known and nearest(value, values):
+        return f"nodes have {key}={listing(values, 3)}"
     if key.startswith(_HARDWARE):
         return None
-    values = sorted({n.labels[key] for n in nodes if key in n.labels})
     if nearest(value, values) or (values and "/" not in key):
         return f"nodes have {key}={listing(values, 3)}"
     keys = sorted({k for n in nodes for k, v in n.labels.items() if v == value or not v})

@@ -13,7 +13,9 @@ from tests.lab.recordings import recordings, unpack
 from tests.recording import facts_of
 
 
-@pytest.mark.parametrize("path", tuple(recordings()), ids=lambda p: f"{p.parent.name}/{p.name.removesuffix('.json.xz')}")
+@pytest.mark.parametrize(
+    "path", tuple(recordings()), ids=lambda p: f"{p.parent.name}/{p.name.removesuffix('.json.xz')}"
+)
 def test_the_cause_is_named_first_and_none_that_is_wrong(path: Path) -> None:
     one, seen = unpack(path)
     chosen = [c for c in checks().values() if one.scenario.risk or not c.risk]

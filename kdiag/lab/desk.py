@@ -18,7 +18,7 @@ from kdiag.engine.library import checks
 from kdiag.errors import LabError, UsageError
 from kdiag.lab import exam as exams
 from kdiag.lab import ground as grounds
-from kdiag.lab.game import Game, left, score, total, unfit
+from kdiag.lab.game import PASS, Game, left, score, total, unfit
 from kdiag.lab.proof import Line
 from kdiag.lab.record import Session, Store
 from kdiag.lab.scenario import DOMAINS, Scenario, find, scenarios
@@ -26,8 +26,6 @@ from kdiag.model.text import duration, listing, plural
 from kdiag.report.style import Style
 from kdiag.session import Progress, inventory_of
 from kdiag.session import target as target_of
-
-_PASS = 66
 
 
 class Desk:
@@ -260,7 +258,7 @@ class Desk:
             return 1
         self._say("the cluster is as it was" + (f"; score {points:g} of 100" if done else ""))
         if session and session.exam and done:
-            self._say(f"{'passed' if points >= _PASS else 'not passed'}: the CKA wants {_PASS} %")
+            self._say(f"{'passed' if points >= PASS else 'not passed'}: the CKA wants {PASS} %")
         return 0
 
     def _score(self) -> int:
@@ -286,7 +284,7 @@ class Desk:
         for attempt in history:
             for task in attempt.tasks:
                 best[task["scenario"]] = max(best.get(task["scenario"], 0.0), float(task["points"]))
-        mastered = sum(p >= _PASS for p in best.values())
+        mastered = sum(p >= PASS for p in best.values())
         self._say(f"{plural(len(best), 'scenario')} of {len(scenarios())} tried, {mastered} mastered")
         return 0
 

@@ -23,6 +23,8 @@ from kdiag.model.text import clean_line, listing, plural
 
 #: What a hint costs of a scenario's hundred points.
 HINT_COST = 10
+#: What passes an exam, of a hundred.
+PASS = 66
 #: What is left of the points of a scenario that is solved after its time.
 LATE = 0.5
 _API_SECONDS = 240.0

@@ -338,6 +338,7 @@ class KdiagApp(App[int]):
         return binding.key if self.signs.plain and not display.isascii() else display
 
     def _key_sections(self) -> dict[str, list[tuple[str, str]]]:
+        from kdiag.tui.screens.labs import LabsScreen
         from kdiag.tui.screens.page import PageScreen as Pages
         from kdiag.tui.screens.verdict import VerdictScreen
         from kdiag.tui.widgets.page import PageView
@@ -346,7 +347,7 @@ class KdiagApp(App[int]):
         found: dict[str, list[tuple[str, str]]] = {}
         for title, owner in (
             ("findings", VerdictScreen), ("list", RowsView), ("page", PageView), ("other screens", Pages),
-            ("everywhere", type(self)),
+            ("labs", LabsScreen), ("everywhere", type(self)),
         ):  # fmt: skip
             keys: dict[str, list[str]] = {}
             for binding in Binding.make_bindings(owner.__dict__["BINDINGS"]):

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 #: What the line of keys shows first; the others follow in the order in which they are bound.
 ORDER = (
-    "choose", "act", "leave", "run", "run_all", "filter", "find", "copy", "verify", "trace", "node", "help", "quit",
-    "timeline", "coverage", "command",
+    "choose", "check", "hint", "solve", "stop", "act", "leave", "run", "run_all", "filter", "find", "copy",
+    "verify", "trace", "node", "help", "quit", "timeline", "coverage", "command",
 )  # fmt: skip
 
 

@@ -138,6 +138,9 @@ BUILDERS: Mapping[str, Callable[[Mapping[str, Any]], list[Object]]] = {
 }
 
 
+_SHOP = {True: ("node_port", "password"), False: ()}
+
+
 def build(item: Mapping[str, Any], values: Mapping[str, Any]) -> list[Object]:
     """The objects that one entry of a scenario means: an application by name, or an object as it is.
 
@@ -150,7 +153,9 @@ def build(item: Mapping[str, Any], values: Mapping[str, Any]) -> list[Object]:
         given = {k: v for k, v in item.items() if k != "app"}
         if name in ("workload", "job"):
             given.setdefault("image", values["image_nginx" if name == "workload" else "image_busybox"])
-        return BUILDERS[name]({**values, **given})
+        # Not every value: a scenario's own $port or $name is not meant for the application unless it says so.
+        common = {k: v for k, v in values.items() if k.startswith("image_") or k in ("ns", *_SHOP[name == "shop"])}
+        return BUILDERS[name]({**common, **given})
     from kdiag.lab.api import KINDS
 
     found = dict(item)

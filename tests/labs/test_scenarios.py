@@ -214,3 +214,10 @@ def test_an_unfit_cluster_is_told_what_it_lacks() -> None:
     from tests.labs.test_game import GROUND, Nobody
 
     assert unfit(find("worker_node/kubelet_stopped"), GROUND, Nobody()).startswith("it wants a root shell on the nodes")
+
+
+def test_an_application_takes_no_value_that_it_was_not_given() -> None:
+    values = {**CLUSTER, "ns": "x", "node_port": 30081, "port": 99, "name": "wrong"}
+    [service] = build({"app": "service", "name": "mysql"}, values)
+    assert service["spec"]["ports"] == [{"port": 80, "targetPort": 80}]
+    assert "type" not in service["spec"]

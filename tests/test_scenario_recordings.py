@@ -6,11 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kdiag.engine.library import checks
-from kdiag.engine.verdict import judge
-from kdiag.model.result import Severity
-from tests.lab.recordings import recordings, unpack
-from tests.recording import facts_of
+from tests.lab.recordings import misjudged, recordings, unpack
 
 
 @pytest.mark.parametrize(
@@ -18,18 +14,4 @@ from tests.recording import facts_of
 )
 def test_the_cause_is_named_first_and_none_that_is_wrong(path: Path) -> None:
     one, seen = unpack(path)
-    chosen = [c for c in checks().values() if one.scenario.risk or not c.risk]
-    verdict = judge(chosen, facts_of(seen), checks())
-    right = {(c.check, c.object) for c in (*one.causes(), *one.also())}
-    named = [
-        (c.check.id, f"{c.finding.subject.kind}/{c.finding.subject.path}")
-        for c in verdict.causes
-        if c.worst >= Severity.ERROR or one.scenario.risk
-    ]
-    if one.scenario.risk:
-        assert right & set(named)
-        return
-    assert named
-    assert named[0] in right
-    assert set(named) <= right
-    assert {c.object for c in one.also()} <= {where for _, where in named}
+    assert misjudged(one, seen) is None

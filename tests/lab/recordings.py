@@ -8,31 +8,57 @@ from __future__ import annotations
 import json
 import lzma
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kdiag.collect.snapshot import Snapshot, write
+from kdiag.collect.snapshot import write
+from kdiag.engine.library import checks
+from kdiag.engine.verdict import judge
 from kdiag.lab.scenario import Drawn, scenarios
 from kdiag.model.observation import Observation
-from tests.recording import FIXTURES
+from kdiag.model.result import Severity
+from tests.recording import FIXTURES, facts_of
 
 FOLDER = FIXTURES / "scenarios"
 
 
-def pack(snapshot: Path, one: Drawn, path: Path) -> None:
-    """Keep a recording as one file, with the names that the scenario had."""
-    seen = [
+def pack(seen: Iterable[Observation], one: Drawn, path: Path) -> None:
+    """Keep a recording as one file, with the names that the scenario had; of the nodes those it touches, if they do."""
+    every = list(seen)
+    touched = {step["node"] for step in one.breaks if "node" in step}
+    few = [o for o in every if o.source != "node" or o.host in touched]
+    kept = few if misjudged(one, few) is None else every
+    rows = [
         {
             **{k: getattr(o, k) for k in ("source", "key", "host", "scope", "name", "error") if getattr(o, k)},
             **({"absent": True} if o.absent else {}),
             "body": bytes(o.body).decode("utf-8", "surrogateescape"),
         }
-        for o in Snapshot(snapshot).observations()
+        for o in kept
     ]
-    whole = {"scenario": one.scenario.id, "seed": one.seed, "values": dict(one.values), "observations": seen}
+    whole = {"scenario": one.scenario.id, "seed": one.seed, "values": dict(one.values), "observations": rows}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(lzma.compress(json.dumps(whole).encode("utf-8"), preset=9))
+    path.write_bytes(lzma.compress(json.dumps(whole).encode("utf-8"), preset=9 | lzma.PRESET_EXTREME))
+
+
+def misjudged(one: Drawn, seen: Iterable[Observation]) -> str | None:
+    """What is wrong with the verdict: None when the cause is first and nothing wrong stands beside it."""
+    chosen = [c for c in checks().values() if one.scenario.risk or not c.risk]
+    verdict = judge(chosen, facts_of(iter(seen)), checks())
+    right = {(c.check, c.object) for c in (*one.causes(), *one.also())}
+    named = [(c.check.id, f"{c.finding.subject.kind}/{c.finding.subject.path}") for c in verdict.causes]
+    grave = [
+        name for name, c in zip(named, verdict.causes, strict=True) if c.worst >= Severity.ERROR or one.scenario.risk
+    ]
+    if one.scenario.risk:
+        return None if right & set(grave) else f"not among {grave}"
+    if not named or named[0] not in right:
+        return f"first is {named[:1]}"
+    if wrong := set(grave) - right:
+        return f"beside it: {sorted(wrong)}"
+    missed = {c.object for c in one.also()} - {where for _, where in named}
+    return f"not named: {sorted(missed)}" if missed else None
 
 
 def unpack(path: Path) -> tuple[Drawn, list[Observation]]:

@@ -17,6 +17,7 @@ from _pytest.mark.structures import ParameterSet
 
 from kdiag.collect.inventory import Inventory
 from kdiag.collect.kubeconfig import Overrides, load
+from kdiag.collect.snapshot import Snapshot
 from kdiag.lab import ground as grounds
 from kdiag.lab.game import Game
 from kdiag.lab.record import Store
@@ -140,4 +141,4 @@ def record(one: Drawn, folder: Path) -> None:
     snapshot = folder / f"recording-{name.replace('/', '-')}-{time.monotonic_ns()}"
     ssh = str(cluster.KUBECONFIG.with_name("ssh_config"))
     cluster.run("kdiag", "record", str(snapshot), "--ssh-config", ssh, check=False, timeout=150)
-    recordings.pack(snapshot, one, recordings.FOLDER / f"{name}.json.xz")
+    recordings.pack(Snapshot(snapshot).observations(), one, recordings.FOLDER / f"{name}.json.xz")

@@ -434,3 +434,14 @@ async def test_a_broken_recording_is_said_and_the_screen_stays(tmp_path: Path) -
         await pilot.press("enter", "t", "n", "T", "escape", "S", "u", "escape", "R")
         await until(pilot, lambda: not app(pilot).case.reading.running, "the second reading")
         assert "nothing could be read" in text(pilot)
+
+
+@on_loop
+async def test_what_is_longer_than_the_screen_scrolls() -> None:
+    async with recording(DEMO, size=(80, 24)) as pilot:
+        await pilot.press("end")
+        await until(pilot, lambda: main(pilot).rows.scroll_y > 0, "the end of the list")
+        await pilot.press("question_mark")
+        await shown(pilot, "COMMANDS")
+        await pilot.press("end")
+        await until(pilot, lambda: "keeps one namespace" in text(pilot), "the end of the page")

@@ -73,11 +73,16 @@ async def asked(pilot: Pilot[int]) -> str:
     return app(pilot).screen.query_one(PageView).text
 
 
-async def started(pilot: Pilot[int]) -> None:
+async def chosen(pilot: Pilot[int]) -> None:
+    """The list, with one scenario left of it."""
     await opened(pilot, "NETWORK")
     await pilot.press("slash")
     await typed(pilot, CODE)
-    await pilot.press("enter", "enter")
+    await pilot.press("enter")
+
+
+async def started(pilot: Pilot[int]) -> None:
+    await pilot.press("enter")
     await asked(pilot)
     await pilot.press("y")
     await shown(pilot, "TASK")
@@ -93,12 +98,15 @@ def session(**fields: Any) -> Session:
 
 
 @on_loop
-async def test_a_recording_shows_the_list_and_says_that_practice_needs_a_cluster(home: Path) -> None:
+async def test_a_recording_shows_the_list_and_the_keys_and_says_that_practice_needs_a_cluster(home: Path) -> None:
     async with recording(DEMO) as pilot:
         await opened(pilot, "APPLICATION")
         assert "This is a recording. Practice needs a cluster" in page(pilot)
         await pilot.press("enter")
         await said(pilot, "a recording cannot be broken")
+        await pilot.press("question_mark")
+        await shown(pilot, "take the next hint; it costs points")
+        await pilot.press("escape")
         assert not (home / ".local").exists(), "looking writes nothing"
         await pilot.press("escape")
         assert isinstance(app(pilot).screen, VerdictScreen)
@@ -109,6 +117,9 @@ async def test_the_list_is_filtered_while_one_types(api: WritableAPI, home: Path
     async with on(api, home) as pilot:
         await opened(pilot, "CONTROL PLANE")
         assert all(s.code in page(pilot) for s in scenarios().values())
+        await pilot.press("end")
+        await until(pilot, lambda: top(pilot).page.scroll_y > 0, "the end of the list")
+        await pilot.press("home")
         assert "ingress_class_missing" not in page(pilot), "the name of the fault is not given away"
         await pilot.press("slash")
         await typed(pilot, "storage hard")
@@ -139,28 +150,21 @@ async def test_a_cluster_without_the_mark_is_refused_with_the_way_out(home: Path
 
 
 @on_loop
-async def test_a_question_that_is_not_answered_with_yes_changes_nothing(api: WritableAPI, home: Path) -> None:
+async def test_a_whole_session_from_the_list_to_the_restored_cluster(api: WritableAPI, home: Path) -> None:
     before = api.everything()
     async with on(api, home) as pilot:
-        await opened(pilot, "NETWORK")
-        await pilot.press("slash")
-        await typed(pilot, CODE)
-        await pilot.press("enter", "enter")
+        await chosen(pilot)
+        await pilot.press("enter")
         question = await asked(pilot)
-        assert f"server   {api.url}" in question
         assert "context  fake" in question
+        assert f"server   {api.url}" in question
         await pilot.press("enter", "space")
         assert isinstance(app(pilot).screen, ConfirmScreen), "only y is yes"
         await pilot.press("escape")
         await pilot.pause()
         assert top(pilot).phase == "none"
-    assert api.everything() == before
+        assert api.everything() == before
 
-
-@on_loop
-async def test_a_whole_session_from_the_list_to_the_restored_cluster(api: WritableAPI, home: Path) -> None:
-    before = api.everything()
-    async with on(api, home) as pilot:
         await started(pilot)
         assert "Ingress site in namespace" in page(pilot)
         assert "0 of 3 taken; h takes the next and costs 10 points" in page(pilot)
@@ -205,6 +209,7 @@ async def test_a_whole_session_from_the_list_to_the_restored_cluster(api: Writab
 @on_loop
 async def test_to_give_up_is_asked_about_and_leads_to_the_runbook_page(api: WritableAPI, home: Path) -> None:
     async with on(api, home) as pilot:
+        await chosen(pilot)
         await started(pilot)
         await pilot.press("g")
         assert "its points are gone" in await asked(pilot)
@@ -274,14 +279,6 @@ async def test_a_spoilt_record_is_a_line(api: WritableAPI, home: Path) -> None:
     (folder / "session.json").write_text('{"id": 3}')
     async with on(api, home) as pilot:
         await opened(pilot, "session.json cannot be read")
-
-
-@on_loop
-async def test_the_help_page_has_the_keys_of_the_labs(home: Path) -> None:
-    async with recording(DEMO) as pilot:
-        await pilot.press("question_mark")
-        await shown(pilot, "LABS")
-        assert "take the next hint; it costs points" in page(pilot)
 
 
 def test_what_is_under_way_is_finished_when_the_window_is_closed(api: WritableAPI, home: Path) -> None:

@@ -17,7 +17,7 @@ _SHORT = {
 }  # fmt: skip
 #: Below this width a title is cut, and a domain has one word.
 _ROOMY = 100
-_TITLE = 36
+_TITLE = 33
 _LEVELS = {"easy": "good", "medium": "warn", "hard": "error"}
 
 

@@ -445,3 +445,10 @@ async def test_what_is_longer_than_the_screen_scrolls() -> None:
         await shown(pilot, "COMMANDS")
         await pilot.press("end")
         await until(pilot, lambda: "keeps one namespace" in text(pilot), "the end of the page")
+
+
+@on_loop
+async def test_a_tick_while_the_screen_is_taken_down_is_no_crash() -> None:
+    async with recording(DEMO) as pilot:
+        await main(pilot).query("#head").remove()
+        main(pilot).show_progress()

@@ -102,6 +102,8 @@ class VerdictScreen(BaseScreen):
 
     def show_progress(self) -> None:
         """Show how far the reading is, and what was seen."""
+        if not self.query("#head"):
+            return  # the last tick may come while the screen is being taken down
         self.query_one("#head", Bar).show(*self._head())
         self.query_one("#cover", Bar).show(*self._covered())
         self.query_one("#banner", Banner).say(self._note())

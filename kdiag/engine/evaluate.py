@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable
 
 from kdiag.check import Check, Skip
@@ -31,7 +32,8 @@ def evaluate(check: Check, facts: Facts) -> Result:
     for param, kind in check.needs.items():
         fact = facts.get(kind)
         if fact is None:
-            missing.update((Gap(name, "not collected"), None) for name in facts.missing(kind) or (kind.__name__,))
+            names = facts.missing(kind) or (kind.__name__,)
+            missing.update((Gap(_words(name), "nothing was asked that tells of it"), None) for name in names)
         else:
             asked[param] = fact
             gaps.update(dict.fromkeys(fact.gaps))
@@ -66,6 +68,11 @@ def evaluate_all(checks: Iterable[Check], facts: Facts) -> list[Result]:
 
 def _with_severity(check: Check, finding: Finding) -> Finding:
     return finding if finding.severity is not None else dataclasses.replace(finding, severity=check.severity)
+
+
+def _words(name: str) -> str:
+    """The name of a fact as a person would say it: ``EtcdAnswers`` are etcd answers."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
 
 
 def _where(exc: BaseException) -> str:

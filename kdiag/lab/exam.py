@@ -20,7 +20,8 @@ def draw(
 ) -> list[tuple[Scenario, int]]:
     """``count`` scenarios with the seed of each; the same seed draws the same. Raises LabError when there are too few.
 
-    Only what the real lab has shown is drawn. ``values`` gives the cluster's own names for a seed, as the session will.
+    Only what the real lab has shown is drawn. ``values`` gives the cluster's own names for a seed, as the start of the
+    session will.
     """
     dice = random.Random(f"exam#{seed}")  # noqa: S311  a draw, no secret
     rest = [s for s in scenarios().values() if s.proven and fits(s) and not s.risk and (not group or s.group == group)]

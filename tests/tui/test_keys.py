@@ -448,7 +448,9 @@ async def test_what_is_longer_than_the_screen_scrolls() -> None:
 
 
 @on_loop
-async def test_a_tick_while_the_screen_is_taken_down_is_no_crash() -> None:
+async def test_what_comes_while_the_screen_is_made_or_taken_down_is_no_crash() -> None:
     async with recording(DEMO) as pilot:
         await main(pilot).query("#head").remove()
         main(pilot).show_progress()
+        await main(pilot).query("#list").remove()
+        main(pilot).show_verdict()

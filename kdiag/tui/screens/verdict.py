@@ -93,8 +93,15 @@ class VerdictScreen(BaseScreen):
 
     # What is shown
 
+    @property
+    def _whole(self) -> bool:
+        """Whether all of it stands: a reading may fail before it is made, and tick once more while it is taken down."""
+        return all(self.query(name) for name in ("#head", "#cover", "#banner", "#list", "#detail", "#book"))
+
     def show_verdict(self) -> None:
         """Show the tree as it is now."""
+        if not self._whole:
+            return
         case = self.kdiag.case
         self.rows.empty = list(self._nothing())
         self.rows.show(case.tree)
@@ -102,8 +109,8 @@ class VerdictScreen(BaseScreen):
 
     def show_progress(self) -> None:
         """Show how far the reading is, and what was seen."""
-        if not self.query("#head"):
-            return  # the last tick may come while the screen is being taken down
+        if not self._whole:
+            return
         self.query_one("#head", Bar).show(*self._head())
         self.query_one("#cover", Bar).show(*self._covered())
         self.query_one("#banner", Banner).say(self._note())

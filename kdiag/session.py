@@ -20,7 +20,6 @@ from kdiag.errors import UsageError
 from kdiag.facts.base import Fact
 
 if TYPE_CHECKING:
-    from kdiag.collect.batch import Command
     from kdiag.collect.http import Deadline
     from kdiag.collect.inventory import Inventory, Machine, Plan
     from kdiag.collect.kubeconfig import Target
@@ -196,7 +195,7 @@ class _Run:
         self._notes: list[str] = []
         self.ways: dict[str, str] = {}
         wanted = not getattr(options, "no_nodes", False)
-        self._commands = [_command(c) for c in node_commands(kinds)] if wanted else []
+        self._commands = list(node_commands(kinds)) if wanted else []
 
     def read(self, *, logs: bool) -> Seen:
         """Read everything."""
@@ -467,7 +466,7 @@ class _Reading:
     def __init__(
         self,
         plan: Plan,
-        commands: list[Command],
+        commands: list[NodeCommand],
         kinds: tuple[type[Fact], ...],
         bound: Deadline,
         watch: Watch | None,
@@ -481,8 +480,8 @@ class _Reading:
         #: Of each node that has said all: what it said.
         self.complete: dict[str, list[Observation]] = {}
 
-        def follow(host: str, found: list[Observation]) -> list[Command]:
-            return [_command(c) for c in node_follow(kinds, host, found)]
+        def follow(host: str, found: list[Observation]) -> list[NodeCommand]:
+            return list(node_follow(kinds, host, found))
 
         errors: dict[str, str] = {}
         held: dict[str, list[Observation]] = {}
@@ -507,7 +506,7 @@ class _Reading:
             from kdiag.collect.nodes import read_nodes
 
             try:
-                every = [_command(c) for c in node_commands(known())]
+                every = list(node_commands(known()))
                 read_nodes(plan.targets, commands, bound, emit=emit, step=step, follow=follow, known=every)
             except Exception as exc:  # a fault of kdiag's own: no node is then to be taken for read
                 for one in plan.targets:
@@ -545,20 +544,6 @@ class _Reading:
 
 def _keys(kind: type[Fact]) -> Iterator[str]:
     return (source.key for source in kind.sources)
-
-
-def _command(wanted: NodeCommand) -> Command:
-    from kdiag.collect.batch import Command
-
-    return Command(
-        key=wanted.key,
-        argv=wanted.argv,
-        sudo=wanted.sudo,
-        seconds=wanted.seconds,
-        limit=wanted.limit,
-        name=wanted.name,
-        answers=wanted.answers,
-    )
 
 
 def inventory_of(options: argparse.Namespace) -> Inventory:

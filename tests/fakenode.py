@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from kdiag.collect.batch import PROGRAMS, Command
+from kdiag.collect.batch import PROGRAMS
 from kdiag.collect.together import Group, gathered
 from kdiag.engine.intake import sources
 from kdiag.engine.plan import node_follow
@@ -112,13 +112,13 @@ class FakeNode:
         return port
 
 
-def _command(c: NodeCommand) -> Command:
-    return Command(
+def _command(c: NodeCommand) -> NodeCommand:
+    return NodeCommand(
         key=c.key, argv=c.argv, sudo=c.sudo, seconds=c.seconds, limit=c.limit, name=c.name, answers=c.answers
     )
 
 
-def _together(part: Command, o: Observation | None) -> bytes:
+def _together(part: NodeCommand, o: Observation | None) -> bytes:
     """What of the output of a group one part would have made."""
     path = part.argv[-1].encode()
     body = bytes(o.body) if o else b""

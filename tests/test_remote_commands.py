@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 
-from kdiag.collect.batch import Command, readable, refuse_writes, render
+from kdiag.collect.batch import readable, refuse_writes, render
 from kdiag.engine.intake import sources
 from kdiag.engine.plan import node_follow
 from kdiag.facts.base import NodeCommand, NodeFollow
@@ -50,9 +50,9 @@ def test_a_command_reads_only_and_is_bounded(command: NodeCommand) -> None:
 
 
 def test_all_commands_of_a_node_fit_into_its_time() -> None:
-    script = render([Command(key=c.key, argv=c.argv, sudo=c.sudo, name=c.name) for c in COMMANDS], "ab" * 16)
+    script = render([NodeCommand(key=c.key, argv=c.argv, sudo=c.sudo, name=c.name) for c in COMMANDS], "ab" * 16)
     assert len(script) < 64 << 10
-    assert len(readable([Command(key=c.key, argv=c.argv, sudo=c.sudo) for c in COMMANDS])) == len(
+    assert len(readable([NodeCommand(key=c.key, argv=c.argv, sudo=c.sudo) for c in COMMANDS])) == len(
         {(c.sudo, c.argv) for c in COMMANDS}
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kdiag.collect.batch import Command, refuse_writes
+from kdiag.collect.batch import refuse_writes
 from kdiag.collect.sudoers import FOLLOWED, sudoers
 from kdiag.collect.together import Group, gathered
 from kdiag.engine.intake import sources
@@ -60,8 +60,8 @@ def _glob(pattern: str) -> str:
     return found
 
 
-def to_run(c: NodeCommand) -> Command:
-    return Command(
+def to_run(c: NodeCommand) -> NodeCommand:
+    return NodeCommand(
         key=c.key, argv=c.argv, sudo=c.sudo, seconds=c.seconds, limit=c.limit, name=c.name, answers=c.answers
     )
 
@@ -97,7 +97,7 @@ def test_commands_that_run_as_one_are_allowed_whatever_is_asked_for() -> None:
 
 
 def test_what_is_asked_next_is_allowed_as_one() -> None:
-    by_fixture: dict[str, list[Command]] = {}
+    by_fixture: dict[str, list[NodeCommand]] = {}
     for name, command in followed():
         by_fixture.setdefault(name, []).append(to_run(command))
     jobs = [job for commands in by_fixture.values() for job in gathered(commands)]

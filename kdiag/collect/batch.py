@@ -22,7 +22,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote
 
-from kdiag.collect.command import Command as Command
 from kdiag.collect.command import Section as Section
 from kdiag.collect.command import State as State
 from kdiag.collect.credentials import one_line
@@ -32,6 +31,7 @@ from kdiag.collect.together import Group, apart, gathered
 from kdiag.engine.guard import PROGRAMS as PROGRAMS
 from kdiag.engine.guard import refuse_writes as refuse_writes
 from kdiag.errors import BadAnswer, CheckDefinitionError, KdiagError
+from kdiag.facts.base import NodeCommand
 from kdiag.model.observation import Observation
 
 _NONCE = re.compile(r"[0-9a-f]{16,64}")
@@ -94,7 +94,7 @@ _QUICK_SECONDS = 6
 _QUICK_LIMIT = 1 << 20
 
 
-def render(commands: Sequence[Command], nonce: str, *, singly: bool = False) -> bytes:
+def render(commands: Sequence[NodeCommand], nonce: str, *, singly: bool = False) -> bytes:
     """One POSIX sh script that runs these commands; CheckDefinitionError for one that is not allowed.
 
     Nothing runs unless all of the script has arrived. The nonce is not among the arguments of any process. ``singly``
@@ -303,10 +303,10 @@ _NOT_THERE = re.compile(rb"(?:[a-z0-9]+: [^\n]*: No such file or directory\n?)+"
 def observe(
     shell: Shell,
     host: str,
-    commands: Sequence[Command],
+    commands: Sequence[NodeCommand],
     deadline: Deadline,
     *,
-    known: Sequence[Command] = (),
+    known: Sequence[NodeCommand] = (),
     nonce: str = "",
 ) -> list[Observation]:
     """Run the commands on a node and say of each what came of it; CollectError where the node cannot be read at all.
@@ -320,8 +320,8 @@ def observe(
     jobs = gathered(commands, known)
     asked = [job.command if isinstance(job, Group) else job for job in jobs]
     sections, why = _asked(shell, host, asked, deadline, nonce)
-    found: dict[Command, Section] = {}
-    stuck: list[Command] = []
+    found: dict[NodeCommand, Section] = {}
+    stuck: list[NodeCommand] = []
     for job, section in zip(jobs, sections, strict=True):
         parts = [part for part in job.parts if part in commands] if isinstance(job, Group) else [job]
         if isinstance(job, Group):
@@ -342,7 +342,7 @@ def observe(
 
 
 def _asked(
-    shell: Shell, host: str, commands: Sequence[Command], deadline: Deadline, nonce: str, *, singly: bool = False
+    shell: Shell, host: str, commands: Sequence[NodeCommand], deadline: Deadline, nonce: str, *, singly: bool = False
 ) -> tuple[list[Section], str]:
     """A section for each command, and why some are not whole: empty when that is not the connection's fault."""
     nonce = nonce or secrets.token_hex(16)
@@ -372,13 +372,13 @@ def _has_any(stdout: bytes, nonce: str) -> bool:
     return f"{nonce} begin ".encode() in stdout
 
 
-def _observation(host: str, command: Command, section: Section, why: str) -> Observation:
+def _observation(host: str, command: NodeCommand, section: Section, why: str) -> Observation:
     error = _error(command, section, why)
     absent = section.state is State.ENDED and bool(error) and bool(_NOT_THERE.fullmatch(section.body))
     return Observation("node", command.key, host=host, name=command.name, body=section.body, error=error, absent=absent)
 
 
-def _error(command: Command, section: Section, why: str) -> str:
+def _error(command: NodeCommand, section: Section, why: str) -> str:
     """One line on why the answer is not a whole one; empty when it is."""
     program = command.argv[0]
     match section.state:
@@ -404,7 +404,7 @@ def _error(command: Command, section: Section, why: str) -> str:
     return ""
 
 
-def _is_answer(command: Command, section: Section) -> bool:
+def _is_answer(command: NodeCommand, section: Section) -> bool:
     """Whether a program's exit code is one of those with which it answers."""
     status = section.status
     if status == 0 or command.answers:
@@ -433,7 +433,7 @@ def _size(count: int) -> str:
     return f"{count} bytes"
 
 
-def readable(commands: Sequence[Command]) -> list[str]:
+def readable(commands: Sequence[NodeCommand]) -> list[str]:
     """The commands as a person would type them, for sudoers and for those who want to know; each once."""
     for command in commands:
         refuse_writes(command.argv)

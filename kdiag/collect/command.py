@@ -1,27 +1,9 @@
-"""One command to run on a node, and what became of it."""
+"""What became of a command that was run on a node."""
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from enum import Enum
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
-    """One command to run on a node. ``key`` and ``name`` go into the observation."""
-
-    key: str
-    argv: tuple[str, ...]
-    sudo: bool = False
-    seconds: int = 5
-    limit: int = 262144
-    name: str = ""
-    # The exit codes that are answers; empty for what is usual for the program (0, and for grep 1 as well).
-    answers: tuple[int, ...] = ()
-
-    def __str__(self) -> str:
-        return shlex.join([*(("sudo",) if self.sudo else ()), *self.argv])
 
 
 class State(Enum):

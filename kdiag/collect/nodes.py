@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kdiag.collect.api import Emit, Progress, Step
-from kdiag.collect.batch import Command, observe, refuse_writes
+from kdiag.collect.batch import observe, refuse_writes
 from kdiag.collect.credentials import in_seconds, one_line
 from kdiag.collect.http import Deadline
 from kdiag.collect.ssh import Shell
 from kdiag.errors import CheckDefinitionError, KdiagError
+from kdiag.facts.base import NodeCommand
 from kdiag.model.observation import Observation
 
 NODE_SECONDS = 20.0
@@ -25,7 +26,7 @@ SLOW_SECONDS = 2.0
 _LAST_WORDS_SECONDS = 0.5
 
 # What to ask a node next, from what it answered first; called on that node's thread.
-Follow = Callable[[str, list[Observation]], Sequence[Command]]
+Follow = Callable[[str, list[Observation]], Sequence[NodeCommand]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +39,14 @@ class NodeTarget:
 
 def read_nodes(
     targets: Sequence[NodeTarget],
-    commands: Sequence[Command],
+    commands: Sequence[NodeCommand],
     deadline: Deadline,
     *,
     emit: Emit,
     progress: Progress | None = None,
     step: Step | None = None,
     follow: Follow | None = None,
-    known: Sequence[Command] = (),
+    known: Sequence[NodeCommand] = (),
     workers: int = WORKERS,
     node_seconds: float = NODE_SECONDS,
 ) -> None:
@@ -102,9 +103,9 @@ class _Job:
         self,
         number: int,
         target: NodeTarget,
-        commands: Sequence[Command],
+        commands: Sequence[NodeCommand],
         follow: Follow | None,
-        known: Sequence[Command],
+        known: Sequence[NodeCommand],
         deadline: Deadline,
         answers: queue.SimpleQueue[tuple[int, list[Observation], bool]],
     ) -> None:
@@ -129,7 +130,7 @@ class _Job:
     def _rounds(self) -> list[Observation]:
         host, shell = self._target.host, self._target.shell
         found = observe(shell, host, self._commands, self._deadline, known=self._known)
-        more: list[Command] = []
+        more: list[NodeCommand] = []
         for command in self._follow(host, found) if self._follow is not None else ():
             try:
                 refuse_writes(command.argv)

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from kdiag.collect.batch import refuse_writes
-from kdiag.collect.command import Command
 from kdiag.collect.together import Group, gathered
 from kdiag.facts.base import NodeCommand, NodeFollow, Source
 from kdiag.facts.etcd import CTL, DATA, DATABASES
@@ -148,7 +147,7 @@ def rules(sources: Iterable[Source]) -> tuple[list[str], list[str]]:
     asked = tuple(sources)
     fixed: dict[str, None] = {}
     named: dict[str, None] = {}
-    known = [_command(s) for s in asked if isinstance(s, NodeCommand)]
+    known = [s for s in asked if isinstance(s, NodeCommand)]
     for job in gathered(known, known):
         if isinstance(job, Group) and job.command.sudo:
             fixed.update(dict.fromkeys(_rules(job.command.argv)))
@@ -161,10 +160,6 @@ def rules(sources: Iterable[Source]) -> tuple[list[str], list[str]]:
                 whole = all(isinstance(word, str) for word in words)
                 (fixed if whole else named).update(dict.fromkeys(_rules(words)))
     return sorted(fixed), sorted(named)
-
-
-def _command(source: NodeCommand) -> Command:
-    return Command(key=source.key, argv=source.argv, sudo=source.sudo, name=source.name, answers=source.answers)
 
 
 def _alias(name: str, lines: list[str]) -> Iterator[str]:

@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from kdiag.collect.command import Command, Section, State
+from kdiag.collect.command import Section, State
+from kdiag.facts.base import NodeCommand
 
 # More operands than that are left to another process.
 _MOST = 64
@@ -22,8 +23,8 @@ _LARGEST = 16 << 20
 class Group:
     """Several commands, and the one that is run in their place."""
 
-    command: Command
-    parts: tuple[Command, ...]
+    command: NodeCommand
+    parts: tuple[NodeCommand, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +36,15 @@ class _Shape:
     answers: tuple[int, ...]
 
 
-def gathered(commands: Sequence[Command], known: Sequence[Command] = ()) -> list[Command | Group]:
+def gathered(commands: Sequence[NodeCommand], known: Sequence[NodeCommand] = ()) -> list[NodeCommand | Group]:
     """What to run for these commands. A group holds all of ``known`` that go together if two of them are asked for."""
     shapes = {command: _shape(command) for command in (*commands, *known)}
     asked: dict[_Shape, int] = {}
     for command in dict.fromkeys(commands):
         if shape := shapes[command]:
             asked[shape] = asked.get(shape, 0) + 1
-    jobs: list[Command | Group] = []
-    done: set[Command] = set()
+    jobs: list[NodeCommand | Group] = []
+    done: set[NodeCommand] = set()
     for command in commands:
         shape = shapes[command]
         if command in done:
@@ -89,7 +90,7 @@ def apart(group: Group, section: Section) -> list[Section]:
 # What goes together
 
 
-def _shape(command: Command) -> _Shape | None:
+def _shape(command: NodeCommand) -> _Shape | None:
     argv = command.argv
     head, operands = _split(argv)
     if not operands or any(":" in word or not word.startswith("/") for word in operands):
@@ -133,7 +134,7 @@ def _letters(head: tuple[str, ...]) -> str:
     return "".join(word[1:] for word in head if re.fullmatch(r"-[A-Za-z]+", word) and word != "-e")
 
 
-def _merged(shape: _Shape, parts: Sequence[Command]) -> Command:
+def _merged(shape: _Shape, parts: Sequence[NodeCommand]) -> NodeCommand:
     operands = tuple(dict.fromkeys(word for part in parts for word in _split(part.argv)[1]))
     match shape.head:
         case ("cat",):
@@ -146,7 +147,7 @@ def _merged(shape: _Shape, parts: Sequence[Command]) -> Command:
             argv = (*head, *operands)
     limit = min(_LARGEST, 2 * sum(part.limit for part in parts))
     seconds = max(part.seconds for part in parts)
-    return Command(key=parts[0].key, argv=argv, sudo=shape.sudo, seconds=seconds, limit=limit, answers=(0, 1, 2))
+    return NodeCommand(key=parts[0].key, argv=argv, sudo=shape.sudo, seconds=seconds, limit=limit, answers=(0, 1, 2))
 
 
 # What comes
@@ -179,7 +180,7 @@ def _of_grep(group: Group, output: bytes) -> _Bodies:
 
 
 def _one_of_grep(
-    part: Command, lines: dict[bytes, list[bytes]], failed: dict[bytes, bytes], end: bytes, letters: str
+    part: NodeCommand, lines: dict[bytes, list[bytes]], failed: dict[bytes, bytes], end: bytes, letters: str
 ) -> tuple[bytes, int | None]:
     head, operands = _split(part.argv)
     names = [word.encode() for word in operands]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -60,7 +61,7 @@ class NodeCommand:
     """One read-only command, run on each node. A constant: nothing of it comes from a cluster.
 
     With ``sudo`` it needs root. ``seconds`` and ``limit`` (bytes) bound it. Several commands may share a key; ``name``
-    then tells their answers apart.
+    then tells their answers apart. As text it is the command line.
     """
 
     key: str
@@ -69,7 +70,11 @@ class NodeCommand:
     seconds: int = 5
     limit: int = 262_144
     name: str = ""
-    answers: tuple[int, ...] = ()  # exit codes that are answers; empty for what is usual for the program
+    # The exit codes that are answers; empty for what is usual for the program (0, and for grep 1 as well).
+    answers: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        return shlex.join([*(("sudo",) if self.sudo else ()), *self.argv])
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdiag.collect import batch
-from kdiag.collect.batch import PROGRAMS, Command, Section, State, observe, parse, readable, refuse_writes, render
+from kdiag.collect.batch import PROGRAMS, Section, State, observe, parse, readable, refuse_writes, render
 from kdiag.collect.http import Deadline
 from kdiag.collect.ssh import CutShort, LocalShell, Output, Shell
 from kdiag.errors import BadAnswer, CheckDefinitionError
+from kdiag.facts.base import NodeCommand
 from kdiag.model.observation import Observation
 
 NONCE = "0123456789abcdef" * 2
@@ -26,8 +27,8 @@ LONG = 60.0
 
 def command(
     *argv: str, key: str = "key", sudo: bool = False, seconds: int = 5, limit: int = 1000, name: str = ""
-) -> Command:
-    return Command(key=key, argv=argv, sudo=sudo, seconds=seconds, limit=limit, name=name)
+) -> NodeCommand:
+    return NodeCommand(key=key, argv=argv, sudo=sudo, seconds=seconds, limit=limit, name=name)
 
 
 # What may be run
@@ -428,7 +429,7 @@ SHELLS = [
 ]
 
 
-def run(commands: list[Command], shell: str = "sh", path: str = "", *, singly: bool = False) -> list[Section]:
+def run(commands: list[NodeCommand], shell: str = "sh", path: str = "", *, singly: bool = False) -> list[Section]:
     environ = {"LC_ALL": "C", "PATH": path or os.environ["PATH"]}
     done = subprocess.run(
         [*shell.split(), "-s", "--", "x"],
@@ -532,7 +533,7 @@ def test_what_goes_wrong_with_a_quick_one_costs_itself_alone(shell: str, what: s
             command("kubelet", "--version", key="b", seconds=1),
             command("id", "-g", key="c"),
         ),
-        *(command("crictl", "info", key="d"), Command(key="e", argv=argv)),
+        *(command("crictl", "info", key="d"), NodeCommand(key="e", argv=argv)),
     ]
     path = f"{tmp_path}:{os.environ['PATH']}"
     whole = run(commands, shell, path)
@@ -602,7 +603,7 @@ def test_a_nonce_that_could_be_guessed_is_not_taken() -> None:
 # Cut anywhere
 
 
-def whole(tmp_path: Path) -> tuple[bytes, list[Command]]:
+def whole(tmp_path: Path) -> tuple[bytes, list[NodeCommand]]:
     program(tmp_path, "kubelet", "printf 'line one\\nline two'")
     program(tmp_path, "crio", "printf '\\n\\n'; exit 1")
     commands = [
@@ -669,7 +670,7 @@ def as_guest(programs: Path) -> Path:
     return programs
 
 
-def look(*commands: Command) -> list[Observation]:
+def look(*commands: NodeCommand) -> list[Observation]:
     return observe(LocalShell(), "w1", commands, Deadline(LONG))
 
 
@@ -773,7 +774,7 @@ def test_what_is_not_there_is_knowledge_and_what_fails_is_a_gap(programs: Path, 
 def test_the_exit_codes_that_are_answers(programs: Path, argv: tuple[str, ...], script: str, error: str) -> None:
     program(programs, argv[0], script)
     assert look(command(*argv))[0].error == error
-    seven = Command(key="x", argv=argv, answers=(0, 1, 3, 7))
+    seven = NodeCommand(key="x", argv=argv, answers=(0, 1, 3, 7))
     assert look(seven)[0].error == ""
 
 

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from kdiag.collect.batch import Command
 from kdiag.collect.http import Deadline
 from kdiag.collect.nodes import NodeTarget, read_nodes
 from kdiag.collect.ssh import Access, LocalShell, Output, SshShell
 from kdiag.collect.ssh_config import load
 from kdiag.errors import Unreachable
+from kdiag.facts.base import NodeCommand
 from kdiag.model.observation import Observation
 
 LONG = 120.0
-COMMANDS = [Command(key="cores", argv=("nproc",)), Command(key="who", argv=("id", "-u"))]
+COMMANDS = [NodeCommand(key="cores", argv=("nproc",)), NodeCommand(key="who", argv=("id", "-u"))]
 
 
 @dataclass
@@ -164,9 +164,9 @@ def test_the_run_ends_although_nodes_do_not() -> None:
 def test_the_second_round_asks_what_the_first_one_answered() -> None:
     asked: list[tuple[str, list[str]]] = []
 
-    def follow(host: str, observations: list[Observation]) -> Sequence[Command]:
+    def follow(host: str, observations: list[Observation]) -> Sequence[NodeCommand]:
         asked.append((host, [o.key for o in observations]))
-        return [Command(key="release", argv=("uname", "-r"), name=host)] if host == "a" else []
+        return [NodeCommand(key="release", argv=("uname", "-r"), name=host)] if host == "a" else []
 
     found: list[Observation] = []
     read_nodes(
@@ -192,7 +192,7 @@ def test_a_second_round_that_breaks_does_not_cost_the_first() -> None:
         COMMANDS,
         Deadline(LONG),
         emit=found.append,
-        follow=lambda host, seen: [Command(key="release", argv=("uname", "-r"))],
+        follow=lambda host, seen: [NodeCommand(key="release", argv=("uname", "-r"))],
     )
     assert [(o.key, o.error) for o in found] == [("cores", ""), ("who", ""), ("release", "gone")]
     assert shell.closed
@@ -206,8 +206,8 @@ def test_a_command_that_may_not_be_asked_for_costs_its_own_answer_alone() -> Non
         Deadline(LONG),
         emit=found.append,
         follow=lambda host, seen: [
-            Command(key="key", argv=("cat", "/etc/kubernetes/pki/ca.key")),
-            Command(key="release", argv=("uname", "-r")),
+            NodeCommand(key="key", argv=("cat", "/etc/kubernetes/pki/ca.key")),
+            NodeCommand(key="release", argv=("uname", "-r")),
         ],
     )
     last = {o.key: o.error for o in found}

@@ -10,10 +10,11 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdiag.collect.batch import Command, Section, State, observe
+from kdiag.collect.batch import Section, State, observe
 from kdiag.collect.http import Deadline
 from kdiag.collect.ssh import Output
 from kdiag.collect.together import Group, apart, gathered
+from kdiag.facts.base import NodeCommand
 from kdiag.facts.manifests import CERTIFICATES
 
 LONG = 60.0
@@ -36,11 +37,11 @@ class Here:
         pass
 
 
-def cat(path: Path | str, **more: object) -> Command:
-    return Command(key="file", argv=("cat", str(path)), name=str(path), **more)  # type: ignore[arg-type]
+def cat(path: Path | str, **more: object) -> NodeCommand:
+    return NodeCommand(key="file", argv=("cat", str(path)), name=str(path), **more)  # type: ignore[arg-type]
 
 
-def seen(commands: Sequence[Command], known: Sequence[Command] = ()) -> list[tuple[str, bytes, str, bool]]:
+def seen(commands: Sequence[NodeCommand], known: Sequence[NodeCommand] = ()) -> list[tuple[str, bytes, str, bool]]:
     found = observe(Here(), "n1", commands, Deadline(LONG), known=known)
     return [(o.name, bytes(o.body), o.error, o.absent) for o in found]
 
@@ -133,8 +134,8 @@ def test_what_a_node_names_is_not_shown_whole_together() -> None:
 
 
 def test_only_what_is_alike_goes_together() -> None:
-    def grep(*words: str, **more: object) -> Command:
-        return Command(key="k", argv=("grep", *words), **more)  # type: ignore[arg-type]
+    def grep(*words: str, **more: object) -> NodeCommand:
+        return NodeCommand(key="k", argv=("grep", *words), **more)  # type: ignore[arg-type]
 
     apart_each = [
         grep("-n", "x", "/a"),
@@ -156,7 +157,7 @@ def test_matches_keep_their_form(tmp_path: Path) -> None:
     (tmp_path / "b").write_text("nothing\n")
     names = ("a", "b", "absent")
     for words in (("-n", "-e", "server:", "-e", "x"), ("-Hn", "server:")):
-        commands = [Command(key="k", name=n, argv=("grep", *words, str(tmp_path / n))) for n in names]
+        commands = [NodeCommand(key="k", name=n, argv=("grep", *words, str(tmp_path / n))) for n in names]
         assert [type(job) for job in gathered(commands)] == [Group]
         assert seen(commands) == [one for command in commands for one in seen([command])]
 
@@ -168,7 +169,7 @@ def test_of_certificates_only_what_is_public_is_shown(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
     names = ("one", "absent", "none", "cut", "empty")
     argv = ("grep", "-azoHE", "-e", CERTIFICATES)
-    commands = [Command(key="k", name=n, argv=(*argv, str(tmp_path / n)), answers=(0, 1, 2)) for n in names]
+    commands = [NodeCommand(key="k", name=n, argv=(*argv, str(tmp_path / n)), answers=(0, 1, 2)) for n in names]
     assert [type(job) for job in gathered(commands)] == [Group]
     found = {name: body for name, body, _, _ in seen(commands)}
     assert found["one"].count(b"MIIB\nAAA=\n-----END CERTIFICATE-----\0") == 2
@@ -183,6 +184,6 @@ def test_the_ends_of_logs_are_told_apart(tmp_path: Path) -> None:
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
     names = ("a", "absent", "b", "c", "d")
-    commands = [Command(key="k", name=n, argv=("tail", "-n", "2", str(tmp_path / n))) for n in names]
+    commands = [NodeCommand(key="k", name=n, argv=("tail", "-n", "2", str(tmp_path / n))) for n in names]
     assert [type(job) for job in gathered(commands)] == [Group]
     assert seen(commands) == [one for command in commands for one in seen([command])]

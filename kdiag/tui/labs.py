@@ -6,10 +6,11 @@ import argparse
 import contextlib
 import json
 import os
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
+
+from kdiag.tui.child import started
 
 Told = dict[str, Any]
 
@@ -31,26 +32,10 @@ class Labs:
         self._send({"verb": verb, **words})
 
     def _start(self) -> None:
-        ours_in, theirs_out = os.pipe()
-        theirs_in, ours_out = os.pipe()
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        try:
-            pid = os.posix_spawn(
-                sys.executable,
-                [sys.executable, "-P", "-m", "kdiag.lab.serve"],
-                os.environ,
-                file_actions=[
-                    (os.POSIX_SPAWN_DUP2, theirs_in, 0),
-                    (os.POSIX_SPAWN_DUP2, theirs_out, 1),
-                    (os.POSIX_SPAWN_DUP2, nowhere, 2),
-                ],
-                setpgroup=0,  # Ctrl-C is for the screen
-            )
-        finally:
-            for end in (theirs_in, theirs_out, nowhere):
-                os.close(end)
-        self._write = ours_out
-        threading.Thread(target=self._listen, args=(pid, ours_in, ours_out), name="kdiag-labs", daemon=True).start()
+        child = started("kdiag.lab.serve")
+        self._write = child.writes
+        listen = (child.pid, child.reads, child.writes)
+        threading.Thread(target=self._listen, args=listen, name="kdiag-labs", daemon=True).start()
         self._send(self._options)
 
     def _send(self, value: Told) -> None:

@@ -12,10 +12,10 @@ import dataclasses
 import itertools
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable
 
+from kdiag.tui.child import started
 from kdiag.tui.messages import Ask, Failed, Run, Watch
 from kdiag.tui.wire import Channel
 
@@ -26,26 +26,9 @@ class Worker:
     """One process, for one run and the questions about what it read."""
 
     def __init__(self, first: Run | Watch) -> None:
-        ours_in, theirs_out = os.pipe()
-        theirs_in, ours_out = os.pipe()
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        try:
-            self._pid = os.posix_spawn(
-                sys.executable,
-                # -P: what lies in the folder where the user stands is not to be taken for kdiag.
-                [sys.executable, "-P", "-m", "kdiag.tui.worker"],
-                os.environ,
-                file_actions=[
-                    (os.POSIX_SPAWN_DUP2, theirs_in, 0),
-                    (os.POSIX_SPAWN_DUP2, theirs_out, 1),
-                    (os.POSIX_SPAWN_DUP2, nowhere, 2),
-                ],
-                setpgroup=0,  # Ctrl-C is for the screen
-            )
-        finally:
-            for end in (theirs_in, theirs_out, nowhere):
-                os.close(end)
-        self._channel = Channel(ours_in, ours_out)
+        child = started("kdiag.tui.worker")
+        self._pid = child.pid
+        self._channel = Channel(child.reads, child.writes)
         self._numbers = itertools.count(1)
         self._stopped = False
         self._heard = False

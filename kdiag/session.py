@@ -73,16 +73,17 @@ class Watch:
 
 
 class Progress:
-    """One line on standard error that says what is being read, on a terminal and after a second."""
+    """One line on standard error that says what is being done, on a terminal and after ``patience`` seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = 0.7) -> None:
+        self._patience = patience
         self._on = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._start = time.monotonic()
         self._shown = False
 
     def __call__(self, text: str) -> None:
         """Show this line in place of the one before."""
-        if self._on and time.monotonic() - self._start > 0.7:
+        if self._on and time.monotonic() - self._start > self._patience:
             sys.stderr.write(f"\r\x1b[K{text}")
             sys.stderr.flush()
             self._shown = True

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from kdiag.cli.exits import Exit
 from kdiag.cli.output import emit, style
 from kdiag.errors import AccessDenied, CollectError, UsageError
 from kdiag.model.text import clean_line, duration, shorten
-from kdiag.session import live, seconds
+from kdiag.session import Progress, live, seconds
 
 if TYPE_CHECKING:
     from kdiag.check import Check
@@ -36,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     wanted = Wanted.parse(options.object) if options.object else None
     wait, interval = _bound(options.wait, "--wait"), _bound(options.interval, "--interval")
     watch = _Watch(check, wanted, options)
-    line = _Line()
+    line = Progress(patience=0)
     try:
         while True:
             begin = time.monotonic()
@@ -45,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
             # Once is not enough: what crashes is well between two crashes.
             if (seen.state is State.CLEARED and (watch.clear >= 2 or not wait)) or age >= wait:
                 break
-            line.say(f"{duration(timedelta(seconds=age))}: {_told(seen)}")
+            line(shorten(clean_line(f"{duration(timedelta(seconds=age))}: {_told(seen)}"), 100))
             time.sleep(max(0.0, min(interval - (time.monotonic() - begin), wait - age)))
     finally:
         line.done()
@@ -123,28 +121,6 @@ def _told(seen: Look) -> str:
             return f"cannot see: {seen.reason}"
         case _:
             return "gone; looking once more"
-
-
-class _Line:
-    """One line on standard error that is written over, on a terminal only."""
-
-    def __init__(self) -> None:
-        self._on = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self._shown = False
-
-    def say(self, text: str) -> None:
-        """Show this in place of the line before."""
-        if self._on:
-            sys.stderr.write(f"\r\x1b[K{shorten(clean_line(text), 100)}")
-            sys.stderr.flush()
-            self._shown = True
-
-    def done(self) -> None:
-        """Take the line away."""
-        if self._shown:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-            self._shown = False
 
 
 def _report(watch: _Watch, seen: Look, options: argparse.Namespace) -> str:

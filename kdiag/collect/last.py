@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from kdiag.collect.settings import state_folder
+from kdiag.collect.settings import keep, kept
 
+_NAME = "last"
 _KEPT = 100
 
 
@@ -24,7 +22,7 @@ class Last:
 
 def load(environ: Mapping[str, str], key: str) -> Last | None:
     """The last run under this key; None when there was none, or when what was kept cannot be read."""
-    found = _read(_path(environ)).get(key)
+    found = kept(environ, _NAME).get(key)
     if not isinstance(found, dict):
         return None
     causes, unknown = found.get("causes"), found.get("unknown")
@@ -39,23 +37,6 @@ def load(environ: Mapping[str, str], key: str) -> Last | None:
 
 def save(environ: Mapping[str, str], key: str, last: Last) -> None:
     """Keep this run in the place of the one before. Raises OSError when the folder cannot be written."""
-    path = _path(environ)
-    runs = {k: v for k, v in _read(path).items() if k != key}
+    runs = {k: v for k, v in kept(environ, _NAME).items() if k != key}
     runs[key] = {"taken": last.taken, "causes": dict(last.causes), "unknown": sorted(last.unknown)}
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    partial = path.with_suffix(f".{os.getpid()}.part")
-    partial.write_text(json.dumps(dict(list(runs.items())[-_KEPT:]), indent=1))
-    partial.chmod(0o600)
-    partial.replace(path)
-
-
-def _path(environ: Mapping[str, str]) -> Path:
-    return state_folder(environ) / "last.json"
-
-
-def _read(path: Path) -> dict[str, object]:
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    keep(environ, _NAME, dict(list(runs.items())[-_KEPT:]))

@@ -43,6 +43,9 @@ class Settings:
     nodes: tuple[NodeSetting, ...] = ()
 
 
+_INVENTORY = "inventory"
+
+
 def load(environ: Mapping[str, str]) -> Settings:
     """Read the file of KDIAG_CONFIG, or that of the user. Raises ConfigError for one that makes no sense."""
     named = environ.get("KDIAG_CONFIG", "")
@@ -113,31 +116,37 @@ def state_folder(environ: Mapping[str, str]) -> Path:
     return Path(base) / "kdiag"
 
 
+def kept(environ: Mapping[str, str], name: str) -> dict[str, Any]:
+    """What kdiag keeps under this name in its state folder; nothing when there is none, or when it cannot be read."""
+    try:
+        document = json.loads((state_folder(environ) / f"{name}.json").read_text())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def keep(environ: Mapping[str, str], name: str, document: Mapping[str, Any]) -> None:
+    """Keep this under the name, whole or not at all. Raises OSError when the folder cannot be written."""
+    folder = state_folder(environ)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    partial = folder / f"{name}.{os.getpid()}.part"
+    partial.write_text(json.dumps(document, indent=1))
+    partial.chmod(0o600)
+    partial.replace(folder / f"{name}.json")
+
+
 def remembered(environ: Mapping[str, str], server: str) -> list[dict[str, Any]]:
     """The nodes that this API server had when it last answered; none when that is not known."""
     try:
-        document = json.loads((state_folder(environ) / "inventory.json").read_text())
-        nodes = document[server]["nodes"]
-    except (OSError, ValueError, KeyError, TypeError):
+        nodes = kept(environ, _INVENTORY)[server]["nodes"]
+    except (KeyError, TypeError):
         return []
     return [n for n in nodes if isinstance(n, dict)] if isinstance(nodes, list) else []
 
 
 def remember(environ: Mapping[str, str], server: str, nodes: list[dict[str, Any]]) -> None:
     """Keep the nodes of this API server. Raises OSError when the folder cannot be written."""
-    folder = state_folder(environ)
-    path = folder / "inventory.json"
-    try:
-        document = json.loads(path.read_text())
-    except (OSError, ValueError):
-        document = {}
-    if not isinstance(document, dict):
-        document = {}
+    document = kept(environ, _INVENTORY)
     if isinstance(document.get(server), dict) and document[server].get("nodes") == nodes:
         return
-    document[server] = {"nodes": nodes}
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    partial = folder / f"inventory.{os.getpid()}.part"
-    partial.write_text(json.dumps(document, indent=1))
-    partial.chmod(0o600)
-    partial.replace(path)
+    keep(environ, _INVENTORY, {**document, server: {"nodes": nodes}})

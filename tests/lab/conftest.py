@@ -9,6 +9,13 @@ import pytest
 from tests.lab import cluster
 
 
+@pytest.fixture(autouse=True)
+def aims_at_the_lab(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs inside the test's own process reads the lab, whatever the shell around it points to."""
+    monkeypatch.setenv("KUBECONFIG", str(cluster.KUBECONFIG))
+    monkeypatch.setenv("KDIAG_SSH_CONFIG", str(cluster.KUBECONFIG.with_name("ssh_config")))
+
+
 @pytest.fixture(scope="session")
 def shop() -> Iterator[None]:
     """The two-tier application of the classic course labs, serving."""

@@ -9,6 +9,20 @@ import typing
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from kdiag.consequences import API_SERVER_FAILS as API_SERVER_FAILS
+from kdiag.consequences import CLIENT_FAILS as CLIENT_FAILS
+from kdiag.consequences import COMPONENT_FAILS as COMPONENT_FAILS
+from kdiag.consequences import DEPENDENT_FAILS as DEPENDENT_FAILS
+from kdiag.consequences import DISK_UNUSABLE as DISK_UNUSABLE
+from kdiag.consequences import ETCD_FAILS as ETCD_FAILS
+from kdiag.consequences import HOST_EXHAUSTED as HOST_EXHAUSTED
+from kdiag.consequences import KUBELET_DOWN as KUBELET_DOWN
+from kdiag.consequences import NO_POD_NETWORK as NO_POD_NETWORK
+from kdiag.consequences import RUNTIME_DOWN as RUNTIME_DOWN
+from kdiag.consequences import SERVICE_DEAD as SERVICE_DEAD
+from kdiag.consequences import STATIC_POD_ABSENT as STATIC_POD_ABSENT
+from kdiag.consequences import TRAFFIC_LOST as TRAFFIC_LOST
+from kdiag.consequences import WEBHOOK_REFUSES as WEBHOOK_REFUSES
 from kdiag.errors import CheckDefinitionError
 from kdiag.facts.base import Fact
 from kdiag.model.result import CLUSTER as CLUSTER
@@ -46,70 +60,6 @@ class Layer(enum.IntEnum):
     ROLLOUT = 14
     ENDPOINTS = 15
     INGRESS = 16
-
-
-#: What follows when a component of the control plane ends, or is not ready, by the ids of the checks that show it.
-COMPONENT_FAILS = (
-    "control_plane/api_server_cannot_reach_etcd",
-    "control_plane/api_server_unhealthy",
-    "control_plane/api_server_unreachable",
-    "control_plane/component_exits",
-    "control_plane/controller_manager_not_running",
-    "control_plane/etcd_not_running",
-    "control_plane/leader_election_lost",
-    "control_plane/scheduler_not_running",
-    "control_plane/static_pod_failing",
-    "control_plane/static_pod_restarting",
-    "worker_node/node_heartbeat_stale",
-    "worker_node/node_not_ready",
-)
-#: What follows when the kubelet makes no pod of a component of the control plane.
-STATIC_POD_ABSENT = (
-    "control_plane/api_server_cannot_reach_etcd",
-    "control_plane/api_server_unhealthy",
-    "control_plane/api_server_unreachable",
-    "control_plane/component_exits",
-    "control_plane/controller_manager_not_running",
-    "control_plane/etcd_not_running",
-    "control_plane/leader_election_lost",
-    "control_plane/scheduler_not_running",
-    "control_plane/static_pod_failing",
-    "control_plane/static_pod_missing",
-    "worker_node/node_heartbeat_stale",
-    "worker_node/node_not_ready",
-)
-#: What follows when the kubelet of a node is not there.
-KUBELET_DOWN = (
-    "application/pod_not_ready",
-    "application/pod_stuck_terminating",
-    "control_plane/api_server_cannot_reach_etcd",
-    "control_plane/api_server_unreachable",
-    "control_plane/component_exits",
-    "control_plane/controller_manager_not_running",
-    "control_plane/etcd_not_running",
-    "control_plane/leader_election_lost",
-    "control_plane/manifest_not_applied",
-    "control_plane/scheduler_not_running",
-    "control_plane/static_pod_failing",
-    "control_plane/static_pod_missing",
-    "control_plane/static_pod_restarting",
-    "worker_node/node_heartbeat_stale",
-    "worker_node/node_not_ready",
-)
-#: What follows when the kubelet of a node has no container runtime.
-RUNTIME_DOWN = (
-    "application/pod_not_ready",
-    "control_plane/api_server_cannot_reach_etcd",
-    "control_plane/api_server_unreachable",
-    "control_plane/component_exits",
-    "control_plane/etcd_not_running",
-    "network/network_plugin_not_ready",
-    "network/pod_sandbox_fails",
-    "worker_node/kubelet_crash_loops",
-    "worker_node/node_heartbeat_stale",
-    "worker_node/node_not_ready",
-    "worker_node/pleg_unhealthy",
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing, shorten
+from kdiag.check import CLIENT_FAILS, Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing, shorten
 from kdiag.facts import Access, Cluster, Complaint, Complaints, Topic
 
 #: A refusal that a running workload met longer ago than this, or once, may be over: seconds.
@@ -15,12 +15,7 @@ _STILL = 300.0
     title="Service account may not do what its workload asks",
     severity=Severity.ERROR,
     layer=Layer.POD,
-    explains=(
-        "application/container_crashes",
-        "application/init_container_fails",
-        "application/pod_not_ready",
-        "application/readiness_probe_fails",
-    ),
+    explains=CLIENT_FAILS,
     tags=("access", "rbac"),
 )
 def api_access_forbidden(complaints: Complaints, cluster: Cluster, access: Access | None) -> Iterator[Finding | Gap]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
+from kdiag.check import DEPENDENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
 from kdiag.facts import (
     Backends,
     Complaint,
@@ -71,15 +71,7 @@ class _Pair:
     title="Database refuses the login of a workload",
     severity=Severity.ERROR,
     layer=Layer.DEPENDENCY,
-    explains=(
-        "application/container_crashes",
-        "application/init_container_fails",
-        "application/pod_not_ready",
-        "application/readiness_probe_fails",
-        "application/init_container_waits",
-        "application/liveness_probe_kills",
-        "application/job_failed",
-    ),
+    explains=DEPENDENT_FAILS,
     tags=("access", "database", "config"),
 )
 def database_access_denied(

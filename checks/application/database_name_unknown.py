@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, nearest, shorten
+from kdiag.check import DEPENDENT_FAILS, Evidence, Finding, Layer, Severity, check, kubectl, nearest, shorten
 from kdiag.facts import Backends, Complaints, Dependencies, Pod, Topic, is_database
 
 _NAME = re.compile(r"(?:^|[_.-])(?:db|database|dbname|schema)(?:[_.-]?name)?$", re.IGNORECASE)
@@ -16,15 +16,7 @@ _MADE = ("MYSQL_DATABASE", "MARIADB_DATABASE", "POSTGRES_DB", "POSTGRESQL_DATABA
     title="Database of that name does not exist",
     severity=Severity.ERROR,
     layer=Layer.DEPENDENCY,
-    explains=(
-        "application/container_crashes",
-        "application/init_container_fails",
-        "application/pod_not_ready",
-        "application/readiness_probe_fails",
-        "application/init_container_waits",
-        "application/liveness_probe_kills",
-        "application/job_failed",
-    ),
+    explains=DEPENDENT_FAILS,
     tags=("database", "config"),
 )
 def database_name_unknown(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
+from kdiag.check import CLIENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
 from kdiag.facts import Complaints, Topic
 
 # inotify answers EMFILE when a user has no more instances: that is a setting of the node.
@@ -17,10 +17,7 @@ _WATCHES = re.compile(r"inotify|fsnotify|file ?watch|watcher", re.IGNORECASE)
     severity=Severity.ERROR,
     layer=Layer.POD,
     explains=(
-        "application/container_crashes",
-        "application/init_container_fails",
-        "application/pod_not_ready",
-        "application/readiness_probe_fails",
+        *CLIENT_FAILS,
         "application/liveness_probe_kills",
     ),
     tags=("resources", "limits"),

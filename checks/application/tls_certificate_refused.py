@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
+from kdiag.check import CLIENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
 from kdiag.facts import Cluster, Complaint, Complaints, Dependencies, Topic
 
 _STILL = 300.0
@@ -30,12 +30,7 @@ _REASONS = (
     title="Workload refuses a server's TLS certificate",
     severity=Severity.ERROR,
     layer=Layer.DEPENDENCY,
-    explains=(
-        "application/container_crashes",
-        "application/init_container_fails",
-        "application/pod_not_ready",
-        "application/readiness_probe_fails",
-    ),
+    explains=CLIENT_FAILS,
     tags=("tls", "certificates"),
 )
 def tls_certificate_refused(

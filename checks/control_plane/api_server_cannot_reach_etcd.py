@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 
-from kdiag.check import CLUSTER, Evidence, Finding, Layer, Severity, check, shorten
+from kdiag.check import API_SERVER_FAILS, CLUSTER, Evidence, Finding, Layer, Severity, check, shorten
 from kdiag.facts import Cluster, Containers, HostContainer, HostLog, current, plain, static_pod
 
 _STEADY = 60
@@ -30,18 +30,7 @@ _GAVE_UP = re.compile(
     title="kube-apiserver cannot reach etcd",
     severity=Severity.CRITICAL,
     layer=Layer.APISERVER,
-    explains=(
-        "control_plane/api_server_unhealthy",
-        "control_plane/api_server_unreachable",
-        "control_plane/component_exits",
-        "control_plane/controller_manager_not_running",
-        "control_plane/leader_election_lost",
-        "control_plane/scheduler_not_running",
-        "control_plane/static_pod_failing",
-        "control_plane/static_pod_restarting",
-        "worker_node/node_heartbeat_stale",
-        "worker_node/node_not_ready",
-    ),
+    explains=API_SERVER_FAILS,
     tags=("etcd", "apiserver"),
 )
 def api_server_cannot_reach_etcd(containers: Containers, cluster: Cluster) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, listing
+from kdiag.check import CLUSTER, ETCD_FAILS, Evidence, Finding, Layer, Ref, Severity, check, listing
 from kdiag.facts import Certificate, Certificates, CertificateUse, Manifests, Pki, certificate_uses, static_pod
 
 _API = "kube-apiserver's serving certificate"
@@ -15,19 +15,9 @@ _API = "kube-apiserver's serving certificate"
     severity=Severity.CRITICAL,
     layer=Layer.HOST,
     explains=(
-        "control_plane/api_server_cannot_reach_etcd",
-        "control_plane/api_server_unhealthy",
-        "control_plane/api_server_unreachable",
-        "control_plane/component_exits",
-        "control_plane/controller_manager_not_running",
-        "control_plane/leader_election_lost",
-        "control_plane/scheduler_not_running",
-        "control_plane/static_pod_failing",
-        "control_plane/static_pod_restarting",
+        *ETCD_FAILS,
         "worker_node/kubelet_not_registered",
         "worker_node/kubelet_unauthorized",
-        "worker_node/node_heartbeat_stale",
-        "worker_node/node_not_ready",
     ),
     tags=("certificates", "apiserver", "etcd"),
 )

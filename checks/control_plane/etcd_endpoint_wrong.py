@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, listing
+from kdiag.check import ETCD_FAILS, Evidence, Finding, Layer, Severity, check, listing
 from kdiag.facts import (
     Cluster,
     Containers,
@@ -27,19 +27,9 @@ from kdiag.facts import (
     severity=Severity.CRITICAL,
     layer=Layer.APISERVER,
     explains=(
+        *ETCD_FAILS,
         "control_plane/manifest_differs_between_nodes",
-        "control_plane/api_server_cannot_reach_etcd",
-        "control_plane/api_server_unhealthy",
-        "control_plane/api_server_unreachable",
         "control_plane/certificate_wrong_ca",
-        "control_plane/component_exits",
-        "control_plane/controller_manager_not_running",
-        "control_plane/leader_election_lost",
-        "control_plane/scheduler_not_running",
-        "control_plane/static_pod_failing",
-        "control_plane/static_pod_restarting",
-        "worker_node/node_heartbeat_stale",
-        "worker_node/node_not_ready",
     ),
     tags=("static-pods", "manifests", "apiserver", "etcd"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import CLUSTER, Evidence, Finding, Layer, Severity, check, shorten
+from kdiag.check import CLUSTER, ETCD_FAILS, Evidence, Finding, Layer, Severity, check, shorten
 from kdiag.facts import Cluster, Containers, EtcdAnswer, EtcdAnswers, EtcdLogs, static_pod
 
 _LATELY = 300
@@ -18,19 +18,7 @@ _CTL = (
     title="etcd is out of space",
     severity=Severity.CRITICAL,
     layer=Layer.ETCD,
-    explains=(
-        "control_plane/api_server_cannot_reach_etcd",
-        "control_plane/api_server_unhealthy",
-        "control_plane/api_server_unreachable",
-        "control_plane/component_exits",
-        "control_plane/controller_manager_not_running",
-        "control_plane/leader_election_lost",
-        "control_plane/scheduler_not_running",
-        "control_plane/static_pod_failing",
-        "control_plane/static_pod_restarting",
-        "worker_node/node_heartbeat_stale",
-        "worker_node/node_not_ready",
-    ),
+    explains=ETCD_FAILS,
     tags=("etcd", "storage"),
 )
 def etcd_out_of_space(

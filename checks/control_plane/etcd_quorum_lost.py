@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import CLUSTER, Evidence, Finding, Layer, Severity, check, listing, shorten
+from kdiag.check import CLUSTER, ETCD_FAILS, Evidence, Finding, Layer, Severity, check, listing, shorten
 from kdiag.facts import Cluster, EtcdAnswers, EtcdLogs, Manifests, static_pod
 
 _LATELY = 90
@@ -19,18 +19,8 @@ _LEADER = re.compile(r"elected leader|became leader|leader changed from none")
     severity=Severity.CRITICAL,
     layer=Layer.ETCD,
     explains=(
-        "control_plane/api_server_cannot_reach_etcd",
-        "control_plane/api_server_unhealthy",
-        "control_plane/api_server_unreachable",
-        "control_plane/component_exits",
-        "control_plane/controller_manager_not_running",
+        *ETCD_FAILS,
         "control_plane/etcd_member_down",
-        "control_plane/leader_election_lost",
-        "control_plane/scheduler_not_running",
-        "control_plane/static_pod_failing",
-        "control_plane/static_pod_restarting",
-        "worker_node/node_heartbeat_stale",
-        "worker_node/node_not_ready",
     ),
     tags=("etcd",),
 )

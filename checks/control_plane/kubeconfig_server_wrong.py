@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check
+from kdiag.check import API_SERVER_FAILS, Evidence, Finding, Layer, Ref, Severity, check
 from kdiag.facts import (
     Cluster,
     Manifests,
@@ -29,17 +29,8 @@ _FILES = {
     severity=Severity.CRITICAL,
     layer=Layer.CONTROLLERS,
     explains=(
-        "control_plane/api_server_unhealthy",
-        "control_plane/api_server_unreachable",
+        *API_SERVER_FAILS,
         "control_plane/client_server_wrong",
-        "control_plane/component_exits",
-        "control_plane/controller_manager_not_running",
-        "control_plane/leader_election_lost",
-        "control_plane/scheduler_not_running",
-        "control_plane/static_pod_failing",
-        "control_plane/static_pod_restarting",
-        "worker_node/node_heartbeat_stale",
-        "worker_node/node_not_ready",
     ),
     tags=("kubeconfig", "scheduler", "access"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, listing
+from kdiag.check import ETCD_FAILS, Evidence, Finding, Layer, Severity, check, listing
 from kdiag.facts import Cluster, Manifest, Manifests, manifest_subject, stands_still
 
 
@@ -12,19 +12,7 @@ from kdiag.facts import Cluster, Manifest, Manifests, manifest_subject, stands_s
     title="Static pod manifest is there twice",
     severity=Severity.ERROR,
     layer=Layer.APISERVER,
-    explains=(
-        "control_plane/api_server_cannot_reach_etcd",
-        "control_plane/api_server_unhealthy",
-        "control_plane/api_server_unreachable",
-        "control_plane/component_exits",
-        "control_plane/controller_manager_not_running",
-        "control_plane/leader_election_lost",
-        "control_plane/scheduler_not_running",
-        "control_plane/static_pod_failing",
-        "control_plane/static_pod_restarting",
-        "worker_node/node_heartbeat_stale",
-        "worker_node/node_not_ready",
-    ),
+    explains=ETCD_FAILS,
     tags=("static-pods", "manifests"),
 )
 def manifest_duplicated(manifests: Manifests, cluster: Cluster) -> Iterator[Finding]:

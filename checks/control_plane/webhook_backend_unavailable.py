@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing
+from kdiag.check import WEBHOOK_REFUSES, Evidence, Finding, Layer, Severity, check, kubectl, listing
 from kdiag.facts import (
     Backends,
     Cluster,
@@ -26,13 +26,7 @@ _START = 60
     title="Webhook has no backend",
     severity=Severity.ERROR,
     layer=Layer.WEBHOOK,
-    explains=(
-        "application/workload_unavailable",
-        "application/rollout_stuck",
-        "application/pods_cannot_be_created",
-        "application/admission_denied",
-        "application/cronjob_not_running",
-    ),
+    explains=WEBHOOK_REFUSES,
     tags=("webhook", "admission"),
 )
 def webhook_backend_unavailable(

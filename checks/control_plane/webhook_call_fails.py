@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
+from kdiag.check import WEBHOOK_REFUSES, Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
 from kdiag.facts import (
     Cluster,
     EndpointSlices,
@@ -28,13 +28,7 @@ _RECENT = 900
     title="Calls to a webhook fail",
     severity=Severity.ERROR,
     layer=Layer.WEBHOOK,
-    explains=(
-        "application/workload_unavailable",
-        "application/rollout_stuck",
-        "application/pods_cannot_be_created",
-        "application/admission_denied",
-        "application/cronjob_not_running",
-    ),
+    explains=WEBHOOK_REFUSES,
     tags=("webhook", "admission"),
 )
 def webhook_call_fails(

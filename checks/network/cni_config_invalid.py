@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, shorten
+from kdiag.check import NO_POD_NETWORK, Evidence, Finding, Layer, Ref, Severity, check, shorten
 from kdiag.facts import NetworkSetups, RuntimeAnswers
 
 
@@ -12,14 +12,7 @@ from kdiag.facts import NetworkSetups, RuntimeAnswers
     title="Network plugin configuration is invalid",
     severity=Severity.CRITICAL,
     layer=Layer.CNI,
-    explains=(
-        "network/network_plugin_not_ready",
-        "worker_node/node_not_ready",
-        "network/pod_sandbox_fails",
-        "network/cluster_dns_unavailable",
-        "application/pod_not_ready",
-        "application/scheduling_taint_untolerated",
-    ),
+    explains=NO_POD_NETWORK,
     tags=("cni", "node", "network"),
 )
 def cni_config_invalid(setups: NetworkSetups, runtimes: RuntimeAnswers | None) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, listing
+from kdiag.check import NO_POD_NETWORK, Evidence, Finding, Gap, Layer, Ref, Severity, check, listing
 from kdiag.facts import Cluster, NetworkSetups, Nodes, RuntimeAnswers, Units
 
 _BOOT = 90
@@ -14,14 +14,7 @@ _BOOT = 90
     title="Network plugin configuration is missing",
     severity=Severity.CRITICAL,
     layer=Layer.CNI,
-    explains=(
-        "network/network_plugin_not_ready",
-        "worker_node/node_not_ready",
-        "network/pod_sandbox_fails",
-        "network/cluster_dns_unavailable",
-        "application/pod_not_ready",
-        "application/scheduling_taint_untolerated",
-    ),
+    explains=NO_POD_NETWORK,
     tags=("cni", "node", "network"),
 )
 def cni_config_missing(

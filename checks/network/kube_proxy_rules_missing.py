@@ -6,7 +6,20 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, Skip, check, kubectl, listing, plural
+from kdiag.check import (
+    TRAFFIC_LOST,
+    Evidence,
+    Finding,
+    Gap,
+    Layer,
+    Ref,
+    Severity,
+    Skip,
+    check,
+    kubectl,
+    listing,
+    plural,
+)
 from kdiag.facts import (
     Cluster,
     ConfigMaps,
@@ -34,15 +47,7 @@ _MODE = re.compile(r"^\s*mode:\s*[\"']?(\w*)[\"']?\s*$", re.MULTILINE)
     title="Service has no rules on a node",
     severity=Severity.ERROR,
     layer=Layer.PROXY,
-    explains=(
-        "network/coredns_cannot_reach_api",
-        "network/cluster_dns_unavailable",
-        "application/dependency_unreachable",
-        "application/dependency_name_unresolved",
-        "control_plane/webhook_call_fails",
-        "control_plane/api_service_unavailable",
-        "worker_node/metrics_server_unavailable",
-    ),
+    explains=TRAFFIC_LOST,
     tags=("kube-proxy", "service", "iptables"),
 )
 def kube_proxy_rules_missing(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing
+from kdiag.check import TRAFFIC_LOST, Evidence, Finding, Layer, Severity, check, kubectl, listing
 from kdiag.facts import Interfaces, Node, Nodes
 
 #: What gives the address, how a person sees it, and what it is for.
@@ -27,15 +27,7 @@ _PLACES: tuple[tuple[str, str, Callable[[Node], str]], ...] = (
     title="Nodes share one address",
     severity=Severity.ERROR,
     layer=Layer.CNI,
-    explains=(
-        "network/cluster_dns_unavailable",
-        "network/coredns_cannot_reach_api",
-        "application/dependency_unreachable",
-        "application/dependency_name_unresolved",
-        "control_plane/webhook_call_fails",
-        "control_plane/api_service_unavailable",
-        "worker_node/metrics_server_unavailable",
-    ),
+    explains=TRAFFIC_LOST,
     tags=("cni", "node", "flannel", "calico"),
 )
 def node_address_shared(nodes: Nodes, interfaces: Interfaces | None) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, listing
+from kdiag.check import TRAFFIC_LOST, Evidence, Finding, Layer, Ref, Severity, Skip, check, listing
 from kdiag.facts import Cluster, Interfaces, Nodes, Route, Routes, route_to
 
 _BOOT = 120
@@ -15,15 +15,7 @@ _BOOT = 120
     title="Route to another node's pods is missing",
     severity=Severity.ERROR,
     layer=Layer.CNI,
-    explains=(
-        "network/cluster_dns_unavailable",
-        "network/coredns_cannot_reach_api",
-        "application/dependency_unreachable",
-        "application/dependency_name_unresolved",
-        "control_plane/webhook_call_fails",
-        "control_plane/api_service_unavailable",
-        "worker_node/metrics_server_unavailable",
-    ),
+    explains=TRAFFIC_LOST,
     tags=("cni", "routes", "node", "network"),
 )
 def routes_to_pods_missing(

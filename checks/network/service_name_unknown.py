@@ -5,7 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest, shorten
+from kdiag.check import (
+    DEPENDENT_FAILS,
+    Evidence,
+    Finding,
+    Layer,
+    Ref,
+    Severity,
+    check,
+    kubectl,
+    listing,
+    nearest,
+    shorten,
+)
 from kdiag.facts import Cluster, Complaints, Dependencies, Dependency, Owners, Pod, PodSpec, Resolved, Topic
 
 #: How new a workload, or the Service that was meant, must be for an unused name to count as a fresh mistake: seconds.
@@ -20,15 +32,9 @@ _SUFFIX = re.compile(r"[-_](?:service|svc|srv)$")
     severity=Severity.ERROR,
     layer=Layer.DEPENDENCY,
     explains=(
+        *DEPENDENT_FAILS,
         "application/dependency_name_unresolved",
         "application/dependency_unreachable",
-        "application/init_container_waits",
-        "application/container_crashes",
-        "application/init_container_fails",
-        "application/pod_not_ready",
-        "application/readiness_probe_fails",
-        "application/liveness_probe_kills",
-        "application/job_failed",
     ),
     tags=("service", "dns", "config"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, shorten
+from kdiag.check import DEPENDENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, shorten
 from kdiag.facts import Cluster, Complaint, Complaints, Dependencies, Dependency, Owners, Pod, Service, Topic
 
 #: A workload or Service newer than this that names a port in vain is a fresh mistake: seconds.
@@ -16,14 +16,8 @@ _FRESH = 6 * 3600.0
     severity=Severity.ERROR,
     layer=Layer.DEPENDENCY,
     explains=(
+        *DEPENDENT_FAILS,
         "application/dependency_unreachable",
-        "application/init_container_waits",
-        "application/container_crashes",
-        "application/init_container_fails",
-        "application/pod_not_ready",
-        "application/readiness_probe_fails",
-        "application/liveness_probe_kills",
-        "application/job_failed",
     ),
     tags=("service", "config"),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing
+from kdiag.check import SERVICE_DEAD, Evidence, Finding, Layer, Severity, check, kubectl, listing
 from kdiag.facts import Backends, Pod, PodSpec, Service, ServicePort, declared, image_port, listeners
 
 _DNS = ("kube-system", "kube-dns")  # has a check of its own
@@ -16,18 +16,7 @@ _QUIC = (443, 8443)  # one number, both protocols
     title="Service uses the wrong protocol for its port",
     severity=Severity.ERROR,
     layer=Layer.ENDPOINTS,
-    explains=(
-        "network/ingress_backend_unavailable",
-        "application/dependency_unreachable",
-        "application/pod_not_ready",
-        "application/workload_unavailable",
-        "application/init_container_waits",
-        "application/init_container_fails",
-        "application/container_crashes",
-        "application/readiness_probe_fails",
-        "application/liveness_probe_kills",
-        "application/job_failed",
-    ),
+    explains=SERVICE_DEAD,
     tags=("service", "endpoints", "port", "protocol"),
 )
 def service_protocol_wrong(backends: Backends) -> Iterator[Finding]:

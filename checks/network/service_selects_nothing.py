@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest, plural
+from kdiag.check import SERVICE_DEAD, Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest, plural
 from kdiag.facts import (
     Backends,
     Cluster,
@@ -42,20 +42,11 @@ _GENERIC = re.compile(r"true|false|yes|no|enabled|disabled|prod\w*|dev\w*|stag\w
     severity=Severity.ERROR,
     layer=Layer.ENDPOINTS,
     explains=(
-        "network/ingress_backend_unavailable",
+        *SERVICE_DEAD,
         "control_plane/webhook_backend_unavailable",
         "control_plane/api_service_unavailable",
         "worker_node/metrics_server_unavailable",
         "network/cluster_dns_unavailable",
-        "application/dependency_unreachable",
-        "application/pod_not_ready",
-        "application/workload_unavailable",
-        "application/init_container_waits",
-        "application/init_container_fails",
-        "application/container_crashes",
-        "application/readiness_probe_fails",
-        "application/liveness_probe_kills",
-        "application/job_failed",
     ),
     tags=("service", "endpoints"),
 )

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, nearest
+from kdiag.check import SERVICE_DEAD, Evidence, Finding, Layer, Severity, check, kubectl, listing, nearest
 from kdiag.facts import (
     Backends,
     Dependencies,
@@ -33,19 +33,10 @@ _OFTEN = {80: {8080, 8000, 5000, 3000}, 443: {8443}, 8080: {80}, 8443: {443}}
     severity=Severity.ERROR,
     layer=Layer.ENDPOINTS,
     explains=(
-        "network/ingress_backend_unavailable",
+        *SERVICE_DEAD,
         "control_plane/webhook_call_fails",
         "control_plane/api_service_unavailable",
         "worker_node/metrics_server_unavailable",
-        "application/dependency_unreachable",
-        "application/pod_not_ready",
-        "application/workload_unavailable",
-        "application/init_container_waits",
-        "application/init_container_fails",
-        "application/container_crashes",
-        "application/readiness_probe_fails",
-        "application/liveness_probe_kills",
-        "application/job_failed",
     ),
     tags=("service", "endpoints", "port"),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, nearest
+from kdiag.check import SERVICE_DEAD, Evidence, Finding, Layer, Severity, check, kubectl, listing, nearest
 from kdiag.facts import (
     Backends,
     Cluster,
@@ -25,18 +25,7 @@ _START = 60  # seconds in which whoever makes a Service also writes its endpoint
     title="Service without a selector has no endpoint",
     severity=Severity.ERROR,
     layer=Layer.ENDPOINTS,
-    explains=(
-        "network/ingress_backend_unavailable",
-        "application/dependency_unreachable",
-        "application/pod_not_ready",
-        "application/workload_unavailable",
-        "application/init_container_waits",
-        "application/init_container_fails",
-        "application/container_crashes",
-        "application/readiness_probe_fails",
-        "application/liveness_probe_kills",
-        "application/job_failed",
-    ),
+    explains=SERVICE_DEAD,
     tags=("service", "endpoints"),
 )
 def service_without_endpoints(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, listing, shorten
+from kdiag.check import DISK_UNUSABLE, Evidence, Finding, Layer, Ref, Severity, check, listing, shorten
 from kdiag.facts import Disks, KernelLogs, Manifests, Mounts, hosted
 
 _PLACES = (
@@ -25,21 +25,11 @@ _WHY = re.compile(
     severity=Severity.CRITICAL,
     layer=Layer.HOST,
     explains=(
-        "worker_node/node_not_ready",
+        *DISK_UNUSABLE,
         "worker_node/node_heartbeat_stale",
         "network/pod_sandbox_fails",
-        "control_plane/static_pod_failing",
-        "control_plane/static_pod_restarting",
         "control_plane/api_server_unhealthy",
         "application/pod_not_ready",
-        "control_plane/component_exits",
-        "control_plane/etcd_not_running",
-        "control_plane/api_server_unreachable",
-        "worker_node/kubelet_crash_loops",
-        "worker_node/kubelet_not_running",
-        "worker_node/runtime_not_running",
-        "control_plane/api_server_cannot_reach_etcd",
-        "control_plane/etcd_data_dir_unusable",
         "control_plane/etcd_slow",
         "control_plane/certificate_unreadable",
     ),

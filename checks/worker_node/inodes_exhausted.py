@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check
+from kdiag.check import DISK_UNUSABLE, Evidence, Finding, Layer, Ref, Severity, check
 from kdiag.facts import Disks, Nodes, holding
 
 #: The kubelet's default: it evicts below one twentieth.
@@ -24,20 +24,10 @@ _PLACES = (
     severity=Severity.ERROR,
     layer=Layer.HOST,
     explains=(
+        *DISK_UNUSABLE,
         "worker_node/node_under_pressure",
-        "worker_node/node_not_ready",
         "application/pod_evicted",
         "application/disk_full_in_container",
-        "control_plane/static_pod_failing",
-        "control_plane/static_pod_restarting",
-        "control_plane/component_exits",
-        "control_plane/etcd_not_running",
-        "control_plane/api_server_unreachable",
-        "worker_node/kubelet_crash_loops",
-        "worker_node/kubelet_not_running",
-        "worker_node/runtime_not_running",
-        "control_plane/api_server_cannot_reach_etcd",
-        "control_plane/etcd_data_dir_unusable",
     ),
     tags=("disk", "node", "eviction"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check
+from kdiag.check import TRAFFIC_LOST, Evidence, Finding, Gap, Layer, Ref, Severity, check
 from kdiag.facts import Interfaces, Kernels
 
 
@@ -13,14 +13,8 @@ from kdiag.facts import Interfaces, Kernels
     severity=Severity.ERROR,
     layer=Layer.HOST,
     explains=(
-        "network/cluster_dns_unavailable",
-        "network/coredns_cannot_reach_api",
+        *TRAFFIC_LOST,
         "network/coredns_upstream_unreachable",
-        "application/dependency_unreachable",
-        "application/dependency_name_unresolved",
-        "control_plane/webhook_call_fails",
-        "control_plane/api_service_unavailable",
-        "worker_node/metrics_server_unavailable",
     ),
     tags=("sysctl", "node", "network"),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, listing
+from kdiag.check import HOST_EXHAUSTED, Evidence, Finding, Layer, Ref, Severity, check, listing
 from kdiag.facts import Clocks, Cluster, KernelLogs, Kernels, moment
 
 _RECENT = 1800
@@ -21,15 +21,10 @@ _SYSTEM = re.compile(
     severity=Severity.ERROR,
     layer=Layer.HOST,
     explains=(
+        *HOST_EXHAUSTED,
         "worker_node/node_under_pressure",
-        "worker_node/node_not_ready",
         "application/pod_evicted",
         "application/container_out_of_memory",
-        "control_plane/static_pod_restarting",
-        "control_plane/api_server_unreachable",
-        "control_plane/component_exits",
-        "control_plane/etcd_not_running",
-        "control_plane/api_server_cannot_reach_etcd",
     ),
     tags=("memory", "node"),
 )

@@ -344,6 +344,7 @@ from kdiag.facts.serving import on_nlb as on_nlb
 from kdiag.facts.serving import sleep_seconds as sleep_seconds
 from kdiag.facts.signatures import SIGNATURES as SIGNATURES
 from kdiag.facts.signatures import Signature as Signature
+from kdiag.facts.signatures import meaning as meaning
 from kdiag.facts.storage import ClaimRef as ClaimRef
 from kdiag.facts.storage import Claims as Claims
 from kdiag.facts.storage import CSIDriver as CSIDriver

@@ -36,7 +36,9 @@ _OWN = tuple(w for daemon in _DAEMONS for w in ("-t", daemon))
 _DIED = re.compile(
     r"^(?:containerd|crio|dockerd|cri-dockerd): |\blevel=(?:fatal|panic)\b|^FATA|^panic: |failed to start"
 )
-_ERROR = re.compile(r"^[EF]\d{4} (?!.*Unable to read config path)")
+_ERROR = re.compile(r"^[EF]\d{4} |\blevel=(?:error|fatal|panic)\b")
+#: What a kubelet without a folder for static pods writes as an error every 20 seconds, and says that it ignores it.
+_NO_ERROR = re.compile(r"Unable to read config path.*path does not exist, ignoring")
 _ENDED = re.compile(r"Main process exited|Failed with result|Scheduled restart")
 
 
@@ -57,6 +59,11 @@ class Entry:
         if logfmt and re.search(r"\blevel=", self.text):
             return ": ".join(part.replace('\\"', '"') for part in logfmt.groups() if part)
         return plain(self.text)
+
+    @property
+    def error(self) -> bool:
+        """Whether its writer calls it an error, and it is one."""
+        return bool(self.priority <= 3 or _ERROR.search(self.text)) and not _NO_ERROR.search(self.text)
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,7 @@ class JournalLog:
                 for entry in reversed(run):
                     if pattern.search(entry.text):
                         return entry
-            if self._ended(run) and (last := next((e for e in reversed(run[-3:]) if _ERROR.search(e.text)), None)):
+            if self._ended(run) and (last := next((e for e in reversed(run[-3:]) if e.error), None)):
                 return last  # a program that calls exit has an error as its last line but one or two
         return None
 

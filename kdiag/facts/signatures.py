@@ -155,3 +155,8 @@ PROCESSES_EXHAUSTED = _of(
 
 #: All of them, by what they are called here.
 SIGNATURES = {s.id: s for s in list(globals().values()) if isinstance(s, Signature)}
+
+
+def meaning(text: str) -> str:
+    """What a line of a daemon's log means, in plain words; empty when it is none of those that are known."""
+    return next((s.meaning for s in SIGNATURES.values() if s.search(text)), "")

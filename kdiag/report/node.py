@@ -39,6 +39,7 @@ from kdiag.facts.journal import Entry, JournalLog
 from kdiag.facts.machine import Filesystem
 from kdiag.facts.manifests import Manifest
 from kdiag.facts.runtime import NodeContainers
+from kdiag.facts.signatures import meaning
 from kdiag.model.result import Ref
 from kdiag.model.step import State
 from kdiag.model.text import clean_line, duration, listing, plural, shorten
@@ -288,7 +289,7 @@ class _View:
             return
         found: dict[str, list[Entry]] = {}
         for entry in log:
-            if _is_error(entry):
+            if entry.error:
                 found.setdefault(re.sub(r"[\d.]+", "#", entry.said), []).append(entry)
         first = next((e.when for e in log if e.when), None)
         span = f" in the last {len(log.entries)} lines{self._back(first)}"
@@ -296,12 +297,8 @@ class _View:
             yield Row(label=what, text=f"no error{span}")
             return
         groups = sorted(found.values(), key=lambda g: g[-1].when.timestamp() if g[-1].when else 0.0, reverse=True)
-        more = tuple(
-            f"{e.when:%H:%M:%S} {f'({len(g)} times) ' if len(g) > 1 else ''}{shorten(clean_line(e.said), 400)}"
-            if (e := g[-1]).when
-            else clean_line(e.said)
-            for g in groups
-        )
+        told = [(meaning(group[-1].text), group) for group in groups]
+        more = tuple(_told(means, group) for means, group in sorted(told, key=lambda one: not one[0]))
         total = sum(map(len, groups))
         yield Row(label=what, text=plural(total, "error") + span, more=more, values={"errors": total})
 
@@ -442,10 +439,16 @@ class _View:
         )
 
 
-def _is_error(entry: Entry) -> bool:
-    return entry.priority <= 3 or bool(
-        re.match(r"[EF]\d{4} ", entry.text) or re.search(r"\blevel=(?:error|fatal|panic)", entry.text)
-    )
+def _told(means: str, group: list[Entry]) -> str:
+    """The last of some lines that say the same: when, how often, what it means where that is known, what it says."""
+    last = group[-1]
+    words = [
+        f"{last.when:%H:%M:%S}" if last.when else "",
+        f"({len(group)} times)" if len(group) > 1 else "",
+        f"{means}:" if means else "",
+        shorten(clean_line(last.said), 400),
+    ]
+    return " ".join(filter(None, words))
 
 
 def _runtime(text: str) -> str:

@@ -96,13 +96,14 @@ def _node(name: str, facts: Facts, verdict: Verdict) -> NodeSeen:
 
 
 def _line(entry: Entry, quoted: list[str]) -> LogLine:
-    import re
+    from kdiag.facts.signatures import meaning
 
     text = clean_line(entry.text)
     return LogLine(
         when=f"{entry.when:%H:%M:%S}" if entry.when else "",
         text=text,
-        error=entry.priority <= 3 or bool(re.match(r"[EF]\d{4} ", text)),
+        means=meaning(entry.text) if entry.error else "",
+        error=entry.error,
         matched=any(entry.said[:80] in shown or shown in text for shown in quoted if entry.said),
     )
 

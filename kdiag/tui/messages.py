@@ -199,10 +199,11 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogLine:
-    """One line of a node's journal; ``matched`` says that a finding quotes it."""
+    """One line of a node's journal; ``means`` says what it means, ``matched`` that a finding quotes it."""
 
     when: str
     text: str
+    means: str = ""
     error: bool = False
     matched: bool = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -58,6 +59,26 @@ def test_bars_errors_and_days() -> None:
     assert "5 errors in the last 5 lines" in text
     assert "(5 times)" in text
     assert "not seen     ? runtime log, ports: sudo is refused for user guest: a password is required" in text
+
+
+def test_an_error_whose_meaning_is_known_comes_first_with_it_and_noise_is_none() -> None:
+    said = (
+        'E1122 10:00:01.1 7 file_linux.go:59] "Unable to read config path" err="path does not exist, ignoring"',
+        'E1122 10:00:02.1 7 controller.go:145] "Failed to ensure lease exists, will retry" err="refused"',
+        'E1122 10:00:03.1 7 pod.go:1] "Error syncing pod" pod="a"',
+    )
+    journal = "\n".join(
+        json.dumps(
+            {"MESSAGE": text, "PRIORITY": "6", "_PID": "7", "SYSLOG_IDENTIFIER": "kubelet", "__REALTIME_TIMESTAMP": at}
+        )
+        for at, text in zip(("1795341601000000", "1795341602000000", "1795341603000000"), said, strict=True)
+    )
+    text = render_node(seen(Observation("node", "journal-kubelet", "cp1", body=journal.encode())), Style(width=200))
+    assert "2 errors in the last 3 lines" in text
+    assert "Unable to read config path" not in text
+    lines = text.splitlines()
+    first = next(line for line in lines if "the kubelet does not get its status through to the API server: " in line)
+    assert lines.index(first) < next(n for n, line in enumerate(lines) if "Error syncing pod" in line)
 
 
 @pytest.mark.parametrize(

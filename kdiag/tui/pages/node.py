@@ -98,6 +98,7 @@ def _journal(title: str, log: tuple[LogLine, ...], signs: Glyphs) -> Iterator[Li
         lead = f"{signs.prompt if entry.matched else ' '} {entry.when} "
         yield line(
             (lead, "mark" if entry.matched else "dim"),
+            (f"{entry.means}: " if entry.means else "", "bold"),
             (literal(entry.text, plain=signs.plain), style),
             hang=len(lead),
             copies=entry.text if entry.matched else "",

@@ -241,11 +241,6 @@ class Changes:
                 yield Change(when=own.changed, what="kubelet.conf written", object=Ref("Node", host), command=shows)
 
 
-def changes_for(finding: Finding, facts: Facts, topology: Topology, layer: Layer | None = None) -> tuple[Change, ...]:
-    """The changes just before one finding; for many findings make ``Changes`` once."""
-    return Changes(facts, topology).before(finding, layer)
-
-
 def began(finding: Finding) -> datetime | None:
     """When it began, where that was observed."""
     try:

@@ -210,8 +210,3 @@ def _parent(
     return min(
         nearest or unique, key=lambda n: (n.finding.subject != node.finding.subject, -int(n.check.layer), *rank(n))
     )
-
-
-def layers() -> Sequence[str]:
-    """The layers' names from the lowest."""
-    return [layer.name.lower() for layer in Layer]

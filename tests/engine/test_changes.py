@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kdiag.check import Layer
-from kdiag.engine.changes import Change, Changes, changes_for
+from kdiag.engine.changes import Change, Changes
 from kdiag.engine.intake import Facts
 from kdiag.engine.library import checks
 from kdiag.engine.topology import Topology
@@ -91,7 +91,7 @@ def facts(**more: Any) -> Facts:
 
 def told(finding: Finding, layer: Layer | None = None, **more: Any) -> list[str]:
     seen = facts(**more)
-    return [f"{(NOW - c.when).total_seconds() / 60:g} {c}" for c in changes_for(finding, seen, Topology(seen), layer)]
+    return [f"{(NOW - c.when).total_seconds() / 60:g} {c}" for c in Changes(seen, Topology(seen)).before(finding, layer)]
 
 
 WEB = Finding(Ref("Deployment", "web", "shop"), "Deployment shop/web crashes")

@@ -91,7 +91,8 @@ def facts(**more: Any) -> Facts:
 
 def told(finding: Finding, layer: Layer | None = None, **more: Any) -> list[str]:
     seen = facts(**more)
-    return [f"{(NOW - c.when).total_seconds() / 60:g} {c}" for c in Changes(seen, Topology(seen)).before(finding, layer)]
+    before = Changes(seen, Topology(seen)).before(finding, layer)
+    return [f"{(NOW - c.when).total_seconds() / 60:g} {c}" for c in before]
 
 
 WEB = Finding(Ref("Deployment", "web", "shop"), "Deployment shop/web crashes")

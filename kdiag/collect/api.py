@@ -15,10 +15,10 @@ from urllib.parse import quote, urlencode
 
 from kdiag.collect.http import REQUEST_SECONDS, Client, Deadline, Response
 from kdiag.collect.kubeconfig import Target
-from kdiag.errors import AccessDenied, BadAnswer, CollectError, Unreachable
+from kdiag.errors import AccessDenied, BadAnswer, CollectError, NoSuchNamespace, Unreachable
 from kdiag.facts.base import ApiGet, ApiList, Source
 from kdiag.model.observation import Observation
-from kdiag.model.text import clean_line, shorten
+from kdiag.model.text import clean_line, nearest, shorten
 
 Emit = Callable[[Observation], None]
 Progress = Callable[[str], None]
@@ -76,7 +76,8 @@ class ApiSource:
     def narrow(self, fallback: str = "") -> None:
         """Read one namespace only (``fallback``, or the context's) where this user may not list pods in all of them.
 
-        Raises CollectError for a server that has no store: it gives its version, and hangs or fails over the first pod.
+        Raises CollectError for a server that has no store: it gives its version, and hangs or fails over the first pod;
+        and NoSuchNamespace, for a list in a namespace that is not there is as empty as one in which all is well.
         """
         inside = f"/namespaces/{quote(self.namespace, safe='')}" if self.namespace else ""
         answer = self._client.get(f"/api/v1{inside}/pods?limit=1", timeout=FIRST_SECONDS)
@@ -88,6 +89,18 @@ class ApiSource:
                 f"this user may not list pods in all namespaces: only namespace {self.namespace} is read "
                 "(-n NAMESPACE for another)"
             )
+        elif self.namespace and answer.status == 200 and _is_empty(answer):
+            self._exists()
+
+    def _exists(self) -> None:
+        """Raises NoSuchNamespace where the server says so; who may not ask goes on."""
+        answer = self._client.get(f"/api/v1/namespaces/{quote(self.namespace, safe='')}", timeout=FIRST_SECONDS)
+        if answer.status != 404 or _told(answer).get("reason") != "NotFound":
+            return
+        everything = self._client.get(f"/api/v1/namespaces?limit={PAGE}", timeout=FIRST_SECONDS)
+        close = nearest(self.namespace, _names(everything))
+        hint = f"; did you mean {clean_line(close)}?" if close else ""
+        raise NoSuchNamespace(f"namespace {self.namespace} does not exist on {self.target.server}{hint}")
 
     def run_record(self) -> Observation:
         """What is known of the run itself."""
@@ -277,6 +290,29 @@ def _after_expiry(answer: Response) -> str:
     return token if isinstance(token, str) else ""
 
 
+_ASKED = re.compile(r'\b(?:Get|Post) "https?://[^"]*": ')
+
+
+def _told(answer: Response) -> dict[str, object]:
+    """The object that was answered; empty for what is none."""
+    try:
+        told = json.loads(bytes(answer.body))
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _names(answer: Response) -> list[str]:
+    """The names of the objects of a list."""
+    items = _told(answer).get("items")
+    found = (one.get("metadata") for one in items if isinstance(one, dict)) if isinstance(items, list) else ()
+    return [meta["name"] for meta in found if isinstance(meta, dict) and isinstance(meta.get("name"), str)]
+
+
+def _is_empty(answer: Response) -> bool:
+    return len(answer.body) < 4096 and not _told(answer).get("items")
+
+
 def _refusal(answer: Response, what: str) -> str:
     """Why a request was refused, in a line."""
     message = ""
@@ -286,7 +322,8 @@ def _refusal(answer: Response, what: str) -> str:
             message = status["message"]
     except ValueError:
         message = bytes(answer.body[:200]).decode("utf-8", "replace")
-    text = shorten(clean_line(message), 200)
+    # Of a request that the server makes in its turn, the URL is as long as it tells nothing.
+    text = shorten(_ASKED.sub("", clean_line(message)), 200)
     match answer.status:
         case 401:
             return f"401 Unauthorized: may not {what} with these credentials"

@@ -14,7 +14,7 @@ from kdiag.engine.intake import Facts
 from kdiag.engine.topology import Topology
 from kdiag.facts import Cluster, LabelSelector, Version
 from kdiag.model.result import Ref, Result, Severity, Status
-from kdiag.model.text import duration, listing
+from kdiag.model.text import duration, listing, plural
 
 _MOST_CHANGED = 100
 
@@ -150,10 +150,18 @@ def unknown_reasons(verdict: Verdict) -> list[tuple[str, list[str]]]:
             sources[host if host in nodes else gap.source] = None
             checks[result.check_id] = None
     lines = [
-        (f"{listing(sorted(sources) if nodes.issuperset(sources) else list(sources), 3)}: {reason}", list(checks))
-        for reason, (sources, checks) in found.items()
+        (f"{_sources(list(sources), nodes)}: {reason}", list(checks)) for reason, (sources, checks) in found.items()
     ]
     return sorted(lines, key=lambda item: (-len(item[1]), item[0]))
+
+
+def _sources(sources: list[str], nodes: Collection[str]) -> str:
+    """What was not seen for one reason, in few words."""
+    logs = [s.removeprefix("log of ").removesuffix("/current") for s in sources if s.startswith("log of ")]
+    if len(logs) < 2:
+        return listing(sorted(sources) if set(sources) <= set(nodes) else sources, 3)
+    others = [s for s in sources if not s.startswith("log of ")]
+    return listing([*others, f"logs of {plural(len(logs), 'container')} ({listing(logs, 2)})"], 3)
 
 
 def subjects(nodes: Collection[Node]) -> list[Ref]:

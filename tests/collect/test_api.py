@@ -125,6 +125,25 @@ def test_a_fault_of_one_list_is_a_gap_in_it_and_the_others_are_read(read: Read, 
     assert nodes.gaps == ()
 
 
+def test_a_log_that_the_node_does_not_give_says_which_node_and_not_the_whole_url(tmp_path: Path) -> None:
+    url = "https://10.89.0.12:10250/containerLogs/shop/web-0/c?limitBytes=65536&tailLines=60&timestamps=true"
+    refused = Answer.json(
+        {"kind": "Status", "message": f'Get "{url}": dial tcp 10.89.0.12:10250: connect: connection refused'}, 500
+    )
+    seen: list[Observation] = []
+    with FakeAPI({"/api/v1/pods": pods(1)}) as api:
+        api.fault("/api/v1/namespaces/shop/pods/web-0/log", Fault.answer(refused))
+        target = load(Overrides(kubeconfig=str(api.kubeconfig(tmp_path / "config"))), {}, home=tmp_path)
+        source = ApiSource(target, deadline=Deadline(20))
+        try:
+            source.logs([("shop/web-0/c/current", "/api/v1/namespaces/shop/pods/web-0/log?container=c")], seen.append)
+        finally:
+            source.close()
+    assert [o.error for o in seen] == [
+        "500: cannot read the log: dial tcp 10.89.0.12:10250: connect: connection refused"
+    ]
+
+
 @pytest.mark.parametrize("fault", [Fault.dribble(), Fault.endless(), Fault.silent()], ids=lambda f: f.name)
 def test_what_never_ends_is_cut_by_the_deadline_and_the_others_are_read(read: Read, fault: Fault) -> None:
     with FakeAPI({"/api/v1/events": [], "/api/v1/pods": pods(5)}) as api:

@@ -21,6 +21,7 @@ from kdiag.lab.steps import MARK, state
 from kdiag.model.text import clean_line, shorten
 
 _POD_SECONDS = 40.0
+_BY_A_POD = frozenset({"serves", "runs", "schedules", "deploys", "resolves", "rolls"})
 # Not by its exit code: nslookup is content with an alias that leads nowhere, and not with a name without IPv6.
 _RESOLVES = 'out=$(nslookup {name} 2>&1); echo "$out"; echo "$out" | grep -A1 ^Name: | grep -q ^Address'
 
@@ -57,6 +58,11 @@ def prove(witness: Witness, proof: list[dict[str, Any]], patience: float) -> lis
             witness.wait(1)
         lines.append(Line(text(witness, item), holds, "" if holds else shorten(clean_line(seen), 200)))
     return lines
+
+
+def slow(item: Mapping[str, Any]) -> bool:
+    """Whether it is a new pod that is asked, which takes its time to fail."""
+    return next(iter(item)) in _BY_A_POD
 
 
 def text(witness: Witness, item: Mapping[str, Any]) -> str:

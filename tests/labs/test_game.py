@@ -232,6 +232,13 @@ def test_every_change_is_on_disk_before_it_is_made(place: Place) -> None:
     assert seen == [1, 2, 3]
 
 
+def test_no_pod_is_asked_where_a_quick_line_of_the_proof_shows_it(place: Place) -> None:
+    place.enable()
+    proof = "[{serves: 'Service/web:80'}, {schedules: true}, {absent: Namespace/kube-system}]"
+    place.game().start([(scenario(SCALE, proof), 1)])
+    assert not [r for r in place.api.requests if r.method == "POST" and r.path.endswith("/pods")]
+
+
 def test_stopping_twice_and_a_dead_api_server_change_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_API_SECONDS", 0.0)
     place.enable()

@@ -3,6 +3,7 @@
 KdiagError
 ├── UsageError            the command line or a file named on it makes no sense
 ├── ConfigError           the kubeconfig or kdiag's own configuration cannot be used
+├── NoSuchNamespace       the namespace that was asked for is not there
 ├── CollectError          a source could not be read
 │   ├── Unreachable       nothing answered: refused, timed out, no such host
 │   ├── AccessDenied      it answered, and said no: 401, 403, a certificate it does not take
@@ -28,6 +29,10 @@ class UsageError(KdiagError):
 
 class ConfigError(KdiagError):
     """The kubeconfig, or kdiag's own configuration, cannot be used."""
+
+
+class NoSuchNamespace(KdiagError):
+    """The namespace that was asked for is not there: that nothing is found in it says nothing."""
 
 
 class CollectError(KdiagError):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kdiag.cli.exits import Exit
 from kdiag.cli.output import emit, style
-from kdiag.errors import AccessDenied, CollectError, UsageError
+from kdiag.errors import AccessDenied, CollectError, NoSuchNamespace, UsageError
 from kdiag.model.text import clean_line, duration, shorten
 from kdiag.session import Progress, live, seconds
 
@@ -93,6 +93,11 @@ class _Watch:
             seen = live(self._options, self._kinds)
         except AccessDenied:
             raise  # waiting does not make it better
+        except NoSuchNamespace as exc:
+            if self.first is None:
+                raise
+            self.clear += 1
+            return Look(state=State.CLEARED, reason=str(exc).partition(";")[0])
         except CollectError as exc:
             self.clear = 0
             return Look(state=State.UNSEEN, reason=str(exc))

@@ -12,7 +12,7 @@ from kdiag.cli.check import selector
 from kdiag.errors import UsageError
 from kdiag.session import seconds
 from tests.cli.runner import HEALTHY, healthy_api, kdiag, lost_service
-from tests.fakeapi import FakeAPI, Rule
+from tests.fakeapi import FakeAPI, Fault, Rule
 
 Done = subprocess.CompletedProcess[str]
 
@@ -182,6 +182,27 @@ def test_one_namespace_is_all_that_is_read(tmp_path: Path) -> None:
         lists = [r.path for r in api.requests if r.path.endswith(("/pods", "/services"))]
     assert lists
     assert all("/namespaces/prod/" in path for path in lists)
+
+
+@pytest.mark.parametrize("words", [("check",), ("record", "folder"), ("runbook", CHECK), ("verify", CHECK)])
+def test_a_namespace_that_does_not_exist_is_not_a_healthy_one(tmp_path: Path, words: tuple[str, ...]) -> None:
+    with healthy_api(lost_service("cache", "production")) as api:
+        config = api.kubeconfig(tmp_path / "c")
+        refused(
+            kdiag(*words, "-n", "prodution", "--kubeconfig", config, home=tmp_path),
+            "namespace prodution does not exist",
+            "did you mean production?",
+        )
+        assert not (tmp_path / "folder").exists()
+        assert causes(tmp_path, config, "-n", "default") == []
+
+
+def test_who_may_not_ask_for_a_namespace_is_not_told_that_it_is_missing(tmp_path: Path) -> None:
+    with healthy_api() as api:
+        config = api.kubeconfig(tmp_path / "c")
+        api.fault("/api/v1/namespaces/team", Fault.status(403))
+        done = kdiag("check", "-n", "team", "--kubeconfig", config, home=tmp_path)
+    assert "does not exist" not in done.stdout + done.stderr
 
 
 def test_labels_choose_causes(tmp_path: Path) -> None:

@@ -223,6 +223,19 @@ def test_waits_until_it_clears(tmp_path: Path) -> None:
     assert "Service shop/db selects no pod" in out
 
 
+def test_a_namespace_that_goes_takes_its_findings_along(tmp_path: Path) -> None:
+    with healthy_api(lost_service()) as api:
+        words = ("verify", CHECK, "-n", "shop", "--wait", "60s", "--interval", "0.1s", "--no-nodes")
+        process = started(*words, "--kubeconfig", api.kubeconfig(tmp_path / "config"), home=tmp_path)
+        wait_for(lambda: sum(r.path == "/api/v1/namespaces/shop/services" for r in list(api.requests)) > 1)
+        for path in ("/api/v1/services", "/api/v1/pods", "/api/v1/namespaces"):
+            api.set(path, json.loads(lab()[0][path]))
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert out.startswith("cleared after ")
+    assert "namespace shop does not exist" in out
+
+
 @pytest.mark.parametrize("words", [("--wait", "soon"), ("--interval", "x"), ("--wait", "-1s")])
 def test_a_duration_that_is_none_is_2(tmp_path: Path, words: tuple[str, str]) -> None:
     with healthy_api() as api:

@@ -6,14 +6,10 @@ import json
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, shorten
-from kdiag.facts import (
-    Events,
-    Failures,
-    Fault,
-    Logs,
-    edit,
-    touched,
-)
+from kdiag.facts import Container, Events, Failures, Fault, Logs, VolumeMount, edit, touched
+
+#: Where images have their programs.
+_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
 @check(
@@ -37,7 +33,10 @@ def container_command_not_found(failures: Failures, events: Events | None, logs:
         why = {"permission denied": "it may not be executed", "Permission denied": "it may not be executed"}.get(
             one.key, ""
         )
+        hidden = _hidden(one.about, spec)
         why = why or ("no command is given and the image has none" if "no command" in one.key else "not in the image")
+        if why == "not in the image" and hidden:
+            why = f"volume {hidden.name} is mounted over {hidden.mount_path} and does not have it"
         if one.end and one.end.exit_code in (126, 127) and one.end.reason == "Error":
             why += f" (exit code {one.end.exit_code})"
         message = f"{one.where} cannot run {one.about or 'its command'}: {why}"
@@ -53,9 +52,10 @@ def container_command_not_found(failures: Failures, events: Events | None, logs:
                     one.said,
                 ),
                 Evidence("", f"{where}: {shorten(json.dumps(typed), 160)}" if typed else f"{where} of {spec.image}"),
+                *([Evidence("", f"volume {hidden.name} at mountPath {hidden.mount_path}")] if hidden else []),
             ),
             next=(
-                edit(one),
+                edit(one, "mountPath" if hidden else ""),
                 kubectl(
                     "run",
                     "look",
@@ -73,3 +73,13 @@ def container_command_not_found(failures: Failures, events: Events | None, logs:
             key=one.container,
             since=one.started,
         )
+
+
+def _hidden(program: str, container: Container) -> VolumeMount | None:
+    """The volume that takes the place of the directory in which the image has its programs, or this one."""
+    folders = [program.rpartition("/")[0]] if program.startswith("/") else list(_PATH) if "/" not in program else []
+    for mount in container.volume_mounts:
+        place = mount.mount_path.rstrip("/")
+        if not mount.sub_path and place and any(f"{folder}/".startswith(f"{place}/") for folder in folders):
+            return mount
+    return None

@@ -18,10 +18,18 @@ from kdiag.check import (
     nearest,
     shorten,
 )
-from kdiag.facts import Cluster, Complaints, Dependencies, Dependency, Owners, Pod, PodSpec, Resolved, Topic
+from kdiag.facts import Cluster, Complaints, Dependencies, Dependency, Owners, Pod, PodSpec, Resolved, selects
 
 #: How new a workload, or the Service that was meant, must be for an unused name to count as a fresh mistake: seconds.
 _FRESH = 6 * 3600.0
+#: After this a complaint is old, in seconds: true still, but no proof that anybody is hurt now.
+_OLD = 900.0
+#: What programs do without, and charts name whether or not it is there.
+_OPTIONAL = re.compile(
+    r"redis|valkey|cache|smtp|mail|otel|otlp|jaeger|zipkin|trac|telemetry|sentry|statsd|metrics|prometheus|alertmanager"
+    r"|grafana|apm|ldap|vault|s3|minio|proxy|webhook",
+    re.IGNORECASE,
+)
 #: Services that go with another and are never what a client means.
 _BESIDE = re.compile(r"(?:exporter|metrics|webhook|admission|canary|peers?)$")
 _SUFFIX = re.compile(r"[-_](?:service|svc|srv)$")
@@ -97,29 +105,35 @@ def _judge(
     complaints: Complaints | None,
 ) -> Finding | None:
     workload = owners.top(pod)
-    said = [
-        c
-        for c in (complaints.by_workload.get(workload, ()) if complaints else ())
-        if c.said.topic is Topic.UNRESOLVED
-        and (c.said.host == dependency.host.lower() or c.said.host.startswith(f"{dependency.host.lower()}."))
-    ]
+    said = sorted(
+        (
+            c
+            for c in (complaints.unresolved.get(workload, ()) if complaints else ())
+            if c.said.host == dependency.host.lower() or c.said.host.startswith(f"{dependency.host.lower()}.")
+        ),
+        key=lambda c: cluster.age(c.when) if c.when else 0.0,
+    )
     searched = bool(pod.spec.dns_config and pod.spec.dns_config.searches) and not target.certain
     near = _near(target, dependency, pod, dependencies)
     elsewhere = _elsewhere(target, pod, dependencies)
+    lacking = None if near else _unserved(target, workload, dependencies, owners)
     failing = any(not p.ready and _definite(p) for p in group[:20])
-    if not said and (searched or not (near or target.certain)):
+    if not said and (searched or not dependency.plain):
         return None
-    if not said and elsewhere and not target.certain:
-        return None  # every namespace may have its own, and this one none
-    if not said and not dependency.plain:
+    if not said and not (near or lacking or target.certain or _only(elsewhere, dependency)):
         return None
     service = dependencies.services.get(near, target.namespace) if near else None
     fresh = cluster.age(pod.created) < _FRESH or bool(
         service and cluster.age(service.metadata.creation_timestamp) < _FRESH
     )
     waits = failing and dependency.origin == "its command"
-    hurt = bool(said) or waits or (near is not None and (failing or fresh))
-    meant = _meant(target, near, elsewhere)
+    told = bool(said) and (said[0].failing or not said[0].when or cluster.age(said[0].when) < _OLD)
+    clear = bool(near or lacking or elsewhere or target.certain)
+    if told or waits or (said and clear) or ((near or lacking) and (failing or fresh)):
+        severity = Severity.ERROR
+    else:
+        severity = Severity.WARNING if said or near or lacking or (elsewhere and fresh) else Severity.INFO
+    meant = _meant(target, near, elsewhere, lacking)
     evidence = [
         Evidence(
             kubectl("get", workload.kind.lower(), workload.name, "-o", "yaml", namespace=pod.namespace),
@@ -135,13 +149,13 @@ def _judge(
         workload,
         f"{workload} names {dependency.host} in {dependency.origin}: {meant}",
         evidence=tuple(evidence),
-        next=tuple(_next(workload, dependency, target, near, elsewhere)),
+        next=tuple(_next(workload, dependency, target, near, elsewhere, lacking)),
         touches=(
             Ref("Service", target.name, target.namespace),
             *((dependency.source,) if dependency.source else ()),
         ),
         key=f"{dependency.container} {dependency.host}",
-        severity=Severity.ERROR if hurt else Severity.WARNING if near else Severity.INFO,
+        severity=severity,
         since=said[0].since if said else "",
     )
 
@@ -185,40 +199,68 @@ def _near(target: Resolved, dependency: Dependency, pod: Pod, dependencies: Depe
     return plain.get(stem) or nearest(target.name, names)
 
 
-def _meant(target: Resolved, near: str | None, elsewhere: tuple[str, ...]) -> str:
+def _only(elsewhere: tuple[str, ...], dependency: Dependency) -> bool:
+    """Whether one namespace alone has it, and no program does without. Each may have its own, and this one none."""
+    return len(elsewhere) == 1 and not _OPTIONAL.search(f"{dependency.variable} {dependency.host}")
+
+
+def _unserved(target: Resolved, workload: Ref, dependencies: Dependencies, owners: Owners) -> tuple[Ref, int] | None:
+    """The workload that the Service was for, and its port: the one of that name to which no Service leads."""
+    stem = _SUFFIX.sub("", target.name)
+    selectors = [s.spec.selector for s in dependencies.services.within(target.namespace) if s.spec.selector]
+    for pod in dependencies.pods.within(target.namespace):
+        ref = owners.top(pod)
+        if ref == workload or ref.kind not in ("Deployment", "StatefulSet") or _SUFFIX.sub("", ref.name) != stem:
+            continue
+        ports = [p.container_port for c in pod.spec.containers for p in c.ports]
+        served = any(selects(selector, pod.labels) for selector in selectors)
+        return (ref, ports[0]) if ports and not served and not pod.terminating else None
+    return None
+
+
+def _meant(target: Resolved, near: str | None, elsewhere: tuple[str, ...], lacking: tuple[Ref, int] | None) -> str:
     if near:
         return f"namespace {target.namespace} has no Service {target.name}, but {near}"
+    if lacking:
+        return f"namespace {target.namespace} has no Service {target.name}; none leads to {lacking[0]}"
     if elsewhere:
         return f"Service {target.name} is in namespace {listing(elsewhere, 1)}, not in {target.namespace}"
     return f"namespace {target.namespace} has no Service {target.name}"
 
 
 def _next(
-    workload: Ref, dependency: Dependency, target: Resolved, near: str | None, elsewhere: tuple[str, ...]
+    workload: Ref,
+    dependency: Dependency,
+    target: Resolved,
+    near: str | None,
+    elsewhere: tuple[str, ...],
+    lacking: tuple[Ref, int] | None,
 ) -> Iterator[str]:
     namespace = workload.namespace
+    if lacking:
+        server, port = lacking
+        yield kubectl(
+            "expose", server.kind.lower(), server.name, f"--name={target.name}", f"--port={dependency.port or port}",
+            *((f"--target-port={port}",) if dependency.port not in (0, port) else ()), namespace=target.namespace,
+        )  # fmt: skip
+        return
     right = near or target.name
     if not near and elsewhere:
         right = f"{target.name}.{elsewhere[0]}"
     elif near and target.namespace != namespace:
         right = f"{near}.{target.namespace}"
     simple = dependency.value.strip().lower() == dependency.host.lower()
+    place, change = f"{workload.kind.lower()}/{workload.name}", f"   # {dependency.host} → {right}"
+    if right == target.name and dependency.host.lower().startswith(right):
+        change = f"   # what was meant by {dependency.host}?"
     if dependency.source:
-        yield (
-            kubectl("edit", "configmap", dependency.source.name, namespace=namespace)
-            + f"   # {dependency.host} → {right}"
-        )
-        yield kubectl("rollout", "restart", f"{workload.kind.lower()}/{workload.name}", namespace=namespace)
+        yield kubectl("edit", "configmap", dependency.source.name, namespace=namespace) + change
+        yield kubectl("rollout", "restart", place, namespace=namespace)
     elif simple and dependency.origin.startswith("env ") and right != dependency.host and workload.kind != "Pod":
-        yield kubectl(
-            "set", "env", f"{workload.kind.lower()}/{workload.name}", "-c", dependency.container,
-            f"{dependency.variable}={right}", namespace=namespace,
-        )  # fmt: skip
+        value = f"{dependency.variable}={right}"
+        yield kubectl("set", "env", place, "-c", dependency.container, value, namespace=namespace)
     else:
-        yield (
-            kubectl("edit", workload.kind.lower(), workload.name, namespace=namespace)
-            + f"   # {dependency.host} → {right}"
-        )
+        yield kubectl("edit", workload.kind.lower(), workload.name, namespace=namespace) + change
     if not near and not elsewhere:
         made = kubectl(
             "expose", "deployment", "NAME", f"--name={target.name}", "--port=PORT", namespace=target.namespace

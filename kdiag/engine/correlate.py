@@ -205,8 +205,8 @@ def _parent(
     if not found:
         return None
     unique = list({id(n): n for n in found}.values())
+    # What is wrong with the object itself comes before what is wrong with what it needs.
+    unique = [n for n in unique if n.finding.subject == node.finding.subject] or unique
     ids = {n.check.id for n in unique}
     nearest = [n for n in unique if not (explains[n.check.id] & ids)]
-    return min(
-        nearest or unique, key=lambda n: (n.finding.subject != node.finding.subject, -int(n.check.layer), *rank(n))
-    )
+    return min(nearest or unique, key=lambda n: (-int(n.check.layer), *rank(n)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from kdiag.engine.intake import Facts
 from kdiag.facts import Backends, Cluster, Container, ContainerStatus, Dependencies, Owners, Pod, Pods
@@ -116,8 +117,10 @@ def _system(pods: Pods) -> list[LogRequest]:
 def _dependents(pods: Pods, facts: Facts, known: set[tuple[str, str]]) -> list[LogRequest]:
     """The logs of containers that seem well and depend on others: what they name, and whom they ask.
 
-    Priority 4 names a host of the cluster; 5 is named by one of those (a database tells whom it refused); 6 may talk to
-    the API server, or reads its settings from a Secret, so that what it names cannot be seen.
+    Priority 4 names a host that no Service has: its log is read from its start, for a line of any age still holds. 5
+    and 6 are other pods of such a template: the one request that failed may have come to any. 7 names a host of the
+    cluster; 8 is named by one of those (a database tells whom it refused); 9 may talk to the API server, or reads its
+    settings from a Secret, so that what it names cannot be seen.
     """
     dependencies = facts.get(Dependencies)
     if dependencies is None:
@@ -128,22 +131,27 @@ def _dependents(pods: Pods, facts: Facts, known: set[tuple[str, str]]) -> list[L
     def want(priority: int, pod: Pod, container: str) -> None:
         key = (pod.namespace, pod.name, container)
         if pod.spec.container(container) in pod.spec.containers and (pod.namespace, pod.name) not in known:
-            request = LogRequest(priority, *key, since=RECENT)
+            request = LogRequest(priority, *key, since=0 if priority < 7 else RECENT)
             found[key] = min(request, found.get(key, request))
 
     for group in pods.templates:
-        pod = next((p for p in group if p.phase == "Running" and not p.terminating), None)
+        running = list(islice((p for p in group if p.phase == "Running" and not p.terminating), 3))
+        pod = next(iter(running), None)
         if pod is None or pod.namespace == "kube-system":
             continue
         for dependency in dependencies.of(pod):
-            if target := dependencies.resolve(dependency.host, pod.namespace):
-                want(4, pod, dependency.container)
+            target = dependencies.resolve(dependency.host, pod.namespace)
+            if target and target.service is None:
+                for number, one in enumerate(running):
+                    want(4 + number, one, dependency.container)
+            elif target:
+                want(7, pod, dependency.container)
                 server = backends.one_of(target.service) if backends and target.service else None
                 if server and server.phase == "Running":
-                    want(5, server, server.spec.containers[0].name)
+                    want(8, server, server.spec.containers[0].name)
         for container in pod.spec.containers:
             if pod.spec.service_account_name not in ("", "default") or _reads_secret(container):
-                want(6, pod, container.name)
+                want(9, pod, container.name)
     return list(found.values())
 
 

@@ -110,6 +110,33 @@ class Complaints(Derived):
             found.setdefault(complaint.workload, []).append(complaint)
         return {ref: tuple(items) for ref, items in found.items()}
 
+    @cached_property
+    def unresolved(self) -> Mapping[Ref, tuple[Complaint, ...]]:
+        """Which names did not resolve for whom, however long ago, in the present runs: no success was logged since.
+
+        For names that still mean nothing: silence then says that nobody has asked since, and not that it is mended.
+        """
+        found: dict[tuple[Ref, str, str], Complaint] = {}
+        for log in self.logs.items:
+            pod = self.pods.get(log.pod, log.namespace)
+            if pod is None or pod.terminating or pod.finished:
+                continue
+            workload, state = self.owners.top(pod), self._state(pod, log.container)
+            if log.previous and state != "failing":
+                continue
+            for line in reversed(log.lines):
+                if state != "failing" and says_connected(line.text):
+                    break
+                one = said(line.text)
+                if one and one.topic is Topic.UNRESOLVED:
+                    key = (workload, log.container, one.word)
+                    complaint = _complaint(one, pod, workload, log, line, failing=state == "failing")
+                    found[key] = _merged(found[key], complaint) if key in found else complaint
+        grouped: dict[Ref, list[Complaint]] = {}
+        for complaint in found.values():
+            grouped.setdefault(complaint.workload, []).append(complaint)
+        return {ref: tuple(items) for ref, items in grouped.items()}
+
     def read(self, pod: Pod) -> bool:
         """Whether any log of this pod was read."""
         return bool(self.logs.of(pod.namespace, pod.name))
@@ -146,16 +173,7 @@ class Complaints(Derived):
                 return  # what came before is over
             one = said(line.text)
             if one and self._counts(log, line, number, state, one.topic, pod):
-                yield Complaint(
-                    said=one,
-                    workload=workload,
-                    pod=pod,
-                    container=log.container,
-                    previous=log.previous,
-                    when=line.when,
-                    first=line.when,
-                    failing=state == "failing",
-                )
+                yield _complaint(one, pod, workload, log, line, failing=state == "failing")
 
     def _state(self, pod: Pod, container: str) -> str:
         status = pod.status(container)
@@ -203,6 +221,19 @@ class Complaints(Derived):
 def is_database(container: Container) -> bool:
     """Whether it is a database server, whose log tells of its clients' faults and not of its own."""
     return bool(_DATABASE.search(container.image)) and "exporter" not in container.image
+
+
+def _complaint(one: Said, pod: Pod, workload: Ref, log: ContainerLog, line: LogLine, *, failing: bool) -> Complaint:
+    return Complaint(
+        said=one,
+        workload=workload,
+        pod=pod,
+        container=log.container,
+        previous=log.previous,
+        when=line.when,
+        first=line.when,
+        failing=failing,
+    )
 
 
 def _merged(newest: Complaint, other: Complaint) -> Complaint:

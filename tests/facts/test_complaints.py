@@ -15,6 +15,10 @@ DENIED = "Access denied for user 'root'@'10.0.0.1'"
 
 
 def complaints(lines: list[tuple[str, str]], *, previous: bool = False, **status: Any) -> tuple[Complaint, ...]:
+    return facts(lines, previous=previous, **status).items
+
+
+def facts(lines: list[tuple[str, str]], *, previous: bool = False, **status: Any) -> Complaints:
     container = {
         "name": "app",
         "ready": True,
@@ -43,9 +47,10 @@ def complaints(lines: list[tuple[str, str]], *, previous: bool = False, **status
     intake.feed(Observation("api", "log", name=name, body=text.encode()))
     made = intake.finish().get(Complaints)
     assert made is not None
-    return made.items
+    return made
 
 
+UNRESOLVED = "dial tcp: lookup mysql on 10.96.0.10:53: no such host"
 CRASHED: dict[str, Any] = {
     "ready": False,
     "restartCount": 4,
@@ -114,3 +119,16 @@ def test_a_log_that_its_node_cannot_read_is_a_gap() -> None:
     assert logs is not None
     assert [g.source for g in logs.gaps] == ["log of shop/web-1/app/current"]
     assert logs.items == ()
+
+
+def test_a_name_that_did_not_resolve_is_kept_however_old_the_line_is() -> None:
+    made = facts([("09:00:20", UNRESOLVED), ("09:00:30", UNRESOLVED)])
+    assert made.items == ()
+    ((one,),) = made.unresolved.values()
+    assert (one.said.host, one.count) == ("mysql", 2)
+
+
+def test_a_name_that_did_not_resolve_before_a_success_or_a_restart_is_over() -> None:
+    assert not facts([("09:00:20", UNRESOLVED), ("09:00:40", "Connected to database")]).unresolved
+    assert not facts([("09:00:20", UNRESOLVED)], previous=True).unresolved
+    assert facts([("09:58:59", UNRESOLVED)], previous=True, **CRASHED).unresolved

@@ -22,7 +22,7 @@ from kdiag.tui.case import Case, Heard, Verdict
 from kdiag.tui.glyphs import FANCY, Glyphs, literal
 from kdiag.tui.messages import Answer, Failed, Refused
 from kdiag.tui.page import Action, line
-from kdiag.tui.themes import THEMES, chosen, variables
+from kdiag.tui.themes import THEMES, chosen, own, variables
 from kdiag.tui.widgets.lines import Styled
 
 if TYPE_CHECKING:
@@ -89,10 +89,8 @@ class KdiagApp(App[int]):
         self.verifying: Verify | None = None
         self._walks: dict[tuple[str, str], Walk] = {}
         self._first = worker
-        self._ticking: Timer | None = None
         self._timer: Timer | None = None
-        self._settled: list[Callable[[], None]] = []
-        for one in THEMES:
+        for one in own(sixteen=self.console.color_system == "standard"):
             self.register_theme(one)
         wanted = theme or chosen(os.environ)
         self.theme = wanted if wanted in self.available_themes else THEMES[0].name
@@ -119,7 +117,7 @@ class KdiagApp(App[int]):
             ScrollBar.renderer = PlainScrollBar
         self.case.start(self._first)
         self._first = None
-        self._ticking = self.set_interval(_TICK, self._tick)
+        self.set_interval(_TICK, self._tick)
 
     def close_all(self) -> None:
         """End every process."""
@@ -649,8 +647,8 @@ class KdiagApp(App[int]):
 
     def action_next_theme(self) -> None:
         """The next of kdiag's own themes."""
-        own = [theme.name for theme in THEMES]
-        self.theme = own[(own.index(self.theme) + 1) % len(own)] if self.theme in own else own[0]
+        names = [theme.name for theme in THEMES]
+        self.theme = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """What the command palette offers."""

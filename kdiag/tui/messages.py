@@ -80,9 +80,6 @@ class RunStep:
     finding: Finding | None = None
 
 
-Request = Trace | Machine | Timeline | Save | Fill | RunStep
-
-
 @dataclass(frozen=True, slots=True)
 class Ask:
     """A request, with the number that its answer will bear."""

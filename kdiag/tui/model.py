@@ -144,7 +144,6 @@ class Tree:
         self.groups: list[Row] = []
         self.by_key: dict[str, Row] = {}
         self.fingerprints: set[str] = set()
-        self._twins: dict[str, int] = {}
         self._taken = moment(verdict.taken)
         self._provisional = frozenset(provisional)
         self._known = before.fingerprints if before is not None and final else None

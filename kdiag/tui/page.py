@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rich.cells import cell_len, chop_cells, set_cell_size
+from rich.cells import cell_len, chop_cells
 
 #: A piece of text and the name of its style; see the component classes of the page's widget.
 Span = tuple[str, str]
@@ -109,11 +109,6 @@ def fitted(text: str, width: int) -> str:
     while text and cell_len(text) > width:
         text = text[:-1]
     return text
-
-
-def padded(text: str, width: int) -> str:
-    """The text in exactly ``width`` cells."""
-    return f"{text[:width]:<{max(0, width)}}" if text.isascii() else set_cell_size(text, max(0, width))
 
 
 def _wrapped(spans: Sequence[Span], width: int, hang: int) -> Iterator[tuple[Span, ...]]:

@@ -1,13 +1,15 @@
-"""The colours: dark, light, and one of strong contrast; on a terminal of 16 colours its own."""
+"""The colours: dark, light, and one of strong contrast; each again for a terminal of 16 colours."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 from rich.style import Style
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
+#: Whatever is text is read at 4.5 to 1 on every ground, in 24 bits as in the 256 colours that they are brought down to.
 DARK = Theme(
     name="kdiag-dark",
     dark=True,
@@ -16,27 +18,27 @@ DARK = Theme(
     accent="#7dcfff",
     foreground="#c8d0e7",
     background="#11141c",
-    surface="#161a24",
-    panel="#1d2230",
+    surface="#16191f",
+    panel="#1f2229",
     success="#8fca6c",
     warning="#e2b25b",
-    error="#f7768e",
-    variables={"critical": "#ff5c6c", "new": "#bb9af7", "quiet": "#77809c", "line": "#2b3247", "pick": "#28324d"},
+    error="#f98096",
+    variables={"critical": "#ff6474", "new": "#bb9af7", "quiet": "#949ebb", "line": "#39425c", "pick": "#232b43"},
 )
 LIGHT = Theme(
     name="kdiag-light",
     dark=False,
-    primary="#2a52be",
-    secondary="#51607c",
-    accent="#0b6e99",
+    primary="#2448ad",
+    secondary="#46536e",
+    accent="#085a7f",
     foreground="#20242c",
     background="#fbfaf7",
-    surface="#f4f2ed",
-    panel="#e9e6df",
-    success="#2e7d32",
-    warning="#8f5a00",
+    surface="#f5f4f0",
+    panel="#eae8e3",
+    success="#1f6b24",
+    warning="#6c4300",
     error="#b3261e",
-    variables={"critical": "#a3001b", "new": "#6a1b9a", "quiet": "#5f6673", "line": "#cfcabf", "pick": "#d9e2f5"},
+    variables={"critical": "#a3001b", "new": "#6a1b9a", "quiet": "#555c69", "line": "#c0bbb0", "pick": "#dbe4f6"},
 )
 CONTRAST = Theme(
     name="kdiag-contrast",
@@ -50,10 +52,51 @@ CONTRAST = Theme(
     panel="#000000",
     success="#00ff00",
     warning="#ffff00",
-    error="#ff6060",
-    variables={"critical": "#ff4040", "new": "#ff80ff", "quiet": "#d0d0d0", "line": "#808080", "pick": "#0000c0"},
+    error="#ff7070",
+    variables={"critical": "#ff6060", "new": "#ff80ff", "quiet": "#d0d0d0", "line": "#808080", "pick": "#000087"},
 )
 THEMES = (DARK, LIGHT, CONTRAST)
+
+
+def _sixteen(theme: Theme, text: str, ground: str, colours: Mapping[str, str]) -> Theme:
+    """The theme on a terminal of 16 colours, whose shades nobody knows: one ground, and turned round what is chosen."""
+    return dataclasses.replace(
+        theme,
+        primary=colours["primary"],
+        secondary=colours["secondary"],
+        accent=colours["accent"],
+        success=colours["success"],
+        warning=colours["warning"],
+        error=colours["error"],
+        foreground=text,
+        background=ground,
+        surface=ground,
+        panel=ground,
+        variables={
+            "critical": colours["error"], "new": colours["new"], "quiet": text, "line": "#555555", "pick": ground
+        },
+    )  # fmt: skip
+
+
+_ON_BLACK = {
+    "primary": "#ffffff", "secondary": "#ffffff", "accent": "#55ffff", "success": "#55ff55", "warning": "#ffff55",
+    "error": "#ff5555", "new": "#ff55ff",
+}  # fmt: skip
+#: Of the colours that every palette shows dark enough on white there are but three.
+_ON_WHITE = {
+    "primary": "#0000aa", "secondary": "#000000", "accent": "#0000aa", "success": "#000000", "warning": "#aa00aa",
+    "error": "#aa0000", "new": "#aa00aa",
+}  # fmt: skip
+_SIXTEEN = (
+    _sixteen(DARK, "#aaaaaa", "#000000", _ON_BLACK),
+    _sixteen(LIGHT, "#000000", "#ffffff", _ON_WHITE),
+    _sixteen(CONTRAST, "#ffffff", "#000000", _ON_BLACK),
+)
+
+
+def own(*, sixteen: bool) -> tuple[Theme, ...]:
+    """kdiag's own themes; with ``sixteen``, for a terminal that has 16 colours."""
+    return _SIXTEEN if sixteen else THEMES
 
 
 def chosen(environ: Mapping[str, str]) -> str:
@@ -119,7 +162,11 @@ def tones(colours: Mapping[str, str]) -> dict[str, Style]:
     if _KNOWN and _KNOWN[0][0] is colours:
         return _KNOWN[0][1]
     found = {name: Style(color=_colour(colours, colour)) + Style.parse(how) for name, (colour, how) in _TONES.items()}
-    found |= {name: Style(bgcolor=_colour(colours, colour)) for name, colour in _GROUNDS.items()}
+    for name, colour in _GROUNDS.items():
+        # Where there is but one ground, the cursor turns it round.
+        ground = _colour(colours, colour)
+        flat = name == "cursor" and ground == _colour(colours, "background")
+        found[name] = Style(reverse=True) if flat else Style(bgcolor=ground)
     _KNOWN[:] = [(colours, found)]
     return found
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from kdiag.tui.glyphs import ASCII, FANCY, glyphs, literal
-from kdiag.tui.page import MOST, Action, Line, cropped, fitted, layout, line, padded
+from kdiag.tui.page import MOST, Action, Line, cropped, fitted, layout, line
 from kdiag.tui.prose import prose
 
 HOSTILE = (
@@ -43,7 +43,6 @@ def test_a_bar_stands_at_the_left_of_every_row() -> None:
 def test_wide_characters_count_as_two_cells() -> None:
     assert rows("漢字漢字漢字", width=8) == ["漢字漢字", "漢字"]
     assert fitted("漢字", 3) == "漢"
-    assert padded("漢", 4) == "漢  "
 
 
 def test_an_empty_line_is_a_row() -> None:

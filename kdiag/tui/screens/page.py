@@ -61,11 +61,10 @@ class PageScreen(BaseScreen):
              (f"  {literal(self.about, plain=plain)}" if self.about else "", "dim")],
         )  # fmt: skip
 
-    def show(self, lines: Sequence[Line], *, about: str = "", keep: bool = False) -> None:
+    def show(self, lines: Sequence[Line]) -> None:
         """Show these lines."""
-        self.about = about or self.about
         if self.is_mounted:
-            self.page.show(lines, keep=keep)
+            self.page.show(lines)
             self.show_head()
         else:
             self._make = lambda: lines

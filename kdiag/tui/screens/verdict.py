@@ -55,7 +55,6 @@ class VerdictScreen(BaseScreen):
     def __init__(self) -> None:
         super().__init__()
         self.filter = Filter()
-        self._banner_text = ""
 
     def middle(self) -> ComposeResult:
         """The panes."""

@@ -250,7 +250,7 @@ class RowsView(LinesView):
         key = str(GROUPS.index(row.group) + 1) if row.group in GROUPS else ""
         count = f"  {row.size:,}"
         room = width - 3 - cell_len(row.title) - len(count) - len(key) - 1
-        return (edge, (f"{sign} ", "dim"), (row.title, "group"), (count, "dim"), (" " * room, ""), (key, "rule"))
+        return (edge, (f"{sign} ", "dim"), (row.title, "group"), (count, "dim"), (" " * room, ""), (key, "dim"))
 
     def _cause(self, row: Row, edge: Span, width: int) -> Sequence[Span]:
         style = STYLES[row.severity] if row.severity is not None else ""

@@ -28,6 +28,8 @@ Step = Callable[[str, bool], None]
 PAGE = 1000
 #: A server that cannot name one pod within this time is of no use at present.
 FIRST_SECONDS = 8.0
+#: One that takes longer than this is asked whether it is ready, which it knows within some two seconds.
+_PROMPT_SECONDS = 1.5
 WORKERS = 4
 #: Events beyond this many are not read, and that is said.
 MOST_EVENTS = 50_000
@@ -80,7 +82,7 @@ class ApiSource:
         and NoSuchNamespace, for a list in a namespace that is not there is as empty as one in which all is well.
         """
         inside = f"/namespaces/{quote(self.namespace, safe='')}" if self.namespace else ""
-        answer = self._client.get(f"/api/v1{inside}/pods?limit=1", timeout=FIRST_SECONDS)
+        answer = self._first(f"/api/v1{inside}/pods?limit=1")
         if answer.status >= 500 and b"etcd" in bytes(answer.body[:65536]):
             raise Unreachable(f"{self.target.server} answers, but not from its store: {_refusal(answer, 'list pods')}")
         if answer.status == 403 and not self.namespace:
@@ -91,6 +93,26 @@ class ApiSource:
             )
         elif self.namespace and answer.status == 200 and _is_empty(answer):
             self._exists()
+
+    def _first(self, path: str) -> Response:
+        """The first answer out of the store. Raises CollectError, early where the server knows that it has none."""
+        try:
+            return self._client.get(path, timeout=_PROMPT_SECONDS)
+        except Unreachable:
+            if failing := self._failing("etcd"):
+                raise Unreachable(
+                    f"{self.target.server} answers, but not from its store: /readyz says {failing}"
+                ) from None
+        return self._client.get(path, timeout=FIRST_SECONDS)
+
+    def _failing(self, part: str) -> str:
+        """What ``/readyz`` says of a part that is not ready; empty when it is, or nothing is said of it."""
+        try:
+            answer = self._client.get("/readyz?verbose", accept="*/*", timeout=FIRST_SECONDS / 2)
+        except CollectError:
+            return ""
+        lines = bytes(answer.body[:65536]).decode("utf-8", "replace").splitlines()
+        return next((shorten(clean_line(line), 80) for line in lines if line.startswith(f"[-]{part}")), "")
 
     def _exists(self) -> None:
         """Raises NoSuchNamespace where the server says so; who may not ask goes on."""

@@ -13,7 +13,7 @@ from kdiag.collect.api import ApiSource
 from kdiag.collect.http import Deadline
 from kdiag.collect.kubeconfig import Overrides, load
 from kdiag.engine.intake import Facts, Intake, known, sources
-from kdiag.errors import AccessDenied, CollectError
+from kdiag.errors import AccessDenied, CollectError, Unreachable
 from kdiag.facts import Cluster, Events, Nodes, Pods, Services
 from kdiag.model.observation import Observation
 from tests.fakeapi import Answer, FakeAPI, Fault, Rule
@@ -123,6 +123,22 @@ def test_a_fault_of_one_list_is_a_gap_in_it_and_the_others_are_read(read: Read, 
     assert nodes is not None
     assert [n.name for n in nodes.items] == ["w1"]
     assert nodes.gaps == ()
+
+
+def test_a_server_that_hangs_for_want_of_its_store_is_not_waited_for(read: Read) -> None:
+    with FakeAPI({"/api/v1/pods": pods(1)}, unhealthy=["etcd"]) as api:
+        api.fault("/api/v1/pods", Fault.silent())
+        with pytest.raises(Unreachable, match=r"answers, but not from its store: /readyz says \[-\]etcd failed"):
+            read(api, narrow=True)
+        assert [r.path for r in api.requests if r.path == "/api/v1/pods"] == ["/api/v1/pods"]
+
+
+def test_a_server_that_is_slow_and_has_its_store_is_asked_again(read: Read) -> None:
+    with FakeAPI({"/api/v1/pods": pods(1)}) as api:
+        api.fault("/api/v1/pods", Fault.silent(), nth=1)
+        seen = read(api, narrow=True).get(Pods)
+        assert seen is not None
+        assert [p.name for p in seen.items] == ["web-0"]
 
 
 def test_a_log_that_the_node_does_not_give_says_which_node_and_not_the_whole_url(tmp_path: Path) -> None:

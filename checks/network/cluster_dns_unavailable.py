@@ -21,7 +21,7 @@ _START = 30
 def cluster_dns_unavailable(dns: ClusterDNS, cluster: Cluster) -> Iterator[Finding | Skip]:
     """A symptom in most cases: what stopped the pods, the Corefile or the Service is named by its own check."""
     if not dns.known:
-        yield Skip("no DNS Service and no CoreDNS in kube-system")
+        yield Skip(dns.unknown)
         return
     ref = dns.reference
     touches = (CLUSTER, *(w.ref() for w in dns.workloads))

@@ -39,7 +39,7 @@ def coredns_cannot_reach_api(
 ) -> Iterator[Finding | Gap | Skip]:
     """Usually the Service network of the pod's node: kube-proxy or the network plugin. Not CoreDNS's own fault."""
     if not dns.known:
-        yield Skip("no DNS Service and no CoreDNS in kube-system")
+        yield Skip(dns.unknown)
         return
     if gap := unread(logs, [p for p in dns.pods if not p.ready and p.phase == "Running" and not p.deleted]):
         yield gap

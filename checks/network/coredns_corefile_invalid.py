@@ -34,7 +34,7 @@ def coredns_corefile_invalid(
 ) -> Iterator[Finding | Skip]:
     """Critical when no pod answers any more, an error when some crash, a warning while the old Corefile still works."""
     if not dns.known:
-        yield Skip("no DNS Service and no CoreDNS in kube-system")
+        yield Skip(dns.unknown)
         return
     for workload in dns.workloads:
         name, key = corefile_map(workload)

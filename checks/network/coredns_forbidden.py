@@ -40,7 +40,7 @@ def coredns_forbidden(
 ) -> Iterator[Finding | Gap | Skip]:
     """A pod that was ready before answers on with what it knew; one that starts never becomes ready."""
     if not dns.known:
-        yield Skip("no DNS Service and no CoreDNS in kube-system")
+        yield Skip(dns.unknown)
         return
     if gap := unread(logs, [p for p in dns.pods if not p.ready and p.phase == "Running" and not p.deleted]):
         yield gap

@@ -30,7 +30,7 @@ def coredns_forward_loop(
 ) -> Iterator[Finding | Gap | Skip]:
     """The cause is the upstream address, in the Corefile or in the node's resolv.conf, and not the loop plugin."""
     if not dns.known:
-        yield Skip("no DNS Service and no CoreDNS in kube-system")
+        yield Skip(dns.unknown)
         return
     if gap := unread(logs, [p for p in dns.pods if not p.ready and p.phase == "Running" and not p.deleted]):
         yield gap

@@ -24,7 +24,7 @@ from kdiag.facts import ClusterDNS, Deployment
 def coredns_scaled_to_zero(dns: ClusterDNS) -> Iterator[Finding | Skip]:
     """Critical where nothing else answers for the DNS Service."""
     if not dns.known:
-        yield Skip("no DNS Service and no CoreDNS in kube-system")
+        yield Skip(dns.unknown)
         return
     for workload in dns.workloads:
         if not isinstance(workload, Deployment) or workload.desired or dns.ready:

@@ -46,7 +46,7 @@ def coredns_upstream_unreachable(
     when it starts. So its own queries count only against an address that somebody wrote into the Corefile.
     """
     if not dns.known:
-        yield Skip("no DNS Service and no CoreDNS in kube-system")
+        yield Skip(dns.unknown)
         return
     if gap := unread(logs, dns.pods):
         yield gap

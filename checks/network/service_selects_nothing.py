@@ -19,12 +19,14 @@ from kdiag.facts import (
     Owners,
     Pod,
     Service,
+    StatefulSet,
     Workloads,
     labels_text,
     selects,
     users,
 )
 
+_GUESS = 3  # edits from which a near miss is no slip of the pen
 _START = 120  # seconds in which what is applied together comes to be
 #: Labels that controllers add, and that nobody selects by.
 _ADDED = re.compile(
@@ -82,7 +84,10 @@ def service_selects_nothing(
         if _moved(selector, groups) and not clients:
             continue
         meant = _meant(service, groups, backends)
+        open_ = service.spec.type in ("NodePort", "LoadBalancer")
         quiet = service.headless or cluster.age(service.created) < _START
+        if meant and service.headless and meant.edits >= _GUESS and not _governs(service, workloads):
+            meant = None  # what operators make beside their pods, for a kind of pod that this version has none of
         if not meant and not clients and quiet:
             continue
         yield Finding(
@@ -92,8 +97,15 @@ def service_selects_nothing(
             evidence=tuple(_evidence(service, groups, clients)),
             next=tuple(_next(service, meant)),
             touches=(meant.group.workload,) if meant else (),
-            severity=Severity.ERROR if clients or meant else Severity.INFO,
+            severity=Severity.ERROR if clients or meant else Severity.WARNING if open_ else Severity.INFO,
         )
+
+
+def _governs(service: Service, workloads: Workloads) -> bool:
+    """Whether a StatefulSet takes the names of its pods from this Service."""
+    return any(
+        w.spec.service_name == service.name for w in workloads.within(service.namespace) if isinstance(w, StatefulSet)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +163,7 @@ def _meant(service: Service, groups: Sequence[_Group], backends: Backends) -> _M
         for p in backends.of(other)
     }
     found = [m for g in groups if (m := _near(service.spec.selector, g, groups, served))]
+    found = found or [m for g in groups if (m := _namesake(service, g, groups, served))]
     if not found:
         return None
     fewest = min(m.edits for m in found)
@@ -182,6 +195,24 @@ def _near(selector: Mapping[str, str], group: _Group, groups: Sequence[_Group], 
         else:
             return None
     return _Meant(fixed, group, edits) if fixed else None
+
+
+def _namesake(service: Service, group: _Group, groups: Sequence[_Group], served: set[str]) -> _Meant | None:
+    """A workload without a Service whose label begins as the selector says, and that has the Service's ports.
+
+    app=web for the pods of webapp, behind web-service: no slip of the pen, and nothing else is there to be meant.
+    """
+    if len(service.spec.selector) != 1 or any(p.path in served for p in group.pods) or not group.pods:
+        return None
+    ((key, value),) = service.spec.selector.items()
+    has = group.labels.get(key, "")
+    if min(len(has), len(value)) < 3 or not (has.startswith(value) or value.startswith(has)):
+        return None
+    declared = [p for c in group.pods[0].spec.containers for p in c.ports]
+    known = {p.name for p in declared} | {p.container_port for p in declared}
+    if not service.spec.ports or any(p.target not in known for p in service.spec.ports):
+        return None
+    return _Meant({key: has}, group, 2) if _fits_one({key: has}, groups) else None
 
 
 def _slip(wrong: str, right: str, *, taken: bool) -> bool:

@@ -143,6 +143,7 @@ class ClusterDNS(Derived):
     pods: tuple[Pod, ...] = ()
     ready: int = 0
     sliced: bool = False
+    elsewhere: bool = False
 
     @classmethod
     def derive(
@@ -173,12 +174,20 @@ class ClusterDNS(Derived):
             pods=behind,
             ready=sum(e.ready for e in endpoints),
             sliced=bool(service and slices.of_service(service)),
+            elsewhere=bool(workloads) and all(_laid_off(w, deployments) for w in workloads),
         )
 
     @property
     def known(self) -> bool:
         """Whether this cluster has a DNS that can be judged."""
-        return self.service is not None or bool(self.workloads)
+        return not self.elsewhere and (self.service is not None or bool(self.workloads))
+
+    @property
+    def unknown(self) -> str:
+        """Why it cannot be judged."""
+        if self.elsewhere:
+            return "kube-dns and its autoscaler are scaled to zero: GKE's Cloud DNS answers in their place"
+        return "no DNS Service and no CoreDNS in kube-system"
 
     @property
     def reference(self) -> Ref:
@@ -215,6 +224,14 @@ def _answers_dns(workload: Workload, service: Service | None) -> bool:
     if service and service.spec.selector and selects(service.spec.selector, labels):
         return True
     return labels.get("k8s-app") in ("kube-dns", "coredns") or workload.name in ("coredns", "rke2-coredns-rke2-coredns")
+
+
+def _laid_off(workload: Workload, deployments: Deployments) -> bool:
+    """Whether GKE has put Cloud DNS in its place: the autoscaler, which would bring kube-dns back, is off as well."""
+    if workload.desired or not any(c.name == "kubedns" for c in workload.pod_spec.containers):
+        return False
+    scaler = deployments.get(f"{workload.name}-autoscaler", workload.namespace)
+    return scaler is not None and scaler.desired == 0
 
 
 def corefile_map(workload: Workload) -> tuple[str, str]:

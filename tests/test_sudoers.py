@@ -27,10 +27,11 @@ def rules() -> list[tuple[str, str]]:
     text = FILE.read_text()
     found: list[tuple[str, str]] = []
     for line in re.findall(r"^    (/.*?)(?:, \\)?$", text, re.MULTILINE):
-        words: list[str] = []
-        for word in re.findall(r"(?:\\.|[^ \\])+", line):
-            # Outside of a regular expression, a quoted sign stays quoted: fnmatch takes the quote away.
-            words.append(re.sub(r"\\([,:=# \\])", r"\1", word))
+        words = re.findall(r"(?:\\.|[^ \\])+", line)
+        # Outside of a regular expression, a quoted sign stays quoted: fnmatch takes the quote away. Within one sudo
+        # 1.9.13 leaves a doubled backslash doubled.
+        signs = r"[,:=# ]" if words[1:] and words[1].startswith("^") else r"[,:=# \\]"
+        words = [re.sub(rf"\\({signs})", r"\1", word) for word in words]
         found.append((words[0], " ".join(words[1:])))
     return found
 

@@ -190,7 +190,8 @@ def _literal(word: str) -> str:
 
 def _expression(word: str) -> str:
     """A word as a regular expression that matches it alone."""
-    return re.sub(r"([\\.*+?$|()\[\]{}])", r"[\1]", word).replace("^", r"\^")
+    # sudo 1.9.13 hands \\ on as it is, and \\^ outside of brackets is then a backslash and an anchor.
+    return re.sub(r"([\\.*+?$|()\[\]{}])", r"[\1]", word).replace("^", r"[\^]")
 
 
 def _quoted(text: str) -> str:

@@ -67,10 +67,15 @@ def component_exits(containers: Containers, cluster: Cluster, manifests: Manifes
             pod = static_pod(part, node)
             alone = sum(bool(other.of(part)) for _, other in containers) == 1
             code = f", exit code {last.exit_code}" if last.exit_code is not None else ""
+            manifest = mine.of(part) if mine else None
+            flag = manifest.named(line) if manifest else None
+            place = f"{manifest.where(flag.line)} --{flag.name}: " if manifest and flag else ""
+            file = f"line {flag.line}: --{flag.name}" if flag else "correct what the line names"
             yield Finding(
                 pod,
-                shorten(f"{pod.name} ends at start: {plain(line).removeprefix('Error: ')}", 200),
+                shorten(f"{pod.name} ends at start: {place}{plain(line).removeprefix('Error: ')}", 260),
                 evidence=(
+                    *([manifest.quote(node, flag.line)] if manifest and flag else []),
                     Evidence(
                         f"crictl ps -a --name {part}", f"{last.state.capitalize()}{code}, attempt {last.attempt}", node
                     ),
@@ -81,7 +86,7 @@ def component_exits(containers: Containers, cluster: Cluster, manifests: Manifes
                     ),
                 ),
                 next=(
-                    f"ssh {node} sudoedit /etc/kubernetes/manifests/{part}.yaml    # correct what the line names",
+                    f"ssh {node} sudoedit /etc/kubernetes/manifests/{part}.yaml    # {file}",
                     f"ssh {node} sudo crictl ps -a --name {part}    # Running, and its ATTEMPT stands still",
                 ),
                 touches=(

@@ -55,13 +55,17 @@ def etcd_not_running(
             continue
         own = (logs.get(node) if logs else None) or ()
         why, shown = _why(last, own)
+        manifest = found.of("etcd") if manifests and (found := manifests.get(node)) else None
+        flag = manifest.named(shown) if manifest and shown else None
+        place = f"{manifest.where(flag.line)} --{flag.name}: " if manifest and flag else ""
         pod = static_pod("etcd", node)
         others = [n for n in up if n != node]
         quorum = len(members) == 1 or len(others) <= len(members) // 2
         yield Finding(
             pod,
-            shorten(f"{pod.name} does not run: {why}", 220),
+            shorten(f"{pod.name} does not run: {place}{why}", 280),
             evidence=(
+                *([manifest.quote(node, flag.line)] if manifest and flag else []),
                 Evidence("crictl ps -a --name etcd", _state(last), node),
                 *([Evidence(f"sudo tail -n 20 {own[0].path}", shorten(shown, 400), node)] if shown and own else []),
             ),

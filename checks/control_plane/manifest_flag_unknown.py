@@ -1,4 +1,4 @@
-"""A control-plane component exits at once because it does not know a flag of its manifest."""
+"""A control-plane component exits at once because it does not know a flag of its manifest, or a word is none."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from kdiag.facts import (
     Manifest,
     Manifests,
     Pods,
+    Standing,
     component_seen,
     component_standing,
     flag_kind,
@@ -32,7 +33,11 @@ _UNKNOWN = re.compile(
     title="Control-plane component has an unknown flag",
     severity=Severity.CRITICAL,
     layer=Layer.APISERVER,
-    explains=(*COMPONENT_FAILS, "control_plane/manifest_differs_between_nodes"),
+    explains=(
+        *COMPONENT_FAILS,
+        "control_plane/manifest_differs_between_nodes",
+        "control_plane/manifest_flag_missing",
+    ),
     tags=("static-pods", "manifests", "flags", "scheduler", "apiserver", "etcd"),
 )
 def manifest_flag_unknown(
@@ -44,6 +49,10 @@ def manifest_flag_unknown(
             part = manifest.component
             now = component_standing(manifest, node, containers, pods, cluster)
             if now.proven or manifest.program not in ("", part):
+                continue
+            stray = next(iter(manifest.strays), None)
+            if stray is not None and not now.runs:
+                yield _no_flag(node, manifest, *stray, manifests, now)
                 continue
             told = _told(node, manifest, containers)
             seen = component_seen(part, node, containers, pods, cluster)
@@ -76,6 +85,37 @@ def manifest_flag_unknown(
                     severity=manifest_severity(manifests, part, now),
                 )
                 break  # it stops at the first
+
+
+def _no_flag(node: str, manifest: Manifest, word: str, line: int, manifests: Manifests, now: Standing) -> Finding:
+    """None of these programs takes a word that is no flag: a dash is missing, or it is not the dash of the keyboard."""
+    part = manifest.component
+    subject = static_pod(part, node)
+    name, equals, value = word.lstrip("-\u2010\u2011\u2012\u2013\u2014\u2015\u2212\"' ").partition("=")
+    known = name if flag_kind(part, name) else nearest(name, flag_names(part)) or ""
+    meant = f"--{known}{equals}{value.rstrip(chr(34) + chr(39))}" if known else ""
+    return Finding(
+        subject,
+        shorten(
+            f'{subject.name} exits at once: {manifest.where(line)} "{shorten(word, 80)}" is no flag'
+            + (f", meant is {shorten(meant, 80)}" if meant else ""),
+            300,
+        ),
+        evidence=(
+            manifest.quote(node, line),
+            Evidence(
+                "",
+                f"{part} takes flags only, and each begins with two dashes"
+                if part != "etcd"
+                else "etcd takes flags only",
+                node,
+            ),
+        ),
+        next=manifest_repair(node, manifest, line, meant or "remove the word, or join it to its flag"),
+        touches=stands_still(manifests, part),
+        key=shorten(word, 60),
+        severity=manifest_severity(manifests, part, now),
+    )
 
 
 def _near(part: str, name: str) -> str:

@@ -14,6 +14,7 @@ import msgspec
 
 from kdiag.facts.base import NodeCommand, NodeFollow
 from kdiag.facts.cluster import Cluster
+from kdiag.facts.flagnames import flag_kind
 from kdiag.facts.hosts import Answer, HostFact, answer, safe_path
 from kdiag.facts.nodefiles import PUBLIC_PARTS, READ_INTERFACES, READ_KERNEL, READ_KUBELET_CONFIG, matching
 from kdiag.facts.pods import Pods
@@ -186,13 +187,19 @@ class Manifest:
         return bool(words) and words[0].rpartition("/")[2] in _SHELLS
 
     @cached_property
-    def flags(self) -> tuple[Flag, ...]:
-        """The flags of the component, in their order."""
+    def words(self) -> tuple[tuple[str, int], ...]:
+        """The words of its command and args, each with its line; none where a shell takes them."""
         if self.shell:
             return ()
-        words: list[tuple[str, int]] = []
+        found: list[tuple[str, int]] = []
         for part, given in (("command", self.container.command), ("args", self.container.args)):
-            words += [(w, self.line("spec", "containers", self.index, part, i)) for i, w in enumerate(given)]
+            found += [(w, self.line("spec", "containers", self.index, part, i)) for i, w in enumerate(given)]
+        return tuple(found)
+
+    @cached_property
+    def flags(self) -> tuple[Flag, ...]:
+        """The flags of the component, in their order."""
+        words = self.words
         found: list[Flag] = []
         for at, (word, line) in enumerate(words):
             if not re.match(r"--?[A-Za-z]", word):
@@ -202,6 +209,39 @@ class Manifest:
                 value = words[at + 1][0]
             found.append(Flag(name, value, line))
         return tuple(found)
+
+    @cached_property
+    def strays(self) -> tuple[tuple[str, int], ...]:
+        """The words that are neither a flag nor a flag's value: the component takes none, and exits."""
+        if self.program != self.component:
+            return ()  # another program may read the words before the component does
+        found: list[tuple[str, int]] = []
+        taken = False  # by the flag before it, as its value
+        for word, line in self.words[1:]:
+            if taken or "<redacted:" in word:
+                taken = False
+            elif not word.startswith("-"):
+                found.append((word, line))
+            elif self.component != "etcd" and not word.startswith("--"):
+                # Of one dash and one letter they know -v and -h; etcd takes one dash or two.
+                if re.match(r"-[A-Za-z][^=]", word) and not re.match(r"-v\d", word):
+                    found.append((word, line))
+            else:
+                taken = "=" not in word and flag_kind(self.component, word.lstrip("-")) != "bool"
+        return tuple(found)
+
+    def named(self, text: str) -> Flag | None:
+        """The flag that a message of the component is about: by its name, or by a value that only one flag has."""
+        by_name = [f for f in self.flags if re.search(rf"(?<![\w-])--{re.escape(f.name)}(?![\w-])", text)]
+        if by_name:
+            return max(by_name, key=lambda f: len(f.name)) if len({f.name for f in by_name}) == 1 else None
+        words = {w.strip(".:,") for w in re.findall(r"[\w./:@*+,=-]{3,}", text.replace("\\", ""))}
+        by_value: dict[str, Flag] = {}
+        for one in self.flags:
+            parts = [one.value, *one.value.split(","), *(p.partition("=")[0] for p in one.value.split(","))]
+            if words & {p for p in parts if len(p) > 2 and p not in ("true", "false")}:
+                by_value.setdefault(one.value, one)
+        return next(iter(by_value.values())) if len(by_value) == 1 else None
 
     def flag(self, name: str) -> Flag | None:
         """The flag of that name: the last one counts."""

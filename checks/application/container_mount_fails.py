@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, shorten
 from kdiag.facts import (
+    ConfigMaps,
     Events,
     Failures,
     Fault,
@@ -28,7 +29,9 @@ from kdiag.facts import (
         "crash",
     ),
 )
-def container_mount_fails(failures: Failures, events: Events | None, logs: Logs | None) -> Iterator[Finding]:
+def container_mount_fails(
+    failures: Failures, events: Events | None, logs: Logs | None, configmaps: ConfigMaps | None
+) -> Iterator[Finding]:
     """A volume over a file, or a file over a directory, is what it mostly is."""
     for group in failures.of(Fault.MOUNT_FAILS, events, logs):
         one = group[0]
@@ -37,6 +40,9 @@ def container_mount_fails(failures: Failures, events: Events | None, logs: Logs 
         mount = next(
             (m for m in one.spec.volume_mounts if target and m.mount_path.rstrip("/") == target[1].rstrip("/")), None
         )
+        absent = configmaps.absent_sub_paths(one.pod.spec, one.spec, namespace) if configmaps else ()
+        if any(m == mount for m, _ in absent):
+            continue  # it is the key that lacks
         if target and mount and "not a directory" in one.text:
             what = (
                 f"key {mount.sub_path} of volume {mount.name}, a file,"

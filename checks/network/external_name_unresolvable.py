@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, nearest
-from kdiag.facts import Dependencies, Ingresses, Namespaces, Owners, Service, Services, is_address, users
+from kdiag.facts import Dependencies, Ingresses, Namespaces, Owners, Service, Services, is_address, respelt, users
 
 
 @check(
@@ -66,6 +66,8 @@ def _wrong(service: Service, services: Services, namespaces: Namespaces) -> tupl
     if is_address(name):
         return "an address is not a name, DNS has no alias for it", ""
     labels = name.split(".")
+    if meant := respelt(name):
+        return f"the cluster's domain is svc.cluster.local, not {'.'.join(labels[2:])}", meant
     if len(labels) > 3 and labels[2] == "svc":
         return _inside(service, labels, services, namespaces)
     if (len(labels) == 3 and labels[2] == "svc") or (len(labels) == 2 and namespaces.get(labels[1])):
@@ -88,6 +90,8 @@ def _inside(service: Service, labels: list[str], services: Services, namespaces:
         return None
     seen = {(service.namespace, service.name)}
     at: Service | None = services.get(name, namespace)
+    if at is None and domain != "svc.cluster.local":
+        return None  # another cluster's, as far as can be told
     if at is None:
         if len(services.within(namespace)) == 0 and namespaces.get(namespace) is None:
             return f"there is no namespace {namespace}", ""

@@ -18,7 +18,7 @@ from kdiag.check import (
     nearest,
     shorten,
 )
-from kdiag.facts import Cluster, Complaints, Dependencies, Dependency, Owners, Pod, PodSpec, Resolved, selects
+from kdiag.facts import Cluster, Complaints, Dependencies, Dependency, Owners, Pod, PodSpec, Resolved, respelt, selects
 
 #: How new a workload, or the Service that was meant, must be for an unused name to count as a fresh mistake: seconds.
 _FRESH = 6 * 3600.0
@@ -79,6 +79,8 @@ def _missing(dependency: Dependency, pod: Pod, dependencies: Dependencies) -> Re
         return None  # itself, or the container beside it, as some charts fill in
     target = dependencies.resolve(host, pod.namespace)
     labels = host.rstrip(".").split(".")
+    if respelt(host) and dependencies.services.get(labels[0], labels[1]):
+        return Resolved(labels[0], labels[1], None, certain=True)
     # mysql.shopp: a namespace that does not exist, or a domain outside. Only a near miss tells.
     if (
         target is None
@@ -114,7 +116,7 @@ def _judge(
         key=lambda c: cluster.age(c.when) if c.when else 0.0,
     )
     searched = bool(pod.spec.dns_config and pod.spec.dns_config.searches) and not target.certain
-    near = _near(target, dependency, pod, dependencies)
+    near = respelt(dependency.host) or _near(target, dependency, pod, dependencies)
     elsewhere = _elsewhere(target, pod, dependencies)
     lacking = None if near else _unserved(target, workload, dependencies, owners)
     failing = any(not p.ready and _definite(p) for p in group[:20])
@@ -141,7 +143,7 @@ def _judge(
         ),
         Evidence(
             kubectl("get", "services", namespace=target.namespace),
-            _there(target, dependencies),
+            f"{target.name} is there" if near and "." in near else _there(target, dependencies),
         ),
     ]
     evidence += [Evidence(kubectl(*c.command, namespace=c.pod.namespace), shorten(c.said.text, 200)) for c in said[:1]]
@@ -219,6 +221,8 @@ def _unserved(target: Resolved, workload: Ref, dependencies: Dependencies, owner
 
 
 def _meant(target: Resolved, near: str | None, elsewhere: tuple[str, ...], lacking: tuple[Ref, int] | None) -> str:
+    if near and "." in near:
+        return "a Service's full name ends in svc.cluster.local"
     if near:
         return f"namespace {target.namespace} has no Service {target.name}, but {near}"
     if lacking:
@@ -247,7 +251,7 @@ def _next(
     right = near or target.name
     if not near and elsewhere:
         right = f"{target.name}.{elsewhere[0]}"
-    elif near and target.namespace != namespace:
+    elif near and target.namespace != namespace and "." not in near:
         right = f"{near}.{target.namespace}"
     simple = dependency.value.strip().lower() == dependency.host.lower()
     place, change = f"{workload.kind.lower()}/{workload.name}", f"   # {dependency.host} → {right}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
-from kdiag.check import SERVICE_DEAD, Evidence, Finding, Layer, Severity, check, kubectl, listing, nearest
+from kdiag.check import SERVICE_DEAD, Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest
 from kdiag.facts import (
     Backends,
     Cluster,
@@ -15,6 +15,7 @@ from kdiag.facts import (
     Owners,
     Service,
     labels_text,
+    selects,
     users,
 )
 
@@ -48,17 +49,37 @@ def service_without_endpoints(
         # A headless one is often named for its DNS domain alone: only an Ingress or load balancer needs an endpoint.
         if service.headless:
             clients = tuple((ref, how) for ref, how in clients if ref.kind == "Ingress")
-        if not clients and service.spec.type == "ClusterIP":
+        namesake = None if clients or service.headless or owners is None else _namesake(service, backends, owners)
+        if not clients and service.spec.type == "ClusterIP" and namesake is None:
             continue
         meant = _meant(service, backends)
-        who = f"{clients[0][0]} names it ({clients[0][1]})" if clients else f"it is of type {service.spec.type}"
+        if clients:
+            who = f"{clients[0][0]} names it ({clients[0][1]})"
+        elif namesake:
+            who = f"no other Service leads to {namesake}"
+        else:
+            who = f"it is of type {service.spec.type}"
         yield Finding(
             service.ref(),
             f"Service {service.ref().path} has no selector and no endpoint; {who}",
             evidence=tuple(_evidence(service, backends, clients)),
             next=tuple(_next(service, meant)),
-            severity=Severity.ERROR if clients else Severity.WARNING,
+            severity=Severity.ERROR if clients or namesake else Severity.WARNING,
         )
+
+
+def _namesake(service: Service, backends: Backends, owners: Owners) -> Ref | None:
+    """The workload of the same name that has the Service's ports, and to which nothing leads: the selector was lost."""
+    selectors = [s.spec.selector for s in backends.services.within(service.namespace) if s.spec.selector]
+    for labels, pods in backends.label_sets(service.namespace):
+        pod = next((p for p in pods if p.phase == "Running" and owners.top(p).name == service.name), None)
+        if pod is None or any(selects(selector, labels) for selector in selectors):
+            continue
+        declared = [p for c in pod.spec.containers for p in c.ports]
+        known = {p.name for p in declared} | {p.container_port for p in declared}
+        if service.spec.ports and all(p.target in known for p in service.spec.ports):
+            return owners.top(pod)
+    return None
 
 
 def _meant(service: Service, backends: Backends) -> Mapping[str, str] | None:

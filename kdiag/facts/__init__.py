@@ -68,6 +68,7 @@ from kdiag.facts.dependencies import Dependency as Dependency
 from kdiag.facts.dependencies import Resolved as Resolved
 from kdiag.facts.dependencies import hosts_in as hosts_in
 from kdiag.facts.dependencies import is_address as is_address
+from kdiag.facts.dependencies import respelt as respelt
 from kdiag.facts.endpoints import Idle as Idle
 from kdiag.facts.endpoints import behind as behind
 from kdiag.facts.endpoints import declared as declared

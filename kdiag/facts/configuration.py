@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -9,7 +10,7 @@ import msgspec
 
 from kdiag.facts.base import ApiList, Objects
 from kdiag.facts.meta import Condition, Lean, Object, Resources, TracedMeta
-from kdiag.facts.podspec import NameRef
+from kdiag.facts.podspec import Container, NameRef, PodSpec, VolumeMount
 from kdiag.model.quantity import Quantity
 from kdiag.model.redact import RUN
 
@@ -45,6 +46,21 @@ class ConfigMaps(Objects[ConfigMap]):
         """Take credentials out; a value over 64 KiB is kept as its size alone."""
         data = {k: RUN.value(k, v) if len(v) <= 65536 else f"({len(v):,} characters)" for k, v in item.data.items()}
         return msgspec.structs.replace(item, data=data, binary_data=dict.fromkeys(item.binary_data, ""))
+
+    def absent_sub_paths(
+        self, spec: PodSpec, container: Container, namespace: str
+    ) -> Iterator[tuple[VolumeMount, ConfigMap]]:
+        """The mounts of one file of a ConfigMap that has no such key: the kubelet makes an empty directory of them."""
+        volumes = {v.name: v.config_map for v in spec.volumes if v.config_map and not v.config_map.optional}
+        for mount in container.volume_mounts:
+            volume = volumes.get(mount.name)
+            found = self.get(volume.name, namespace) if volume and mount.sub_path else None
+            if found is None or volume is None:
+                continue
+            paths = [i.path for i in volume.items if found.has(i.key)] if volume.items else list(found.keys)
+            wanted = mount.sub_path.strip("/")
+            if not any(path == wanted or path.startswith(f"{wanted}/") for path in paths):
+                yield mount, found
 
 
 class ServiceAccount(Object, frozen=True, gc=False):

@@ -16,6 +16,7 @@ from kdiag.facts.pods import Pod, Pods
 from kdiag.facts.podspec import Container, PodSpec
 from kdiag.model.redact import PREFIX
 from kdiag.model.result import Ref
+from kdiag.model.text import distance
 
 _KINDS = (
     r"db|database|pg|postgres(?:ql)?|mysql|mariadb|redis|valkey|mongo(?:db)?|memcached?|rabbit(?:mq)?|amqp|kafka|nats|cache|queue"
@@ -33,6 +34,7 @@ _PLACE_NAME = re.compile(
     r"(?:host(?:s|_?names?)?|addr(?:ess(?:es)?)?|servers|endpoints?|brokers|url|urls|uri|dsn|contact_?points|bootstrap)$",
     re.IGNORECASE,
 )
+_DOMAIN = "svc.cluster.local"
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _OWN_NAME = re.compile(
     r"^(?:HOST|HOSTNAME|POD_.*|NODE_.*|MY_.*|KUBERNETES_.*|.*BIND.*|.*LISTEN.*|.*ADVERTISE.*|.*PUBLIC.*|.*EXTERNAL.*"
@@ -380,6 +382,23 @@ def is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def respelt(host: str) -> str:
+    """The name that was meant, where the end of a Service's full name is misspelt: ``web.shop.svc.cluster.locl``.
+
+    Empty where nothing is wrong with it. Other clusters have domains of their own, ``svc.cluster2.local`` among them.
+    """
+    name = host.rstrip(".").lower()
+    labels = name.split(".")
+    end = ".".join(labels[2:])
+    if len(labels) not in (4, 5) or end == _DOMAIN or _plain(end) == _plain(_DOMAIN):
+        return ""
+    return f"{labels[0]}.{labels[1]}.{_DOMAIN}" if distance(end, _DOMAIN, 2) <= 2 else ""
+
+
+def _plain(domain: str) -> str:
+    return re.sub(r"[\d-]", "", domain)
 
 
 @lru_cache(maxsize=4096)

@@ -182,6 +182,7 @@ def _explain(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "object", nargs="?", default="", metavar="OBJECT", help="shop/web, node/w1: its names go into the commands"
     )
+    sub.add_argument("--search", default="", metavar="WORDS", help="the pages that hold all these words")
     sub.add_argument(
         "-o", "--output", choices=("text", "markdown"), default="text", help="for the terminal, or as it is written"
     )
@@ -418,6 +419,7 @@ examples:
   {prog} explain service_selects_nothing
   {prog} explain service_selects_nothing shop/mysql         its commands for this object
   {prog} explain node_not_ready node/w1
+  {prog} explain --search "no space left on device"         the pages that speak of it
   {prog} explain service_selects_nothing -o markdown > page.md
 """,
     ),

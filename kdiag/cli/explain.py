@@ -35,7 +35,9 @@ _SETTING = re.compile(r"^(?P<indent>\s*)(?P<words>[A-Z][A-Z0-9_]*=\S*(?:[ \t]+[A
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print one page, or the list of all."""
+    """Print one page, the pages that hold some words, or the list of all."""
+    if options.search.strip():
+        return _search(options)
     if not options.check:
         emit(_contents(options))
         return Exit.CLEAN
@@ -121,6 +123,23 @@ def _contents(options: argparse.Namespace) -> str:
         lines += [f"  {c.id.partition('/')[2]:<{width}}  {c.title}" for c in found.values() if c.group == group]
     lines.append("kdiag explain NAME shows a page; kdiag explain NAME NAMESPACE/OBJECT fills its commands in")
     return "\n".join(lines) + "\n"
+
+
+def _search(options: argparse.Namespace) -> int:
+    from kdiag.engine.runbook import search
+
+    if options.check:
+        raise UsageError("--search looks through all pages: leave the name away")
+    found = search(options.search)
+    if not found:
+        raise UsageError(f"no runbook page has all of: {options.search}")
+    how = style(options)
+    lines = []
+    for hit in found:
+        lines.append(f"{how.paint(hit.title, 'bold')}  {hit.check_id}")
+        lines += [f"    {text}" for text in hit.lines]
+    emit("\n".join(lines) + "\n")
+    return Exit.CLEAN
 
 
 def _show(text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import threading
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from kdiag.errors import UsageError
 from kdiag.model.result import Severity
 from kdiag.model.text import clean_line, plural
 from kdiag.tui.messages import Fill, LogLine, Machine, Moment, NodeSeen, RunStep, Save, Timeline, Trace
+from kdiag.tui.model import moment
 
 if TYPE_CHECKING:
     from kdiag.engine.intake import Facts
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from kdiag.tui.keep import Keep
 
 _TAIL = 80
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _MOST = 3000
 
 
@@ -127,7 +129,8 @@ def _certificates(facts: Facts, name: str) -> Iterator[tuple[str, float]]:
 
 def _timeline(facts: Facts, verdict: Verdict) -> list[Moment]:
     found = [*_findings(verdict), *_events(facts), *_changes(facts)]
-    return sorted(found, key=lambda m: m.when, reverse=True)[:_MOST]
+    # As times, and not as text: "05Z" is before "05.9Z".
+    return sorted(found, key=lambda m: moment(m.when) or _NEVER, reverse=True)[:_MOST]
 
 
 def _stamp(when: datetime) -> str:

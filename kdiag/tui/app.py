@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
 #: How often the time that something takes is shown anew, in seconds.
 _TICK = 0.25
-_AUTO = 30.0
 
 
 class KdiagApp(App[int]):
@@ -56,6 +54,7 @@ class KdiagApp(App[int]):
         Binding("a", "auto", "look again every 30 s", show=False),
         Binding("s", "snapshot", "snapshot", show=False, tooltip="save what was read, without credentials"),
         Binding("S", "report", "report", show=False, tooltip="save an incident report as Markdown"),
+        Binding("f", "search", "search", show=False, tooltip="look for words in all runbook pages"),
         Binding("L", "labs", "labs", show=False),
         Binding("ctrl+t", "next_theme", "other colours", show=False),
     ]
@@ -209,10 +208,10 @@ class KdiagApp(App[int]):
             case "copy":
                 self.copy(action.value)
             case "page":
-                self._home()
+                self.home()
                 self.main.open_page(action.value)
             case "finding":
-                self._home()
+                self.home()
                 if not self.main.rows.select(action.value):
                     self.say("this finding is not in the list: the filter hides it, or it is gone")
             case "trace":
@@ -229,7 +228,8 @@ class KdiagApp(App[int]):
                     self.main.walk.turn(int(action.value))
                     self.main.show_book()
 
-    def _home(self) -> None:
+    def home(self) -> None:
+        """Back to the verdict."""
         while len(self.screen_stack) > 1:
             self.pop_screen()
 
@@ -260,7 +260,7 @@ class KdiagApp(App[int]):
 
     def _open(self, screen: PageScreen) -> None:
         if len(self.screen_stack) > 6:  # from node to finding to trace to node: the way back is Esc, not all of it
-            self._home()
+            self.home()
         self.push_screen(screen)
 
     def show_trace(self, kind: str, namespace: str, name: str) -> None:
@@ -368,7 +368,9 @@ class KdiagApp(App[int]):
 
     def action_auto(self) -> None:
         """Look again and again, or no more."""
-        self.repeat(0.0 if self.auto else _AUTO)
+        from kdiag.tui.commands import AUTO
+
+        self.repeat(0.0 if self.auto else AUTO)
 
     def repeat(self, seconds: float) -> None:
         """Look again every so many seconds; 0 ends that."""
@@ -397,7 +399,7 @@ class KdiagApp(App[int]):
         self.case = Case(self.options, self._tell)
         self.case.runs = runs
         self._walks.clear()
-        self._home()
+        self.home()
         self.main.shut_book()
         self.case.start()
         self.main.show_verdict()
@@ -517,133 +519,48 @@ class KdiagApp(App[int]):
 
     def action_command_line(self) -> None:
         """Type a command."""
-        from kdiag.tui.pages.help import COMMANDS
+        from kdiag.tui.commands import completions
         from kdiag.tui.widgets.prompt import Prompt
 
-        words = [name for name, _, _ in COMMANDS]
-        head = self.case.head
-        words += [f"ns {name}" for name in (head.namespaces if head else ())]
-        words += [f"node {name}" for name in (head.nodes if head else ())]
         found = self.screen.query(Prompt)
         if found:
             found.first().open(
-                ":", hint="ctx, ns, trace, node, runbook, snapshot, report, theme, q: ? says more", words=words
+                ":", hint="ctx, ns, search, trace, node, runbook, report, q: ? says more", words=completions(self)
             )
 
     def command(self, text: str) -> None:
         """Carry out what was typed after the colon."""
-        try:
-            name, *words = shlex.split(text) or [""]
-        except ValueError as exc:
-            self.say(f":{text}: {exc}", bad=True)
-            return
-        value = " ".join(words)
-        actions: dict[str, Callable[[], object]] = {
-            "": lambda: None,
-            "q": lambda: self.exit(0),
-            "quit": lambda: self.exit(0),
-            "ctx": lambda: self._to_context(value),
-            "context": lambda: self._to_context(value),
-            "ns": lambda: self._namespace(value),
-            "namespace": lambda: self._namespace(value),
-            "trace": lambda: self._trace(value),
-            "node": lambda: self.show_node(value) if value else self.choose_node(),
-            "runbook": lambda: self._runbook(value),
-            "explain": lambda: self._runbook(value),
-            "timeline": self.action_timeline,
-            "coverage": self.action_coverage,
-            "snapshot": lambda: self.action_snapshot(value),
-            "record": lambda: self.action_snapshot(value),
-            "report": lambda: self.action_report(value),
-            "auto": lambda: self._auto(value),
-            "theme": lambda: self._theme(value),
-            "refresh": self.action_refresh,
-            "labs": self.action_labs,
-            "help": self.action_help,
-        }
-        action = actions.get(name)
-        if action is None:
-            from kdiag.model.text import nearest
+        from kdiag.tui.commands import carry_out
 
-            close = nearest(name, [n for n in actions if n])
-            self.say(f":{name} is no command" + (f"; did you mean :{close}?" if close else ""), bad=True)
-            return
-        action()
+        carry_out(self, text)
 
     def pick(self, title: str, choices: Iterable[str], then: Callable[[str], object], *, current: str = "") -> None:
         """Let one of these be chosen."""
+        from kdiag.tui.screens.pick import PickScreen, among
+
+        self.push_screen(PickScreen(title, among(list(choices), current)), partial(_chosen, then))
+
+    def action_search(self) -> None:
+        """Look for words in all runbook pages."""
+        self.search()
+
+    def search(self, words: str = "") -> None:
+        """Look for words in all runbook pages, and open the one that is chosen where they stand."""
+        from kdiag.tui.pages.search import search_page
         from kdiag.tui.screens.pick import PickScreen
 
-        self.push_screen(PickScreen(title, list(choices), current=current), partial(_chosen, then))
+        screen = PickScreen("words of an error, a check, a command", partial(search_page, signs=self.signs),
+                            words=words, wide=True)  # fmt: skip
 
-    def _to_context(self, name: str) -> None:
-        from kdiag.collect.kubeconfig import Overrides, names
-        from kdiag.errors import KdiagError
+        def chosen(check_id: str | None) -> None:
+            if check_id is not None:
+                self.home()
+                self.main.open_page(check_id)
+                words = screen.words
+                # Together, else the longest of them: on a page they may stand apart.
+                any(self.main.find(found) for found in (words, *sorted(words.split(), key=len, reverse=True)))
 
-        if name:
-            self.change(context=name, cluster="", user="", server="", snapshot="")
-            return
-        try:
-            found = names(Overrides(kubeconfig=self.options.kubeconfig), os.environ)["contexts"]
-        except KdiagError as exc:
-            self.say(str(exc), bad=True)
-            return
-        current = self.case.tree.verdict.context if self.case.tree else ""
-        self.pick("context", found, self._to_context, current=current)
-
-    def _namespace(self, name: str) -> None:
-        if self.options.snapshot:
-            self.main.action_filter(f"-n {name}".rstrip() + " " if not name else f"-n {name}")
-            return
-        if name:
-            self.change(namespace="" if name in ("all", "*") else name)
-            return
-        names_ = self.case.head.namespaces if self.case.head else ()
-        self.pick("namespace", ["all", *names_], self._namespace, current=self.options.namespace or "all")
-
-    def _trace(self, text: str) -> None:
-        from kdiag.engine.trace import Start
-        from kdiag.errors import KdiagError
-
-        try:
-            start = Start.parse(text, getattr(self.options, "namespace", ""))
-        except KdiagError as exc:
-            self.say(str(exc), bad=True)
-        else:
-            self.show_trace(start.kind, start.namespace, start.name)
-
-    def _runbook(self, name: str) -> None:
-        from kdiag.engine.library import checks, find
-        from kdiag.errors import KdiagError
-
-        if not name:
-            self.pick("runbook", list(checks()), self._runbook)
-            return
-        try:
-            found = find(name)
-        except KdiagError as exc:
-            self.say(str(exc), bad=True)
-        else:
-            self._home()
-            self.main.open_page(found.id)
-
-    def _auto(self, text: str) -> None:
-        try:
-            seconds = float(text or _AUTO)
-        except ValueError:
-            self.say(f":auto {text}: write the seconds", bad=True)
-            return
-        self.repeat(min(86400.0, max(2.0, seconds)) if seconds > 0 else 0.0)
-
-    def _theme(self, name: str) -> None:
-        full = f"kdiag-{name}"
-        if name in self.available_themes or full in self.available_themes:
-            self.theme = full if full in self.available_themes else name
-        elif name:
-            self.say(f"there is no theme {name!r}", bad=True)
-        else:
-            names_ = sorted(self.available_themes, key=lambda n: (not n.startswith("kdiag"), n))
-            self.pick("theme", names_, self._theme, current=self.theme)
+        self.push_screen(screen, chosen)
 
     def action_next_theme(self) -> None:
         """The next of kdiag's own themes."""
@@ -652,19 +569,10 @@ class KdiagApp(App[int]):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """What the command palette offers."""
-        yield SystemCommand("Read again", "Read everything again and mark what is new and gone", self.action_refresh)
-        yield SystemCommand("Look again and again", "Auto-refresh on or off", self.action_auto)
-        yield SystemCommand("Context", "Another cluster of the kubeconfig", lambda: self._to_context(""))
-        yield SystemCommand("Namespace", "Read one namespace only", lambda: self._namespace(""))
-        yield SystemCommand("Node", "Everything about one node", self.choose_node)
-        yield SystemCommand("Runbook", "The page of any check", lambda: self._runbook(""))
-        yield SystemCommand("Timeline", "What happened, in order", self.action_timeline)
-        yield SystemCommand("Coverage", "What was seen, and what was not", self.action_coverage)
-        yield SystemCommand("Save a snapshot", "Write what was read into a folder", self.action_snapshot)
-        yield SystemCommand("Save a report", "An incident report as Markdown", self.action_report)
-        yield SystemCommand("Theme", "Other colours", lambda: self._theme(""))
-        yield SystemCommand("Keys", "What every key does", self.action_help)
-        yield SystemCommand("Quit", "Leave kdiag", lambda: self.exit(0))
+        from kdiag.tui.commands import COMMANDS
+
+        for command in COMMANDS:
+            yield SystemCommand(command.title, f"{command.what}  :{command.name}", partial(self.command, command.name))
 
 
 def _chosen(then: Callable[[str], object], name: str | None) -> None:

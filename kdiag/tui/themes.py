@@ -140,6 +140,7 @@ _TONES: Mapping[str, tuple[str, str]] = {
     "code": ("accent", ""),
     "link": ("primary", "underline"),
     "mark": ("warning", "bold reverse"),
+    "match": ("warning", "bold"),
     "good": ("success", ""),
     "warn": ("warning", ""),
     "error": ("error", ""),

@@ -32,6 +32,17 @@ def test_markdown_is_the_file_itself(tmp_path: Path) -> None:
     assert kdiag("explain", ID, "-o", "markdown", home=tmp_path).stdout == page(ID)
 
 
+def test_words_are_looked_for_in_all_pages(tmp_path: Path) -> None:
+    done = kdiag("explain", "--search", "no space left on device", home=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Disk is full for a container  application/disk_full_in_container" in done.stdout
+    assert "no space left on device" in done.stdout
+    none = kdiag("explain", "--search", "zzz yyy", home=tmp_path)
+    assert (none.returncode, none.stdout) == (2, "")
+    assert "no runbook page has all of: zzz yyy" in none.stderr
+    assert kdiag("explain", NAME, "--search", "x", home=tmp_path).returncode == 2
+
+
 @pytest.mark.parametrize(
     ("word", "line"),
     [

@@ -19,6 +19,7 @@ from kdiag.tui.glyphs import FANCY, Glyphs
 from kdiag.tui.screens.page import PageScreen
 from kdiag.tui.screens.verdict import VerdictScreen
 from kdiag.tui.widgets.bar import Bar
+from kdiag.tui.widgets.page import PageView
 
 ROOT = Path(__file__).parents[2]
 CLUSTERS = ROOT / "fixtures" / "clusters"
@@ -87,7 +88,12 @@ def page(pilot: Pilot[int]) -> str:
     """What the page on top says."""
     top = app(pilot).screen
     assert isinstance(top, PageScreen), f"{top} is no page"
-    return top.page.text
+    return "\n".join(view.text for view in top.query("#page").results(PageView))  # nothing before it is mounted
+
+
+def choices(pilot: Pilot[int]) -> str:
+    """What there is to choose among, where anything is to be chosen."""
+    return "\n".join(view.text for view in app(pilot).screen.query("#choices").results(PageView))
 
 
 def bar(pilot: Pilot[int], name: str) -> str:

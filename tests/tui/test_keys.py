@@ -18,6 +18,7 @@ from tests.tui.pilot import (
     HEALTHY,
     app,
     bar,
+    choices,
     main,
     on_loop,
     page,
@@ -305,6 +306,109 @@ async def test_commands_are_typed_after_a_colon() -> None:
 
 
 @on_loop
+async def test_words_are_looked_for_in_all_runbook_pages_and_the_page_opens_where_they_stand() -> None:
+    async with recording(DEMO) as pilot:
+        await pilot.press("f")
+        await typed(pilot, "no space left on device")
+        await until(pilot, lambda: "application/disk_full_in_container" in choices(pilot), "the page with the words")
+        await pilot.press("down", "up", "enter")
+        await until(pilot, lambda: main(pilot).has_class("-book"), "the page")
+        book = main(pilot).query_one("#book", PageView)
+        assert "application/disk_full_in_container" in book.text
+        assert book.has_focus
+        assert "no space left on device" in text(pilot)
+        app(pilot).command("search zzz yyy")
+        await until(pilot, lambda: "no page has all these words" in choices(pilot), "that there is none")
+        await pilot.press("enter")
+        await until(pilot, lambda: app(pilot).screen is main(pilot), "the verdict")
+        app(pilot).command("search")
+        await until(pilot, lambda: "more pages: more words" in choices(pilot), "all pages")
+        await pilot.press("escape")
+        await pilot.pause()
+        assert app(pilot).screen is main(pilot)
+
+
+@on_loop
+async def test_every_key_has_a_command_and_the_palette_offers_all() -> None:
+    from textual.binding import Binding
+
+    from kdiag.tui.commands import COMMANDS, NAMES
+    from kdiag.tui.screens.verdict import VerdictScreen
+
+    walking = {"back", "leave", "command_line", "interrupt"}
+    async with recording(DEMO) as pilot:
+        bound = {
+            binding.action.partition("(")[0].removesuffix("_all")
+            for owner in (VerdictScreen, PageScreen, type(app(pilot)))
+            for binding in Binding.make_bindings(owner.__dict__["BINDINGS"])
+        }
+        assert bound - walking == {command.action for command in COMMANDS if command.action}
+        assert len(NAMES) == sum(1 + len(command.also) for command in COMMANDS), "no name is used twice"
+        offered = [one.title for one in app(pilot).get_system_commands(main(pilot))]
+        assert offered == [command.title for command in COMMANDS]
+
+
+@on_loop
+async def test_commands_do_what_the_keys_do() -> None:
+    async with recording(DEMO) as pilot:
+        rows = main(pilot).rows
+        everything = len(rows.rows)
+
+        async def causes_after(command: str) -> list[str]:
+            app(pilot).command(command)
+            await pilot.pause()
+            return [r.group for r in rows.rows if r.kind is Kind.CAUSE]
+
+        assert set(await causes_after("group network")) == {"network"}
+        assert len(await causes_after("group all")) == len([r for r in rows.rows if r.kind is Kind.CAUSE])
+        assert await causes_after("severity critical") == ["worker_node"]
+        await causes_after("severity all")
+        assert len(rows.rows) == everything
+        assert await causes_after("filter mysql") == ["network"]
+        await causes_after("filter")
+        assert await causes_after("ns shop") == ["network"], "a recording is filtered"
+        assert app(pilot).screen.focused is rows
+        await causes_after("ns all")
+        assert len(rows.rows) == everything
+        for wrong, word in (("group nothing", "there is no group"), ("severity erro", "did you mean 'error'?"),
+                            ("ns shp", "did you mean 'shop'?"), ("find x y z", "not on this page"),
+                            ("run 3", "there is no step"), ("auto soon", "write the seconds")):  # fmt: skip
+            app(pilot).command(wrong)
+            await said(pilot, word)
+        app(pilot).command("copy")
+        assert app(pilot).clipboard == "kubectl describe node w1"
+        select(pilot, "mysql")
+        app(pilot).command("trace")
+        await shown(pilot, "hop broken")
+        app(pilot).command("find mysql-db")
+        app(pilot).command("copy")
+        app(pilot).command("runbook")
+        await until(pilot, lambda: main(pilot).has_class("-book"), "the page of the finding")
+        walk = main(pilot).walk
+        assert walk is not None
+        await until(pilot, lambda: "NAMESPACE" in walk.values, "the page with its objects")
+        app(pilot).command("run 1")
+        await until(pilot, lambda: len(walk.results) == 1 and not walk.running, "one step")
+        app(pilot).command("run all")
+        await until(pilot, lambda: len(walk.results) == len(walk.runnable) and not walk.running, "all steps")
+        app(pilot).command("verify")
+        await said(pilot, "does not change")
+
+
+@on_loop
+async def test_a_command_gives_the_focus_back() -> None:
+    async with recording(DEMO) as pilot:
+        await pilot.press("enter", "colon")
+        await typed(pilot, "theme light")
+        await pilot.press("enter")
+        await pilot.pause()
+        assert main(pilot).query_one("#book", PageView).has_focus
+        await pilot.press("colon", "escape")
+        await pilot.pause()
+        assert main(pilot).query_one("#book", PageView).has_focus
+
+
+@on_loop
 async def test_the_theme_changes_and_nothing_breaks() -> None:
     async with recording(DEMO) as pilot:
         for name in (
@@ -358,7 +462,7 @@ async def test_a_healthy_cluster_is_one_calm_line() -> None:
         assert app(pilot).crash is None
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60), (60, 15)])
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60), (60, 15), (60, 10)])
 @on_loop
 async def test_every_size_shows_the_cause_and_the_runbook(size: tuple[int, int]) -> None:
     async with recording(DEMO, size=size) as pilot:
@@ -369,12 +473,30 @@ async def test_every_size_shows_the_cause_and_the_runbook(size: tuple[int, int])
 
 
 @on_loop
+async def test_eighty_columns_tell_first_what_matters_most() -> None:
+    async with recording(DEMO, size=(80, 24)) as pilot:
+        assert bar(pilot, "head").split("4 causes")[0].startswith("kdiag  recording 2026-11-22 10:37 UTC")
+        total = len(app(pilot).case.tree.verdict.results)  # type: ignore[union-attr]
+        assert bar(pilot, "cover").startswith(f"11 failed · 13 of {total} checks unknown · log of kube-system/coredns")
+        assert main(pilot).detail.size.height >= 10
+        app(pilot).command("severity critical")
+        await pilot.pause()
+        assert main(pilot).rows.size.height == 3, "what the list does not need the finding has"
+        await pilot.resize_terminal(120, 40)
+        await until(pilot, lambda: "checks: " in bar(pilot, "cover"), "the wider lines")
+        assert "2 remarks" in bar(pilot, "head")
+
+
+@on_loop
 async def test_a_terminal_that_is_too_small_says_so_and_recovers() -> None:
     async with recording(DEMO, size=(20, 5)) as pilot:
-        assert "needs 60x15" in text(pilot)
+        assert "needs 60x10" in text(pilot)
         await pilot.resize_terminal(100, 30)
         await pilot.pause()
         assert "node w1 is not Ready" in text(pilot)
+        await pilot.resize_terminal(120, 9)
+        await pilot.pause()
+        assert "has 120x9" in text(pilot)
         await pilot.resize_terminal(8, 2)
         await pilot.pause()
         assert app(pilot).crash is None

@@ -247,9 +247,11 @@ async def test_one_namespace_is_read_on_request(api: FakeAPI, tmp_path: Path) ->
         await pilot.pause()
         assert "namespace shop" in bar(pilot, "head")
         app(pilot).command("ctx no-such-context")
-        await until(pilot, lambda: app(pilot).case.failure is not None, "the failure")
-        await pilot.pause()
-        assert "no-such-context" in text(pilot)
+        await said(pilot, "there is no context 'no-such-context'")
+        app(pilot).command("ns shopp")
+        await said(pilot, "did you mean 'shop'?")
+        assert app(pilot).case.tree is not None, "a slip costs nothing of what is on the screen"
+        assert "namespace shop" in bar(pilot, "head")
 
 
 @on_loop

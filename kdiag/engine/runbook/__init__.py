@@ -21,5 +21,8 @@ from kdiag.engine.runbook.page import Walked as Walked
 from kdiag.engine.runbook.reading import page as page
 from kdiag.engine.runbook.reading import parse as parse
 from kdiag.engine.runbook.reading import source as source
+from kdiag.engine.runbook.search import Hit as Hit
+from kdiag.engine.runbook.search import named as named
+from kdiag.engine.runbook.search import search as search
 from kdiag.engine.runbook.walking import mark as mark
 from kdiag.engine.runbook.walking import walk as walk

@@ -4,25 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from kdiag.tui.commands import COMMANDS
 from kdiag.tui.page import Line, line
-
-#: The commands of the command line, with what they take.
-COMMANDS: tuple[tuple[str, str, str], ...] = (
-    ("ctx", "[NAME]", "another context of the kubeconfig"),
-    ("ns", "[NAME]", "read one namespace only; all: every one"),
-    ("trace", "NAMESPACE/SERVICE", "follow a request; also ingress/NS/NAME and pod/NS/NAME"),
-    ("node", "[NAME]", "one node"),
-    ("runbook", "CHECK", "the page of a check"),
-    ("timeline", "", "what happened, in order"),
-    ("coverage", "", "what was seen, and what was not"),
-    ("snapshot", "[DIR]", "save what was read"),
-    ("report", "[FILE]", "write an incident report: .md or .html"),
-    ("auto", "[SECONDS]", "look again and again; 0 ends that"),
-    ("theme", "[NAME]", "other colours"),
-    ("refresh", "", "read everything again"),
-    ("help", "", "this page"),
-    ("q", "", "quit"),
-)
 
 
 def help_page(sections: Mapping[str, Sequence[tuple[str, str]]]) -> list[Line]:
@@ -35,9 +18,12 @@ def help_page(sections: Mapping[str, Sequence[tuple[str, str]]]) -> list[Line]:
         width = max(len(key) for key, _ in keys)
         lines += [line((f"  {key:<{width}}  ", "key"), (what, ""), hang=width + 4) for key, what in keys]
     lines += [line(), line(("COMMANDS, AFTER :", "head"))]
-    width = max(len(f"{name} {takes}") for name, takes, _ in COMMANDS)
-    for name, takes, what in COMMANDS:
-        lines.append(line((f"  {f'{name} {takes}':<{width}}  ", "key"), (what, ""), hang=width + 4))
+    width = max(len(f"{one.name} {one.takes}") for one in COMMANDS)
+    for one in COMMANDS:
+        also = f"  also :{', :'.join(one.also)}" if one.also else ""
+        lines.append(
+            line((f"  {f'{one.name} {one.takes}':<{width}}  ", "key"), (one.what, ""), (also, "dim"), hang=width + 4)
+        )
     lines += [
         line(),
         line(("FILTER, AFTER /", "head")),

@@ -19,15 +19,17 @@ ORDER = (
     "choose", "check", "hint", "solve", "stop", "act", "leave", "run", "run_all", "filter", "find", "copy",
     "verify", "trace", "node", "help", "quit", "timeline", "coverage", "command",
 )  # fmt: skip
+#: Below so many columns the panes stand above each other.
+NARROW = 100
 
 
 class BaseScreen(Screen[None]):
     """A screen of kdiag's."""
 
     HORIZONTAL_BREAKPOINTS = [
-        (0, "-tiny"), (60, "-narrow"), (100, "-normal"), (170, "-wide"),
+        (0, "-tiny"), (60, "-narrow"), (NARROW, "-normal"), (170, "-wide"),
     ]  # fmt: skip
-    VERTICAL_BREAKPOINTS = [(0, "-flat"), (15, "-tall")]
+    VERTICAL_BREAKPOINTS = [(0, "-flat"), (10, "-tall")]
 
     @property
     def kdiag(self) -> KdiagApp:

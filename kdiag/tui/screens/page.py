@@ -69,6 +69,10 @@ class PageScreen(BaseScreen):
         else:
             self._make = lambda: lines
 
+    def find(self, words: str) -> bool:
+        """Go to these words; False when they are not here."""
+        return self.page.find(words)
+
     def again(self) -> None:
         """Make the page anew, and stay where the reader is."""
         if self._make is not None and self.is_mounted:
@@ -84,7 +88,7 @@ class PageScreen(BaseScreen):
         self.set_focus(self.page)
         if event.kind == ":":
             self.kdiag.command(event.text)
-        elif event.text and not self.page.find(event.text):
+        elif event.text and not self.find(event.text):
             self.kdiag.say(f"{event.text!r} is not on this page")
 
     def on_prompt_left(self, event: Prompt.Left) -> None:

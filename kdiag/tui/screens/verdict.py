@@ -15,7 +15,7 @@ from kdiag.tui.glyphs import literal
 from kdiag.tui.model import GROUPS, Filter, Row
 from kdiag.tui.page import Line, Span, line
 from kdiag.tui.pages.finding import STYLES, finding_page
-from kdiag.tui.screens.base import BaseScreen
+from kdiag.tui.screens.base import NARROW, BaseScreen
 from kdiag.tui.widgets.banner import Banner
 from kdiag.tui.widgets.bar import Bar
 from kdiag.tui.widgets.page import PageView
@@ -102,8 +102,17 @@ class VerdictScreen(BaseScreen):
         if not self._whole:
             return
         case = self.kdiag.case
-        self.rows.empty = list(self._nothing())
+        self.rows.say(self._nothing())
         self.rows.show(case.tree)
+        self.show_progress()
+
+    @property
+    def _narrow(self) -> bool:
+        """Whether the panes stand above each other."""
+        return self.size.width < NARROW
+
+    def on_resize(self) -> None:
+        """The lines at the top and the bottom say what there is room for."""
         self.show_progress()
 
     def show_progress(self) -> None:
@@ -114,8 +123,7 @@ class VerdictScreen(BaseScreen):
         self.query_one("#cover", Bar).show(*self._covered())
         self.query_one("#banner", Banner).say(self._note())
         if not self.rows.rows:
-            self.rows.empty = list(self._nothing())
-            self.rows.refresh()
+            self.rows.say(self._nothing())
 
     def _head(self) -> tuple[list[Span], list[Span]]:
         case, signs = self.kdiag.case, self.kdiag.signs
@@ -124,11 +132,13 @@ class VerdictScreen(BaseScreen):
         left: list[Span] = [("kdiag ", "brand"), (" ", "")]
         where = ""
         if verdict is not None:
-            where = " ".join(p for p in (verdict.context, verdict.server) if p) or verdict.source
+            # What is cut off on a narrow screen is what is needed least: that this is a recording, or whose cluster it
+            # is, stands first.
+            parts = [verdict.context, f"namespace {verdict.namespace}" if verdict.namespace else "",
+                     verdict.server.removeprefix("https://")]  # fmt: skip
             if verdict.source.startswith("snapshot"):
-                where = f"{where}{dot}recorded {verdict.taken[:16].replace('T', ' ')} UTC"
-            if verdict.namespace:
-                where += f"{dot}namespace {verdict.namespace}"
+                parts.insert(0, f"recording {verdict.taken[:16].replace('T', ' ')} UTC")
+            where = dot.join(p for p in parts if p) or verdict.source
         elif case.options.snapshot:
             where = case.options.snapshot
         left.append((literal(where, plain=signs.plain), "bold"))
@@ -139,7 +149,7 @@ class VerdictScreen(BaseScreen):
                 right.append((" so far", "warn"))
             if verdict.symptoms:
                 right.append((f"{dot}{plural(verdict.symptoms, 'symptom')}", ""))
-            if verdict.infos:
+            if verdict.infos and not self._narrow:
                 right.append((f"{dot}{plural(len(verdict.infos), 'remark')}", "dim"))
         if case.reading.running:
             right.append((f"{dot}reading {case.reading.elapsed:.0f} s", "warn"))
@@ -172,13 +182,15 @@ class VerdictScreen(BaseScreen):
             return left, []
         c = case.tree.coverage
         total = c.passed + c.failed + c.unknown + c.skipped + c.broken
-        left.append((f"{plural(total, 'check')}: ", "dim"))
-        left.append((f"{c.passed} passed", "good"))
-        left.append((f"{dot}{c.failed} failed", "error" if c.failed else "dim"))
-        if c.unknown:
-            left.append((f"{dot}{c.unknown} unknown", "warn"))
-        if c.skipped:
-            left.append((f"{dot}{c.skipped} n/a", "dim"))
+        failed = (f"{c.failed} failed", "error" if c.failed else "dim")
+        if self._narrow and c.unknown:  # what could not be seen, and why, is told before what is well
+            left += [failed, (f"{dot}{c.unknown} of {plural(total, 'check')} unknown", "warn")]
+        else:
+            left += [(f"{plural(total, 'check')}: ", "dim"), (f"{c.passed} passed", "good"), (dot, "dim"), failed]
+            if c.unknown:
+                left.append((f"{dot}{c.unknown} unknown", "warn"))
+            if c.skipped:
+                left.append((f"{dot}{c.skipped} n/a", "dim"))
         if c.broken:
             left.append((f"{dot}{c.broken} broke", "error"))
         if c.reasons:
@@ -263,12 +275,11 @@ class VerdictScreen(BaseScreen):
         searching = self.searching
         self.prompt.shut()
         if event.kind == ":":
-            self.set_focus(self.rows)
+            self.set_focus(self.prompt.origin or self.rows)
             self.kdiag.command(event.text)
         elif searching:
-            page = self.query_one("#book", PageView)
-            self.set_focus(page)
-            if event.text and not page.find(event.text):
+            self.set_focus(self.query_one("#book", PageView))
+            if event.text and not self.query_one("#book", PageView).find(event.text):
                 self.kdiag.say(f"{event.text!r} is not on this page")
         else:
             self.set_focus(self.rows)
@@ -279,7 +290,9 @@ class VerdictScreen(BaseScreen):
         self.prompt.shut()
         if event.kind == "/" and not searching:
             self._filtered(text="")
-        self.set_focus(self.query_one("#book", PageView) if searching else self.rows)
+            self.set_focus(self.rows)
+        else:
+            self.set_focus(self.prompt.origin or self.rows)
 
     # Filters
 
@@ -307,6 +320,22 @@ class VerdictScreen(BaseScreen):
             self.prompt.open("/", text or self.filter.text, hint="words; -n NAMESPACE")
             if text:
                 self._filtered(text=text)
+
+    def filter_by(self, text: str) -> None:
+        """Show only findings with these words."""
+        self._filtered(text=text)
+
+    def only_group(self, name: str) -> None:
+        """Show this group only; no name: all."""
+        self._filtered(groups=frozenset({name} if name else ()))
+
+    def at_least(self, least: Severity | None) -> None:
+        """Show what is at least this bad; None: everything."""
+        self._filtered(least=least)
+
+    def find(self, words: str) -> bool:
+        """Go to these words on the runbook page; False when they are not there, or when there is no page."""
+        return self.has_class("-book") and self.query_one("#book", PageView).find(words)
 
     def action_group(self, number: int) -> None:
         """Show one group only, or all again."""
@@ -429,6 +458,14 @@ class VerdictScreen(BaseScreen):
             self.kdiag.run_steps(self.walk, [int(action.value)])
         else:
             self.kdiag.say("put the cursor on a step of the page: x runs it, X runs all")
+
+    def run_step(self, number: str) -> None:
+        """Run the step of that place among those that can be run."""
+        steps = self.walk.runnable if self.walk is not None and self.has_class("-book") else []
+        if not number.isdecimal() or not 1 <= int(number) <= len(steps):
+            self.kdiag.say(f"there is no step {number!r}: this page has {len(steps)} that can be run", bad=True)
+        elif self.walk is not None:
+            self.kdiag.run_steps(self.walk, [steps[int(number) - 1].number])
 
     def action_run_all(self) -> None:
         """Run all steps of the page that only look."""

@@ -111,7 +111,9 @@ class PageView(LinesView):
     def find(self, words: str) -> bool:
         """Go to the next line that holds these words; False when there is none."""
         wanted = words.lower()
-        start = self._painted[round(self.scroll_y)].line if self._painted else 0
+        if not wanted or not self._painted:
+            return False
+        start = self._painted[min(round(self.scroll_y), len(self._painted) - 1)].line
         again = wanted == self._found
         self._found = wanted
         order = [*range(start + (1 if again else 0), len(self.lines)), *range(start + 1)]

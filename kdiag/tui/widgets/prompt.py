@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
 from textual.suggester import SuggestFromList
+from textual.widget import Widget
 from textual.widgets import Input
 
 from kdiag.tui.widgets.bar import Bar, KeysBar
@@ -59,12 +60,15 @@ class Prompt(Input):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id, compact=True, select_on_focus=False)
         self.kind = "/"
+        #: What had the focus before.
+        self.origin: Widget | None = None
         self._said: dict[str, str] = {}
 
     def open(self, kind: str, text: str = "", *, hint: str = "", words: Iterable[str] = ()) -> None:
         """Begin: what is typed now goes here."""
         self.kind = kind
         self.placeholder = hint
+        self.origin = self.screen.focused
         self.suggester = SuggestFromList(list(words), case_sensitive=True) if words else None
         with self.prevent(Input.Changed):
             self.value = text

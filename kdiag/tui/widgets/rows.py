@@ -55,7 +55,7 @@ class RowsView(LinesView):
         self.findings: Tree | None = None
         self.rows: list[Row] = []
         self.filter = Filter()
-        self.empty: list[Line] = []
+        self._empty: list[Line] = []
         self._turned: set[str] = set()
         self._tops: list[int] = [0]
         self._at = 0
@@ -72,6 +72,17 @@ class RowsView(LinesView):
         """Show only what this lets through."""
         self.filter = chosen
         self._refresh_rows()
+
+    def say(self, lines: Sequence[Line]) -> None:
+        """Say this in the place of rows where there are none."""
+        self._empty = list(lines)
+        if not self.rows:
+            self._measure()
+            self.refresh()
+
+    def _measure(self) -> None:
+        height = self._tops[-1] if self.rows else len(layout(self._empty, self.size.width - 4)) + 2
+        self.virtual_size = Size(self.size.width, height)
 
     @property
     def selected(self) -> Row | None:
@@ -101,7 +112,7 @@ class RowsView(LinesView):
         before = self._at
         self.rows = self.findings.shown(self.filter, self._turned) if self.findings else []
         self._tops = offsets(self.rows)
-        self.virtual_size = Size(self.size.width, self._tops[-1])
+        self._measure()
         place = next((n for n, row in enumerate(self.rows) if row.key == self._key), -1)
         if place < 0:
             # Nothing was chosen yet, or it is gone: the first cause, or whoever stands in its place.
@@ -118,7 +129,7 @@ class RowsView(LinesView):
 
     def on_resize(self) -> None:
         """The rows are as wide as the widget."""
-        self.virtual_size = Size(self.size.width, self._tops[-1])
+        self._measure()
         self.call_after_refresh(self._reveal)
 
     def _reveal(self) -> None:
@@ -224,7 +235,7 @@ class RowsView(LinesView):
         """Draw one row."""
         width = self.size.width
         if not self.rows:
-            rows = layout(self.empty, width - 4)
+            rows = layout(self._empty, width - 4)
             if 0 < y <= len(rows):
                 return self.strip((("  ", ""), *rows[y - 1].spans), width)
             return Strip.blank(width, self.rich_style)

@@ -14,7 +14,7 @@ class Small(Styled):
     def render_line(self, y: int) -> Strip:
         """Draw one row."""
         size = self.app.size
-        words = ("kdiag", f"needs 60x15, has {size.width}x{size.height}", "q quits")
+        words = ("kdiag", f"needs 60x10, has {size.width}x{size.height}", "q quits")
         top = max(0, (self.size.height - len(words)) // 2)
         text = words[y - top] if 0 <= y - top < len(words) else ""
         width = self.size.width

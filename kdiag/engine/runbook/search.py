@@ -1,0 +1,86 @@
+"""Words looked for in all runbook pages at once."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kdiag.errors import UsageError
+from kdiag.model.text import listing, nearest
+
+_LINES = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A page that holds the words. ``lines`` are the first of it that do, as they are written."""
+
+    check_id: str
+    title: str
+    lines: tuple[str, ...]
+
+
+@functools.cache
+def pages() -> Mapping[str, str]:
+    """The Markdown of every page by the id of its check. Imports no check, and so takes a few milliseconds."""
+    from importlib.resources import files
+
+    return {
+        f"{group.name}/{file.name.removesuffix('.md')}": file.read_text(encoding="utf-8")
+        for group in sorted(files("kdiag.runbooks").iterdir(), key=lambda g: g.name)
+        if group.is_dir()
+        for file in sorted(group.iterdir(), key=lambda f: f.name)
+        if file.name.endswith(".md")
+    }
+
+
+def named(word: str) -> str:
+    """The id of the one page of that id or name. Raises UsageError, with the nearest, when there is none."""
+    plain = word.strip("/").replace("-", "_").lower()
+    names = {check_id: check_id.partition("/")[2] for check_id in pages()}
+    hits = [check_id for check_id, name in names.items() if plain in (check_id, name)]
+    if len(hits) == 1:
+        return hits[0]
+    if hits:
+        raise UsageError(f"{word!r} is the name of {len(hits)} checks: {listing(hits)}")
+    close = nearest(plain, [*names, *names.values()])
+    raise UsageError(f"no check is called {word!r}" + (f"; did you mean {close!r}?" if close else ""))
+
+
+def search(words: str) -> list[Hit]:
+    """The pages that hold all the words, whatever their case; first those that have them in the title or side by side.
+
+    No words: all pages.
+    """
+    phrase = " ".join(words.lower().split())
+    wanted = phrase.split()
+    found: list[tuple[int, str, Hit]] = []
+    for check_id, text in pages().items():
+        folded = _folded(check_id)
+        if not all(word in folded for word in wanted):
+            continue
+        title = text.partition("\n")[0].removeprefix("# ")
+        head = f"{title} {check_id} {check_id.replace('_', ' ')}".lower()
+        rank = 0 if phrase in head else 1 if all(word in head for word in wanted) else 2 if phrase in folded else 3
+        found.append((rank, check_id, Hit(check_id=check_id, title=title, lines=_lines(text, phrase, wanted))))
+    return [hit for _, _, hit in sorted(found, key=lambda one: one[:2])]
+
+
+@functools.cache
+def _folded(check_id: str) -> str:
+    # Without its line ends: words that are side by side may stand on two lines.
+    return " ".join(f"{check_id} {check_id.replace('_', ' ')} {pages()[check_id]}".lower().split())
+
+
+def _lines(text: str, phrase: str, wanted: Sequence[str]) -> tuple[str, ...]:
+    """The lines that hold the phrase, else those that hold most of the words."""
+    if not wanted:
+        return ()
+    scored: list[tuple[int, int, str]] = []
+    for number, line in enumerate(text.split("\n")[1:]):
+        folded = line.lower()
+        held = sum(word in folded for word in wanted) + (len(wanted) if phrase in folded else 0)
+        if held:
+            scored.append((-held, number, line.strip()))
+    return tuple(line for _, _, line in sorted(scored)[:_LINES])

@@ -80,20 +80,45 @@ class Progress:
         self._on = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._start = time.monotonic()
         self._shown = False
+        self._text = ""
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
 
     def __call__(self, text: str) -> None:
         """Show this line in place of the one before."""
-        if self._on and time.monotonic() - self._start > self._patience:
-            sys.stderr.write(f"\r\x1b[K{text}")
+        if not self._on:
+            return
+        with self._lock:
+            self._text = text
+            left = self._patience - (time.monotonic() - self._start)
+            if left <= 0:
+                self._show()
+            elif self._timer is None:
+                # What is said too early is shown later: it may be the last word for half a minute.
+                self._timer = threading.Timer(left, self._late)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def _late(self) -> None:
+        with self._lock:
+            self._show()
+
+    def _show(self) -> None:
+        if self._text:
+            sys.stderr.write(f"\r\x1b[K{self._text}")
             sys.stderr.flush()
             self._shown = True
 
     def done(self) -> None:
         """Take the line away."""
-        if self._shown:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-            self._shown = False
+        with self._lock:
+            self._text = ""
+            if self._timer:
+                self._timer.cancel()
+            if self._shown:
+                sys.stderr.write("\r\x1b[K")
+                sys.stderr.flush()
+                self._shown = False
 
 
 def target(options: argparse.Namespace) -> Target:
@@ -277,7 +302,7 @@ class _Run:
         from kdiag.collect.api import ApiSource
         from kdiag.engine.intake import sources
         from kdiag.engine.plan import logs_wanted
-        from kdiag.facts import Logs
+        from kdiag.facts import Logs, Pods
         from kdiag.facts.base import ApiGet, ApiList
 
         api = ApiSource(where, deadline=self._bound, namespace=self._scope, progress=self._progress, step=self._step)
@@ -294,10 +319,13 @@ class _Run:
                 self._watch.expects([s.key for s in asked if isinstance(s, ApiList | ApiGet)])
             api.observe(asked, self._emit)
             if logs and Logs in self._kinds:
-                requests, left = logs_wanted(self._intake.finish())
+                facts = self._intake.finish()
+                requests, left = logs_wanted(facts)
                 if self._watch:
                     self._watch.expects([r.name for r in requests])
-                api.logs(((r.name, r.url) for r in requests), self._emit)
+                pods = facts.get(Pods)
+                nodes = {(p.namespace, p.name): p.node for p in pods.items} if pods and requests else {}
+                api.logs(((r.name, r.url, nodes.get((r.namespace, r.pod), "")) for r in requests), self._emit)
                 self._emit(_end_of_logs(left, len(requests)))
                 self._over.add("log")
             for note in api.notes:
@@ -412,12 +440,17 @@ class _Run:
     def _take(self, reading: _Reading, names: Mapping[str, str]) -> None:
         """Take what the nodes say, under the names that the API server has for them; without ``names`` as it comes."""
         from kdiag.facts.hosts import HostFact
+        from kdiag.model.text import listing
 
         self._ahead = None
-        self._progress(f"reading {len(reading.plan.targets)} nodes")
+        waiting = dict.fromkeys(t.host for t in reading.plan.targets)
+        self._progress(f"waiting for {listing(list(waiting), 4)}")
         self.ways |= {names.get(host, host): way for host, way in reading.plan.ways.items()}
         said = {source.key for kind in self._kinds if issubclass(kind, HostFact) for source in kind.sources}
         for host, observations in reading.answers():
+            waiting.pop(host, None)
+            if waiting:
+                self._progress(f"waiting for {listing(list(waiting), 4)}")
             if not names:
                 self._emit(*observations)
             elif host in names:

@@ -31,6 +31,8 @@ FIRST_SECONDS = 8.0
 #: One that takes longer than this is asked whether it is ready, which it knows within some two seconds.
 _PROMPT_SECONDS = 1.5
 WORKERS = 4
+#: What a log may take: a kubelet that is well answers at once.
+LOG_SECONDS = 10.0
 #: Events beyond this many are not read, and that is said.
 MOST_EVENTS = 50_000
 _MOST_PAGES = 5_000
@@ -50,8 +52,10 @@ class ApiSource:
         namespace: str = "",
         progress: Progress | None = None,
         step: Step | None = None,
+        log_seconds: float = LOG_SECONDS,
     ) -> None:
         self.target = target
+        self._log_seconds = log_seconds
         self.namespace = namespace
         self.notes: list[str] = []
         self._deadline = deadline
@@ -154,14 +158,15 @@ class ApiSource:
         for key in unfinished:
             emit(Observation("api", key, scope=self.namespace, error=self._late()))
 
-    def logs(self, requests: Iterable[tuple[str, str]], emit: Emit) -> None:
-        """Read logs: pairs of an observation's name and a URL."""
+    def logs(self, requests: Iterable[tuple[str, str, str]], emit: Emit) -> None:
+        """Read logs: each an observation's name, a URL and the node that has it, which is asked until it is silent."""
         wanted = list(requests)
+        silent: set[str] = set()
         jobs: list[Callable[[Emit], None]] = [
-            lambda out, n=name, u=url: self._log(n, u, out)  # type: ignore[misc]
-            for name, url in wanted
+            lambda out, n=name, u=url, host=node: self._log(n, u, host, silent, out)  # type: ignore[misc]
+            for name, url, node in wanted
         ]
-        for name in self._run(jobs, [name for name, _ in wanted], emit):
+        for name in self._run(jobs, [name for name, _, _ in wanted], emit):
             emit(Observation("api", "log", name=name, error=self._late()))
 
     def _late(self) -> str:
@@ -225,10 +230,16 @@ class ApiSource:
                 Observation("api", source.key, error=_refusal(answer, f"GET {source.url}"), absent=answer.status == 404)
             )
 
-    def _log(self, name: str, url: str, emit: Emit) -> None:
+    def _log(self, name: str, url: str, node: str, silent: set[str], emit: Emit) -> None:
+        if node and node in silent:
+            emit(Observation("api", "log", name=name, error=f"not asked for: the kubelet of {node} gave no other log"))
+            return
+        bound = Deadline(self._log_seconds)
         try:
-            answer = self._client.get(url, accept="*/*", limit_bytes=1 << 20)
+            answer = self._client.get(url, accept="*/*", limit_bytes=1 << 20, timeout=self._log_seconds)
         except CollectError as exc:
+            if not bound.remaining():
+                silent.add(node)
             emit(Observation("api", "log", name=name, error=str(exc)))
             return
         if answer.status == 200:

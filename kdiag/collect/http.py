@@ -254,7 +254,7 @@ class _Connection(http.client.HTTPConnection):
             return True
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Lane:
     """What one thread has of its own: a connection and the memory that answers are read into."""
 

@@ -275,6 +275,26 @@ def test_progress_is_on_a_terminal_only_and_leaves_no_trace(tmp_path: Path) -> N
     assert child.exitstatus == 1
 
 
+def test_who_waits_on_a_terminal_is_told_for_what(tmp_path: Path) -> None:
+    with healthy_api() as api:
+        api.fault("/api/v1/events", Fault.silent())
+        config = api.kubeconfig(tmp_path / "config")
+        child = pexpect.spawn(
+            KDIAG[0],
+            [*KDIAG[1:], "check", "--no-nodes", "--timeout", "4s", "--kubeconfig", str(config)],
+            env=environment(tmp_path, TERM="xterm"),
+            cwd=str(tmp_path),
+            encoding="utf-8",
+            timeout=60,
+            dimensions=(24, 120),
+        )
+        # The last list to end says so at once, and then nothing does for as long as the events are waited for.
+        child.expect("\\d+ of \\d+ read: ")
+        child.expect("not everything was seen")
+        child.expect(pexpect.EOF)
+        child.close()
+
+
 def test_a_token_that_is_refused_does_not_wait(tmp_path: Path) -> None:
     with healthy_api() as api:
         api.fault("/version", Fault.answer(Answer.json({"message": "Unauthorized"}, 401)))

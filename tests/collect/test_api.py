@@ -142,9 +142,9 @@ def test_a_server_that_is_slow_and_has_its_store_is_asked_again(read: Read) -> N
 
 
 def test_a_log_that_the_node_does_not_give_says_which_node_and_not_the_whole_url(tmp_path: Path) -> None:
-    url = "https://10.89.0.12:10250/containerLogs/shop/web-0/c?limitBytes=65536&tailLines=60&timestamps=true"
+    asked = "https://10.89.0.12:10250/containerLogs/shop/web-0/c?limitBytes=65536&tailLines=60&timestamps=true"
     refused = Answer.json(
-        {"kind": "Status", "message": f'Get "{url}": dial tcp 10.89.0.12:10250: connect: connection refused'}, 500
+        {"kind": "Status", "message": f'Get "{asked}": dial tcp 10.89.0.12:10250: connect: connection refused'}, 500
     )
     seen: list[Observation] = []
     with FakeAPI({"/api/v1/pods": pods(1)}) as api:
@@ -152,12 +152,33 @@ def test_a_log_that_the_node_does_not_give_says_which_node_and_not_the_whole_url
         target = load(Overrides(kubeconfig=str(api.kubeconfig(tmp_path / "config"))), {}, home=tmp_path)
         source = ApiSource(target, deadline=Deadline(20))
         try:
-            source.logs([("shop/web-0/c/current", "/api/v1/namespaces/shop/pods/web-0/log?container=c")], seen.append)
+            source.logs(
+                [("shop/web-0/c/current", "/api/v1/namespaces/shop/pods/web-0/log?container=c", "")], seen.append
+            )
         finally:
             source.close()
     assert [o.error for o in seen] == [
         "500: cannot read the log: dial tcp 10.89.0.12:10250: connect: connection refused"
     ]
+
+
+def test_a_node_that_gives_no_log_is_not_asked_for_all_the_others(tmp_path: Path) -> None:
+    seen: list[Observation] = []
+    with FakeAPI({"/api/v1/pods": pods(30)}) as api:
+        api.fault("/api/v1/namespaces/shop/pods/web-29/log", Fault.answer(Answer.text("well")))
+        api.fault("/api/v1/namespaces/shop/pods/", Fault.silent())
+        target = load(Overrides(kubeconfig=str(api.kubeconfig(tmp_path / "config"))), {}, home=tmp_path)
+        source = ApiSource(target, deadline=Deadline(20), log_seconds=0.3)
+        url = "/api/v1/namespaces/shop/pods/web-{}/log?container=c"
+        try:
+            source.logs([(f"web-{n}", url.format(n), "w1" if n == 29 else "w2") for n in range(30)], seen.append)
+        finally:
+            source.close()
+        asked = [r.path for r in api.requests if r.path.endswith("/log")]
+    said = {o.name: o.error for o in seen}
+    assert said.pop("web-29") == ""
+    assert len(set(asked)) < 10
+    assert sum(error == "not asked for: the kubelet of w2 gave no other log" for error in said.values()) > 20
 
 
 @pytest.mark.parametrize("fault", [Fault.dribble(), Fault.endless(), Fault.silent()], ids=lambda f: f.name)

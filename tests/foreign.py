@@ -534,6 +534,55 @@ class Foreign(Whole):
         owners |= {r["metadata"]["uid"] for r in self.lists["replicasets"] if _controller(r) in owners}
         return [p for p in self.lists["pods"] if _controller(p) in owners]
 
+    def crash(self, pod: Object, container: str, said: str = "", code: int = 1) -> None:
+        """A container that ends each time it is started; with ``said`` as the last line of its log."""
+        name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+        ended = {
+            "exitCode": code,
+            "reason": "Error",
+            "startedAt": self.ago(seconds=90),
+            "finishedAt": self.ago(minutes=1),
+        }
+        waits = {"reason": "CrashLoopBackOff", "message": f"back-off 5m0s restarting failed container={container}"}
+        for key in ("containerStatuses", "initContainerStatuses"):
+            for status in pod["status"].get(key, ()):
+                if status["name"] == container:
+                    status.update(ready=False, started=False, restartCount=7)
+                    status.update(state={"waiting": waits}, lastState={"terminated": ended})
+                    if key == "initContainerStatuses":
+                        pod["status"]["phase"] = "Pending"
+        self.unready(pod, minutes=9)
+        if said:
+            self.log(f"{namespace}/{name}/{container}/previous", f"{self.ago(minutes=1)} {said}\n")
+
+    def no_network(self, pod: Object, node: str, said: str) -> None:
+        """A pod whose sandbox gets no network on that node."""
+        pod["spec"]["nodeName"] = node
+        self.fresh(pod, starting=True, minutes=6)
+        for condition in pod["status"]["conditions"]:
+            if condition["type"] == "PodReadyToStartContainers":
+                condition["status"] = "False"
+        path = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+        self.event(
+            "Pod", path, "FailedCreatePodSandBox", f"Failed to create pod sandbox: rpc error: {said}", seconds=20
+        )
+
+    def zero(self, path: str) -> None:
+        """Scale a Deployment to nothing."""
+        for pod in self.of("Deployment", path):
+            self.lists["pods"].remove(pod)
+        namespace, _, name = path.partition("/")
+        top = self.get("deployments", name, namespace)
+        top["spec"]["replicas"] = 0
+        for replicaset in self.lists["replicasets"]:
+            if _controller(replicaset) == top["metadata"]["uid"]:
+                replicaset["spec"]["replicas"] = 0
+
+    def mute(self, api: str, reason: str, message: str) -> None:
+        """An aggregated API that does not answer."""
+        (state,) = self.get("apiservices", api)["status"]["conditions"]
+        state.update(status="False", reason=reason, message=message, lastTransitionTime=self.ago(minutes=9))
+
 
 def _controller(item: Object) -> str:
     return next((str(o["uid"]) for o in item["metadata"].get("ownerReferences", ()) if o.get("controller")), "")

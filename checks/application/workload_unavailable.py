@@ -37,6 +37,7 @@ _SHORT = {
         "application/rollout_stuck",
         "network/service_has_no_ready_endpoint",
         "network/cluster_dns_unavailable",
+        "control_plane/api_server_tunnel_down",
         "application/disruption_budget_blocks_drain",
     ),
     tags=("rollout", "workload"),

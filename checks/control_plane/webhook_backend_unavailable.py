@@ -16,6 +16,7 @@ from kdiag.facts import (
     ValidatingWebhookConfiguration,
     ValidatingWebhooks,
     Webhook,
+    WebhookRule,
 )
 
 # A backend of one pod is away for so long while it is replaced.
@@ -109,11 +110,23 @@ def _wrong(
 
 
 def _hits(hook: Webhook) -> str:
-    resources = list(dict.fromkeys(r for rule in hook.rules for r in rule.resources))
     operations = list(dict.fromkeys(o for rule in hook.rules for o in rule.operations))
-    what = "every resource" if "*" in resources or "*/*" in resources else listing(resources, 3)
+    what = listing(list(dict.fromkeys(r for rule in hook.rules for r in _resources(rule))), 3)
     how = "every call on" if "*" in operations else f"each {'/'.join(o.lower() for o in operations)} of"
     return f"{how} {what}"
+
+
+def _resources(rule: WebhookRule) -> Iterator[str]:
+    if not {"*", "*/*"} & set(rule.resources):
+        yield from rule.resources
+    elif not rule.api_groups or "*" in rule.api_groups:
+        yield "every resource"
+    else:
+        yield from (f"every resource of {group or 'the core API'}" for group in rule.api_groups)
+
+
+def _core(rule: WebhookRule) -> bool:
+    return not rule.api_groups or bool({"", "*"} & set(rule.api_groups))
 
 
 def _scope(hook: Webhook) -> str:
@@ -125,5 +138,5 @@ def _severity(hook: Webhook, *, closed: bool) -> Severity:
     if not closed:
         return Severity.WARNING
     everywhere = hook.namespace_selector is None or hook.namespace_selector.empty
-    vital = any(set(rule.resources) & {"*", "*/*", "pods", "pods/*"} for rule in hook.rules)
+    vital = any(_core(rule) and set(rule.resources) & {"*", "*/*", "pods", "pods/*"} for rule in hook.rules)
     return Severity.CRITICAL if everywhere and vital else Severity.ERROR

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, listing, plural
-from kdiag.facts import Cluster, ClusterDNS, Pod, labels_text, selects, stuck
+from kdiag.facts import Cluster, ClusterDNS, DaemonSet, Pod, labels_text, selects, stuck
 
 _START = 30
 
@@ -71,6 +71,8 @@ def cluster_dns_unavailable(dns: ClusterDNS, cluster: Cluster) -> Iterator[Findi
         return  # all of them start at this moment
     shown = listing([f"{p.name} {'ready' if p.ready else p.phase + ', not ready'}" for p in dns.pods], 4) or "no pod"
     why = f"none of {plural(len(dns.pods), 'pod')} is ready" if dns.pods else "there is no pod behind it"
+    if not dns.pods and (nowhere := _nowhere(dns)):
+        why = nowhere
     ready = any(p.ready for p in dns.pods)
     if ready:
         why = "its pods are ready and the endpoints do not show it"
@@ -92,6 +94,20 @@ def cluster_dns_unavailable(dns: ClusterDNS, cluster: Cluster) -> Iterator[Findi
         ),
         touches=(*touches, *(p.ref() for p in dns.pods), *(Ref("Node", p.node) for p in dns.pods if p.node)),
     )
+
+
+def _nowhere(dns: ClusterDNS) -> str:
+    """A DaemonSet that wants no node has no pod, and nothing is Pending."""
+    for workload in dns.workloads:
+        if isinstance(workload, DaemonSet) and workload.observed and not workload.desired:
+            selector = workload.pod_spec.node_selector
+            chosen = (
+                f"no node has {labels_text(selector)}"
+                if selector
+                else "each node has a taint that it does not tolerate"
+            )
+            return f"{workload.ref()} runs on no node: {chosen}"
+    return ""
 
 
 def _starting(pod: Pod, cluster: Cluster) -> bool:

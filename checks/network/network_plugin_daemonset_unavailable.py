@@ -12,6 +12,7 @@ from kdiag.facts import (
     Logs,
     Nodes,
     Outage,
+    Pod,
     Pods,
     daemon_outages,
     last_words,
@@ -82,6 +83,11 @@ def network_plugin_daemonset_unavailable(
             )
         everywhere = len(where) >= daemonset.desired
         why = shorten(words or (event.message if event else "") or outages[0].why, 130)
+        if pod and (mute := _typha(pod, pods)):
+            evidence.append(
+                Evidence(kubectl("get", "pods", "-l", "k8s-app=calico-typha", namespace=ref.namespace), mute)
+            )
+            why = mute
         yield Finding(
             ref,
             f"DaemonSet {ref.path}, the pod network, {_verb(outages)} on "
@@ -91,6 +97,13 @@ def network_plugin_daemonset_unavailable(
             touches=tuple(Ref("Node", node) for node in where),
             severity=Severity.CRITICAL if everywhere else Severity.ERROR,
         )
+
+
+def _typha(pod: Pod, pods: Pods) -> str:
+    """Calico's agents hear of the cluster through Typha, where it is installed: without it none gets ready."""
+    asked = next((e.value for c in pod.spec.containers for e in c.env if e.name == "FELIX_TYPHAK8SSERVICENAME"), "")
+    between = [p for p in pods.within(pod.namespace) if p.labels.get("k8s-app") == asked] if asked else []
+    return f"no pod of {asked}, which it asks, is ready" if between and not any(p.ready for p in between) else ""
 
 
 def _verb(outages: tuple[Outage, ...]) -> str:

@@ -151,7 +151,30 @@ def telling(lines: tuple[LogLine, ...] | list[LogLine], width: int = 200) -> str
     panics = [t for t in strong if "panic:" in t]
     plain = [t for t in texts if not _FRAME.search(t)]
     chosen = (panics[:1] or strong[-1:] or plain[-1:] or [""])[0]
-    return shorten(_HEADER.sub("", chosen.strip()), width)
+    return shorten(_HEADER.sub("", _message(chosen.strip())), width)
+
+
+#: Where the loggers in use put what they say, and what it is about.
+_SAYS = ("msg", "message", "event", "@message", "textPayload")
+_ABOUT = ("error", "err", "exception", "error.message", "stack_trace")
+
+
+def _message(line: str) -> str:
+    """What a line of JSON says, without its fields; another line as it is."""
+    if not line.startswith("{"):
+        return line
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return line
+    said = _field(record, _SAYS)
+    about = _field(record, _ABOUT)
+    return f"{said}: {about}" if said and about and about not in said else said or line
+
+
+def _field(record: object, names: tuple[str, ...]) -> str:
+    found = (record.get(name) for name in names) if isinstance(record, dict) else ()
+    return next((" ".join(text.split()) for text in found if isinstance(text, str) and text.strip()), "")
 
 
 _PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "SignatureValidationFailed"})
@@ -1067,7 +1090,8 @@ def probe_verdict(kind: str, probe: Probe, failure: Failure) -> str:
         for line in reversed(failure.log):
             if (match := _LISTENS.search(line.text)) and int(match["port"]) != port:
                 return f"{asks} is refused; its log speaks of port {match['port']}"
-        return f"{asks} is refused: nothing listens on port {port}"
+        if port is not None:
+            return f"{asks} is refused: nothing listens on port {port}"
     if match := re.search(r"statuscode: (\d+)", text):
         code = match[1]
         if code == "404":

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -39,7 +40,7 @@ def test_every_example_is_a_command_line_that_parses(capsys: pytest.CaptureFixtu
         for line in command.examples.splitlines():
             match = re.match(r"\s+(?:\{prog\}|kdiag) (.*?)(?:\s\s+\S.*|\s[>|]\s.*)?$", line)
             if match:
-                top.parse_args(match[1].split())
+                top.parse_args(shlex.split(match[1]))
     assert capsys.readouterr().err == ""
 
 

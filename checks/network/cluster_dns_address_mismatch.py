@@ -13,7 +13,7 @@ from kdiag.facts import ClusterDNS, ConfigMaps, Owners, Pods, Services
     title="Pods are given the wrong DNS server",
     severity=Severity.ERROR,
     layer=Layer.DNS,
-    explains=("application/dependency_name_unresolved",),
+    explains=("application/dependency_name_unresolved", "network/cluster_dns_not_asked"),
     tags=("dns", "config", "kubelet"),
     namespaces=("kube-system", "openshift-dns"),
 )

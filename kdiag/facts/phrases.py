@@ -282,6 +282,14 @@ def _all() -> Iterator[Phrase]:
         "[ALERT] (1) : parsing [/etc/haproxy/haproxy.cfg:12] : 'server s1' : could not resolve address 'api'.",
     )
 
+    # Scripts in their own words: only of a Service's full name is it plain what they mean.
+    yield phrase(
+        "script",
+        r"(?i:can ?not|can't|could not|couldn't|unable to|failed to) resolve (?:host(?:name)? )?['\"]?"
+        r"(?P<host>[a-z0-9-]{1,63}\.[a-z0-9-]{1,63}\.svc\b[a-z0-9.-]{0,100})",
+        "cannot resolve kubernetes.default.svc.cluster.local",
+    )
+
     topic = Topic.UNREACHABLE
     end = r"(?:connection refused|i/o timeout|no route to host|network is unreachable|host is unreachable)"
     yield phrase(

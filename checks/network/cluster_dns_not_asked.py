@@ -1,0 +1,104 @@
+"""Pods that need the names of Services ask a DNS server that does not know them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from kdiag.check import DEPENDENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, shorten
+from kdiag.facts import Cluster, Complaint, Complaints, Dependencies, Owners, Pod, PodSpec, Service
+
+#: A workload newer than this that asks in vain is a fresh mistake: seconds.
+_FRESH = 6 * 3600.0
+
+
+@check(
+    title="Pods do not ask the cluster's DNS",
+    severity=Severity.ERROR,
+    layer=Layer.DNS,
+    explains=(*DEPENDENT_FAILS, "application/dependency_name_unresolved"),
+    tags=("dns", "config", "service"),
+)
+def cluster_dns_not_asked(
+    dependencies: Dependencies, owners: Owners, cluster: Cluster, complaints: Complaints | None
+) -> Iterator[Finding]:
+    """The node's resolver cannot know a short name. What it, or a server of one's own, knows beyond: the log tells."""
+    for group in dependencies.pods.templates:
+        pod = next((p for p in group if not p.finished and not p.terminating), None)
+        if pod is None or pod.namespace == "kube-system" or (asked := _asked(pod.spec, dependencies)) is None:
+            continue
+        workload = owners.top(pod)
+        said = _said(pod, workload, dependencies, complaints)
+        named = [] if pod.spec.dns_policy == "None" else list(_short(pod, dependencies))
+        if not said and not named:
+            continue
+        places = {c.said.host: "" for c in said} | {host: f" ({origin})" for host, origin, _ in named}
+        names = listing([host + origin for host, origin in places.items()], 2)
+        hurt = bool(said) or cluster.age(pod.created) < _FRESH or any(not p.ready for p in group[:20])
+        evidence = [
+            Evidence(kubectl("get", "pod", pod.name, "-o", "yaml", namespace=pod.namespace), _policy(pod.spec)),
+            *(Evidence(kubectl(*c.command, namespace=c.pod.namespace), shorten(c.said.text, 200)) for c in said[:1]),
+        ]
+        yield Finding(
+            workload,
+            f"{workload} asks {asked} for names, not the cluster's DNS ({_policy(pod.spec)}); it needs {names}",
+            evidence=tuple(evidence),
+            next=tuple(_next(workload, pod.spec)),
+            touches=tuple(dict.fromkeys(service.ref() for _, _, service in named)),
+            severity=Severity.ERROR if hurt else Severity.WARNING,
+            since=said[0].since if said else "",
+        )
+
+
+def _asked(spec: PodSpec, dependencies: Dependencies) -> str | None:
+    """Who is asked for names, where that is not the cluster's DNS."""
+    if spec.dns_policy == "None":
+        servers = spec.dns_config.nameservers if spec.dns_config else ()
+        inside = {p.ip for p in dependencies.pods.items if p.ip} | set(dependencies.by_address)
+        near = any(s in inside or s.startswith(("169.254.", "127.", "fe80:", "::1")) for s in servers)
+        return None if near or not servers else listing(servers, 2)
+    if spec.dns_policy == "Default" or (spec.dns_policy == "ClusterFirst" and spec.host_network):
+        added = spec.dns_config.nameservers if spec.dns_config else ()
+        return None if any(s in dependencies.by_address for s in added) else "its node's resolver"
+    return None
+
+
+def _policy(spec: PodSpec) -> str:
+    if spec.dns_policy == "ClusterFirst":
+        return "hostNetwork with dnsPolicy ClusterFirst"
+    return f"dnsPolicy {spec.dns_policy}"
+
+
+def _short(pod: Pod, dependencies: Dependencies) -> Iterator[tuple[str, str, Service]]:
+    """The Services that it is told of by names which only the cluster's search domains complete."""
+    aliases = {name.lower() for alias in pod.spec.host_aliases for name in alias.hostnames}
+    searches = pod.spec.dns_config.searches if pod.spec.dns_config else ()
+    for dependency in dependencies.of(pod):
+        target = dependencies.resolve(dependency.host, pod.namespace)
+        if target is None or target.service is None or dependency.host.lower() in aliases or searches:
+            continue
+        if dependency.plain and dependency.host.count(".") < 2:
+            yield dependency.host, dependency.origin, target.service
+
+
+def _said(pod: Pod, workload: Ref, dependencies: Dependencies, complaints: Complaints | None) -> Sequence[Complaint]:
+    """Its complaints of names that Services have."""
+    found = []
+    for complaint in complaints.unresolved.get(workload, ()) if complaints else ():
+        target = dependencies.resolve(complaint.said.host, pod.namespace)
+        if target and target.service:
+            found.append(complaint)
+    return found
+
+
+def _next(workload: Ref, spec: PodSpec) -> Iterator[str]:
+    policy = "ClusterFirstWithHostNet" if spec.host_network else "ClusterFirst"
+    kind = workload.kind.lower()
+    if spec.dns_policy == "None" or workload.kind not in ("Deployment", "StatefulSet", "DaemonSet"):
+        yield (
+            kubectl("edit", kind, workload.name, namespace=workload.namespace)
+            + f"   # dnsPolicy: {policy}"
+            + (", without dnsConfig" if spec.dns_policy == "None" else "")
+        )
+        return
+    patch = f'{{"spec":{{"template":{{"spec":{{"dnsPolicy":"{policy}"}}}}}}}}'
+    yield kubectl("patch", kind, workload.name, "-p", patch, namespace=workload.namespace)

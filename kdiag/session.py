@@ -121,12 +121,24 @@ class Progress:
                 self._shown = False
 
 
-def target(options: argparse.Namespace) -> Target:
-    """The API server that the options and the environment name."""
+def target(options: argparse.Namespace, *, local: bool = False) -> Target:
+    """The API server that the options and the environment name; ``local``: on a node, else the one that it serves."""
+    from kdiag.errors import ConfigError
+
+    try:
+        return _target(options, options.kubeconfig)
+    except ConfigError:
+        # On a control-plane node, root has a kubeconfig that kubectl must be told of.
+        if not local or options.kubeconfig or not os.access(_ADMIN, os.R_OK):
+            raise
+        return _target(options, _ADMIN)
+
+
+def _target(options: argparse.Namespace, kubeconfig: str) -> Target:
     from kdiag.collect.kubeconfig import Overrides, load
 
     overrides = Overrides(
-        kubeconfig=options.kubeconfig,
+        kubeconfig=kubeconfig,
         context=options.context,
         cluster=options.cluster,
         user=options.user,
@@ -225,7 +237,7 @@ class _Run:
 
     def read(self, *, logs: bool) -> Seen:
         """Read everything."""
-        from kdiag.errors import AccessDenied, CollectError, ConfigError
+        from kdiag.errors import AccessDenied, CollectError, ConfigError, Unreachable
 
         if self._watch:
             self._watch.begins(self.whole)
@@ -233,12 +245,17 @@ class _Run:
         where: Target | None = None
         early: _Reading | None = None
         try:
-            where = self._where = self._target(local=inventory.local)
+            where = self._where = target(self._options, local=inventory.local)
             early = self._ahead = self._early(inventory, where)
             self._api(where, logs=logs, hurry=early is not None)
         except CollectError as exc:
             # Who is refused has met an API server: that it answers is not in doubt.
-            if not self._instead(inventory, where, str(exc), early, dead=not isinstance(exc, AccessDenied)):
+            if self._instead(inventory, where, str(exc), early, dead=not isinstance(exc, AccessDenied)):
+                pass
+            elif self._commands and isinstance(exc, Unreachable):
+                hint = "no way to a node is known that could tell why: see --ssh-config, --local and kdiag doctor"
+                raise Unreachable(f"{exc}{'' if str(exc).endswith('?') else ';'} {hint}") from exc
+            else:
                 raise
         except ConfigError as exc:
             # A worker has no kubeconfig, and can be read all the same.
@@ -286,17 +303,6 @@ class _Run:
             self._watch.ends(name, self._errors.get(name, ""))
         elif self._watch:
             self._watch.reads(name)
-
-    def _target(self, *, local: bool) -> Target:
-        from kdiag.errors import ConfigError
-
-        try:
-            return target(self._options)
-        except ConfigError:
-            # On a control-plane node, root has a kubeconfig that kubectl must be told of.
-            if not local or self._options.kubeconfig or not os.access(_ADMIN, os.R_OK):
-                raise
-            return target(argparse.Namespace(**{**vars(self._options), "kubeconfig": _ADMIN}))
 
     def _api(self, where: Target, *, logs: bool, hurry: bool) -> None:
         from kdiag.collect.api import ApiSource

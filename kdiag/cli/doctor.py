@@ -26,15 +26,18 @@ def run(options: argparse.Namespace) -> int:
     from kdiag.errors import ConfigError
 
     found: list[Step] = []
+    inventory = inventory_of(options)
     try:
-        found += _steps(options)
+        found += _steps(options, local=inventory.local)
     except ConfigError as exc:
-        found.append(Step(state=State.BROKEN, title="configuration", detail=str(exc)))
-        if not options.local:
+        # A worker needs none: it is read by itself.
+        state = State.UNKNOWN if inventory.local and not options.kubeconfig else State.BROKEN
+        found.append(Step(state=state, title="configuration", detail=str(exc), blocks=state is State.BROKEN))
+        if not inventory.local:
             _print(options, tuple(found))
             return Exit.USAGE
     try:
-        found += _nodes(options)
+        found += _nodes(options, inventory)
     except ConfigError as exc:
         found.append(Step(state=State.BROKEN, title="SSH configuration", detail=str(exc)))
         _print(options, tuple(found))
@@ -44,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     return Exit.CLEAN if outcome(steps) is State.OK else Exit.BLIND
 
 
-def _steps(options: argparse.Namespace) -> Iterator[Step]:
+def _steps(options: argparse.Namespace, *, local: bool) -> Iterator[Step]:
     from kdiag.collect.access import examine
     from kdiag.engine.intake import known, sources
     from kdiag.engine.library import checks
@@ -52,7 +55,8 @@ def _steps(options: argparse.Namespace) -> Iterator[Step]:
     checks()
     blinded = _blinded()
     bound = deadline(options)
-    yield from examine(target(options), sources(known()), deadline=bound, namespace=options.namespace, blinded=blinded)
+    where = target(options, local=local)
+    yield from examine(where, sources(known()), deadline=bound, namespace=options.namespace, blinded=blinded)
 
 
 def _blinded() -> dict[str, list[str]]:
@@ -67,14 +71,13 @@ def _blinded() -> dict[str, list[str]]:
     return found
 
 
-def _nodes(options: argparse.Namespace) -> Iterator[Step]:
+def _nodes(options: argparse.Namespace, inventory: Inventory) -> Iterator[Step]:
     """The way to each node, found out by going there and running what a check runs."""
     from kdiag.engine.intake import known
     from kdiag.errors import CollectError
     from kdiag.facts import Nodes
     from kdiag.facts.hosts import HostFact
 
-    inventory = inventory_of(options)
     if options.no_nodes:
         return
     kinds: list[type[Fact]] = [Nodes, *(fact for fact in known() if issubclass(fact, HostFact))]

@@ -24,6 +24,7 @@ def run(options: argparse.Namespace) -> int:
     # The objects of a run live until its end: looking for garbage among them only takes time.
     gc.disable()
     start = time.monotonic()
+    from kdiag.collect.inventory import on_a_node
     from kdiag.engine.intake import needed
     from kdiag.engine.library import checks, choose
     from kdiag.engine.verdict import judge
@@ -31,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     from kdiag.report.node import FACTS, picture, render_node, render_node_json
 
     name = options.name.removeprefix("node/").removeprefix("nodes/").removeprefix("no/")
-    if not name and not options.local:
+    if not name and not options.local and not on_a_node():
         raise UsageError("name a node: kdiag node w1; or --local for this machine")
     chosen = choose(())
     kinds = dict.fromkeys((*needed(chosen), *FACTS, Version))

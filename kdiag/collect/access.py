@@ -120,7 +120,9 @@ def _identity(client: Client, target: Target) -> Step:
             return Step(state=State.BROKEN, title="login", detail=detail, command=command)
         case 401:
             how = target.credentials.method
-            detail = f"the server does not accept the {how} (401): it has expired, or is of another cluster"
+            end = target.credentials.expired(answer.date or datetime.now(UTC))
+            why = f"it has expired on {end:%Y-%m-%d}" if end else "it has expired, or is of another cluster"
+            detail = f"the server does not accept the {how} (401): {why}"
             return Step(state=State.BROKEN, title="login", detail=detail, command=command)
         case 403 if target.impersonate:
             detail = f"user {target.user} may not impersonate (403): {_message(answer)}"

@@ -74,9 +74,11 @@ class ApiSource:
         now = datetime.now(UTC)
         self._first_answer = (answer.date or now, now)
         if answer.status == 401:
+            end = self.target.credentials.expired(answer.date or now)
+            why = f"the client certificate has expired on {end:%Y-%m-%d}; renew it" if end else "log in again"
             raise AccessDenied(
                 f"{self.target.server} does not accept the credentials of user {self.target.user or '(none)'!r} (401 "
-                "Unauthorized): log in again, or choose another --context"
+                f"Unauthorized): {why}, or choose another --context"
             )
 
     def narrow(self, fallback: str = "") -> None:

@@ -333,6 +333,18 @@ class Credentials:
             return self._own_certificate()
         return self._asked(deadline).certificate if self._asks and self._plugin else None
 
+    def expired(self, now: datetime) -> datetime | None:
+        """When the user's own client certificate ended, where that was before ``now``: for after a refusal."""
+        if not self._has_certificate:
+            return None
+        from cryptography import x509
+
+        try:
+            end = x509.load_pem_x509_certificate(self._own_certificate()[0]).not_valid_after_utc
+        except (ConfigError, ValueError):
+            return None
+        return end if end < now else None
+
     def forget(self) -> bool:
         """Drop a credential that the server has refused; true when asking again could give a newer one."""
         with self._lock:

@@ -115,6 +115,9 @@ def test_a_server_that_cannot_be_reached_is_3(tmp_path: Path) -> None:
     done = kdiag("check", "--kubeconfig", config, home=tmp_path)
     assert (done.returncode, done.stdout) == (3, "")
     one_line(done, "refused")
+    assert "no way to a node is known that could tell why: see --ssh-config, --local and kdiag doctor" in done.stderr
+    alone = kdiag("check", "--no-nodes", "--kubeconfig", config, home=tmp_path)
+    assert "no way to a node" not in alone.stderr
 
 
 def test_a_refused_login_is_3(tmp_path: Path) -> None:

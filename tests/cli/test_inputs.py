@@ -3,10 +3,16 @@
 import json
 import shutil
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from kdiag.cli.check import selector
 from kdiag.errors import UsageError
@@ -52,6 +58,27 @@ def test_a_kubeconfig_that_cannot_be_used(tmp_path: Path, text: str, told: str) 
     doctor = kdiag("doctor", "--kubeconfig", config, home=tmp_path)
     assert doctor.returncode == 2
     assert doctor.stdout.startswith("✗ configuration")
+
+
+def test_a_client_certificate_that_has_expired_is_named(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "alice")])
+    end = datetime(2025, 1, 1, tzinfo=UTC)
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    made = made.serial_number(1).not_valid_before(end - timedelta(days=365)).not_valid_after(end)
+    (tmp_path / "crt").write_bytes(made.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))
+    (tmp_path / "key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    with healthy_api() as api:
+        config = api.kubeconfig(tmp_path / "c")
+        told = json.loads(config.read_text())
+        told["users"][0]["user"] = {"client-certificate": "crt", "client-key": "key"}
+        config.write_text(json.dumps(told))
+        api.fault("/", Fault.status(401))
+        done = kdiag("check", "--kubeconfig", config, home=tmp_path)
+        asked = kdiag("doctor", "--kubeconfig", config, home=tmp_path)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "the client certificate has expired on 2025-01-01; renew it" in done.stderr
+    assert "it has expired on 2025-01-01" in asked.stdout
 
 
 def test_no_kubeconfig_at_all(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -211,6 +212,7 @@ class Game:
             if change.node:
                 hosts.run(change.node, undo_on_node(change, session.id), seconds=90)
         self._until(self.api.alive, _API_SECONDS)
+        _hurry(session, hosts)
         repaired = {d.scenario.id for d in drawn if d.fix}
         for change in reversed(session.changes):
             if change.kind == "object" and change.before is not None and change.scenario not in repaired:
@@ -237,7 +239,7 @@ class Game:
         hosts = self._hosts_of(session.machines)
         left = self._nodes_back(session, hosts)
         try:
-            left += self._objects_back(session)
+            left += self._objects_back(session, hosts)
         except CollectError as exc:
             left.append(clean_line(str(exc)))
         if not left:
@@ -260,9 +262,10 @@ class Game:
             self.store.save(session)
         return left
 
-    def _objects_back(self, session: Session) -> list[str]:
+    def _objects_back(self, session: Session, hosts: Hosts) -> list[str]:
         if not self._until(self.api.alive, _API_SECONDS):
             raise LabError("the API server does not answer yet: kdiag lab stop again puts the rest back")
+        _hurry(session, hosts)
         left = []
         for change in reversed(session.changes):
             if change.node or change.undone:
@@ -320,6 +323,19 @@ class Game:
                 f"the lab runs on {session.server} (context {session.context}), and this is {self.api.target.server}: "
                 f"use --context {session.context}"
             )
+
+
+def _hurry(session: Session, hosts: Hosts) -> None:
+    """Let the control plane start at once what crashed while the API server was dead.
+
+    A kubelet forgets its back-off, five minutes at worst, with its restart; without a controller manager nothing of
+    the lab goes away.
+    """
+    known = scenarios()
+    dead = {t.scenario for t in session.tasks if t.scenario in known and known[t.scenario].api_dies}
+    for node in sorted({c.node for c in session.changes if c.node and c.scenario in dead}):
+        with contextlib.suppress(CollectError, LabError):  # it only takes longer
+            hosts.run(node, "systemctl restart kubelet", seconds=60)
 
 
 def unfit(scenario: Scenario, ground: Ground, hosts: Hosts) -> str:

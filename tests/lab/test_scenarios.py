@@ -124,8 +124,6 @@ def test_kdiag_names_it_first_and_it_can_be_mended(ground: Ground, scenario: Sce
         for line in game.mend()[0]:
             assert line.holds, f"mended, and still: {line.text}: {line.seen}"
         found.proof = True
-        if scenario.api_dies:  # else the back-off of all that crashed without it is waited for
-            cluster.node(drawn[0].values["control_plane"], "systemctl restart kubelet")
     finally:
         left = game.stop(remember=False) if game.store.session() is not None else []
         if found:

@@ -255,6 +255,18 @@ def test_stopping_twice_and_a_dead_api_server_change_nothing(place: Place, monke
         place.game().stop()
 
 
+def test_what_crashed_without_an_api_server_does_not_wait_for_its_back_off(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = scenario(EDIT, more="api_dies: true")
+    monkeypatch.setattr(module, "scenarios", lambda: {dead.id: dead})
+    place.enable()
+    place.game().start([(dead, 1)])
+    assert place.game().stop() == []
+    assert place.hosts.asked("cp1")[-1] == "systemctl restart kubelet"
+    assert place.hosts.asked("w1") == []
+
+
 def test_a_node_that_cannot_be_reached_stays_in_the_record(place: Place) -> None:
     place.enable()
     files = place.hosts.files("w1")

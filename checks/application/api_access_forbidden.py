@@ -42,23 +42,39 @@ def api_access_forbidden(complaints: Complaints, cluster: Cluster, access: Acces
         namespace, _, name = account.partition(":")
         what = [f"{verb} {resource}" for verb, resource in sorted(lacks)]
         verb, resource = next(iter(sorted(lacks)))
+        kind, _, group = resource.partition("/")[0].partition(".")
+        part = resource.partition("/")[1] + resource.partition("/")[2]
+        near = access.near(account, verb, kind + part, group, where) if access else None
         user = f"--as=system:serviceaccount:{account}"
         yield Finding(
             workload,
             f"{workload} may not {listing(what)} {f'in namespace {where}' if where else 'at the cluster scope'}:"
-            f" {'no role gives that to' if access else 'it is refused to'} service account {namespace}/{name}",
+            f" {_why(account, near, known=access is not None)}",
             evidence=(
                 Evidence(
                     kubectl(*newest.command, namespace=newest.pod.namespace), shorten(newest.said.text.strip(), 260)
                 ),
                 Evidence(kubectl("auth", "can-i", verb, resource, user, *_scope(where)), "no"),
             ),
-            next=tuple(_grant(namespace, name, where, tuple(sorted(lacks)))),
-            touches=(Ref("ServiceAccount", name, namespace),),
+            next=tuple(_correct(near[1]) if near else _grant(namespace, name, where, tuple(sorted(lacks)))),
+            touches=(Ref("ServiceAccount", name, namespace), *((near[1],) if near else ())),
             key=f"{account} {where}",
             severity=Severity.ERROR if failing or again else Severity.WARNING,
             since=newest.since,
         )
+
+
+def _why(account: str, near: tuple[str, Ref] | None, *, known: bool) -> str:
+    path = account.replace(":", "/", 1)
+    if near:
+        return f"{near[0]}, not {path}" if " gives it to " in near[0] else f"{near[0]} (service account {path})"
+    return f"{'no role gives that to' if known else 'it is refused to'} service account {path}"
+
+
+def _correct(ref: Ref) -> Iterator[str]:
+    """The command that shows what was meant to allow it, and the one that changes it; a roleRef cannot be changed."""
+    yield kubectl("get", ref.kind.lower(), ref.name, "-o", "yaml", namespace=ref.namespace)
+    yield kubectl("edit", ref.kind.lower(), ref.name, namespace=ref.namespace)
 
 
 def _scope(where: str) -> tuple[str, ...]:

@@ -80,6 +80,8 @@ def environment_variable_missing(complaints: Complaints, configmaps: ConfigMaps 
         what = f"{listing(variables)} {'is' if len(variables) == 1 else 'are'}"
         what += " empty" if empty == variables else " not set"
         meant = f"; {near} is" if near and not empty else ""
+        if container and (lost := _lost(container, variables[0])):
+            meant = f"; {lost}"
         yield Finding(
             workload,
             f"{workload} container {name} ends: {what} in its environment{meant}",
@@ -92,7 +94,7 @@ def environment_variable_missing(complaints: Complaints, configmaps: ConfigMaps 
                     listing([f"{k} ({v})" for k, v in declared.items()], 6) if declared else "no variable at all",
                 ),
             ),
-            next=tuple(_next(workload, name, variables)),
+            next=tuple(_next(workload, name, variables, lost=bool(container and _lost(container, variables[0])))),
             touches=_sources(container, workload.namespace),
             key=f"{name} {','.join(variables)}",
             severity=Severity.ERROR,
@@ -103,6 +105,22 @@ def environment_variable_missing(complaints: Complaints, configmaps: ConfigMaps 
 def _set(container: Container, variable: str) -> bool:
     """Whether it has a value, as far as can be told; what a whole Secret brings in is not known."""
     return any(e.name == variable and (e.value or e.value_from) and not _optional(e.value_from) for e in container.env)
+
+
+def _lost(container: Container, variable: str) -> str:
+    """How the template takes the variable away: by a prefix, or by an optional reference to what is not there."""
+    for env in container.env:
+        source = env.value_from if env.name == variable and _optional(env.value_from) else None
+        if source and (secret := source.secret_key_ref):
+            return f"its optional key {secret.key} of Secret {secret.name} is not there"
+        if source and (config := source.config_map_key_ref):
+            return f"its optional key {config.key} of ConfigMap {config.name} is not there"
+    for source_ in container.env_from:
+        whole = source_.secret_ref or source_.config_map_ref
+        if whole and source_.prefix and not variable.startswith(source_.prefix):
+            kind = "Secret" if source_.secret_ref else "ConfigMap"
+            return f"envFrom puts {source_.prefix} before each name of {kind} {whole.name}"
+    return ""
 
 
 def _optional(source: object) -> bool:
@@ -140,9 +158,12 @@ def _list(workload: Ref) -> str:
     return kubectl("set", "env", f"{workload.kind.lower()}/{workload.name}", "--list", namespace=workload.namespace)
 
 
-def _next(workload: Ref, container: str, variables: list[str]) -> Iterator[str]:
+def _next(workload: Ref, container: str, variables: list[str], *, lost: bool) -> Iterator[str]:
     if workload.kind == "Pod":
         yield f"set {', '.join(variables)} in the pod's manifest and make the pod anew"
+        return
+    if lost:
+        yield kubectl("edit", workload.kind.lower(), workload.name, namespace=workload.namespace) + "   # env, envFrom"
         return
     values = [f"{v}=VALUE" for v in variables]
     place = f"{workload.kind.lower()}/{workload.name}"

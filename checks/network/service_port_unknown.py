@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import DEPENDENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, shorten
-from kdiag.facts import Cluster, Complaint, Complaints, Dependencies, Dependency, Owners, Pod, Service, Topic
+from kdiag.facts import (
+    Backends,
+    Cluster,
+    Complaint,
+    Complaints,
+    Dependencies,
+    Dependency,
+    Owners,
+    Pod,
+    Service,
+    Topic,
+    declared,
+    listeners,
+    mentions,
+)
 
 #: A workload or Service newer than this that names a port in vain is a fresh mistake: seconds.
 _FRESH = 6 * 3600.0
@@ -22,7 +36,11 @@ _FRESH = 6 * 3600.0
     tags=("service", "config"),
 )
 def service_port_unknown(
-    dependencies: Dependencies, owners: Owners, cluster: Cluster, complaints: Complaints | None
+    dependencies: Dependencies,
+    owners: Owners,
+    cluster: Cluster,
+    complaints: Complaints | None,
+    backends: Backends | None,
 ) -> Iterator[Finding]:
     """An error where the log says so, the workload fails or the setting is new; an old unused one is a warning."""
     seen: set[tuple[Ref, Ref, int]] = set()
@@ -31,11 +49,11 @@ def service_port_unknown(
         if pod is None or pod.namespace == "kube-system":
             continue
         workload = owners.top(pod)
-        said = complaints.by_workload.get(workload, ()) if complaints else ()
+        said = complaints.unmended.get(workload, ()) if complaints else ()
         for dependency in dependencies.of(pod):
             target = dependencies.resolve(dependency.host, pod.namespace)
             service = target.service if target else None
-            if service is None or not _lacks(service, dependency.port):
+            if service is None or not (_lacks(service, dependency.port) or _passed(service, dependency.port, backends)):
                 continue
             key = (workload, service.ref(), dependency.port)
             if key in seen or not dependency.plain:
@@ -64,6 +82,20 @@ def _lacks(service: Service, port: int) -> bool:
     return all(p.port != port for p in service.spec.ports)
 
 
+def _passed(service: Service, port: int, backends: Backends | None) -> bool:
+    """Whether it is the port of a headless Service which leads to another one: DNS gives pods, and maps no ports."""
+    named = service.port(port) if port and service.headless and backends else None
+    if named is None or backends is None or not isinstance(named.target, int) or named.target == port:
+        return False
+    specs = {id(p.spec): p.spec for p in backends.of(service)}.values()
+    return bool(specs) and all(
+        any(p.container_port == named.target for p in declared(spec))
+        and all(p.container_port != port for p in declared(spec))
+        and not any(mentions(c, port) for c in listeners(spec))
+        for spec in specs
+    )
+
+
 def _about(complaint: Complaint, service: Service, port: int, dependencies: Dependencies) -> bool:
     if complaint.said.topic is not Topic.UNREACHABLE or complaint.said.port not in (0, port):
         return False
@@ -85,9 +117,19 @@ def _finding(
     *,
     hurt: bool,
 ) -> Finding:
-    ports = listing([f"{p.port}{f' ({p.name})' if p.name else ''}" for p in service.spec.ports])
+    # Of a headless Service, DNS gives the pods, and their ports are what counts.
+    numbers = [p.target if service.headless else p.port for p in service.spec.ports]
+    ports = listing(
+        [f"{n}{f' ({p.name})' if p.name else ''}" for n, p in zip(numbers, service.spec.ports, strict=True)]
+    )
+    lacks = f"has only port {ports}" if not service.headless else f"is headless: its pods listen on {ports}"
     where = f" ({dependency.origin})" if dependency else ""
-    evidence = [Evidence(kubectl("get", "service", service.name, namespace=service.namespace), f"PORT(S) {ports}")]
+    evidence = [
+        Evidence(
+            kubectl("get", "service", service.name, namespace=service.namespace),
+            f"CLUSTER-IP None, targetPort {ports}" if service.headless else f"PORT(S) {ports}",
+        )
+    ]
     if dependency:
         command = kubectl("get", workload.kind.lower(), workload.name, "-o", "yaml", namespace=pod.namespace)
         evidence.insert(0, Evidence(command, f"{dependency.origin}: {shorten(dependency.value, 80)}, port {port}"))
@@ -100,11 +142,13 @@ def _finding(
     )
     return Finding(
         workload,
-        f"{workload} talks to {service.ref().path}:{port}{where}; Service {service.name} has only port {ports}",
+        f"{workload} talks to {service.ref().path}:{port}{where}; Service {service.name} {lacks}",
         evidence=tuple(evidence),
         next=(
-            f"{edit}   # {port} → {service.spec.ports[0].port}",
-            f"only if {port} is what clients should use: "
+            f"{edit}   # {port} → {numbers[0]}",
+            "or give it an address: make the Service anew without clusterIP: None"
+            if service.headless
+            else f"only if {port} is what clients should use: "
             + kubectl("edit", "service", service.name, namespace=service.namespace),
         ),
         touches=(service.ref(), *((dependency.source,) if dependency and dependency.source else ())),

@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 from kdiag.facts.base import ApiList, Derived, Objects
 from kdiag.facts.meta import Lean, Object
+from kdiag.model.result import Ref
+from kdiag.model.text import listing, nearest
 
 _GROUP = "rbac.authorization.k8s.io/v1"
 
@@ -140,6 +142,40 @@ class Access(Derived):
             return None
         return any(rule.allows(verb, group, resource) for rule in self._rules(account, namespace))
 
+    def near(
+        self, account: str, verb: str, resource: str, group: str = "", namespace: str = ""
+    ) -> tuple[str, Ref] | None:
+        """What was probably meant to allow it, why it does not, and the object to correct."""
+        bindings: list[tuple[RoleBinding | ClusterRoleBinding, str]] = [(b, "") for b in self.cluster_bindings.items]
+        bindings += [(b, namespace) for b in self.bindings.within(namespace)] if namespace else []
+        for binding, here in bindings:
+            if not self._binds(binding.subjects, account, here):
+                continue
+            role = binding.role_ref
+            ref = Ref(role.kind, role.name, "" if role.kind == "ClusterRole" else here)
+            if not self._of(role, here) and not self._exists(role, here):
+                return f"{binding.ref()} names {role.kind} {role.name}, which does not exist", binding.ref()
+            for rule in self._of(role, here):
+                if why := _differs(rule, verb, group, resource):
+                    return f"{ref} has {why}", ref
+        for binding, here in bindings:
+            if any(rule.allows(verb, group, resource) for rule in self._of(binding.role_ref, here)):
+                for subject in binding.subjects:
+                    place = subject.namespace or here
+                    if subject.kind == "ServiceAccount" and _alike(f"{place}:{subject.name}", account):
+                        return f"{binding.ref()} gives it to {place}/{subject.name}", binding.ref()
+        for other in self.bindings.items if namespace else ():
+            if other.namespace == namespace or not self._binds(other.subjects, account, other.namespace):
+                continue
+            if any(rule.allows(verb, group, resource) for rule in self._of(other.role_ref, other.namespace)):
+                return f"{other.ref()} gives it in namespace {other.namespace} only", other.ref()
+        return None
+
+    def _exists(self, ref: RoleRef, namespace: str) -> bool:
+        if ref.kind == "ClusterRole":
+            return ref.name in self._cluster_rules
+        return self.roles.get(ref.name, namespace) is not None
+
     def _rules(self, account: str, namespace: str) -> Iterator[PolicyRule]:
         for binding in self.cluster_bindings.items:
             if self._binds(binding.subjects, account, ""):
@@ -170,3 +206,26 @@ class Access(Derived):
     @cached_property
     def _cluster_rules(self) -> Mapping[str, tuple[PolicyRule, ...]]:
         return {role.name: role.rules for role in self.cluster_roles.items}
+
+
+def _alike(given: str, account: str) -> bool:
+    """Whether one account was probably written for the other: the same name elsewhere, or a slip of the pen here."""
+    (there, other), (here, name) = given.split(":", 1), account.split(":", 1)
+    return given != account and (other == name or (there == here and nearest(other, [name]) is not None))
+
+
+def _differs(rule: PolicyRule, verb: str, group: str, resource: str) -> str:
+    """What a rule has in the place of what is asked for, where one thing alone is wrong with it."""
+    kinds, groups, verbs = set(rule.resources), set(rule.api_groups), set(rule.verbs)
+    right = [bool({"*", verb} & verbs), bool({"*", group} & groups), bool({"*", resource} & kinds)]
+    if right.count(False) != 1:
+        return ""
+    if not right[1]:
+        return f"{resource} in API group {_words(groups)}, and it is in {group or 'the core group'}"
+    if not right[2] and (close := nearest(resource, sorted(kinds))):
+        return f"{close} in the place of {resource}"
+    return f"{_words(verbs)} of {resource} alone" if not right[0] else ""
+
+
+def _words(items: set[str]) -> str:
+    return listing([item or "core" for item in sorted(items)], 3)

@@ -112,11 +112,20 @@ class Complaints(Derived):
 
     @cached_property
     def unresolved(self) -> Mapping[Ref, tuple[Complaint, ...]]:
-        """Which names did not resolve for whom, however long ago, in the present runs: no success was logged since.
+        """Which names did not resolve for whom, of those complaints that ``unmended`` has."""
+        found = {
+            ref: tuple(c for c in items if c.said.topic is Topic.UNRESOLVED) for ref, items in self.unmended.items()
+        }
+        return {ref: items for ref, items in found.items() if items}
 
-        For names that still mean nothing: silence then says that nobody has asked since, and not that it is mended.
+    @cached_property
+    def unmended(self) -> Mapping[Ref, tuple[Complaint, ...]]:
+        """What did not resolve or answer, for whom, however long ago, in the present runs: no success was logged since.
+
+        For what is still as it was, the name of no Service or a closed port: silence then says that nobody has asked
+        since, and not that it is mended.
         """
-        found: dict[tuple[Ref, str, str], Complaint] = {}
+        found: dict[tuple[Ref, str, Topic, str], Complaint] = {}
         for log in self.logs.items:
             pod = self.pods.get(log.pod, log.namespace)
             if pod is None or pod.terminating or pod.finished:
@@ -128,8 +137,8 @@ class Complaints(Derived):
                 if state != "failing" and says_connected(line.text):
                     break
                 one = said(line.text)
-                if one and one.topic is Topic.UNRESOLVED:
-                    key = (workload, log.container, one.word)
+                if one and one.topic in _PASSING:
+                    key = (workload, log.container, one.topic, one.word)
                     complaint = _complaint(one, pod, workload, log, line, failing=state == "failing")
                     found[key] = _merged(found[key], complaint) if key in found else complaint
         grouped: dict[Ref, list[Complaint]] = {}

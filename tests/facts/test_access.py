@@ -88,3 +88,41 @@ def test_what_was_not_all_read_says_nothing() -> None:
         gaps=(Gap("rolebindings", "403"),),
     )
     assert partial.allows("shop:robot", "list", "pods") is None
+
+
+def sa(name: str, namespace: str) -> dict[str, str]:
+    return {"kind": "ServiceAccount", "name": name, "namespace": namespace}
+
+
+@pytest.mark.parametrize(
+    ("made", "wanted", "text"),
+    [
+        (access(subject=sa("robot", "default"), local=True), ("list", "pods", "", "shop"), "gives it to default/robot"),
+        (access(subject=sa("robto", "shop"), local=True), ("list", "pods", "", "shop"), "gives it to shop/robto"),
+        (access(local=True), ("list", "pods", "", "other"), "gives it in namespace shop only"),
+        (access(local=True), ("watch", "pods", "", "shop"), "has get, list of pods alone"),
+        (access({**READ, "resources": ["pod"]}), ("list", "pods", "", "shop"), "has pod in the place of pods"),
+        (
+            access({**READ, "resources": ["deployments"]}),
+            ("list", "deployments", "apps", "shop"),
+            "has deployments in API group core, and it is in apps",
+        ),
+    ],
+)
+def test_what_was_meant_to_allow_it_is_named(made: Access, wanted: tuple[str, str, str, str], text: str) -> None:
+    near = made.near("shop:robot", *wanted)
+    assert near is not None
+    assert near[0].endswith(text)
+
+
+def test_a_role_that_is_gone_is_named() -> None:
+    made = access(local=True)
+    gone = Access.derive(made.roles, fact(ClusterRoles), made.bindings, made.cluster_bindings)
+    near = gone.near("shop:robot", "list", "pods", "", "shop")
+    assert near is not None
+    assert near[0] == "RoleBinding shop/b names ClusterRole reads, which does not exist"
+
+
+def test_what_nothing_comes_near_has_no_name() -> None:
+    assert access().near("other:stranger", "list", "pods", "", "other") is None
+    assert access(local=True).near("shop:robot", "create", "secrets", "", "shop") is None

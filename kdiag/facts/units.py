@@ -107,7 +107,8 @@ def _unit(block: str) -> Unit:
         result=one.get("Result", ""),
         restarts=_number(one.get("NRestarts", "")),
         exit_status=_number(one.get("ExecMainStatus", "")),
-        needs_reload=one.get("NeedDaemonReload", "") == "yes",
+        # Of a masked unit with drop-ins systemd says so whatever it has read.
+        needs_reload=one.get("NeedDaemonReload", "") == "yes" and one.get("LoadState", "") != "masked",
         path=one.get("FragmentPath", ""),
         drop_ins=tuple(one.get("DropInPaths", "").split()),
         program=program[1] if program else "",

@@ -33,6 +33,8 @@ def run(options: argparse.Namespace) -> int:
     worker = Worker(Run(options))
     terminal = _Terminal()
     try:
+        # A key paints in two steps, the list and what is beside it, and textual waits for a frame between the two.
+        os.environ.setdefault("TEXTUAL_FPS", "120")
         if not os.environ.get("NO_COLOR"):
             os.environ.pop("NO_COLOR", None)  # empty is as good as not set
         from kdiag.tui.app import KdiagApp

@@ -86,6 +86,7 @@ class VerdictScreen(BaseScreen):
     def on_mount(self) -> None:
         """Show what is known already."""
         super().on_mount()
+        self.rows.told = self._selected
         self.set_focus(self.rows)
         self.show_verdict()
         self.show_progress()
@@ -236,9 +237,10 @@ class VerdictScreen(BaseScreen):
 
     # Messages
 
-    def on_rows_view_selected(self, event: RowsView.Selected) -> None:
+    def _selected(self, row: Row | None) -> None:
         """Show the finding that is selected."""
-        row = event.row
+        if not self._whole:
+            return
         if row is None or row.node is None:
             self.detail.show(self._group_page(row) if row else [])
         else:

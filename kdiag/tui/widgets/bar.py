@@ -35,7 +35,7 @@ class Bar(Styled):
         """Draw one row."""
         width = self.size.width
         if y:
-            return Strip.blank(width, self.rich_style)
+            return self.blank(width)
         size = sum(cell_len(text) for text, _ in self._right)
         if size > width * 2 // 3:
             return self.strip(cropped((*self._left, ("  ", ""), *self._right), width, self.signs.dots), width)
@@ -64,4 +64,4 @@ class KeysBar(Bar):
             strip = self.strip([(f" {key} ", "key"), (f"{what} ", "dim")], size)
             strips.append(strip.apply_style(Style(meta={"@click": action})))
             used += size
-        return Strip.join([*strips, Strip.blank(width - used, self.rich_style)])
+        return Strip.join([*strips, self.blank(width - used)])

@@ -43,9 +43,13 @@ class Styled(Widget):
             return Style(reverse=True)
         return tones(self.app.theme_variables).get(name)
 
+    def blank(self, width: int) -> Strip:
+        """A row with nothing on it."""
+        return Strip.blank(width, self.style_of(""))
+
     def strip(self, spans: Iterable[Span], width: int, *, over: str = "") -> Strip:
         """These spans as a row of exactly this many cells, on the background of style ``over``."""
-        ground = self.style_of(over) if over else self.rich_style
+        ground = self.style_of(over)
         tint = self.tone(over) if over else None
         plain = self.signs.plain
         segments = []

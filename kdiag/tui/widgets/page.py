@@ -212,7 +212,7 @@ class PageView(LinesView):
         width = self.size.width
         row = y + round(self.scroll_y)
         if row >= len(self._painted):
-            return Strip.blank(width, self.rich_style)
+            return self.blank(width)
         painted = self._painted[row]
         here = (
             (self.has_focus or self.marked)

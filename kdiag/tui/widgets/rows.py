@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -36,13 +36,6 @@ class RowsView(LinesView):
         Binding("enter", "choose", "runbook"),
     ]
 
-    class Selected(Message):
-        """Another row is selected; None when there is none."""
-
-        def __init__(self, row: Row | None) -> None:
-            super().__init__()
-            self.row = row
-
     class Chosen(Message):
         """Enter was pressed on a row, or it was clicked twice."""
 
@@ -52,6 +45,8 @@ class RowsView(LinesView):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
+        #: Called at once with the row that is selected now, or None: a message would come a frame after the cursor.
+        self.told: Callable[[Row | None], object] = lambda _: None
         self.findings: Tree | None = None
         self.rows: list[Row] = []
         self.filter = Filter()
@@ -125,7 +120,7 @@ class RowsView(LinesView):
             self._key = row.key
         self.refresh()
         self.call_after_refresh(self._reveal)
-        self.post_message(self.Selected(row))
+        self.told(row)
 
     def on_resize(self) -> None:
         """The rows are as wide as the widget."""
@@ -152,7 +147,7 @@ class RowsView(LinesView):
                 top = self._tops[one] - round(self.scroll_y)
                 self.refresh(Region(0, top, self.size.width, self.rows[one].height))
         self._reveal()
-        self.post_message(self.Selected(self.rows[place]))
+        self.told(self.rows[place])
 
     def action_move(self, by: int) -> None:
         """Go up or down; the heading of an open group is passed over."""
@@ -238,11 +233,11 @@ class RowsView(LinesView):
             rows = layout(self._empty, width - 4)
             if 0 < y <= len(rows):
                 return self.strip((("  ", ""), *rows[y - 1].spans), width)
-            return Strip.blank(width, self.rich_style)
+            return self.blank(width)
         line = y + round(self.scroll_y)
         place = bisect_right(self._tops, line) - 1
         if not 0 <= place < len(self.rows):
-            return Strip.blank(width, self.rich_style)
+            return self.blank(width)
         row = self.rows[place]
         current = place == self._at
         over = ("cursor" if self.has_focus else "stop") if current else ""

@@ -10,6 +10,8 @@ from kdiag.check import API_SERVER_FAILS, CLUSTER, Evidence, Finding, Layer, Sev
 from kdiag.facts import Cluster, Containers, HostContainer, HostLog, current, plain, static_pod
 
 _STEADY = 60
+#: After so many seconds without such a line, of a server that answers, it is over.
+_OVER = 20
 #: etcd takes this long from its start until it listens.
 _OPENING = timedelta(seconds=15)
 _LINK = re.compile(
@@ -89,7 +91,7 @@ def _reason(
     if steady:
         # It runs: only what goes on now counts, and a single line is noise.
         late = [x for x in hits if x.when and cluster.age(x.when) < 60 and re.search(r"etcd|:2379\b", x.text)]
-        if len(late) < 3:
+        if len(late) < 3 or (not cluster.dead and cluster.age(late[-1].when) > _OVER):
             return None
         hits = late
     elif not any(_GAVE_UP.search(x.text) for x in lines) and len(hits) < 2:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check
-from kdiag.facts import Certificates, Manifests, Pki, certificate_uses, static_pod
+from kdiag.facts import (
+    Certificates,
+    Manifests,
+    NodeManifests,
+    Pki,
+    certificate_uses,
+    manifest_repair,
+    static_pod,
+    token_keys,
+)
 
 _PKI = "/etc/kubernetes/pki"
 _CA = {
@@ -61,6 +70,90 @@ def certificate_key_mismatch(certificates: Certificates, manifests: Manifests | 
                 severity=(Severity.CRITICAL if alone else Severity.ERROR) if dead else Severity.ERROR,
             )
         yield from _others(node, pki)
+        found = manifests.get(node) if manifests else None
+        if found is not None:
+            yield from _signing(node, pki, found)
+            yield from _tokens(node, pki, found)
+
+
+def _signing(node: str, pki: Pki, found: NodeManifests) -> Iterator[Finding]:
+    """The CA with which the controller manager signs: the certificate and the key that its flags name."""
+    manifest = found.of("kube-controller-manager")
+    flag = manifest.flag("cluster-signing-cert-file") if manifest else None
+    if manifest is None or flag is None:
+        return
+    path, key_path = (manifest.on_host(manifest.value(f"cluster-signing-{n}-file"))[1] for n in ("cert", "key"))
+    cert, key = pki.authority(path), pki.keys.get(key_path)
+    if cert is None or not key or key == cert.key or path == key_path.removesuffix(".key") + ".crt":
+        return
+    yield Finding(
+        static_pod("kube-controller-manager", node),
+        f"kube-controller-manager-{node} cannot sign certificates: {manifest.where(flag.line)} "
+        f"--{flag.name}={path}; {key_path} is not its key",
+        evidence=(manifest.quote(node, flag.line), *_evidence(node, path, key_path, cert.key, key)),
+        next=manifest_repair(node, manifest, flag.line, "name the certificate and the key of one CA"),
+        key="cluster-signing",
+        severity=Severity.ERROR,
+    )
+
+
+def _tokens(node: str, pki: Pki, found: NodeManifests) -> Iterator[Finding]:
+    """The key that signs the tokens of pods, and those by which the API server knows such a token."""
+    api = found.of("kube-apiserver")
+    files = token_keys(api)
+    known = [pki.public_halves(path) for path in files]
+    if api is None or not files or not all(known):
+        return
+    trusted = frozenset[str]().union(*known)
+    asked = api.flag("service-account-key-file")
+    said = False
+    for part, name, effect, severity in (
+        (
+            "kube-apiserver",
+            "service-account-signing-key-file",
+            "knows no token of a pod that is signed from now on",
+            Severity.CRITICAL,
+        ),
+        (
+            "kube-controller-manager",
+            "service-account-private-key-file",
+            "signs tokens of Secrets that kube-apiserver refuses",
+            Severity.ERROR,
+        ),
+    ):
+        manifest = found.of(part)
+        flag = manifest.flag(name) if manifest else None
+        path = manifest.on_host(flag.value)[1] if manifest and flag else ""
+        key = pki.keys.get(path)
+        usual = files == (f"{_PKI}/sa.pub",)
+        if manifest is None or flag is None or asked is None or not key or key in trusted:
+            continue
+        if usual and path == f"{_PKI}/sa.key":
+            continue  # the pair itself is broken: said above
+        if said and path == f"{_PKI}/sa.key":
+            continue  # the same flag is to blame
+        said = True
+        other = not usual and path == f"{_PKI}/sa.key"
+        holder, line = (api, asked) if other else (manifest, flag)
+        meant = f"{_PKI}/sa.pub" if other else f"{_PKI}/sa.key"
+        yield Finding(
+            static_pod(holder.component, node),
+            f"{holder.component}-{node} {effect}: {holder.where(line.line)} --{line.name}={line.value} is not of the "
+            f"same key as {path if other else files[0]}; meant is {meant}",
+            evidence=(
+                holder.quote(node, line.line),
+                Evidence(
+                    f"sudo openssl pkey -in {path} -pubout | sha256sum", f"its public half is not {files[0]}", node
+                ),
+            ),
+            next=(
+                *manifest_repair(node, holder, line.line, f"--{line.name}={meant}"),
+                "delete pods that were started in the meantime, if their tokens are refused after that",
+            ),
+            touches=(static_pod("kube-apiserver", node), *([CLUSTER] if part == "kube-apiserver" else [])),
+            key=name,
+            severity=severity,
+        )
 
 
 def _others(node: str, pki: Pki) -> Iterator[Finding]:

@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import CLUSTER, ETCD_FAILS, Evidence, Finding, Layer, Ref, Severity, check, listing
-from kdiag.facts import Certificate, Certificates, CertificateUse, Manifests, Pki, certificate_uses, static_pod
+from kdiag.facts import (
+    KUBELET_CONFIG,
+    PKI,
+    Certificate,
+    Certificates,
+    CertificateUse,
+    Flag,
+    Manifests,
+    NodeManifests,
+    Pki,
+    certificate_uses,
+    manifest_repair,
+    static_pod,
+)
 
 _API = "kube-apiserver's serving certificate"
 
@@ -25,7 +38,9 @@ def certificate_wrong_ca(certificates: Certificates, manifests: Manifests | None
     """By the signature, not by the name: after a CA was made anew both names are the same."""
     masters = [(node, pki) for node, pki in certificates if pki.control_plane]
     for node, pki in masters:
-        for use in certificate_uses(pki, manifests.get(node) if manifests else None):
+        found = manifests.get(node) if manifests else None
+        by_flag: dict[Flag, list[CertificateUse]] = {}
+        for use in certificate_uses(pki, found):
             cert = use.certificate
             if cert is None or cert.self_signed or pki.counts.get(use.path, 1) > 1:
                 continue  # a chain may lead to the CA
@@ -37,8 +52,131 @@ def certificate_wrong_ca(certificates: Certificates, manifests: Manifests | None
                 for place, authority in refused:
                     yield _config(node, place, authority, cert)
                 continue
+            if flag := _misled(use, refused, pki, found):
+                by_flag.setdefault(flag, []).append(use)
+                continue
             yield _finding(node, pki, use, cert, refused, alone=len(masters) == 1)
+        for flag, uses in by_flag.items():
+            yield _flag(node, flag, uses, pki, found, alone=len(masters) == 1)
+        yield from _root(node, pki, found)
     yield from _workers(certificates, masters)
+    yield from _kubelets(certificates, masters, manifests)
+
+
+def _misled(
+    use: CertificateUse, refused: list[tuple[str, Certificate]], pki: Pki, found: NodeManifests | None
+) -> Flag | None:
+    """The flag by which the checker trusts another CA than kubeadm's, where that one signed the certificate."""
+    manifest = found.of(use.checker) if found else None
+    flag = manifest.flag(use.trust) if manifest and use.trust else None
+    usual = pki.authority(use.trust_default)
+    wrong = flag is not None and refused[0][0] != use.trust_default
+    right = use.certificate is not None and usual is not None and use.certificate.signed_by(usual)
+    return flag if wrong and right else None
+
+
+def _flag(
+    node: str, flag: Flag, uses: list[CertificateUse], pki: Pki, found: NodeManifests | None, *, alone: bool
+) -> Finding:
+    """One flag, and all whom its CA keeps out."""
+    use = uses[0]
+    manifest = found.of(use.checker) if found else None
+    where = manifest.where(flag.line) if manifest else use.checker
+    dead = any(u.dead for u in uses)
+    parts = [use.checker, *(u.component for u in uses if u.component not in ("kubectl", "kubelet"))]
+    others = list(dict.fromkeys(_who(u) for u in uses if u.component != use.checker))
+    whom = use.breaks if len(uses) == 1 else f"{use.checker} refuses {listing(others, 4)}"
+    leases = [p for p in parts if p in ("kube-scheduler", "kube-controller-manager")]
+    return Finding(
+        static_pod(use.checker, node),
+        f"{use.checker}-{node} trusts the wrong CA: {where} --{flag.name}={flag.value}, "
+        f"meant is {use.trust_default}: {whom}",
+        evidence=(
+            *([manifest.quote(node, flag.line)] if manifest else []),
+            Evidence(f"sudo openssl verify -CAfile {flag.value} {use.path}", f"{use.trust_default} signed it", node)
+            if not use.path.endswith(".conf")
+            else Evidence(f"grep client-certificate {use.path}", f"{use.trust_default} signed it", node),
+        ),
+        next=manifest_repair(node, manifest, flag.line, f"--{flag.name}={use.trust_default}") if manifest else (),
+        touches=(
+            Ref("Node", node),
+            *(static_pod(p, node) for p in dict.fromkeys(parts)),
+            *(Ref("Lease", p, "kube-system") for p in leases),
+            *([CLUSTER] if dead and alone else []),
+        ),
+        key=flag.name,
+        severity=(Severity.CRITICAL if alone else Severity.ERROR) if dead else Severity.ERROR,
+    )
+
+
+def _who(use: CertificateUse) -> str:
+    if use.component == "kubectl":
+        return use.where.rpartition("/")[2]
+    return {"kubelet": "the kubelets"}.get(use.component, use.component)
+
+
+def _root(node: str, pki: Pki, found: NodeManifests | None) -> Iterator[Finding]:
+    """The CA that the controller manager hands to all pods, for them to know the API server by."""
+    manifest = found.of("kube-controller-manager") if found else None
+    flag = manifest.flag("root-ca-file") if manifest else None
+    api = pki.get(f"{PKI}/apiserver.crt")
+    if manifest is None or flag is None or api is None or api.more:
+        return
+    authority = pki.authority(manifest.on_host(flag.value)[1])
+    usual = pki.authority(f"{PKI}/ca.crt")
+    if authority is None or usual is None or not api.signed_by(usual) or api.signed_by(authority) is not False:
+        return
+    yield Finding(
+        static_pod("kube-controller-manager", node),
+        f"kube-controller-manager-{node} gives pods the wrong CA: {manifest.where(flag.line)} "
+        f"--root-ca-file={flag.value} did not sign kube-apiserver's certificate, meant is {usual.place}: they refuse to talk to it",
+        evidence=(
+            manifest.quote(node, flag.line),
+            Evidence("kubectl get configmap kube-root-ca.crt -o yaml", f"in each namespace: CA {authority.subject}"),
+        ),
+        next=(
+            *manifest_repair(node, manifest, flag.line, f"--root-ca-file={usual.place}"),
+            "restart what was started in the meantime: a pod reads the CA when it begins",
+        ),
+        touches=(CLUSTER,),
+        key="root-ca-file",
+        severity=Severity.ERROR,
+    )
+
+
+def _kubelets(
+    certificates: Certificates, masters: list[tuple[str, Pki]], manifests: Manifests | None
+) -> Iterator[Finding]:
+    """Whether each kubelet knows the API server when that asks for a log."""
+    shown = [
+        u.certificate
+        for node, pki in masters
+        for u in certificate_uses(pki, manifests.get(node) if manifests else None)
+        if u.flag == "kubelet-client-certificate" and u.certificate
+    ]
+    usual = [a for _, pki in masters if (a := pki.authority(f"{PKI}/ca.crt"))]
+    right = all(any(c.signed_by(a) for a in usual) for c in shown)
+    for node, pki in certificates:
+        path, line = pki.kubelet_client_ca
+        authority = pki.authority(path) if path else None
+        if authority is None or not shown or not right or any(c.signed_by(authority) is not False for c in shown):
+            continue
+        meant = f", meant is {PKI}/ca.crt" if path != f"{PKI}/ca.crt" else ""
+        yield Finding(
+            Ref("Node", node),
+            f"the kubelet on {node} does not know kube-apiserver: {KUBELET_CONFIG}:{line} clientCAFile {path} did not "
+            f"sign its certificate{meant}: kubectl logs and exec are refused there",
+            evidence=(
+                Evidence(f"sudo openssl x509 -noout -subject -serial -in {path}", f"CA {authority.subject}", node),
+                Evidence(f"sudo sed -n {line}p {KUBELET_CONFIG}", f"clientCAFile: {path}", node),
+            ),
+            next=(
+                f"ssh {node} sudoedit {KUBELET_CONFIG}    # line {line}: clientCAFile: {PKI}/ca.crt",
+                f"ssh {node} sudo systemctl restart kubelet",
+            ),
+            key="clientCAFile",
+            severity=Severity.ERROR,
+        )
 
 
 def _finding(

@@ -27,6 +27,21 @@ from kdiag.facts import (
 _TRUTH = frozenset(["1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"])
 _DURATION = re.compile(r"[+-]?(0|(\d+(\.\d*)?|\.\d+)(ns|us|\u00b5s|ms|s|m|h))((\d+(\.\d*)?|\.\d+)(ns|us|ms|s|m|h))*")
 _RANGES = ("service-cluster-ip-range", "cluster-cidr")
+#: Without these no cluster works; what is younger or rarer may be off on purpose.
+_SERVED = (
+    "v1",
+    "apps/v1",
+    "authentication.k8s.io/v1",
+    "authorization.k8s.io/v1",
+    "batch/v1",
+    "certificates.k8s.io/v1",
+    "coordination.k8s.io/v1",
+    "discovery.k8s.io/v1",
+    "rbac.authorization.k8s.io/v1",
+    "storage.k8s.io/v1",
+    "api/all",
+    "api/ga",
+)
 
 
 @check(
@@ -45,12 +60,13 @@ def manifest_flag_value_invalid(
             part = manifest.component
             now = component_standing(manifest, node, containers, pods, cluster)
             for flag in manifest.flags:
-                denies = _denies(manifest, flag)
-                wrong, meant = (denies, "Node,RBAC") if denies else _wrong(part, flag)
-                if not wrong or (now.proven and not denies):
+                effect, wrong, meant = _serves_badly(manifest, flag)
+                works = bool(effect)  # it takes the value, and starts with it
+                if not works:
+                    effect, (wrong, meant) = "exits at once", _wrong(part, flag)
+                if not wrong or (now.proven and not works):
                     continue
                 subject = static_pod(part, node)
-                effect = "answers everybody Forbidden" if denies else "exits at once"
                 hint = f", meant is {meant}" if meant else ""
                 yield Finding(
                     subject,
@@ -62,24 +78,37 @@ def manifest_flag_value_invalid(
                     next=manifest_repair(node, manifest, flag.line, meant or f"correct --{flag.name}"),
                     touches=stands_still(manifests, part),
                     key=flag.name,
-                    severity=None if denies else manifest_severity(manifests, part, now),
+                    severity=None if works else manifest_severity(manifests, part, now),
                 )
 
 
-def _denies(manifest: Manifest, flag: Flag) -> str:
-    """Whether nobody but the nodes is let in: no mode is left that could allow a person or a controller anything."""
-    if (
-        manifest.component != "kube-apiserver"
-        or flag.name != "authorization-mode"
-        or manifest.flag("authorization-config")
-    ):
-        return ""
-    modes = [m.strip() for m in flag.value.split(",")]
-    if not set(modes) <= set(MODES) or flag is not manifest.flag("authorization-mode"):
-        return ""
-    if "AlwaysDeny" in modes and not {"RBAC", "ABAC", "Webhook", "AlwaysAllow"} & set(modes):
-        return "AlwaysDeny allows nothing, and RBAC is gone"
-    return "without RBAC only kubelets may do anything" if modes == ["Node"] else ""
+def _serves_badly(manifest: Manifest, flag: Flag) -> tuple[str, str, str]:
+    """A value that the API server takes, and with which it is of no use: what it does then, why, and what was meant."""
+    if manifest.component != "kube-apiserver":
+        return "", "", ""
+    words = [w.strip() for w in flag.value.split(",")]
+    if flag.name == "authorization-mode" and not manifest.flag("authorization-config"):
+        return _denies(words) if flag is manifest.flag(flag.name) else ("", "", "")
+    if flag.name == "enable-admission-plugins" and "AlwaysDeny" in words:
+        return "refuses every change", "AlwaysDeny admits nothing", ",".join(w for w in words if w != "AlwaysDeny")
+    if flag.name == "disable-admission-plugins" and "ServiceAccount" in words:
+        return "gives new pods no token", "ServiceAccount is off, so they cannot talk to the API server", ""
+    if flag.name == "runtime-config":
+        off = [w.partition("=")[0].strip() for w in words if w.partition("=")[2].strip() in ("false", "0")]
+        if bad := next((w for w in off if w in _SERVED), None):
+            return f"does not serve {bad}", "clients and controllers that need it get 404 not found", f"{bad}=true"
+    return "", "", ""
+
+
+def _denies(modes: list[str]) -> tuple[str, str, str]:
+    """Whether a mode is left that could allow a person, a controller and a kubelet anything."""
+    if not set(modes) <= set(MODES) or {"ABAC", "Webhook", "AlwaysAllow"} & set(modes):
+        return "", "", ""
+    everybody = "answers everybody Forbidden"
+    if "RBAC" not in modes:
+        why = "AlwaysDeny allows nothing, and RBAC is gone" if "AlwaysDeny" in modes else ""
+        return everybody, why or "without RBAC only kubelets may do anything", "Node,RBAC"
+    return "", "", ""
 
 
 def _wrong(part: str, flag: Flag) -> tuple[str, str]:

@@ -97,6 +97,8 @@ def _wrong(manifest: Manifest, asked: HTTPGet, found: NodeManifests) -> str:
         return f"asks port {port}; {manifest.component} listens on {listen[0].port}"
     if not any(e.scheme == asked.scheme.lower() for e in same):
         return f"speaks {asked.scheme} to port {port}, which serves {same[0].scheme.upper()}"
+    if _nobody(manifest) and not any(h.name.lower() == "authorization" for h in asked.http_headers):
+        return "shows no token, and --anonymous-auth=false answers it 401"
     if not manifest.spec or not manifest.spec.host_network:
         return ""
     if not any(_heard(e, asked.host, found) for e in same):
@@ -106,6 +108,12 @@ def _wrong(manifest: Manifest, asked: HTTPGet, found: NodeManifests) -> str:
     if not path.startswith(_PATHS) and path not in ("/metrics", "/version", "/"):
         return f"asks for {path}, which does not exist"
     return ""
+
+
+def _nobody(manifest: Manifest) -> bool:
+    """Whether the API server lets nobody ask who does not say who he is, not even the kubelet for its probe."""
+    off = manifest.value("anonymous-auth").lower() in ("false", "f", "0")
+    return manifest.component == "kube-apiserver" and off and not manifest.flag("authentication-config")
 
 
 def _heard(one: ServerURL, host: str, found: NodeManifests) -> bool:
@@ -129,6 +137,8 @@ def _answered(node: str, manifest: Manifest, containers: Containers | None, clus
 
 
 def _port(node: str, manifest: Manifest) -> Evidence:
+    if _nobody(manifest) and (off := manifest.flag("anonymous-auth")):
+        return manifest.quote(node, off.line)
     names = ("listen-metrics-urls",) if manifest.component == "etcd" else ("secure-port", "bind-address")
     flag = next((f for n in names if (f := manifest.flag(n))), None)
     if flag:

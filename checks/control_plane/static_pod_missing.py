@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, listing
-from kdiag.facts import COMPONENTS, Cluster, ConfigMaps, Nodes, Pods, component
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, Skip, check, kubectl, listing
+from kdiag.facts import COMPONENTS, Cluster, ConfigMaps, Containers, Nodes, Pods, component
 
 # A node that joins runs its static pods one after the other.
 _YOUNG = 600
@@ -26,7 +26,9 @@ _YOUNG = 600
     tags=("static-pods", "scheduler", "etcd", "apiserver"),
     namespaces=("kube-system",),
 )
-def static_pod_missing(pods: Pods, nodes: Nodes, configs: ConfigMaps, cluster: Cluster) -> Iterator[Finding | Skip]:
+def static_pod_missing(
+    pods: Pods, nodes: Nodes, configs: ConfigMaps, cluster: Cluster, containers: Containers | None
+) -> Iterator[Finding | Gap | Skip]:
     """Critical where no node runs the component; managed clusters and k3s have no static pods at all."""
     if configs.get("kubeadm-config", "kube-system") is None:
         yield Skip("not a kubeadm cluster: its control plane is not made of static pods that must be there")
@@ -43,6 +45,12 @@ def static_pod_missing(pods: Pods, nodes: Nodes, configs: ConfigMaps, cluster: C
         for part in COMPONENTS:
             if part in have or (part == "etcd" and part not in everywhere):
                 continue  # without any etcd pod the members run outside, as the API server's answer proves
+            seen = containers.get(node.name) if containers else None
+            if containers is not None and seen is None:
+                yield Gap(node.name, f"whether {part} runs there without its mirror was not seen")
+                continue
+            if seen is not None and any(c.running for c in seen.of(part)):
+                continue  # it runs, and only its mirror is not there: mirror_pod_refused says why
             name = f"{part}-{node.name}"
             yield Finding(
                 Ref("Pod", name, "kube-system"),

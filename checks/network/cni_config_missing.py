@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import NO_POD_NETWORK, Evidence, Finding, Gap, Layer, Ref, Severity, check, listing
-from kdiag.facts import Cluster, NetworkSetups, Nodes, RuntimeAnswers, Units
+from kdiag.facts import CONTAINERD, Cluster, NetworkSetups, Nodes, RuntimeAnswers, Units
 
 _BOOT = 90
 
@@ -48,11 +48,25 @@ def cni_config_missing(
         ]
         if said:
             evidence.append(Evidence("crictl info", f"NetworkReady false: {said[2] or said[1]}", source=node))
+        moved = setup.conf_line and setup.usual
+        if moved:
+            evidence.insert(
+                0, Evidence(f"sudo sed -n {setup.conf_line}p {CONTAINERD}", f'conf_dir = "{setup.folder}"', node)
+            )
         yield Finding(
             Ref("Node", node),
-            f"pods get no network on {node}: {where} configures a network plugin{left}",
+            f"pods get no network on {node}: {CONTAINERD}:{setup.conf_line} conf_dir names {setup.folder}, "
+            f"the configuration is {setup.usual[0]}"
+            if moved
+            else f"pods get no network on {node}: {where} configures a network plugin{left}",
             evidence=tuple(evidence),
             next=(
+                f"ssh {node} sudoedit {CONTAINERD}    # line {setup.conf_line}: "
+                f'conf_dir = "{setup.usual[0].rpartition("/")[0]}"',
+                f"ssh {node} sudo systemctl restart containerd",
+            )
+            if moved
+            else (
                 *(
                     (f"ssh {node} ls -la {setup.folder}    # rename what was put aside back to its name",)
                     if setup.others

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, listing
-from kdiag.facts import NetworkSetups, Units
+from kdiag.facts import CONTAINERD, NetworkSetups, Units
 
 
 @check(
@@ -42,6 +42,10 @@ def cni_plugin_missing(setups: NetworkSetups, units: Units | None) -> Iterator[F
             if closed
             else f"the program {listing(gone)} that {first.name} calls is not in {folder}"
         )
+        moved = setup.bin_line and all(name in setup.elsewhere for name in gone)
+        if moved and not closed:
+            right = setup.elsewhere[gone[0]].rpartition("/")[0]
+            why = f"{CONTAINERD}:{setup.bin_line} bin_dir names {folder}; {listing(gone)} and the others are in {right}"
         yield Finding(
             Ref("Node", node),
             f"new pods get no network on {node}: {why}",
@@ -57,6 +61,11 @@ def cni_plugin_missing(setups: NetworkSetups, units: Units | None) -> Iterator[F
             next=(
                 (f"ssh {node} sudo chmod 755 {' '.join(closed)}",)
                 if closed
+                else (
+                    f"ssh {node} sudoedit {CONTAINERD}    # line {setup.bin_line}: the folder of the programs",
+                    f"ssh {node} sudo systemctl restart containerd",
+                )
+                if moved
                 else (
                     f"ssh {node} ls -la {folder}    # was it renamed?",
                     "install the package kubernetes-cni (containernetworking-plugins) again, or let the network "

@@ -15,11 +15,13 @@ from kdiag.facts.admission import Webhook as Webhook
 from kdiag.facts.admission import WebhookRule as WebhookRule
 from kdiag.facts.base import Derived as Derived
 from kdiag.facts.base import Fact as Fact
+from kdiag.facts.certificates import PKI as PKI
 from kdiag.facts.certificates import Certificate as Certificate
 from kdiag.facts.certificates import Certificates as Certificates
 from kdiag.facts.certificates import CertificateUse as CertificateUse
 from kdiag.facts.certificates import Pki as Pki
 from kdiag.facts.certificates import certificate_uses as certificate_uses
+from kdiag.facts.certificates import token_keys as token_keys
 from kdiag.facts.claims import Candidate as Candidate
 from kdiag.facts.claims import Lack as Lack
 from kdiag.facts.claims import Unbound as Unbound
@@ -70,6 +72,7 @@ from kdiag.facts.dependencies import hosts_in as hosts_in
 from kdiag.facts.dependencies import is_address as is_address
 from kdiag.facts.dependencies import respelt as respelt
 from kdiag.facts.endpoints import Idle as Idle
+from kdiag.facts.endpoints import answers_itself as answers_itself
 from kdiag.facts.endpoints import behind as behind
 from kdiag.facts.endpoints import declared as declared
 from kdiag.facts.endpoints import find_port as find_port
@@ -219,6 +222,8 @@ from kdiag.facts.network import Service as Service
 from kdiag.facts.network import ServicePort as ServicePort
 from kdiag.facts.network import Services as Services
 from kdiag.facts.network import TargetRef as TargetRef
+from kdiag.facts.nodefiles import CONTAINERD as CONTAINERD
+from kdiag.facts.nodefiles import KUBELET_CONFIG as KUBELET_CONFIG
 from kdiag.facts.nodes import Address as Address
 from kdiag.facts.nodes import Lease as Lease
 from kdiag.facts.nodes import Node as Node

@@ -15,7 +15,7 @@ from functools import cached_property
 from kdiag.facts.base import NodeCommand, NodeFollow
 from kdiag.facts.hosts import Answer, HostFact, answer, safe_path
 from kdiag.facts.manifests import FileInfo, Manifest, Manifests, NodeManifests, show_certificates
-from kdiag.facts.nodefiles import PUBLIC_PARTS, READ_CLOCK
+from kdiag.facts.nodefiles import PUBLIC_PARTS, READ_CLOCK, READ_KUBELET_CONFIG, matching
 from kdiag.model.text import clean_line, shorten
 
 PKI = "/etc/kubernetes/pki"
@@ -24,6 +24,7 @@ KUBELET_CLIENT = f"{KUBELET_PKI}/kubelet-client-current.pem"
 _CONFIGS = ("admin", "super-admin", "controller-manager", "scheduler", "kubelet")
 _FORMAT = r"%y\t%Y\t%s\t%T@\t%m\t%U\t%p\t%l\n"
 _MOST = 60
+_PUBLIC = "-----BEGIN PUBLIC KEY-----[^-]*-----END PUBLIC KEY-----"
 _NOTHING_IN_IT = re.compile(r"(?:could not|unable to) (?:read|load|find)", re.IGNORECASE)
 _LOCKED = re.compile(r"permission denied|pass ?phrase|password", re.IGNORECASE)
 
@@ -100,6 +101,7 @@ class Pki:
     public_keys: Mapping[str, frozenset[str]] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     kubeconfigs: Mapping[str, KubeconfigParts] = field(default_factory=dict)
+    kubelet_client_ca: tuple[str, int] = ("", 0)  # clientCAFile of the kubelet's configuration, and its line
     clock: datetime | None = None
 
     @property
@@ -114,6 +116,14 @@ class Pki:
     def authority(self, path: str) -> Certificate | None:
         """The only certificate of a CA file; None for a bundle, of which any member may have signed."""
         return self.certificates.get(path) if self.counts.get(path) == 1 else None
+
+    def public_halves(self, path: str) -> frozenset[str]:
+        """The digests of the public keys that a file holds: as such, in its certificate or of its private key."""
+        if path in self.public_keys:
+            return self.public_keys[path]
+        one = self.certificates.get(path)
+        key = one.key if one else self.keys.get(path, "")
+        return frozenset([key]) if key else frozenset()
 
     @cached_property
     def authorities(self) -> tuple[Certificate, ...]:
@@ -138,13 +148,14 @@ class Certificates(HostFact[Pki]):
             answers=(0, 1, 2),
         ),
         READ_CLOCK,
+        READ_KUBELET_CONFIG,
         NodeFollow("pki-clock"),  # of older recordings
         NodeFollow("pki-certificate"),
         NodeFollow("pki-key"),
         NodeFollow("pki-public"),
         NodeFollow("pki-count"),  # of older recordings
     )
-    beside = frozenset({"clock"})
+    beside = frozenset({"clock", "kubelet-config"})
 
     @staticmethod
     def follow(node: str, answers: tuple[Answer, ...]) -> Iterable[NodeCommand]:
@@ -152,6 +163,9 @@ class Certificates(HostFact[Pki]):
         manifests = Manifests.parse(node, answers)
         files = _files(manifests, answers)
         certificates, keys = _paths(manifests, files, _raw_configs(answers))
+        authority = _client_ca(answers)[0]
+        if safe_path(authority) and authority not in certificates:
+            certificates.append(authority)
         for path in certificates:
             yield show_certificates("pki-certificate", path)
         for path in keys:
@@ -165,6 +179,10 @@ class Certificates(HostFact[Pki]):
             )
         if f"{PKI}/sa.pub" in files:
             yield NodeCommand("pki-public", ("cat", f"{PKI}/sa.pub"), sudo=True, limit=16384, name=f"{PKI}/sa.pub")
+        for path in token_keys(manifests.of("kube-apiserver")):
+            if path not in (*certificates, *keys, f"{PKI}/sa.pub") and safe_path(path):
+                argv = ("grep", "-azoE", "-e", _PUBLIC, path)
+                yield NodeCommand("pki-public", argv, sudo=True, limit=16384, name=path, answers=(0, 1, 2))
 
     @staticmethod
     def parse(node: str, answers: tuple[Answer, ...]) -> Pki:
@@ -221,8 +239,22 @@ class Certificates(HostFact[Pki]):
             },
             counts=counts,
             kubeconfigs=_kubeconfigs(answers),
+            kubelet_client_ca=_client_ca(answers),
             clock=datetime.fromtimestamp(int(stamp), UTC) if re.fullmatch(r"\d{9,11}", stamp) else None,
         )
+
+
+def token_keys(manifest: Manifest | None) -> tuple[str, ...]:
+    """The node's files by which the API server knows service account tokens; empty where one cannot be told."""
+    named = [f.value for f in manifest.flags if f.name == "service-account-key-file"] if manifest else []
+    found = tuple(manifest.on_host(path)[1] for path in named) if manifest else ()
+    return found if all(found) else ()
+
+
+def _client_ca(answers: tuple[Answer, ...]) -> tuple[str, int]:
+    for number, line in matching(answer(answers, "kubelet-config"), r"^\s+clientCAFile:"):
+        return line.partition(":")[2].partition(" #")[0].strip().strip("\"'"), number
+    return "", 0
 
 
 def parse_pem(text: str, place: str) -> Certificate | str:
@@ -421,6 +453,7 @@ class CertificateUse:
     where: str = ""
     checker: str = ""
     trust: str = ""  # the checker's flag that names the CA
+    trust_default: str = ""  # the file that kubeadm gives for it
     authorities: tuple[tuple[str, Certificate], ...] = ()
     certificate: Certificate | None = None
     server: bool = False
@@ -542,6 +575,7 @@ def _uses(pki: Pki, manifests: NodeManifests | None) -> Iterator[CertificateUse]
             where=where,
             checker=place.trust[0],
             trust=place.trust[1],
+            trust_default=place.trust[2],
             authorities=tuple(trusted),
             certificate=pki.get(path),
             server=place.server,
@@ -566,6 +600,7 @@ def _uses(pki: Pki, manifests: NodeManifests | None) -> Iterator[CertificateUse]
             where=path,
             checker="kube-apiserver",
             trust="client-ca-file",
+            trust_default=f"{PKI}/ca.crt",
             authorities=((clients, authority),) if authority else (),
             certificate=config.client or pki.get(config.client_path),
             breaks=breaks,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from itertools import pairwise
 from typing import Any
@@ -286,6 +286,10 @@ class NetworkSetup:
     programs: Mapping[str, str] | None = None  # path by name, of those that can be executed
     told: bool = False  # whether the runtime's own configuration names the folders
     silent: tuple[str, ...] = ()  # programs that are there and cannot be executed
+    conf_line: int = 0  # where the runtime's configuration names the folder, and that of the programs
+    bin_line: int = 0
+    usual: tuple[str, ...] = ()  # configurations in the usual folder, where the runtime was told of another
+    elsewhere: Mapping[str, str] = field(default_factory=dict)  # programs in folders that the runtime does not search
 
     @property
     def first(self) -> NetworkConfig | None:
@@ -320,7 +324,7 @@ class NetworkSetups(HostFact[NetworkSetup]):
     @staticmethod
     def follow(node: str, answers: tuple[Answer, ...]) -> Iterable[NodeCommand]:
         """The first files' content; the folders that the runtime was told of."""
-        conf, bins = _folders(answers)
+        conf, bins, _ = _folders(answers)
         for path in _config_files(answer(answers, "cni-files"))[:_MOST_FILES]:
             if safe_path(path):
                 yield NodeCommand("cni-config", ("cat", path), sudo=True, limit=65_536, name=path)
@@ -336,7 +340,7 @@ class NetworkSetups(HostFact[NetworkSetup]):
     @staticmethod
     def parse(node: str, answers: tuple[Answer, ...]) -> NetworkSetup:
         """The files in the order of their names, as libcni sorts them."""
-        conf, bins = _folders(answers)
+        conf, bins, lines = _folders(answers)
         key = "cni-other-files" if conf not in ("", CONF) else "cni-files"
         if failed := next((a.error for a in answers if a.key == key and a.error), ""):
             raise ValueError(f"the files of the network plugin were not listed: {failed}")
@@ -350,7 +354,12 @@ class NetworkSetups(HostFact[NetworkSetup]):
         searched: tuple[str, ...] = bins or BINS
         kept = {p.rpartition("/")[2]: p for p in reversed(programs) if p.rpartition("/")[0] in searched}
         unseen = any(a.error and a.key in ("cni-programs", "cni-other-programs") for a in answers)
+        usual = _config_files(answer(answers, "cni-files")) if conf not in ("", CONF) else []
         return NetworkSetup(
+            conf_line=lines.get("conf_dir", 0),
+            bin_line=lines.get("bin_dir", lines.get("bin_dirs", 0)),
+            usual=tuple(usual),
+            elsewhere={p.rpartition("/")[2]: p for p in programs if p.rpartition("/")[0] not in searched},
             folder=conf or CONF,
             folder_there="No such file" not in text,
             configs=tuple(_config(name, contents.get(name)) for name in names),
@@ -368,21 +377,23 @@ def _plain(path: str) -> str:
     return re.sub(r"/+", "/", path)
 
 
-def _folders(answers: tuple[Answer, ...]) -> tuple[str, tuple[str, ...]]:
-    """conf_dir and bin_dir of containerd's configuration, as far as they are said."""
+def _folders(answers: tuple[Answer, ...]) -> tuple[str, tuple[str, ...], dict[str, int]]:
+    """conf_dir and bin_dir of containerd's configuration, as far as they are said, and their lines."""
     conf = ""
+    lines: dict[str, int] = {}
     bins: tuple[str, ...] = ()
     text = answer(answers, "cni-folders")
     if not any(a.key == "cni-folders" for a in answers):
         text = next((a.text for a in answers if a.key == "containerd-config" and not a.error), "")
-    for _, line in matching(text, "^ *(?:conf_dir|bin_dir|bin_dirs) *="):
+    for number, line in matching(text, "^ *(?:conf_dir|bin_dir|bin_dirs) *="):
         key, _, value = line.partition("=")
+        lines[key.strip()] = number
         words: tuple[str, ...] = tuple(w.rstrip("/") for w in re.findall(r"[\"']([^\"']+)[\"']", value))
         if key.strip() == "conf_dir" and words:
             conf = words[0]
         elif key.strip() in ("bin_dir", "bin_dirs") and words:
             bins = words
-    return conf, bins
+    return conf, bins, lines
 
 
 def _config_files(text: str) -> list[str]:

@@ -11,6 +11,7 @@ import msgspec
 from kdiag.facts.meta import IntOrString, LabelSelector, Lean, Requirement, Resources
 from kdiag.model.quantity import Quantity
 from kdiag.model.redact import RUN
+from kdiag.model.text import whole
 
 
 class KeyRef(Lean, frozen=True, gc=False):
@@ -67,6 +68,12 @@ class ContainerPort(Lean, frozen=True, gc=False):
     protocol: str = "TCP"
 
 
+class Header(Lean, frozen=True, gc=False):
+    """A header that a probe sends; its value may be a secret and is not kept."""
+
+    name: str = ""
+
+
 class HTTPGet(Lean, frozen=True, gc=False):
     """An HTTP probe or hook."""
 
@@ -74,6 +81,7 @@ class HTTPGet(Lean, frozen=True, gc=False):
     port: IntOrString = 0
     host: str = ""
     scheme: str = "HTTP"
+    http_headers: tuple[Header, ...] = ()
 
 
 class Exec(Lean, frozen=True, gc=False):
@@ -206,7 +214,7 @@ class Container(Lean, frozen=True, gc=False):
         """The number of a port given by number or by a declared name; None when no port has that name."""
         if isinstance(port, int):
             return port
-        return next((p.container_port for p in self.ports if p.name == port), int(port) if port.isdigit() else None)
+        return next((p.container_port for p in self.ports if p.name == port), whole(port))
 
 
 class KeyToPath(Lean, frozen=True, gc=False):
@@ -410,6 +418,12 @@ class PodSpec(Lean, frozen=True, gc=False):
     priority: int = 0
     dns_policy: str = "ClusterFirst"
     runtime_class_name: str = ""
+    automount_service_account_token: bool | None = None
+
+    @property
+    def first(self) -> Container:
+        """The container that is meant where none is named; one without a name where there is none."""
+        return self.containers[0] if self.containers else Container()
 
     @property
     def all_containers(self) -> tuple[Container, ...]:

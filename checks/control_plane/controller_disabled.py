@@ -1,0 +1,117 @@
+"""The controller manager is told to run without a controller that the cluster cannot do without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import CONTROLLERS, Evidence, Finding, Layer, Severity, check, listing
+from kdiag.facts import Flag, Manifest, Manifests, manifest_repair, static_pod
+
+#: What is left undone without each. Those that clouds or their own programs replace are not among them.
+_WORK = {
+    "cronjob-controller": "no CronJob starts a Job",
+    "daemonset-controller": "no DaemonSet gets its pods",
+    "deployment-controller": "no Deployment is rolled out or scaled",
+    "endpoints-controller": "no Endpoints follow the pods",
+    "endpointslice-controller": "no Service learns of new or gone pods",
+    "garbage-collector-controller": "what a deleted object owned stays",
+    "job-controller": "no Job gets its pods",
+    "namespace-controller": "deleted namespaces stay in Terminating",
+    "node-lifecycle-controller": "pods of a dead node stay where they are",
+    "persistentvolume-attach-detach-controller": "no volume is attached",
+    "persistentvolume-binder-controller": "no claim is bound",
+    "pod-garbage-collector-controller": "pods of gone nodes stay",
+    "replicaset-controller": "no ReplicaSet gets its pods",
+    "resourcequota-controller": "quotas are not counted",
+    "root-ca-certificate-publisher-controller": "pods of new namespaces cannot start: kube-root-ca.crt is missing",
+    "serviceaccount-controller": "new namespaces get no service account, so no pod is made there",
+    "statefulset-controller": "no StatefulSet gets its pods",
+    "taint-eviction-controller": "no pod is evicted by a taint",
+}
+#: The names that were used before, and still are aliases.
+_ALIASES = {
+    "attachdetach": "persistentvolume-attach-detach-controller",
+    "cronjob": "cronjob-controller",
+    "daemonset": "daemonset-controller",
+    "deployment": "deployment-controller",
+    "endpoint": "endpoints-controller",
+    "endpointslice": "endpointslice-controller",
+    "garbagecollector": "garbage-collector-controller",
+    "job": "job-controller",
+    "namespace": "namespace-controller",
+    "nodelifecycle": "node-lifecycle-controller",
+    "persistentvolume-binder": "persistentvolume-binder-controller",
+    "podgc": "pod-garbage-collector-controller",
+    "replicaset": "replicaset-controller",
+    "resourcequota": "resourcequota-controller",
+    "root-ca-cert-publisher": "root-ca-certificate-publisher-controller",
+    "serviceaccount": "serviceaccount-controller",
+    "statefulset": "statefulset-controller",
+}
+_VITAL = (
+    "daemonset-controller",
+    "deployment-controller",
+    "endpointslice-controller",
+    "job-controller",
+    "replicaset-controller",
+    "serviceaccount-controller",
+    "statefulset-controller",
+)
+
+
+@check(
+    title="Controller is turned off",
+    severity=Severity.WARNING,
+    layer=Layer.CONTROLLERS,
+    explains=(
+        "application/claim_unbindable",
+        "application/namespace_stuck_terminating",
+        "application/pods_cannot_be_created",
+        "application/rollout_stuck",
+        "application/workload_unavailable",
+        "control_plane/manifest_differs_between_nodes",
+        "network/endpointslice_stale",
+        "network/service_has_no_ready_endpoint",
+    ),
+    tags=("static-pods", "manifests", "flags", "controller-manager"),
+)
+def controller_disabled(manifests: Manifests) -> Iterator[Finding]:
+    """The controller manager runs and looks well: it starts what --controllers names, and nothing else."""
+    for node, found in manifests:
+        manifest = found.of("kube-controller-manager")
+        flag = manifest.flag("controllers") if manifest else None
+        off = _off(flag) if flag else ()
+        if manifest is None or flag is None or not off:
+            continue
+        vital = [name for name in off if name in _VITAL]
+        first = (vital or list(off))[0]
+        yield Finding(
+            static_pod("kube-controller-manager", node),
+            f"kube-controller-manager-{node} runs without {listing([first, *(o for o in off if o != first)], 3)}: "
+            f"{manifest.where(flag.line)} --controllers={flag.value}: {_WORK[first]}",
+            evidence=(
+                manifest.quote(node, flag.line),
+                Evidence("", f"off: {listing(off, 6)}", node),
+            ),
+            next=manifest_repair(node, manifest, flag.line, _repair(flag, manifest)),
+            touches=(CONTROLLERS,),
+            key="controllers",
+            severity=Severity.ERROR if vital else None,
+        )
+
+
+def _off(flag: Flag) -> tuple[str, ...]:
+    words = [w.strip() for w in flag.value.split(",") if w.strip()]
+    on = {_ALIASES.get(w, w) for w in words}
+    if not words or "<redacted:" in flag.value:
+        return ()
+    if "*" in words:
+        return tuple(
+            name for name in _WORK if f"-{name}" in on or {f"-{a}" for a, n in _ALIASES.items() if n == name} & on
+        )
+    return tuple(name for name in _WORK if name not in on)
+
+
+def _repair(flag: Flag, manifest: Manifest) -> str:
+    kept = [w for w in flag.value.split(",") if not w.strip().startswith("-")]
+    return "--controllers=" + ",".join(kept if "*" in kept else ["*", "bootstrapsigner", "tokencleaner"])

@@ -1,0 +1,105 @@
+"""Pods look for names in a domain for which CoreDNS does not answer, so no name of a Service is found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, listing
+from kdiag.facts import ClusterDNS, ConfigMaps, Directive, Kubelets, corefile_map, parse_corefile
+
+#: What makes names of one domain those of another, or answers for the cluster in the plugin's place.
+_TRANSLATES = {"rewrite", "kubernetai", "import", "template", "k8s_gateway", "etcd"}
+
+
+@check(
+    title="Cluster domain of kubelets and CoreDNS differ",
+    severity=Severity.ERROR,
+    layer=Layer.DNS,
+    explains=("application/dependency_name_unresolved", "network/coredns_cannot_reach_api"),
+    tags=("dns", "coredns", "config", "kubelet"),
+    namespaces=("kube-system", "openshift-dns"),
+)
+def cluster_domain_differs(dns: ClusterDNS, configs: ConfigMaps, kubelets: Kubelets) -> Iterator[Finding | Skip]:
+    """The kubelet writes its clusterDomain into each pod's resolv.conf; CoreDNS knows Services in its zones alone."""
+    if not dns.known or not dns.workloads:
+        yield Skip(dns.unknown)
+        return
+    domains = {node: d for node, setup in kubelets if (d := _plain(setup.setting("cluster-domain", "clusterDomain")))}
+    for workload in dns.workloads:
+        name, key = corefile_map(workload)
+        config = configs.get(name, workload.namespace) if name else None
+        found = _zones(config.data.get(key, "")) if config else None
+        if not found or not domains:
+            continue
+        directive, zones = found
+        outside = {node: d for node, d in domains.items() if not _within(d, zones)}
+        here = kubectl("get", "configmap", name, "-o", "yaml", namespace=workload.namespace)
+        line = f"line {directive.line} of the {key}"
+        if outside and len(outside) == len(domains):
+            most = max(set(outside.values()), key=list(outside.values()).count)
+            node = next(n for n, d in outside.items() if d == most)
+            yield Finding(
+                Ref("ConfigMap", name, workload.namespace),
+                f"no name of a Service is found: ConfigMap {workload.namespace}/{name}, {line}, "
+                f"answers for {listing(zones, 3)}; kubelets tell pods {most}",
+                evidence=(
+                    Evidence(here, f"kubernetes {' '.join(directive.args)}"),
+                    Evidence("grep clusterDomain /var/lib/kubelet/config.yaml", f"clusterDomain: {most}", node),
+                ),
+                next=(
+                    kubectl("edit", "configmap", name, namespace=workload.namespace)
+                    + f"    # {line}: kubernetes {most}",
+                    kubectl(
+                        "rollout",
+                        "restart",
+                        f"{workload.ref().kind.lower()}/{workload.name}",
+                        namespace=workload.namespace,
+                    ),
+                ),
+                touches=(workload.ref(), dns.reference),
+                severity=Severity.CRITICAL,
+            )
+            continue
+        for node, domain in outside.items():
+            setup = kubelets.get(node)
+            file = setup.config if setup else None
+            place = f"{file.path}:{file.line('clusterDomain')} " if file and file.line("clusterDomain") else ""
+            yield Finding(
+                Ref("Node", node),
+                f"new pods on {node} find no Service by name: {place}clusterDomain is {domain}, "
+                f"CoreDNS answers for {listing(zones, 3)}",
+                evidence=(
+                    Evidence("grep -n clusterDomain /var/lib/kubelet/config.yaml", f"clusterDomain: {domain}", node),
+                    Evidence(here, f"kubernetes {' '.join(directive.args)}"),
+                ),
+                next=(
+                    f"ssh {node} sudoedit {file.path if file else '/var/lib/kubelet/config.yaml'}"
+                    f"    # clusterDomain: {zones[0]}",
+                    f"ssh {node} sudo systemctl restart kubelet    # then make the pods that started there anew",
+                ),
+            )
+
+
+def _zones(text: str) -> tuple[Directive, tuple[str, ...]] | None:
+    """The line by which CoreDNS knows the cluster's names, and its zones; None where that cannot be told."""
+    blocks = parse_corefile(text).blocks
+    if any(d.name in _TRANSLATES for b in blocks for d in b.directives):
+        return None
+    found = [(b, d) for b in blocks for d in b.all("kubernetes")]
+    if not found:
+        return None
+    zones: list[str] = []
+    for block, directive in found:
+        named = directive.args or tuple(z.rpartition(":")[0] if ":" in z else z for z in block.zones)
+        zones += [z for z in map(_plain, named) if not z.endswith(".arpa") and "/" not in z]
+    if any("$" in z or "{" in z for z in zones) or not zones:
+        return None
+    return found[0][1], tuple(dict.fromkeys(zones))
+
+
+def _plain(domain: str) -> str:
+    return domain.strip().rstrip(".").lower()
+
+
+def _within(domain: str, zones: tuple[str, ...]) -> bool:
+    return any(not zone or domain == zone or domain.endswith(f".{zone}") for zone in zones)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, nearest, shorten
-from kdiag.facts import Events, Failures, Fault, Logs, Namespaces, Services, touched
+from kdiag.facts import Events, Failures, Fault, Logs, Namespaces, Services, answers_itself, touched
 
 
 @check(
@@ -33,6 +33,9 @@ def init_container_waits(
         namespace = one.pod.namespace
         command = " ".join([*one.spec.command, *one.spec.args])
         what, target = _target(command, [line.text for line in one.log], namespace, services, namespaces)
+        service = services.get(target.name, target.namespace) if target and services else None
+        if service and answers_itself(service, one.owner, failures.pods, failures.owners):
+            continue  # that is a fault of its own
         yield Finding(
             one.owner,
             f"{one.where} " + (f"waits for {what}" if what else "has not ended, and nothing after it starts"),

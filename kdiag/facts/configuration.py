@@ -66,6 +66,7 @@ class ConfigMaps(Objects[ConfigMap]):
 class ServiceAccount(Object, frozen=True, gc=False):
     """A service account."""
 
+    automount_service_account_token: bool | None = None
     image_pull_secrets: tuple[NameRef, ...] = ()
 
 

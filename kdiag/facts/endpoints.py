@@ -10,7 +10,7 @@ from kdiag.facts.dependencies import Dependencies
 from kdiag.facts.events import Events
 from kdiag.facts.meta import IntOrString, selects
 from kdiag.facts.network import Backends, EndpointSlices, Ingresses, Service
-from kdiag.facts.pods import Pod
+from kdiag.facts.pods import Pod, Pods
 from kdiag.facts.podspec import Container, ContainerPort, PodSpec
 from kdiag.facts.progress import stalled, state_of
 from kdiag.facts.workloads import Owners, Workload, Workloads
@@ -57,6 +57,14 @@ def idle(
         return None
     lacking = tuple(w for w in behind(service, workloads) if w.desired > 0 and _podless(w, cluster))
     return Idle((), lacking, "no pod was made") if lacking else None
+
+
+def answers_itself(service: Service, workload: Ref, pods: Pods, owners: Owners) -> bool:
+    """Whether nobody but the pods of this workload stands behind a Service of its namespace, and none is ready."""
+    if not service.spec.selector or service.publishes_unready or service.namespace != workload.namespace:
+        return False
+    selected = [p for p in pods.within(service.namespace) if selects(service.spec.selector, p.labels)]
+    return bool(selected) and all(owners.top(p) == workload and not p.ready for p in selected)
 
 
 def behind(service: Service, workloads: Workloads) -> tuple[Workload, ...]:

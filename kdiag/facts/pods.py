@@ -196,6 +196,7 @@ class _Spec(Lean, frozen=True, gc=False):
     priority: int = 0
     dns_policy: str = "ClusterFirst"
     runtime_class_name: str = ""
+    automount_service_account_token: bool | None = None
 
 
 class _Status(Lean, frozen=True, gc=False):

@@ -47,7 +47,7 @@ def _overdue(cron: CronJob, schedule: Schedule, cluster: Cluster) -> tuple[datet
         return None
     first = schedule.next(start)
     second = schedule.next(first) if first else None
-    if first is None or second is None or second + _SLACK > cluster.taken:
+    if first is None or second is None or second > cluster.taken - _SLACK:
         return None
     return first, last
 
@@ -103,7 +103,7 @@ def _evidence(cron: CronJob, event: Event | None) -> Iterator[Evidence]:
             kubectl("describe", "cronjob", cron.name, namespace=cron.namespace), f"{event.reason}: {event.message}"
         )
     if cron.spec.starting_deadline_seconds is not None:
-        limit = timedelta(seconds=cron.spec.starting_deadline_seconds)
+        limit = timedelta(seconds=min(cron.spec.starting_deadline_seconds, 10**9))
         yield Evidence(
             kubectl("get", "cronjob", cron.name, "-o", "jsonpath={.spec}", namespace=cron.namespace),
             f"startingDeadlineSeconds is {duration(limit)}",

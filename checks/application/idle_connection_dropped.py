@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check, kubectl, shorten
+from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check, kubectl, shorten, whole
 from kdiag.facts import Complaints, Dependencies, EndpointSlices, Resolved, Topic
 
 #: A MySQL connection that was used less than this long ago did not die of idleness: milliseconds.
@@ -23,8 +23,8 @@ def idle_connection_dropped(
     """Only where what it is connected to seems well: a dead server times out in the same words."""
     for complaint in complaints.about(Topic.IDLE_DROPPED):
         limit = complaint.said.names.get("limit", "")
-        digits = limit.replace(",", "")
-        if digits.isdigit() and int(digits) < _IDLE:
+        seconds = whole(limit.replace(",", ""))
+        if seconds is not None and seconds < _IDLE:
             continue
         by, pod, workload = complaint.said.phrase.by, complaint.pod, complaint.workload
         dependency = dependencies.kind(pod, by) if dependencies else None

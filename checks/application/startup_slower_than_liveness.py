@@ -14,6 +14,7 @@ from kdiag.facts import (
     lifetime,
     probe_setting,
     startup_for,
+    starved,
     touched,
 )
 
@@ -44,10 +45,15 @@ def startup_slower_than_liveness(failures: Failures, events: Events | None, logs
         )
         failures_ = f"{probe.period_seconds} x ({probe.failure_threshold} - 1)"
         sum_ = f"{probe.initial_delay_seconds} + {failures_} + {probe.timeout_seconds} = {probe.budget} s"
+        slow = starved(one.spec)
         yield Finding(
             one.owner,
-            f"{one.where} is killed while it starts: its liveness probe gives it {probe.budget} s, "
-            "and there is no startupProbe",
+            f"{one.where} is killed while it starts: "
+            + (
+                f"{slow}, and its liveness probe gives it {probe.budget} s"
+                if slow
+                else f"its liveness probe gives it {probe.budget} s, and there is no startupProbe"
+            ),
             evidence=(
                 Evidence(
                     kubectl("get", "pod", one.pod.name, namespace=namespace),
@@ -60,11 +66,11 @@ def startup_slower_than_liveness(failures: Failures, events: Events | None, logs
                 ),
             ),
             next=(
+                *([edit(one, "a CPU limit of 100m or more, or none")] if slow else []),
                 kubectl(
                     "patch", one.owner.kind.lower(), one.owner.name, "--type=json", "-p", patch, namespace=namespace
                 )
-                if one.owner.kind in ("Deployment", "StatefulSet", "DaemonSet")
-                and one.spec == one.pod.spec.containers[0]
+                if one.owner.kind in ("Deployment", "StatefulSet", "DaemonSet") and one.spec == one.pod.spec.first
                 else edit(one, "add a startupProbe"),
                 kubectl(*one.log_command, namespace=namespace),
             ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, whole
 from kdiag.facts import Cluster, Pod, StatefulSet, Workloads, stalled, state_of
 
 
@@ -58,8 +58,7 @@ def statefulset_blocked(workloads: Workloads, cluster: Cluster) -> Iterator[Find
 
 
 def _ordinal(pod: Pod) -> int:
-    number = pod.name.rpartition("-")[2]
-    return int(number) if number.isdigit() else 0
+    return whole(pod.name.rpartition("-")[2]) or 0
 
 
 def _finding(workload: StatefulSet, pod: Pod, *, on_delete: bool) -> Finding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, shorten
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, shorten, whole
 from kdiag.facts import Cluster, Container, Events, Logs, Pods, component, flag, last_words
 
 _RECENT = 90  # seconds: what has run for longer since may well have been mended
@@ -83,7 +83,7 @@ def _wrong_probe(part: str, container: Container) -> str:
     if part not in _DEFAULT_PORTS:
         return ""
     given = flag(container, "secure-port")
-    port = int(given) if given and given.isdigit() else _DEFAULT_PORTS[part]
+    port = whole(given or "") or _DEFAULT_PORTS[part]
     for kind, probe in container.probes():
         if kind == "readiness" or probe.port is None:
             continue

@@ -54,7 +54,7 @@ def flannel_network_mismatch(
         outages = daemon_outages(daemonset, pods, nodes, cluster.taken)
         failing = {o.node for o in outages} & {n.name for n in outside}
         first = next((o.pod for o in outages if o.node in failing), None)
-        words = last_words(logs, first.namespace, first.name, first.spec.containers[0].name) if first else ""
+        words = last_words(logs, first.namespace, first.name, first.spec.first.name) if first else ""
         everyone = len(outside) == sum(1 for n in nodes.items if n.spec.pod_cidr and not n.virtual)
         whole = f"{outside[0].spec.pod_cidr} of {listing([n.name for n in outside])}"
         yield Finding(

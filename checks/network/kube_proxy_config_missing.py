@@ -34,7 +34,7 @@ def kube_proxy_config_missing(
         yield Skip("no DaemonSet kube-proxy: Services are programmed another way")
         return
     container = next((c for c in daemonset.pod_spec.containers if "proxy" in c.name), None)
-    container = container or daemonset.pod_spec.containers[0]
+    container = container or daemonset.pod_spec.first
     words = (*container.command, *container.args)
     path = _value(words, "--config")
     wanted = [("--config", path)] if path else [("--kubeconfig", _value(words, "--kubeconfig"))]

@@ -56,7 +56,7 @@ def kube_proxy_not_running(
         return
     where = [o.node for o in outages]
     pod = outages[0].pod
-    words = last_words(logs, pod.namespace, pod.name, pod.spec.containers[0].name) if pod else ""
+    words = last_words(logs, pod.namespace, pod.name, pod.spec.first.name) if pod else ""
     evidence = [Evidence(show, f"{outages[0].node}: {outages[0].why}")]
     if words and pod:
         evidence.append(Evidence(kubectl("logs", pod.name, "--previous", namespace=pod.namespace), shorten(words, 300)))

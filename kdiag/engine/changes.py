@@ -43,6 +43,8 @@ from kdiag.model.text import clean_line, shorten
 WINDOW = timedelta(minutes=30)
 #: A change and what it breaks may have the same second, and clocks differ by as much.
 _SLACK = timedelta(seconds=2)
+#: What is said to have begun before or after has no time around it to look at.
+_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 #: A rollout is made by its controller a moment after the object was written.
 _MOMENT = timedelta(seconds=10)
 _TRACED: tuple[type[Objects[Any]], ...] = (
@@ -116,6 +118,7 @@ class Changes:
         begin = began(finding) or self.now
         if begin is None or not self._by_object:
             return ()
+        begin = min(max(begin, _FIRST), _LAST)
         refs = (finding.subject, *finding.touches)
         near = self._nodes_of(refs, layer)
         bears = _BEARS.get(layer) if layer is not None else None

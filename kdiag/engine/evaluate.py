@@ -26,20 +26,12 @@ def evaluate(check: Check, facts: Facts) -> Result:
         )
     if not facts.nodes and any(issubclass(root, HostFact) for root in roots(check.needs.values())):
         return Result(check.id, Status.SKIPPED, reason="no node was asked: see kdiag check --help, node access")
-    asked: dict[str, Fact | None] = {}
-    gaps: dict[Gap, None] = {}
-    missing: dict[Gap, None] = {}
-    for param, kind in check.needs.items():
-        fact = facts.get(kind)
-        if fact is None:
-            names = facts.missing(kind) or (kind.__name__,)
-            missing.update((Gap(_words(name), "nothing was asked that tells of it"), None) for name in names)
-        else:
-            asked[param] = fact
-            gaps.update(dict.fromkeys(fact.gaps))
+    try:
+        asked, gaps, missing = _asked(check, facts)
+    except Exception as exc:  # a fact that is made of others may break as a check may, and costs those that read it
+        return Result(check.id, Status.ERROR, reason=_words_of(exc))
     if missing or any(map(facts.blank, check.needs.values())):
         return Result(check.id, Status.UNKNOWN, gaps=(*missing, *gaps))
-    asked |= {param: None if facts.blank(kind) else facts.get(kind) for param, kind in check.wants.items()}
     findings: list[Finding] = []
     skipped = ""
     try:
@@ -51,14 +43,30 @@ def evaluate(check: Check, facts: Facts) -> Result:
             else:
                 skipped = clean_line(item.reason) if isinstance(item, Skip) else f"yielded {item!r}"
     except Exception as exc:  # the one place where a check may break: it becomes a result of its own
-        where = _where(exc)
-        text = shorten(clean_line(f"{type(exc).__name__}: {exc}{where}"), 300)
-        return Result(check.id, Status.ERROR, tuple(findings), tuple(gaps), reason=text)
+        return Result(check.id, Status.ERROR, tuple(findings), tuple(gaps), reason=_words_of(exc))
     if findings:
         return Result(check.id, Status.FAIL, tuple(findings), tuple(gaps))
     if gaps:
         return Result(check.id, Status.UNKNOWN, gaps=tuple(gaps))
     return Result(check.id, Status.SKIPPED, reason=skipped) if skipped else Result(check.id, Status.PASS)
+
+
+def _asked(check: Check, facts: Facts) -> tuple[dict[str, Fact | None], dict[Gap, None], dict[Gap, None]]:
+    """The facts that it reads, their gaps, and what it needs and nobody asked for."""
+    asked: dict[str, Fact | None] = {}
+    gaps: dict[Gap, None] = {}
+    missing: dict[Gap, None] = {}
+    for param, kind in check.needs.items():
+        fact = facts.get(kind)
+        if fact is None:
+            names = facts.missing(kind) or (kind.__name__,)
+            missing.update((Gap(_words(name), "nothing was asked that tells of it"), None) for name in names)
+        else:
+            asked[param] = fact
+            gaps.update(dict.fromkeys(fact.gaps))
+    if not missing and not any(map(facts.blank, check.needs.values())):
+        asked |= {param: None if facts.blank(kind) else facts.get(kind) for param, kind in check.wants.items()}
+    return asked, gaps, missing
 
 
 def evaluate_all(checks: Iterable[Check], facts: Facts) -> list[Result]:
@@ -73,6 +81,10 @@ def _with_severity(check: Check, finding: Finding) -> Finding:
 def _words(name: str) -> str:
     """The name of a fact as a person would say it: ``EtcdAnswers`` are etcd answers."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+
+
+def _words_of(exc: Exception) -> str:
+    return shorten(clean_line(f"{type(exc).__name__}: {exc}{_where(exc)}"), 300)
 
 
 def _where(exc: BaseException) -> str:

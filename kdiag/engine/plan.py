@@ -110,7 +110,7 @@ def _system(pods: Pods) -> list[LogRequest]:
         for pod in pods.within(namespace):
             name = pod.labels.get("k8s-app") or pod.labels.get("app") or ""
             if name in _SYSTEM and pod.phase == "Running" and sum(r.pod.startswith(name) for r in found) < 8:
-                found.append(LogRequest(3, namespace, pod.name, pod.spec.containers[0].name, since=RECENT * 4))
+                found.append(LogRequest(3, namespace, pod.name, pod.spec.first.name, since=RECENT * 4))
     return found
 
 
@@ -148,7 +148,7 @@ def _dependents(pods: Pods, facts: Facts, known: set[tuple[str, str]]) -> list[L
                 want(7, pod, dependency.container)
                 server = backends.one_of(target.service) if backends and target.service else None
                 if server and server.phase == "Running":
-                    want(8, server, server.spec.containers[0].name)
+                    want(8, server, server.spec.first.name)
         for container in pod.spec.containers:
             if pod.spec.service_account_name not in ("", "default") or _reads_secret(container):
                 want(9, pod, container.name)

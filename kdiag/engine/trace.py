@@ -44,7 +44,7 @@ from kdiag.facts import (
 )
 from kdiag.model.result import Ref
 from kdiag.model.step import State, Step
-from kdiag.model.text import listing, nearest, plural
+from kdiag.model.text import listing, nearest, plural, whole
 
 #: What a walk reads; a missing one makes the hops that need it UNKNOWN.
 READS: tuple[type[Fact], ...] = (
@@ -369,7 +369,8 @@ class _Walk:
             return
         if entrance:
             yield from self._entrances(service, level)
-        wanted = [service.port(int(port) if str(port).isdigit() else str(port))] if port else list(service.spec.ports)
+        number = whole(str(port))
+        wanted = [service.port(str(port) if number is None else number)] if port else list(service.spec.ports)
         ports = [p for p in wanted if p is not None]
         if port and not ports:
             # A name without a translation in between: whatever port a client names reaches the pods.

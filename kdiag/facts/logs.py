@@ -102,5 +102,8 @@ def _line(text: str) -> LogLine:
     match = _STAMP.match(text)
     if not match:
         return LogLine(text[:2000])
-    when = datetime.fromisoformat(match[1] + match[2].replace("Z", "+00:00"))
+    try:
+        when = datetime.fromisoformat(match[1] + match[2].replace("Z", "+00:00"))
+    except ValueError:
+        return LogLine(text[:2000])
     return LogLine(text[match.end() :][:2000], when)

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from kdiag.model.text import whole
+
 
 class Topic(enum.Enum):
     """What a phrase complains of."""
@@ -59,8 +61,8 @@ class Said:
     @property
     def port(self) -> int:
         """The port that it names, or 0."""
-        text = self.names.get("port", "")
-        return int(text) if text.isdigit() and int(text) < 65536 else 0
+        port = whole(self.names.get("port", "")) or 0
+        return port if port < 65536 else 0
 
     @property
     def word(self) -> str:

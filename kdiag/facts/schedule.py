@@ -29,6 +29,7 @@ _LIMITS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
     ("month", 1, 12, _MONTHS),
     ("day of week", 0, 6, _DAYS),
 )
+_LONGEST = 2**63 / 10**9  # a duration in Go
 _HORIZON = 366 * 5  # days: 29 February comes at least once within
 
 
@@ -51,7 +52,13 @@ class Schedule:
     zone: tzinfo = UTC
 
     def next(self, after: datetime) -> datetime | None:
-        """The first time after this one, or None for a day that never comes (30 February)."""
+        """The first time after this one, or None for a day that never comes (30 February) or is beyond all years."""
+        try:
+            return self._next(after)
+        except OverflowError:
+            return None
+
+    def _next(self, after: datetime) -> datetime | None:
         if self.every is not None:
             return after + self.every
         local = after.astimezone(self.zone)
@@ -84,6 +91,8 @@ def parse_schedule(text: str, time_zone: str = "") -> Schedule:
     zone = _zone(time_zone)
     if match := _EVERY.match(words):
         seconds = sum(float(n) * _SECONDS[unit] for n, unit in _PART.findall(match[1]))
+        if seconds > _LONGEST:
+            raise ScheduleError(f"{words} is longer than any time that can be written")
         return Schedule(every=timedelta(seconds=max(round(seconds), 1)), zone=zone)
     if words.startswith("@"):
         if words not in _NAMED:

@@ -413,7 +413,7 @@ def daemon_outages(daemonset: DaemonSet, pods: Pods, nodes: Nodes | None, now: d
             continue
         if pod.ready:  # a pod without a readiness probe is ready for the moment until it crashes again
             if any(_crashed_lately(s, now) for s in pod.statuses):
-                found.append(Outage(pod.node, pod, f"{pod.spec.containers[0].name} keeps crashing"))
+                found.append(Outage(pod.node, pod, f"{pod.spec.first.name} keeps crashing"))
             continue
         why = _why_not_ready(pod, now)
         if why:

@@ -14,6 +14,7 @@ from kdiag.facts.meta import Condition, IntOrString, LabelSelector, Lean, Meta, 
 from kdiag.facts.pods import Pod, Pods
 from kdiag.facts.podspec import PodSpec, kept
 from kdiag.model.result import Ref
+from kdiag.model.text import whole
 
 
 class PodTemplate(Lean, frozen=True, gc=False):
@@ -174,7 +175,7 @@ class ReplicaSets(Objects[ReplicaSet]):
 
 
 def _revision(item: ReplicaSet) -> int:
-    return int(item.revision) if item.revision.isdigit() else 0
+    return whole(item.revision) or 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -485,8 +486,5 @@ def scaled(value: IntOrString | None, total: int, *, up: bool, default: IntOrStr
     wanted = default if value is None else value
     if isinstance(wanted, int):
         return wanted
-    text = wanted.strip().removesuffix("%")
-    if not text.isdigit():
-        return 0
-    product = int(text) * total
+    product = (whole(wanted.strip().removesuffix("%")) or 0) * total
     return -(-product // 100) if up else product // 100

@@ -83,6 +83,11 @@ def duration(delta: timedelta) -> str:
     return f"{sign}{hours}h" if days < 2 else f"{sign}{days}d"
 
 
+def whole(text: str) -> int | None:
+    """The number that a text is; None where it is none, or more digits than anything counts."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
 def distance(a: str, b: str, limit: int = 3) -> int:
     """Edits (insert, delete, replace, swap of neighbours) from ``a`` to ``b``; ``limit + 1`` when there are more."""
     if abs(len(a) - len(b)) > limit:

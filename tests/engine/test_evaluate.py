@@ -12,6 +12,7 @@ from kdiag.engine.evaluate import evaluate
 from kdiag.engine.intake import Facts
 from kdiag.errors import CheckDefinitionError
 from kdiag.facts import Cluster, Events, Node, Nodes, Pods
+from kdiag.facts.base import Derived
 from kdiag.model.result import Status
 
 
@@ -103,6 +104,29 @@ def test_a_check_that_raises_is_an_error_of_its_own_and_keeps_what_it_found() ->
     assert result.status is Status.ERROR
     assert "ValueError: odd␛[31m" in result.reason
     assert len(result.findings) == 1
+
+
+class _Breaks(Derived):
+    @classmethod
+    def derive(cls, pods: Pods) -> _Breaks:
+        raise OverflowError("date value out of range")
+
+
+def test_a_fact_that_cannot_be_made_costs_those_that_read_it() -> None:
+    def run(pods: Pods) -> Iterator[Finding]:
+        yield from ()
+
+    def needs(breaks: _Breaks) -> Iterator[Finding]:
+        yield from ()
+
+    def wants(pods: Pods, breaks: _Breaks | None) -> Iterator[Finding]:
+        yield from ()
+
+    assert evaluate(made(run), SEEN).status is Status.PASS
+    for one in (made(needs), made(wants)):
+        result = evaluate(one, SEEN)
+        assert result.status is Status.ERROR
+        assert result.reason.startswith("OverflowError: date value out of range")
 
 
 def test_findings_are_cleaned_whatever_the_check_put_in() -> None:

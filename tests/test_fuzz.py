@@ -87,7 +87,7 @@ def test_what_does_not_read_it_says_what_it_said_before(seed: int) -> None:
     rng = random.Random(f"alone {seed}")
     whole_ = base(rng)
     (key,) = rng.sample(keys_of(whole_), 1)
-    before, after = (judged(facts_of(seen)) for seen in (whole_, changed(whole_, rng, [key], 20)))
+    before, after = (judged(facts_of(iter(seen))) for seen in (whole_, changed(whole_, rng, [key], 20)))
     readers = {
         c.id for c in checks().values() for r in roots([*c.needs.values(), *c.wants.values()])
         if key in {s.key for s in r.sources}

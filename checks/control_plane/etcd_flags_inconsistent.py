@@ -13,6 +13,7 @@ from kdiag.facts import (
     Manifests,
     NodeManifests,
     Pods,
+    Standing,
     component_standing,
     manifest_repair,
     manifest_severity,
@@ -40,9 +41,14 @@ def etcd_flags_inconsistent(
             continue
         now = component_standing(etcd, node, containers, pods, cluster)
         subject = static_pod("etcd", node)
+        wrong = [*_urls(etcd, found), *_elsewhere(etcd), *_members(etcd, found)]
         if now.proven:
-            continue
-        for flag, what, meant in [*_urls(etcd, found), *_members(etcd, found)][:3]:
+            # That etcd runs proves its flags, but not that its clients find it.
+            now = _clients(etcd, found, node, containers, pods, cluster)
+            if now.runs:
+                continue
+            wrong = [w for w in _elsewhere(etcd) if w[0].name == "listen-client-urls"]
+        for flag, what, meant in wrong[:3]:
             yield Finding(
                 subject,
                 f"{subject.name}: {etcd.where(flag.line)} --{flag.name}: {what}",
@@ -74,6 +80,10 @@ def _urls(etcd: Manifest, found: NodeManifests) -> Iterator[tuple[Flag, str, str
                     f"{one.host} is no address of the node, which has {listing(has, 3)}",
                     f"listen on {has[0]}" if has else "",
                 )
+
+
+def _elsewhere(etcd: Manifest) -> Iterator[tuple[Flag, str, str]]:
+    """It listens where it does not say that it is."""
     for listen, advertise in (
         ("listen-client-urls", "advertise-client-urls"),
         ("listen-peer-urls", "initial-advertise-peer-urls"),
@@ -91,6 +101,23 @@ def _urls(etcd: Manifest, found: NodeManifests) -> Iterator[tuple[Flag, str, str
                 f"etcd listens on {listing(ports, 3)} and says that it is at {one.text} (--{advertise})",
                 (f"listen on port {one.port}"),
             )
+
+
+def _clients(
+    etcd: Manifest,
+    found: NodeManifests,
+    node: str,
+    containers: Containers | None,
+    pods: Pods | None,
+    cluster: Cluster,
+) -> Standing:
+    """How the API server of the node does, where it asks for etcd at none of the ports that etcd listens on."""
+    api = found.of("kube-apiserver")
+    heard = {(e.scheme, e.port) for e in server_urls(etcd.value("listen-client-urls")) if not e.fault}
+    asked = [e for e in server_urls(api.value("etcd-servers")) if not e.fault] if api else []
+    if api is None or not asked or any((e.scheme, e.port) in heard for e in asked):
+        return Standing(runs=True, proven=True)
+    return component_standing(api, node, containers, pods, cluster)
 
 
 def _members(etcd: Manifest, found: NodeManifests) -> Iterator[tuple[Flag, str, str]]:

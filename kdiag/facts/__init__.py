@@ -110,6 +110,7 @@ from kdiag.facts.failures import secrets_of as secrets_of
 from kdiag.facts.failures import set_image as set_image
 from kdiag.facts.failures import source_of as source_of
 from kdiag.facts.failures import startup_for as startup_for
+from kdiag.facts.failures import starved as starved
 from kdiag.facts.failures import telling as telling
 from kdiag.facts.failures import touched as touched
 from kdiag.facts.failures import wrong_port as wrong_port

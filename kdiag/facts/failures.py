@@ -272,6 +272,8 @@ _CONTROL_PLANE = ("kube-apiserver-", "etcd-", "kube-scheduler-", "kube-controlle
 NORMAL_START = 120.0
 DEFINITE_START = 40.0
 ROLLOUT = 600.0
+#: Seconds after which a program that listens on one port will not open another.
+_SETTLED = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -687,11 +689,20 @@ class _Judge:
             wait = NORMAL_START if rolling else NORMAL_START / 2
         else:
             wait = ROLLOUT if rolling else NORMAL_START
+        log = self._log(pod, status.name, previous=False)
+        if "connection refused" in text and self._elsewhere(probe, spec, log):
+            wait = DEFINITE_START
         if unready < max(wait, budget):
             return None
-        return _made(
-            Fault.READINESS, text, "Running, not ready", log=self._log(pod, status.name, previous=False), since=since
-        )
+        return _made(Fault.READINESS, text, "Running, not ready", log=log, since=since)
+
+    def _elsewhere(self, probe: Probe, spec: Container, log: tuple[LogLine, ...]) -> bool:
+        """Whether it has said for a while where it listens, and that is not where the probe asks."""
+        number = spec.port_number(probe.port) if probe.port is not None else None
+        heard = [(int(m["port"]), line.when) for line in log if (m := _LISTENS.search(line.text))]
+        if number is None or not heard or any(p.container_port == number for p in spec.ports):
+            return False
+        return all(port != number and self.cluster.age(when) >= _SETTLED for port, when in heard)
 
     def _rolling(self, pod: Pod) -> bool:
         """Whether pods of another revision of the same workload still serve: then a start may take its time."""
@@ -1065,6 +1076,14 @@ def startup_for(probe: Probe) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
+def starved(container: Container) -> str:
+    """A CPU limit so small that programs start and answer slowly, as text; empty where there is none."""
+    limit = container.resources.limits.get("cpu")
+    return f"its CPU limit is {amount('cpu', limit)}" if limit is not None and limit <= _STARVED else ""
+
+
+#: Cores on which a program takes seconds for what else takes milliseconds.
+_STARVED = Decimal("0.03")
 _LISTENS = re.compile(r"(?i)(?:listen|serv|start|bound|running)\w*\b[^\n]{0,60}?[: ](?P<port>\d{2,5})\b(?![.:\d])")
 
 
@@ -1102,7 +1121,8 @@ def probe_verdict(kind: str, probe: Probe, failure: Failure) -> str:
     if "executable file not found" in text or (probe.exec and "no such file or directory" in text and "exec:" in text):
         return f"{asks}: {probe.exec.command[0] if probe.exec else 'its command'} is not in the image"
     if "deadline exceeded" in text or "timed out" in text or "timeout" in text:
-        return f"{asks} does not answer within {probe.timeout_seconds} s"
+        slow = starved(spec)
+        return f"{asks} does not answer within {probe.timeout_seconds} s" + (f"; {slow}" if slow else "")
     if "HTTP response to HTTPS" in text:
         return f"{asks}: the probe speaks HTTPS and the container HTTP"
     if "malformed HTTP" in text or "server gave" in text:

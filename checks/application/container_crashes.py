@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, shorten
 from kdiag.facts import Events, Failures, Fault, Logs, exit_text, touched
+
+_WRAPPED = re.compile(r"^(?:failed to (?:create|start) (?:containerd )?(?:container|task)[^:]{0,80}: )+")
 
 
 @check(
@@ -23,7 +26,9 @@ def container_crashes(failures: Failures, events: Events | None, logs: Logs | No
     for group in failures.of(Fault.CRASH, events, logs):
         one = group[0]
         namespace = one.pod.namespace
-        said = one.text if one.log else one.said
+        said = one.text if one.log else _WRAPPED.sub("", one.said)
+        # A container that was never made has no log: the runtime's answer is all there is.
+        made = bool(one.end or one.log)
         how = f"crashes, {exit_text(one.end)}" if one.end else "cannot be started"
         yield Finding(
             one.owner,
@@ -31,12 +36,14 @@ def container_crashes(failures: Failures, events: Events | None, logs: Logs | No
             evidence=(
                 Evidence(kubectl("get", "pod", one.pod.name, namespace=namespace), one.status),
                 Evidence(
-                    kubectl(*one.log_command, "--tail=20", namespace=namespace),
+                    kubectl(*one.log_command, "--tail=20", namespace=namespace)
+                    if made
+                    else kubectl("describe", "pod", one.pod.name, namespace=namespace),
                     one.text or ("the log is empty" if one.log or logs else "the log was not read"),
                 ),
             ),
             next=(
-                kubectl(*one.log_command, namespace=namespace),
+                *([kubectl(*one.log_command, namespace=namespace)] if made else []),
                 kubectl("describe", "pod", one.pod.name, namespace=namespace),
             ),
             touches=touched(group),

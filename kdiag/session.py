@@ -115,6 +115,7 @@ class Progress:
             self._text = ""
             if self._timer:
                 self._timer.cancel()
+                self._timer = None
             if self._shown:
                 sys.stderr.write("\r\x1b[K")
                 sys.stderr.flush()

@@ -36,7 +36,8 @@ def run(options: argparse.Namespace) -> int:
     labels = selector(options.selector) if options.selector else None
     kinds = dict.fromkeys((*needed(chosen), Cluster, Version))
     seen: Seen = recorded(options.snapshot, kinds) if options.snapshot else live(options, kinds)
-    verdict = judge(chosen, seen.facts, checks(), source=seen.source, notes=seen.notes, labels=labels)
+    told = options.selector.strip()
+    verdict = judge(chosen, seen.facts, checks(), source=seen.source, notes=seen.notes, labels=labels, selector=told)
     _KEPT.extend((seen, verdict))
     took = None if options.snapshot else time.monotonic() - start
     changed: tuple[str, ...] | None = ()

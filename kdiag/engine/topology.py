@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from kdiag.engine.intake import Facts
 from kdiag.facts import (
@@ -32,7 +32,9 @@ from kdiag.facts import (
     ValidatingWebhooks,
     Workloads,
 )
+from kdiag.facts.meta import Object
 from kdiag.facts.units import Units
+from kdiag.facts.workloads import Job, Workload
 from kdiag.model.result import CLUSTER, CONTROLLERS, Ref
 
 _DEPTH = 8
@@ -51,6 +53,19 @@ _RECONCILED = frozenset(
     }
 )
 _MOST = 5000
+#: What a user chooses by labels.
+_LABELLED = {
+    "Pod": Pods,
+    "Service": Services,
+    "Deployment": Deployments,
+    "ReplicaSet": ReplicaSets,
+    "StatefulSet": StatefulSets,
+    "DaemonSet": DaemonSets,
+    "Job": Jobs,
+    "CronJob": CronJobs,
+    "Ingress": Ingresses,
+    "PersistentVolumeClaim": Claims,
+}
 
 
 class Topology:
@@ -76,23 +91,20 @@ class Topology:
             self._known[ref] = tuple(dict.fromkeys(self._direct(ref)))
         return self._known[ref]
 
-    def labels(self, ref: Ref) -> Mapping[str, str] | None:
-        """The labels of an object; None for one that was not read, or of a kind that nobody selects."""
-        kinds = {
-            "Pod": Pods,
-            "Service": Services,
-            "Deployment": Deployments,
-            "ReplicaSet": ReplicaSets,
-            "StatefulSet": StatefulSets,
-            "DaemonSet": DaemonSets,
-            "Job": Jobs,
-            "CronJob": CronJobs,
-            "Ingress": Ingresses,
-            "PersistentVolumeClaim": Claims,
-        }
-        fact = self._facts.get(kinds[ref.kind]) if ref.kind in kinds else None
-        item = fact.get(ref.name, ref.namespace) if fact else None
-        return item.labels if item else None
+    def labels(self, ref: Ref) -> tuple[Mapping[str, str], ...]:
+        """The labels of an object and of its pods; none for one that was not read, or of a kind that nobody selects."""
+        fact = self._facts.get(_LABELLED[ref.kind]) if ref.kind in _LABELLED else None
+        item: Object | None = fact.get(ref.name, ref.namespace) if fact else None
+        if isinstance(item, Workload | Job):
+            return item.labels, item.spec.template.metadata.labels
+        return (item.labels,) if item else ()
+
+    def all_labels(self) -> Iterator[Mapping[str, str]]:
+        """The labels of each object that was read and that one selects by them."""
+        for kind in _LABELLED.values():
+            fact = self._facts.get(kind)
+            read: Sequence[Object] = fact.items if fact else ()
+            yield from (item.labels for item in read)
 
     def _direct(self, ref: Ref) -> Iterator[Ref]:
         if ref.namespace:

@@ -38,6 +38,10 @@ class Verdict:
     infos: tuple[Node, ...] = ()
     notes: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()  # those that were asked
+    #: The labels that causes were chosen by, whether any object has them, and how many causes were left out.
+    selector: str = ""
+    selected: bool = True
+    outside: int = 0
     #: What changed just before a cause began, by the cause's fingerprint.
     changes: Mapping[str, tuple[Change, ...]] = field(default_factory=dict)
 
@@ -81,13 +85,17 @@ def judge(
     source: str = "api",
     notes: Iterable[str] = (),
     labels: LabelSelector | None = None,
+    selector: str = "",
 ) -> Verdict:
-    """Evaluate the checks and fold what they find. With ``labels``, keep the causes that touch such objects."""
+    """Evaluate the checks and fold what they find.
+
+    With ``labels``, keep the causes that touch such objects; ``selector`` is how the user wrote them.
+    """
     results = evaluate_all(checks, facts)
     topology = Topology(facts)
-    causes = correlate(results, library, topology)
+    causes = found = correlate(results, library, topology)
     if labels is not None:
-        causes = [c for c in causes if any(_touches(node, labels, topology) for node in c.walk())]
+        causes = [c for c in found if any(_touches(node, labels, topology) for node in c.walk())]
     cluster, version = facts.get(Cluster), facts.get(Version)
     return Verdict(
         server=cluster.server if cluster else "",
@@ -101,6 +109,9 @@ def judge(
         results=tuple(results),
         notes=tuple(notes),
         nodes=facts.nodes,
+        selector=selector,
+        selected=labels is None or bool(causes) or any(labels.matches(one) for one in topology.all_labels()),
+        outside=sum(c.worst is not Severity.INFO for c in found) - sum(c.worst is not Severity.INFO for c in causes),
         changes=_changes(causes, facts, topology),
     )
 
@@ -131,8 +142,8 @@ def _moment(text: str) -> datetime | None:
 
 
 def _touches(node: Node, labels: LabelSelector, topology: Topology) -> bool:
-    found = [topology.labels(ref) for ref in (node.finding.subject, *node.finding.touches)]
-    return any(one is not None and labels.matches(one) for one in found)
+    refs = (node.finding.subject, *node.finding.touches)
+    return any(labels.matches(one) for ref in refs for one in topology.labels(ref))
 
 
 def unknown_reasons(verdict: Verdict) -> list[tuple[str, list[str]]]:

@@ -36,6 +36,7 @@ class Desk:
         self._emit = emit
         self._style = style
         self._progress = Progress()
+        self._width = max(40, min(96, style.width - 4))  # of prose
         self.store = Store(os.environ)
 
     def run(self) -> int:
@@ -161,6 +162,7 @@ class Desk:
             raise UsageError("name scenarios, or write --random, or --exam N")
         seed = options.seed if options.seed is not None else random.SystemRandom().randrange(1, 10_000)
         game = self._game()
+        game.idle()
         if options.scenario:
             chosen = [(find(word), seed) for word in options.scenario]
         else:
@@ -190,7 +192,7 @@ class Desk:
             weight = DOMAINS[one.scenario.domain][0]
             head = f"{number}  {weight}, {one.scenario.difficulty}, {one.scenario.minutes} min"
             lines.append(self._style.paint(head, "bold") + (f"  ({state})" if state else ""))
-            lines += [*textwrap.indent(textwrap.fill(" ".join(one.task.split()), 96), "   ").splitlines(), ""]
+            lines += [*textwrap.indent(textwrap.fill(" ".join(one.task.split()), self._width), "   ").splitlines(), ""]
         rest = left(session)
         clock = f"{_minutes(rest)} left" if rest >= 0 else f"the time was up {_minutes(-rest)} ago"
         lines.append(f"{clock}; kdiag lab check, hint, solve, stop; seed {session.tasks[0].seed}")
@@ -243,7 +245,7 @@ class Desk:
     def _solve(self) -> int:
         one = self._game().solve(self._number() or 1)
         check = checks().get(one.scenario.expected)
-        self._say(one.scenario.id, *_filled(one.explain))
+        self._say(one.scenario.id, *_filled(one.explain, self._width))
         if check:
             self._say("", f"kdiag calls it: {check.title} ({check.id})", f"its page: kdiag explain {check.id}")
         return 0
@@ -321,11 +323,11 @@ def _images(pairs: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _filled(text: str) -> list[str]:
+def _filled(text: str, width: int) -> list[str]:
     """Prose in lines of a screen; a command stays on its own."""
     prose = [line for line in text.splitlines() if not line.startswith("$ ")]
     commands = [f"  {line}" for line in text.splitlines() if line.startswith("$ ")]
-    return [*textwrap.fill(" ".join(" ".join(prose).split()), 96).splitlines(), *commands]
+    return [*textwrap.fill(" ".join(" ".join(prose).split()), width).splitlines(), *commands]
 
 
 def _minutes(seconds: float) -> str:

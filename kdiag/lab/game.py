@@ -79,9 +79,7 @@ class Game:
 
     def start(self, chosen: Sequence[tuple[Scenario, int]], *, minutes: int = 0, exam: bool = False) -> Session:
         """Set up and break these scenarios. What fails half-way is taken back, and the reason is raised."""
-        if (running := self.store.session()) is not None:
-            half = "was not finished starting" if running.phase == "starting" else "is under way"
-            raise LabError(f"a lab {half} already: kdiag lab status shows it, kdiag lab stop ends it")
+        self.idle()
         ground = look(self.api)
         ground.refuse()
         hosts = self._hosts_of(ground.machines)
@@ -114,6 +112,12 @@ class Game:
         session.phase, session.started = "running", time.time()
         self.store.save(session)
         return session
+
+    def idle(self) -> None:
+        """Raise LabError while a lab is under way: also where its cluster is dead, and cannot be asked."""
+        if (running := self.store.session()) is not None:
+            half = {"starting": "was not finished starting", "stopping": "is not restored yet"}.get(running.phase, "")
+            raise LabError(f"a lab {half or 'is under way already'}: kdiag lab status shows it, kdiag lab stop ends it")
 
     def _broken(self, session: Session, drawn: Sequence[Drawn], hosts: Hosts) -> None:
         def note(change: Change) -> None:

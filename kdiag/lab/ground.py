@@ -81,8 +81,8 @@ class Ground:
             raise LabError(f"this cluster is not marked for practice ({where}); kdiag lab enable marks it")
         if self.foreign:
             raise LabError(
-                f"{plural(len(self.foreign), 'workload')} here {'was' if len(self.foreign) == 1 else 'were'} not when "
-                f"the cluster was marked: {listing(self.foreign)}; if they may be lost, kdiag lab enable again"
+                f"{plural(len(self.foreign), 'workload')} {'has' if len(self.foreign) == 1 else 'have'} appeared since "
+                f"this cluster was marked: {listing(self.foreign)}; if they may be lost, kdiag lab enable again"
             )
 
 

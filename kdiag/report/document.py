@@ -11,6 +11,7 @@ from kdiag.engine.changes import Change
 from kdiag.engine.correlate import Node
 from kdiag.engine.verdict import Verdict
 from kdiag.model.result import Ref, Status
+from kdiag.model.text import plural
 
 SCHEMA = "kdiag/report/v1"
 
@@ -28,7 +29,7 @@ def document(verdict: Verdict) -> dict[str, Any]:
         },
         "taken": verdict.taken,
         "complete": verdict.complete,
-        "notes": list(verdict.notes),
+        "notes": [*verdict.notes, *_chosen(verdict)],
         "causes": [cause_document(cause, [c for _, c in verdict.changed(cause)]) for cause in verdict.causes],
         "infos": [cause_document(info) for info in verdict.infos],
         "coverage": {
@@ -44,6 +45,15 @@ def document(verdict: Verdict) -> dict[str, Any]:
             "errors": [{"check": r.check_id, "reason": r.reason} for r in verdict.of(Status.ERROR)],
         },
     }
+
+
+def _chosen(verdict: Verdict) -> list[str]:
+    """What a choice by labels leaves out."""
+    if not verdict.selector:
+        return []
+    left = plural(verdict.outside, "cause")
+    missing = "" if verdict.selected else "; nothing that was read has these labels"
+    return [f"only what has the labels {verdict.selector}: {left} of other objects left out{missing}"]
 
 
 def cause_document(node: Node, changed: Sequence[Change] = ()) -> dict[str, Any]:

@@ -29,10 +29,13 @@ def render(
 
     ``changed`` are lines on what differs from an earlier run.
     """
-    if quiet and not verdict.causes and verdict.complete:
+    if quiet and not verdict.causes and verdict.complete and verdict.selected:
         return ""
     lines: list[str] = [_headline(verdict, style, seconds, wide), *changed]
-    lines += [style.paint(f"note: {note}", "yellow") for note in verdict.notes]
+    for note in verdict.notes:
+        # Nothing is cut: where a command stands in it, it may break over lines all the same.
+        first, *rest = _wrapped(f"note: {note}", style.width)
+        lines += [style.paint(first, "yellow"), *(style.paint(f"      {line}", "yellow") for line in rest)]
     for number, cause in enumerate(verdict.causes, 1):
         lines.append("")
         lines += cause_lines(number, cause, style, wide, changed=verdict.changed(cause))
@@ -48,19 +51,26 @@ def render(
 
 
 def _headline(verdict: Verdict, style: Style, seconds: float | None, wide: bool) -> str:
-    where = " ".join(part for part in (verdict.context, verdict.server) if part) or verdict.source
+    where = " ".join(part for part in (verdict.context, verdict.server) if part)
+    where = where or listing(verdict.nodes, 3) or verdict.source
     if verdict.namespace:
         where += f" namespace {verdict.namespace}"
+    if verdict.selector:
+        where += f" labels {verdict.selector}"
     parts = [style.paint(where, "bold")]
     if verdict.causes:
         risks = all(c.worst is Severity.RISK for c in verdict.causes)
         parts.append(plural(len(verdict.causes), "risk" if risks else "cause"))
         if verdict.symptoms:
             parts.append(plural(verdict.symptoms, "symptom"))
+    elif verdict.selector and not verdict.selected:
+        parts.append(style.paint("nothing that was read has these labels", "yellow"))
     elif verdict.complete:
         parts.append(style.paint(f"nothing is wrong: {plural(verdict.count(Status.PASS), 'check')} passed", "green"))
     else:
         parts.append(style.paint("nothing found, but not everything was seen", "yellow"))
+    if verdict.outside:
+        parts.append(f"{plural(verdict.outside, 'other cause')} (without -l)")
     if verdict.infos:
         parts.append(f"{plural(len(verdict.infos), 'remark')}{'' if wide else ' (-o wide)'}")
     if seconds is not None:
@@ -142,6 +152,14 @@ def _symptoms(node: Node, style: Style, wide: bool) -> Iterator[str]:
         yield f"  {' ' * len(lead)}{style.paint(more, 'dim')}"
 
 
+def _cut(reason: str, room: int) -> str:
+    """No longer than that, except for what stands behind the last semicolon: there a reason says what mends it."""
+    head, _, remedy = reason.rpartition("; ")
+    if len(reason) <= room or not head or len(remedy) > room:
+        return shorten(reason, room)
+    return f"{shorten(head, room)}; {remedy}"
+
+
 def _coverage(verdict: Verdict, style: Style, wide: bool) -> Iterator[str]:
     unknown, skipped = verdict.count(Status.UNKNOWN), verdict.count(Status.SKIPPED)
     broken = verdict.of(Status.ERROR)
@@ -159,7 +177,7 @@ def _coverage(verdict: Verdict, style: Style, wide: bool) -> Iterator[str]:
     for reason, checks in reasons if wide else reasons[:5]:
         hidden = f" ({listing(checks, 99) if wide else plural(len(checks), 'check')})"
         width = style.width - len("  unknown  ")
-        text = reason if wide else shorten(reason, width * 2 - len(hidden) - 12)
+        text = reason if wide else _cut(reason, width * 2 - len(hidden) - 12)
         for i, line in enumerate(_wrapped(text + hidden, width)):
             yield f"  {style.paint('unknown', 'yellow') if i == 0 else ' ' * 7}  {line}"
     if len(reasons) > 5 and not wide:

@@ -243,6 +243,27 @@ def test_labels_choose_causes(tmp_path: Path) -> None:
             assert causes(tmp_path, config, "-l", other) == [], other
 
 
+def test_labels_that_nothing_has_are_no_all_clear(tmp_path: Path) -> None:
+    with healthy_api(lost_service()) as api:
+        config = api.kubeconfig(tmp_path / "c")
+        words = ("check", CHECK, "-q", "--no-nodes", "--kubeconfig", config)
+        none = kdiag(*words, "-l", "app=nobody", home=tmp_path)
+        other = kdiag("check", CHECK, "--no-nodes", "-l", "k8s-app", "--kubeconfig", config, home=tmp_path)
+        told = json.loads(kdiag(*words, "-o", "json", "-l", "app=nobody", home=tmp_path).stdout)
+    assert "labels app=nobody · nothing that was read has these labels · 1 other cause (without -l)" in none.stdout
+    assert "labels k8s-app · nothing is wrong" in other.stdout
+    assert "1 other cause (without -l)" in other.stdout
+    assert told["notes"] == [
+        "only what has the labels app=nobody: 1 cause of other objects left out; nothing that was read has these labels"
+    ]
+
+
+def test_the_labels_of_a_workload_s_pods_choose_it_too(tmp_path: Path) -> None:
+    demo = Path(__file__).parents[2] / "fixtures" / "clusters" / "demo"
+    done = kdiag("check", "--snapshot", demo, "-l", "name=webapp", "-o", "json", home=tmp_path)
+    assert [c["check"] for c in json.loads(done.stdout)["causes"]] == ["network/service_selects_nothing"]
+
+
 @pytest.mark.parametrize("text", ["a b", "=x", "a=b=c", "a in b", "a,,b", "a in ()x", "*"])
 def test_words_that_are_no_label_selector(text: str) -> None:
     with pytest.raises(UsageError):

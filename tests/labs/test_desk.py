@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import pexpect
 import pytest
 
-from tests.cli.runner import kdiag, started
+from tests.cli.runner import KDIAG, environment, kdiag, started
 from tests.labs.fakecluster import WritableAPI
 from tests.labs.test_game import OBJECTS
 from tests.sshd import wait_for
@@ -131,6 +133,94 @@ def test_without_docker_and_podman_it_says_what_to_install(tmp_path: Path) -> No
     done = kdiag("lab", "up", home=tmp_path, env={"PATH": "/nowhere"})
     assert done.returncode == 2
     assert "kind" in done.stderr
+
+
+KIND = """#!/bin/sh
+# As kind 0.33: what there is on standard output, what it does on standard error, the context in the kubeconfig.
+echo "$KIND_EXPERIMENTAL_PROVIDER $*" >> "$HOME/asked"
+case "$1 $2" in
+"get clusters") test -s "$HOME/cluster" && cat "$HOME/cluster" || echo 'No kind clusters found.' >&2 ;;
+"create cluster")
+  cat > "$HOME/config"
+  test -z "$FAILS" || { echo 'ERROR: failed to create cluster: failed to pull image' >&2; exit 1; }
+  echo "$4" > "$HOME/cluster" ;;
+*) exit 1 ;;
+esac
+"""
+
+
+def programs(folder: Path, **scripts: str) -> dict[str, str]:
+    """A PATH with these programs and the shell, and nothing else."""
+    folder.mkdir(exist_ok=True)
+    for name, script in scripts.items():
+        (folder / name).write_text(script)
+        (folder / name).chmod(0o755)
+    for name in ("sh", "cat", "test"):
+        if not (folder / name).exists():
+            (folder / name).symlink_to(str(shutil.which(name)))
+    return {"PATH": str(folder)}
+
+
+RUNS = "#!/bin/sh\nexit 0\n"
+DOWN = "#!/bin/sh\necho 'Cannot connect to the Docker daemon' >&2; exit 1\n"
+
+
+def test_up_makes_a_cluster_with_kind_and_makes_it_once(tmp_path: Path) -> None:
+    env = programs(tmp_path / "bin", docker=RUNS, kind=KIND)
+    for _ in range(2):
+        done = kdiag("lab", "up", home=tmp_path, env=env)
+        assert (done.returncode, done.stderr.replace("No kind clusters found.", "").strip()) == (0, "")
+        assert "kdiag lab enable --context kind-kdiag-practice" in done.stdout
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert [line.split()[:2] for line in asked] == [["get", "clusters"], ["create", "cluster"], ["get", "clusters"]]
+    assert "--name kdiag-practice" in asked[1]
+    assert (tmp_path / "config").read_text().count("role: worker") == 2
+
+
+def test_up_takes_podman_where_docker_is_not_running(tmp_path: Path) -> None:
+    done = kdiag("lab", "up", home=tmp_path, env=programs(tmp_path / "bin", docker=DOWN, podman=RUNS, kind=KIND))
+    assert done.returncode == 0
+    assert all(line.startswith("podman ") for line in (tmp_path / "asked").read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("scripts", "says"),
+    [
+        ({"docker": DOWN, "kind": KIND}, "docker is here and does not answer: see why with: docker ps"),
+        ({"podman": RUNS}, "podman is here, and kind is not"),
+        ({"docker": RUNS, "kind": DOWN}, "kind does not answer (exit 1): Cannot connect to the Docker daemon"),
+        ({"docker": RUNS, "kind": KIND.replace("test -z", "false")}, "kind could not make the cluster (exit 1)"),
+    ],
+)
+def test_what_keeps_up_from_a_cluster_is_one_line(tmp_path: Path, scripts: dict[str, str], says: str) -> None:
+    done = kdiag("lab", "up", home=tmp_path, env=programs(tmp_path / "bin", **scripts))
+    assert done.returncode == 2
+    assert says in done.stderr.splitlines()[-1]
+
+
+def test_the_prose_of_a_task_is_no_wider_than_the_terminal(tmp_path: Path, lab: Lab) -> None:
+    lab("enable", "--yes")
+    assert lab("start", "ingress_class_missing", "--seed", "3").returncode == 0
+    env = environment(tmp_path, TERM="xterm", KUBECONFIG=str(tmp_path / "config"))
+    child = pexpect.spawn(
+        KDIAG[0], [*KDIAG[1:], "lab", "status"], env=env, cwd=str(tmp_path), encoding="utf-8", dimensions=(24, 70)
+    )
+    lines = str(child.read()).splitlines()
+    child.close()
+    assert "Repair it." in " ".join(lines)
+    assert all(len(line) <= 70 for line in lines), lines
+    lab("stop")
+
+
+def test_a_lab_under_way_is_said_before_the_cluster_is_asked(tmp_path: Path, api: WritableAPI, lab: Lab) -> None:
+    lab("enable", "--yes")
+    assert lab("start", "ingress_class_missing").returncode == 0
+    api.down = True
+    again = lab("start", "--random")
+    api.down = False
+    assert (again.returncode, again.stdout) == (2, "")
+    assert "a lab is under way already" in again.stderr
+    lab("stop")
 
 
 def test_an_interrupt_leaves_a_record_that_stop_takes_back(tmp_path: Path, api: WritableAPI, lab: Lab) -> None:

@@ -86,6 +86,7 @@ class KdiagApp(App[int]):
         self.crash: BaseException | None = None
         self.case = Case(options, self._tell)
         self.verifying: Verify | None = None
+        self.verify_pause = 2.0  # between two looks, in seconds
         self._walks: dict[tuple[str, str], Walk] = {}
         self._first = worker
         self._timer: Timer | None = None
@@ -448,7 +449,7 @@ class KdiagApp(App[int]):
         if self.options.snapshot:
             self.say("a recording does not change: verify needs the cluster")
         elif row.node is not None:
-            self.verifying = Verify(self.options, row.node, self._tell_verify)
+            self.verifying = Verify(self.options, row.node, self._tell_verify, pause=self.verify_pause)
             self.main.show_progress()
 
     def on_kdiag_app_verified(self, event: Verified) -> None:

@@ -14,8 +14,7 @@ from kdiag.tui.work import Worker
 if TYPE_CHECKING:
     from kdiag.engine.correlate import Node
 
-#: How long to wait between two looks, and for the finding to go away, in seconds.
-PAUSE = 2.0
+#: How long to wait for the finding to go away, in seconds.
 PATIENCE = 600.0
 
 
@@ -28,7 +27,7 @@ class Verify:
         node: Node,
         tell: Callable[[object], None],
         *,
-        pause: float = PAUSE,
+        pause: float,
         patience: float = PATIENCE,
     ) -> None:
         self.node = node

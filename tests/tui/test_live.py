@@ -187,6 +187,7 @@ async def test_verify_waits_until_the_finding_is_gone(
 ) -> None:
     async with screen(*words(api, tmp_path)) as pilot:
         select(pilot, "selects no pod")
+        app(pilot).verify_pause = 0.2
         await pilot.press("v")
         await until(pilot, lambda: app(pilot).verifying and app(pilot).verifying.looks, "a first look")  # type: ignore[union-attr]
         await until(pilot, lambda: "still there" in bar(pilot, "cover"), "that it is still there")

@@ -129,7 +129,8 @@ def _root(node: str, pki: Pki, found: NodeManifests | None) -> Iterator[Finding]
     yield Finding(
         static_pod("kube-controller-manager", node),
         f"kube-controller-manager-{node} gives pods the wrong CA: {manifest.where(flag.line)} "
-        f"--root-ca-file={flag.value} did not sign kube-apiserver's certificate, meant is {usual.place}: they refuse to talk to it",
+        f"--root-ca-file={flag.value} did not sign kube-apiserver's certificate, meant is {usual.place}: "
+        "they refuse to talk to it",
         evidence=(
             manifest.quote(node, flag.line),
             Evidence("kubectl get configmap kube-root-ca.crt -o yaml", f"in each namespace: CA {authority.subject}"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from kdiag.check import KUBELET_DOWN, Evidence, Finding, Gap, Layer, Ref, Severity, Skip, check, shorten
@@ -10,11 +11,13 @@ from kdiag.facts import (
     Entry,
     KubeletJournal,
     Kubelets,
+    KubeletSetup,
     Manifests,
     Nodes,
     Unit,
     Units,
     crashing,
+    file_line,
     hosted,
     journal_line,
     last_reason,
@@ -53,11 +56,14 @@ def kubelet_crash_loops(
             yield Gap(node, "whether it ever joined a cluster was not seen")
             continue
         reason = last_reason(unit, log, cluster)
+        place, shown = _place(setup, reason)
+        why = _why(unit, reason).removeprefix("failed to validate kubelet configuration, error: ")
         yield Finding(
             Ref("Node", node),
-            shorten(f"kubelet on {node} ends each time it starts: {_why(unit, reason)}", 220)
+            shorten(f"kubelet on {node} ends each time it starts: {place}{why}", 280)
             + on_control_plane(node, manifests),
             evidence=(
+                *([file_line(*shown, node)] if shown else []),
                 unit_state(unit, node, "ActiveState", "SubState", "Result", "ExecMainStatus"),
                 journal_line(reason, node)
                 if reason
@@ -71,6 +77,21 @@ def kubelet_crash_loops(
         )
     if not seen:
         yield Skip("no node has a unit kubelet.service: the kubelet is part of another program, or in a container")
+
+
+def _place(setup: KubeletSetup | None, reason: Entry | None) -> tuple[str, tuple[str, int, str] | None]:
+    """The line of the kubelet's own files that its last words are about, as text and as evidence."""
+    config = setup.config if setup else None
+    if config is None or setup is None or reason is None:
+        return "", None
+    text = reason.said.partition(", path: ")[0]
+    if name := config.named(text):
+        line = config.line(name)
+        return f"{config.path}:{line} {name}: ", (config.path, line, config.quoted(line))
+    flags = [f for f in setup.flags if re.search(rf"(?<![\w-])--{re.escape(f.name)}(?![\w-])", text) and f.path]
+    if len(flags) == 1:
+        return f"{flags[0].path}:{flags[0].line} {flags[0].text}: ", (flags[0].path, flags[0].line, flags[0].text)
+    return "", None
 
 
 def _why(unit: Unit, reason: Entry | None) -> str:

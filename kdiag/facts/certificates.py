@@ -24,7 +24,6 @@ KUBELET_CLIENT = f"{KUBELET_PKI}/kubelet-client-current.pem"
 _CONFIGS = ("admin", "super-admin", "controller-manager", "scheduler", "kubelet")
 _FORMAT = r"%y\t%Y\t%s\t%T@\t%m\t%U\t%p\t%l\n"
 _MOST = 60
-_PUBLIC = "-----BEGIN PUBLIC KEY-----[^-]*-----END PUBLIC KEY-----"
 _NOTHING_IN_IT = re.compile(r"(?:could not|unable to) (?:read|load|find)", re.IGNORECASE)
 _LOCKED = re.compile(r"permission denied|pass ?phrase|password", re.IGNORECASE)
 
@@ -179,10 +178,6 @@ class Certificates(HostFact[Pki]):
             )
         if f"{PKI}/sa.pub" in files:
             yield NodeCommand("pki-public", ("cat", f"{PKI}/sa.pub"), sudo=True, limit=16384, name=f"{PKI}/sa.pub")
-        for path in token_keys(manifests.of("kube-apiserver")):
-            if path not in (*certificates, *keys, f"{PKI}/sa.pub") and safe_path(path):
-                argv = ("grep", "-azoE", "-e", _PUBLIC, path)
-                yield NodeCommand("pki-public", argv, sudo=True, limit=16384, name=path, answers=(0, 1, 2))
 
     @staticmethod
     def parse(node: str, answers: tuple[Answer, ...]) -> Pki:

@@ -136,6 +136,14 @@ class ConfigFile:
         value = self.get(name)
         return value if isinstance(value, str) else ""
 
+    def named(self, text: str) -> str:
+        """The field that a message of the kubelet is about; empty where it names none that is set, or several."""
+        words = {w.lower() for w in re.findall(r"[A-Za-z][\w.-]{3,}", text)}
+        fields = [f for f in self.lines if f.rpartition(".")[2].lower() in words or f.lower() in words]
+        # "imageGCLowThresholdPercent 80 must be less than imageGCHighThresholdPercent": only one of them is set.
+        inner = [f for f in fields if not any(other.startswith(f"{f}.") for other in fields)]
+        return inner[0] if len(inner) == 1 else ""
+
     def quoted(self, line: int) -> str:
         """A line of the file as it stands."""
         return self.text[line - 1].strip() if 0 < line <= len(self.text) else ""

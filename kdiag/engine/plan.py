@@ -80,8 +80,8 @@ def logs_wanted(facts: Facts, most: int = MOST) -> tuple[tuple[LogRequest, ...],
 
 
 def _failing(pod: Pod, cluster: Cluster | None) -> Iterator[tuple[str, bool, int]]:
-    if pod.terminating or not pod.node:
-        return
+    if pod.terminating or not pod.node or pod.reason == "Evicted":
+        return  # with an evicted pod the kubelet takes its logs away
     for status in pod.all_statuses:
         state = status.state
         done_well = state.terminated is not None and state.terminated.exit_code == 0

@@ -50,6 +50,6 @@ def test_such_a_template_is_read_in_up_to_three_pods_after_one_of_each_other() -
 
 def test_an_evicted_pod_has_no_log_any_more() -> None:
     ended = {"name": "app", "ready": False, "restartCount": 0, "state": {"terminated": {"exitCode": 137}}}
-    gone = {"phase": "Failed", "containerStatuses": [ended], "conditions": []}
+    gone: dict[str, Any] = {"phase": "Failed", "containerStatuses": [ended], "conditions": []}
     assert wanted([pod("web-1", reason="Evicted", **gone)]) == []
     assert [r.pod for r in wanted([pod("web-1", reason="Error", **gone)])] == ["web-1"]

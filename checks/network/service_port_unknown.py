@@ -63,7 +63,7 @@ def service_port_unknown(
             hurt = proof is not None or _failing(group) or cluster.age(pod.created) < _FRESH
             hurt = hurt or cluster.age(service.metadata.creation_timestamp) < _FRESH
             yield _finding(workload, pod, service, dependency.port, dependency, proof, hurt=hurt)
-    for complaint in complaints.about(Topic.UNREACHABLE) if complaints else ():
+    for complaint in _unreachable(complaints) if complaints else ():
         target = dependencies.asked(complaint.said.host, complaint.pod.namespace)
         service = target.service if target else None
         if service is None or not _lacks(service, complaint.said.port):
@@ -73,6 +73,12 @@ def service_port_unknown(
             seen.add(key)
             told = dependencies.told(complaint.pod, complaint.said.host)
             yield _finding(complaint.workload, complaint.pod, service, complaint.said.port, told, complaint, hurt=True)
+
+
+def _unreachable(complaints: Complaints) -> Iterator[Complaint]:
+    """Of any age: a port that the Service lacks still cannot have answered since."""
+    for items in complaints.unmended.values():
+        yield from (c for c in items if c.said.topic is Topic.UNREACHABLE and c.pod.namespace != "kube-system")
 
 
 def _lacks(service: Service, port: int) -> bool:

@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import FrameType
 
 from kdiag.cli.exits import Exit
@@ -76,6 +76,23 @@ class Layout(argparse.RawDescriptionHelpFormatter):
         except (ValueError, OSError, AttributeError):
             columns = 80
         super().__init__(prog, width=(columns or 80) - 2)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """As it is written, where the lines fit: a longer one goes on below where its last column begins."""
+        return "".join(line for one in text.splitlines(keepends=True) for line in _folded(indent + one, width + 2))
+
+
+def _folded(line: str, width: int) -> Iterator[str]:
+    """The line, broken at its blanks. A command line of an example is left whole: it is there to be copied."""
+    column = re.match(r"\s+\S.*?\S {2,}(?=\S)", line)
+    start = len(column[0]) if column else 0
+    while len(line.rstrip()) > width and (column or not line.startswith(" ")):
+        cut = line.rfind(" ", start + 1, width + 1)
+        if cut < 0:
+            break
+        yield line[:cut].rstrip() + "\n"
+        line = " " * start + line[cut:].lstrip(" ")
+    yield line
 
 
 def parser(words: Collection[str] | None = None) -> argparse.ArgumentParser:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterator
 
 from kdiag import __version__
 from kdiag.cli.exits import Exit
 from kdiag.cli.output import emit
 
+_CLUSTER = "which cluster, as kubectl has it"
+#: What is said once, and not again of each verb of the lab.
+_SHARED = frozenset({_CLUSTER, "the nodes, when the API alone cannot tell"})
 _FILES = (
     ("~/.kube/config", "the kubeconfig, where neither --kubeconfig nor KUBECONFIG names another"),
+    ("~/.config/kdiag/config.yaml", "which nodes there are, and the way to them, where the cluster does not say"),
+    ("~/.ssh/config", "the way to the nodes, where neither --ssh-config nor the file above names another"),
+    ("~/.local/state/kdiag", "the nodes seen last, what check --on-change found last, and the practice lab's record"),
+    ("/var/lib/kdiag-practice", "on a node: what a scenario of the practice lab has changed there, until it is back"),
     ("DIR/kdiag-snapshot.json", "the index of a recording; written last, so that one without it was cut short"),
 )
 _ENVIRONMENT = (
     ("KUBECONFIG", "kubeconfigs, separated by colons; the first to set a value wins, as for kubectl"),
+    ("KDIAG_SSH_CONFIG", "the SSH configuration with an entry for each node, as --ssh-config"),
+    ("KDIAG_CONFIG", "the file to read in the place of ~/.config/kdiag/config.yaml"),
+    ("KDIAG_THEME, KDIAG_ASCII", "the screen: dark, light or contrast; no sign that is not ASCII"),
+    ("XDG_CONFIG_HOME, XDG_STATE_HOME", "in the place of ~/.config and ~/.local/state"),
     ("HTTPS_PROXY, NO_PROXY", "the way to the API server, as for kubectl"),
     ("NO_COLOR", "when not empty: no colour, unless --color=always"),
     ("CLICOLOR_FORCE", "when not 0: colour also where the output is no terminal"),
@@ -64,17 +74,19 @@ def page(top: argparse.ArgumentParser) -> Iterator[str]:
         yield f".SS kdiag {command.name}"
         for line in (sub.description or "").splitlines():
             yield _text(line)
-        shared = {"which cluster, as kubectl has it"}
         for group in sub._action_groups:
-            if group.title not in shared:
+            if group.title != _CLUSTER:
                 for action in group._group_actions:
                     yield from _action(action)
         if sub.epilog:
-            yield from _literal(re.sub(r"\n*exit codes:.*", "", sub.epilog, flags=re.DOTALL))
+            examples, _, codes = sub.epilog.partition("exit codes:")
+            yield from _literal(examples)
+            if codes:
+                yield from (".PP", _text(f"Exit codes: {' '.join(codes.split())}."))
     yield ".SH CLUSTER OPTIONS"
-    yield "Of check, node, runbook, verify, trace, doctor and record; they may stand before the command, too."
+    yield "Of every command that asks a cluster; they may stand before the command, too."
     for group in parsers["check"]._action_groups:
-        if group.title in shared:
+        if group.title == _CLUSTER:
             for action in group._group_actions:
                 yield from _action(action)
     for title, items in (("EXIT STATUS", _EXITS), ("ENVIRONMENT", _ENVIRONMENT), ("FILES", _FILES)):
@@ -90,7 +102,12 @@ def _action(action: argparse.Action) -> Iterator[str]:
         return
     if isinstance(action, argparse._SubParsersAction):
         for verb in action._choices_actions:
-            yield from (".TP", f"\\fB{_text(verb.dest)}\\fR", _text(verb.help or ""))
+            yield from (".TP", f".B kdiag lab {_text(verb.dest)}", _text(verb.help or ""))
+            yield ".RS"
+            for group in action.choices[verb.dest]._action_groups:
+                for one in group._group_actions if group.title not in _SHARED else ():
+                    yield from _action(one)
+            yield ".RE"
         return
     value = action.metavar or ("{" + ",".join(map(str, action.choices)) + "}" if action.choices else "")
     value = value if isinstance(value, str) else " ".join(value)

@@ -18,6 +18,7 @@ from kdiag.engine.library import checks
 from kdiag.errors import LabError, UsageError
 from kdiag.lab import exam as exams
 from kdiag.lab import ground as grounds
+from kdiag.lab.apps import PUBLIC_IMAGES
 from kdiag.lab.game import PASS, Game, left, score, total, unfit
 from kdiag.lab.proof import Line
 from kdiag.lab.record import Session, Store
@@ -319,6 +320,8 @@ def _images(pairs: Sequence[str]) -> dict[str, str]:
         name, equals, image = pair.partition("=")
         if not equals or not image:
             raise UsageError(f"--image {pair!r} is not NAME=IMAGE")
+        if name not in PUBLIC_IMAGES:
+            raise UsageError(f"--image {pair!r} names no image of the lab: {listing(list(PUBLIC_IMAGES), 9)}")
         found[name] = image
     return found
 

@@ -100,6 +100,7 @@ def test_an_exam_that_is_too_large_is_refused(lab: Lab, api: WritableAPI) -> Non
         (("check",), "no lab is under way"),
         (("hint", "7"), "no lab is under way"),
         (("enable", "--yes", "--image", "nginx"), "is not NAME=IMAGE"),
+        (("enable", "--yes", "--image", "ngnix=mine:1"), "names no image of the lab: nginx"),
         (("start", "kubelet_stopped"), "not marked for practice"),
         (("bogus",), "is none of enable, disable"),
     ],

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import os
 import re
+import shlex
+import shutil
 import signal
 import sys
 import termios
@@ -19,7 +23,9 @@ import pytest
 from kdiag.collect.snapshot import Snapshot, write
 from kdiag.model.observation import Observation
 from tests.cli.runner import KDIAG, environment, kdiag
-from tests.sshd import wait_for
+from tests.sshd import Place, needs_sshd, wait_for
+from tests.sshd import keys as keys
+from tests.sshd import place as place
 from tests.tui.pilot import DEMO
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-9:;<=>?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[=>78cDEHMNO]|[()][A-Z0-9])")
@@ -228,4 +234,78 @@ def test_the_demo_needs_no_cluster(terminals: Callable[..., Terminal]) -> None:
     terminal = terminals("demo", "--dead")
     terminal.shows("etcd-cp1 cannot start")
     terminal.child.send("q")
+    assert terminal.end() == 0
+
+
+def test_sixteen_colours_are_all_that_is_used_where_there_are_no_more(terminals: Callable[..., Terminal]) -> None:
+    terminal = terminals("tui", "--snapshot", DEMO, TERM="xterm")
+    terminal.shows("node w1 is not Ready")
+    assert terminal.screen.buffer[2][5].reverse, "the cursor is seen without a shade of its own"
+    terminal.child.send("q")
+    assert terminal.end() == 0
+    codes = set(re.findall(rb"\x1b\[([0-9;]*)m", terminal.raw))
+    assert not [code for code in codes if re.search(rb"\b[34]8\b", code)]
+
+
+@needs_sshd
+def test_over_ssh_it_works_copies_and_ends_with_the_connection(
+    terminals: Callable[..., Terminal], place: Place, tmp_path: Path
+) -> None:
+    port = place.serve("SetEnv SHLVL=9")  # else bash reads this machine's ~/.bashrc
+    place.known(port)
+    place.node(port)
+    mark = f"KDIAG_MARK={tmp_path}"
+    remote = shlex.join(["env", mark, f"HOME={tmp_path}", *KDIAG, "tui", "--snapshot", str(DEMO)])
+    ssh = ["ssh", "-tt", "-F", str(tmp_path / "config"), "node", remote]
+    terminal = terminals(command=ssh)
+    terminal.shows("node w1 is not Ready")
+    terminal.child.setwinsize(30, 90)
+    terminal.screen.resize(30, 90)
+    terminal.shows("checks unknown")  # what ninety columns have room for
+    terminal.child.send("y")
+    terminal.shows("copied: kubectl describe node w1")
+    terminal.child.send("q")
+    assert terminal.end() == 0
+    copied = base64.b64encode(b"kubectl describe node w1")
+    assert b"\x1b]52;c;" + copied in terminal.raw, "the clipboard is that of the terminal at this end"
+    terminal.left_clean()
+
+    def alive() -> list[str]:
+        found = []
+        for process in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if mark.encode() in process.read_bytes().split(b"\0"):
+                    found.append(process.parent.name)
+        return found
+
+    wait_for(lambda: not alive())
+    lost = terminals(command=ssh)
+    lost.shows("node w1 is not Ready")
+    assert len(alive()) >= 2, "the screen and the process that reads"
+    lost.child.kill(signal.SIGKILL)
+    wait_for(lambda: not alive())
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
+def test_inside_tmux_it_works_and_leaves_the_pane_as_it_was(terminals: Callable[..., Terminal], tmp_path: Path) -> None:
+    settings = tmp_path / "tmux.conf"
+    settings.write_text("set -g set-clipboard on\nset -sg escape-time 10\n")
+    tmux = ["tmux", "-S", str(tmp_path / "socket"), "-f", str(settings)]
+    terminal = terminals(command=[*tmux, "new-session", "sh"])
+    terminal.child.send("echo be''fore\r")
+    terminal.shows("before")
+    terminal.child.send(shlex.join([*KDIAG, "tui", "--snapshot", str(DEMO)]) + "\r")
+    terminal.shows("node w1 is not Ready")
+    terminal.child.send("y")
+    terminal.shows("copied: kubectl describe node w1")
+    terminal.child.send("\r")
+    terminal.shows("DIAGNOSIS")
+    terminal.child.send("\x1b")
+    terminal.shows("runbook  / filter")
+    terminal.child.send("q")
+    terminal.until(lambda: "before" in terminal.text and "DIAGNOSIS" not in terminal.text, "the pane as it was")
+    terminal.child.send("echo left $?\r")
+    terminal.shows("left 0")
+    assert base64.b64encode(b"kubectl describe node w1") in terminal.raw
+    terminal.child.send("exit\r")
     assert terminal.end() == 0

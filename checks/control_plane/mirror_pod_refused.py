@@ -20,7 +20,8 @@ from kdiag.facts import (
 
 #: The classes that every cluster has.
 _CLASSES = ("system-cluster-critical", "system-node-critical")
-_REFUSED = r"Failed creating a mirror pod"
+#: An answer about the pod. That it exists already, or that nobody answered, is none: the kubelet tries again.
+_REFUSED = r"Failed creating a mirror pod(?=.*(?: is (?:forbidden|invalid):|admission webhook|failed calling webhook))"
 _RECENT = 300
 
 

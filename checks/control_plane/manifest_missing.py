@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from kdiag.check import STATIC_POD_ABSENT, Evidence, Finding, Layer, Severity, check, listing
 from kdiag.facts import (
@@ -16,8 +17,10 @@ from kdiag.facts import (
     static_pod,
 )
 
-# A node that is being set up or upgraded gets its manifests one after the other.
-_YOUNG = 300
+#: kubeadm writes the manifests with the kubeconfigs, but for that of a member of etcd: it joins last. In seconds.
+_YOUNG = 60
+_YOUNG_MEMBER = 300
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @check(
@@ -32,8 +35,10 @@ def manifest_missing(
 ) -> Iterator[Finding]:
     """By what kubeadm left on the node: a kubeconfig of the component, an etcd member's certificate."""
     for node, found in manifests:
-        if not found.used or len(found.meant) < 3 or _young(found, cluster):
+        if not found.used or len(found.meant) < 3:
             continue
+        written = [i.changed for path, i in found.tree.items() if path.endswith("/scheduler.conf") and i.changed]
+        made = max(written, default=_LONG_AGO)
         if units is not None and units.get(node) is not None and units.unit(node, "kubelet") is None:
             continue  # k3s and its kin embed the kubelet
         others = [m.file for m in found.files]
@@ -44,6 +49,9 @@ def manifest_missing(
             seen = containers.get(node) if containers else None
             live = bool(seen and any(c.running for c in seen.of(part)))
             lies = _elsewhere(part, found)
+            ran = bool(seen and seen.of(part)) or any(i.changed and i.changed >= made for i in lies)
+            if not ran and cluster.age(made) < (_YOUNG_MEMBER if part == "etcd" else _YOUNG):
+                continue
             where = f"; there is {lies[0].path}" if len(lies) == 1 else ""
             where = where or (f"; copies are {listing([i.path for i in lies], 2)}" if lies else "")
             if not found.there:
@@ -67,11 +75,6 @@ def manifest_missing(
                 touches=stands_still(manifests, part),
                 severity=Severity.CRITICAL if alone else Severity.ERROR,
             )
-
-
-def _young(found: NodeManifests, cluster: Cluster) -> bool:
-    marks = [i.changed for p, i in found.tree.items() if p.endswith("/scheduler.conf") and i.changed]
-    return any(cluster.age(moment) < _YOUNG for moment in marks)
 
 
 def _elsewhere(part: str, found: NodeManifests) -> list[FileInfo]:

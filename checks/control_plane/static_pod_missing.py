@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, Skip, check, kubectl, listing
 from kdiag.facts import COMPONENTS, Cluster, ConfigMaps, Containers, Nodes, Pods, component
 
-# A node that joins runs its static pods one after the other.
-_YOUNG = 600
+#: A node that joins has its static pods soon after it is registered, in seconds; its member of etcd comes last.
+_YOUNG = 120
+_YOUNG_MEMBER = 600
 
 
 @check(
@@ -39,12 +40,14 @@ def static_pod_missing(
             runs.setdefault(pod.node, set()).add(part)
     everywhere = {part for parts in runs.values() for part in parts}
     for node in nodes.items:
-        if not node.control_plane or cluster.age(node.created) < _YOUNG or not everywhere:
+        if not node.control_plane or not everywhere:
             continue
         have = runs.get(node.name, set())
         for part in COMPONENTS:
             if part in have or (part == "etcd" and part not in everywhere):
                 continue  # without any etcd pod the members run outside, as the API server's answer proves
+            if cluster.age(node.created) < (_YOUNG_MEMBER if part == "etcd" else _YOUNG):
+                continue
             seen = containers.get(node.name) if containers else None
             if containers is not None and seen is None:
                 yield Gap(node.name, f"whether {part} runs there without its mirror was not seen")

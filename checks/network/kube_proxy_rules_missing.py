@@ -23,6 +23,7 @@ from kdiag.check import (
 from kdiag.facts import (
     Cluster,
     ConfigMaps,
+    Containers,
     DaemonSets,
     EndpointSlices,
     Pods,
@@ -59,6 +60,7 @@ def kube_proxy_rules_missing(
     pods: Pods,
     cluster: Cluster,
     leases: SystemLeases | None,
+    containers: Containers | None,
 ) -> Iterator[Finding | Gap | Skip]:
     """Only in iptables mode: the others have no such rules. Where kube-proxy itself does not run, that is the fault."""
     daemonset = kube_proxy(daemonsets)
@@ -96,19 +98,23 @@ def kube_proxy_rules_missing(
         for key, found in (("lacking", lacking), ("stale", stale)):
             if found:
                 late.append(_finding(node, key, found, daemonset.ref()))
-    if late and _just_back(pods, leases, cluster):
+    if late and _just_back(pods, leases, containers, cluster):
         yield Gap("kube-proxy", "the API server came back a moment ago: kube-proxy may not have heard of all yet")
         return
     yield from late
 
 
-def _just_back(pods: Pods, leases: SystemLeases | None, cluster: Cluster) -> bool:
+def _just_back(pods: Pods, leases: SystemLeases | None, containers: Containers | None, cluster: Cluster) -> bool:
     """Whether the API was away until a short while ago: its own endpoint goes and comes with it, and watches lag."""
     for pod in pods.within("kube-system"):
         if pod.labels.get("component") != "kube-apiserver":
             continue
         moments = [pod.created, *(s.state.running.started_at for s in pod.all_statuses if s.state.running)]
         if any(m and cluster.age(m) < _RETURN for m in moments) or not pod.ready:
+            return True
+    for _, seen in containers or ():
+        begun = [c.started or c.created for c in seen.of("kube-apiserver") if c.running]
+        if any(moment and cluster.age(moment) < _RETURN for moment in begun):
             return True
     for name in ("kube-controller-manager", "kube-scheduler"):
         lease = leases.get(name, "kube-system") if leases else None

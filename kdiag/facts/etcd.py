@@ -84,7 +84,7 @@ class EtcdLogs(HostFact[tuple[EtcdLog, ...]]):
     @staticmethod
     def parse(node: str, answers: tuple[Answer, ...]) -> tuple[EtcdLog, ...]:
         """Both forms of etcd's log: JSON, and the text of 3.4 and before."""
-        texts = {a.name: a.text for a in answers if a.key == "etcd-log"}
+        texts = {a.name: a.text for a in answers if a.key == "etcd-log" and not a.absent}
         found: list[EtcdLog] = []
         for path in _log_paths(answers):
             if path in texts:

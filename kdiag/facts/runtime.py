@@ -191,7 +191,8 @@ class Containers(HostFact[NodeContainers]):
         sandboxes, other = _sandboxes(answer(answers, "sandboxes"))
         told = {a.name: a for a in answers if a.key == "container" and not a.error}
         containers = tuple(_with_end(c, told[c.id].text) if c.id in told else c for c in containers)
-        tails = {a.name: a.text for a in answers if a.key == "pod-log"}
+        # A file that went away between the two rounds is absent, and its text is what tail says of that.
+        tails = {a.name: a.text for a in answers if a.key == "pod-log" and not a.absent}
         logs = tuple(_with_lines(g, tails.get(g.path)) for g in _log_files(answer(answers, "pod-logs")))
         lost = next((a.error for a in answers if a.key == "containers" and a.error), "")
         return NodeContainers(

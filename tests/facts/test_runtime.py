@@ -53,6 +53,13 @@ def test_takes_a_refusal_for_no_list(said: str) -> None:
     assert "dial unix /run/x.sock" in found.error
 
 
+def test_takes_what_tail_says_of_a_file_that_went_away_for_no_line_of_it() -> None:
+    listed = (Answer("containers", "", PS), Answer("pod-logs", "", f"1795342542.4645815860 26358 {LOG}\n"))
+    said = f"tail: cannot open '{LOG}' for reading: No such file or directory\n"
+    seen = Containers.parse("cp1", (*listed, Answer("pod-log", LOG, said, error=said.strip(), absent=True)))
+    assert [log.lines for log in seen.logs] == [()]
+
+
 def test_takes_an_empty_list_for_one() -> None:
     found = Containers.parse("w1", (Answer("containers", "", '{"containers": []}'), Answer("sandboxes", "", "{}")))
     assert found.listed

@@ -1,0 +1,92 @@
+"""The same observations at another moment: a node that is being made, an API server that has just come back."""
+
+from __future__ import annotations
+
+import copy
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from kdiag.engine.evaluate import evaluate
+from kdiag.engine.library import find
+from kdiag.facts import Cluster, Containers, HostContainer, NodeContainers
+from kdiag.model.result import Result, Status
+from tests.recording import FIXTURES, facts_of, load, observations
+
+#: When kubeadm wrote the kubeconfigs of the node in the fixtures of manifest_missing.
+MADE = 1795337828.97
+
+
+def result(check: str, fixture: str, **more: Any) -> Result:
+    found = find(check)
+    return evaluate(found, facts_of(observations({**load(FIXTURES / found.id / fixture), **more})))
+
+
+def at(seconds: float) -> datetime:
+    return datetime.fromtimestamp(MADE + seconds).astimezone()
+
+
+def manifests(*names: str, more: str = "") -> dict[str, Any]:
+    """The files of a control-plane node that has these manifests."""
+    hosts = copy.deepcopy(load(FIXTURES / "control_plane/manifest_missing/healthy.yaml")["hosts"])
+    every = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+    lacking = [f"/etc/kubernetes/manifests/{name}.yaml" for name in every if name not in names]
+
+    def kept(text: str, sign: str) -> str:
+        return "".join(line for line in text.splitlines(True) if not any(f"{p}{sign}" in line for p in lacking))
+
+    node = hosts["cp1"]
+    node["manifest-files"] = kept(node["manifest-files"], "\t") + more
+    node["manifests"] = kept(node["manifests"], ":")
+    return {"cp1": node}
+
+
+def test_a_member_of_etcd_that_still_joins_has_no_manifest_yet() -> None:
+    hosts = manifests("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+    hosts["cp1"].pop("containers", None)
+    assert result("manifest_missing", "healthy.yaml", hosts=hosts, taken=at(200)).status is Status.PASS
+    late = result("manifest_missing", "healthy.yaml", hosts=hosts, taken=at(400))
+    assert [f.message.partition(";")[0] for f in late.findings] == [
+        "etcd-cp1 does not run: cp1 has no manifest for it in /etc/kubernetes/manifests"
+    ]
+
+
+@pytest.mark.parametrize("seconds", [100, 250])
+def test_other_manifests_are_written_at_once(seconds: float) -> None:
+    hosts = manifests("etcd", "kube-apiserver", "kube-controller-manager")
+    hosts["cp1"].pop("containers", None)
+    found = result("manifest_missing", "healthy.yaml", hosts=hosts, taken=at(seconds)).findings
+    assert [f.subject.name for f in found] == ["kube-scheduler-cp1"]
+
+
+def test_a_manifest_that_was_moved_away_from_a_young_node_is_missing() -> None:
+    moved = f"f\tf\t2575\t{MADE + 0.1}\t600\t0\t/root/etcd.yaml\t\n"
+    hosts = manifests("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+    hosts["cp1"].pop("containers", None)
+    hosts["cp1"]["manifest-elsewhere"] = moved
+    found = result("manifest_missing", "healthy.yaml", hosts=hosts, taken=at(120)).findings
+    assert [f.message for f in found] == [
+        "etcd-cp1 does not run: cp1 has no manifest for it in /etc/kubernetes/manifests; there is /root/etcd.yaml"
+    ]
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(70, Status.UNKNOWN), (3600, Status.FAIL)])
+def test_rules_that_lag_behind_an_api_server_that_is_just_back_are_unknown(seconds: float, status: Status) -> None:
+    """With several control-plane nodes the API's own pod object may be old: its container is what tells."""
+    check = find("kube_proxy_rules_missing")
+    facts = facts_of(observations(load(FIXTURES / check.id / "broken.yaml")))
+    cluster = facts.get(Cluster)
+    assert cluster is not None
+    server = HostContainer(
+        id="a", name="kube-apiserver", pod="kube-apiserver-cp1", namespace="kube-system", state="running",
+        started=cluster.taken - timedelta(seconds=seconds),
+    )  # fmt: skip
+    seen = facts.replaced(Containers.of({"cp1": NodeContainers(containers=(server,))}))
+    assert evaluate(check, seen).status is status
+
+
+@pytest.mark.parametrize(("minutes", "status"), [(1, Status.PASS), (3, Status.FAIL)])
+def test_a_node_has_its_static_pods_soon_after_it_is_there(minutes: int, status: Status) -> None:
+    taken = datetime.fromisoformat("2026-11-22T08:57:13Z") + timedelta(minutes=minutes)
+    assert result("static_pod_missing", "broken.yaml", taken=taken).status is status

@@ -22,6 +22,7 @@ _Network = IPv4Network | IPv6Network
     title="Address range differs from kubeadm's",
     severity=Severity.WARNING,
     layer=Layer.CONTROLLERS,
+    explains=("control_plane/certificate_names_incomplete", "control_plane/manifest_differs_between_nodes"),
     tags=("kubeadm", "manifests", "apiserver", "controller-manager", "network"),
     namespaces=("kube-system",),
 )

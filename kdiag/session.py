@@ -612,13 +612,15 @@ def _end_of_logs(left: int, read: int) -> Observation:
     return Observation("api", "log", absent=True)
 
 
-def recorded(folder: str, kinds: Iterable[type[Fact]]) -> Seen:
-    """Read these facts from a recording. Raises SnapshotError."""
+def recorded(folder: str, kinds: Iterable[type[Fact]], namespace: str = "") -> Seen:
+    """Read these facts from a recording, or what it holds of one namespace. Raises SnapshotError and UsageError."""
     from kdiag.collect.snapshot import Snapshot
     from kdiag.engine.intake import Intake
+    from kdiag.engine.narrow import narrowed
 
     snapshot = Snapshot(Path(folder))
     intake = Intake(kinds)
-    for seen in snapshot.observations():
+    observations = snapshot.observations()
+    for seen in narrowed(observations, namespace) if namespace else observations:
         intake.feed(seen)
     return Seen(facts=intake.finish(), source=f"snapshot {folder}", notes=tuple(snapshot.notes))

@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     chosen = choose(options.checks if not options.all else (), risks=options.risks)
     labels = selector(options.selector) if options.selector else None
     kinds = dict.fromkeys((*needed(chosen), Cluster, Version))
-    seen: Seen = recorded(options.snapshot, kinds) if options.snapshot else live(options, kinds)
+    seen: Seen = recorded(options.snapshot, kinds, options.namespace) if options.snapshot else live(options, kinds)
     told = options.selector.strip()
     verdict = judge(chosen, seen.facts, checks(), source=seen.source, notes=seen.notes, labels=labels, selector=told)
     _KEPT.extend((seen, verdict))

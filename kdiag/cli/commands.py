@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 from collections.abc import Callable
+from typing import Any
 
 _LEVELS = ("info", "warning", "error", "critical")
 
@@ -87,7 +89,7 @@ def nodes(sub: argparse.ArgumentParser) -> None:
 def scope(sub: argparse.ArgumentParser) -> None:
     """The flags that say which namespace."""
     group = sub.add_mutually_exclusive_group()
-    group.add_argument("-n", "--namespace", metavar="NS", default="", help="only this namespace")
+    group.add_argument("-n", "--namespace", metavar="NS", default="", type=_namespace, help="only this namespace")
     group.add_argument(
         "-A", "--all-namespaces", action="store_true", default=False, help="all namespaces (the default)"
     )
@@ -108,8 +110,28 @@ def _color(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="when to use colour")
 
 
+class _Folder(argparse.Action):
+    """A folder that is named: with an empty variable of a shell, the cluster must not be read in its place."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, _: Any = None
+    ) -> None:
+        if not values:
+            raise argparse.ArgumentError(self, "an empty word names no folder")
+        setattr(namespace, self.dest, values)
+
+
+def _namespace(text: str) -> str:
+    """What may be a namespace; empty for all."""
+    if text and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be a namespace")
+    return text
+
+
 def _snapshot(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--snapshot", metavar="DIR", default="", help="read a recording instead of a cluster")
+    sub.add_argument(
+        "--snapshot", metavar="DIR", default="", action=_Folder, help="read a recording instead of a cluster"
+    )
 
 
 def _check(sub: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 from kdiag.cli.check import selector
 from kdiag.errors import UsageError
 from kdiag.session import seconds
-from tests.cli.runner import HEALTHY, healthy_api, kdiag, lost_service
+from tests.cli.runner import HEALTHY, ROOT, healthy_api, kdiag, lost_service
 from tests.fakeapi import FakeAPI, Fault, Rule
 
 Done = subprocess.CompletedProcess[str]
@@ -209,6 +209,22 @@ def test_one_namespace_is_all_that_is_read(tmp_path: Path) -> None:
         lists = [r.path for r in api.requests if r.path.endswith(("/pods", "/services"))]
     assert lists
     assert all("/namespaces/prod/" in path for path in lists)
+
+
+def test_one_namespace_of_a_recording(tmp_path: Path) -> None:
+    demo = str(ROOT / "fixtures" / "clusters" / "demo")
+    ran = kdiag("check", "-n", "shop", "--snapshot", demo, "-o", "json", home=tmp_path)
+    assert {c["object"]["namespace"] for c in json.loads(ran.stdout)["causes"]} <= {"", "shop"}
+    ran = kdiag("check", "-n", "shopp", "--snapshot", demo, home=tmp_path)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "namespace shopp does not exist in the recording" in ran.stderr
+
+
+@pytest.mark.parametrize("words", [("-n", ".."), ("-n", "a/b"), ("-n", " "), ("-n", "x" * 300), ("--snapshot", "")])
+def test_a_word_that_can_be_no_namespace_and_no_folder(tmp_path: Path, words: tuple[str, ...]) -> None:
+    ran = kdiag("check", *words, home=tmp_path)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith(f"kdiag: argument {words[0].replace('-n', '-n/--namespace')}")
 
 
 @pytest.mark.parametrize("words", [("check",), ("record", "folder"), ("runbook", CHECK), ("verify", CHECK)])

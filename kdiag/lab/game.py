@@ -243,7 +243,7 @@ class Game:
         hosts = self._hosts_of(session.machines)
         left = self._nodes_back(session, hosts)
         try:
-            left += self._objects_back(session, hosts)
+            left += self._patiently(lambda: self._objects_back(session, hosts))
         except CollectError as exc:
             left.append(clean_line(str(exc)))
         if not left:
@@ -308,6 +308,15 @@ class Game:
                 elif kind == "Pod" and meta.get("deletionTimestamp"):
                     self.api.delete(Ref(kind, namespace, meta["name"]), grace=0)
         return False
+
+    def _patiently(self, back: Callable[[], list[str]]) -> list[str]:
+        """A manifest that was put back restarts the API server, also in the midst of what is asked of it."""
+        for _ in range(3):
+            try:
+                return back()
+            except CollectError:
+                self._wait(5)
+        return back()
 
     def _until(self, true: Callable[[], bool], seconds: float) -> bool:
         ends = time.monotonic() + seconds

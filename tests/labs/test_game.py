@@ -18,6 +18,7 @@ from kdiag.lab.game import Game, score, total
 from kdiag.lab.hosts import Hosts
 from kdiag.lab.record import Store, Task
 from kdiag.lab.scenario import Scenario, parse
+from tests.fakeapi import Fault
 from tests.labs.fakecluster import FolderHosts, WritableAPI
 
 NODES = ("cp1", "w1", "w2")
@@ -265,6 +266,15 @@ def test_what_crashed_without_an_api_server_does_not_wait_for_its_back_off(
     assert place.game().stop() == []
     assert place.hosts.asked("cp1")[-1] == "systemctl restart kubelet"
     assert place.hosts.asked("w1") == []
+
+
+def test_an_api_server_that_restarts_in_the_midst_of_it_is_waited_for(place: Place) -> None:
+    place.enable()
+    objects = place.api.everything()
+    place.game().start([(scenario(EDIT + SCALE + WEBHOOK), 1)])
+    place.api.fault("/apis/", Fault.reset(), first=2)
+    assert place.game().stop() == []
+    assert place.api.everything() == objects
 
 
 def test_a_node_that_cannot_be_reached_stays_in_the_record(place: Place) -> None:

@@ -1,0 +1,101 @@
+"""A workload is told to talk to a pod of a StatefulSet that the StatefulSet does not have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kdiag.check import DEPENDENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, shorten
+from kdiag.facts import Cluster, Complaint, Complaints, Dependencies, Dependency, Owners, Pod, StatefulSet, StatefulSets
+
+#: A workload newer than this that names a pod in vain is a fresh mistake: seconds.
+_FRESH = 6 * 3600.0
+_ORDINAL = re.compile(r"(?P<name>.+)-(?P<number>\d{1,6})")
+
+
+@check(
+    title="Workload names a pod that its StatefulSet does not have",
+    severity=Severity.ERROR,
+    layer=Layer.DEPENDENCY,
+    explains=(*DEPENDENT_FAILS, "application/dependency_name_unresolved", "application/dependency_unreachable"),
+    tags=("dns", "statefulset", "config"),
+)
+def stateful_pod_name_unknown(
+    dependencies: Dependencies,
+    statefulsets: StatefulSets,
+    owners: Owners,
+    cluster: Cluster,
+    complaints: Complaints | None,
+) -> Iterator[Finding]:
+    """db-2.db of a StatefulSet with one pod. Who names others of its pods as well may live with the rest."""
+    seen: set[tuple[Ref, str]] = set()
+    for group in dependencies.pods.templates:
+        pod = next((p for p in group if not p.finished and not p.terminating), None)
+        if pod is None or pod.namespace == "kube-system":
+            continue
+        workload = owners.top(pod)
+        named = [(d, *found) for d in dependencies.of(pod) if (found := _stateful(d, pod, dependencies, statefulsets))]
+        there = {s.ref() for _, s, number in named if number < s.desired}
+        for dependency, stateful, number in named:
+            missing = f"{stateful.name}-{number}"
+            if number < stateful.desired or not stateful.desired or (workload, missing) in seen:
+                continue
+            if dependencies.pods.get(missing, stateful.namespace):
+                continue  # its numbers begin elsewhere, or it is on its way out
+            seen.add((workload, missing))
+            said = next(_said(complaints, workload, dependency), None)
+            fresh = cluster.age(pod.created) < _FRESH and stateful.ref() not in there
+            yield _finding(workload, dependency, stateful, missing, said, hurt=bool(said) or fresh)
+
+
+def _stateful(
+    dependency: Dependency, pod: Pod, dependencies: Dependencies, statefulsets: StatefulSets
+) -> tuple[StatefulSet, int] | None:
+    """The StatefulSet and the number of the pod that a name of the form ``db-2.db`` means."""
+    first, _, rest = dependency.host.lower().partition(".")
+    target = dependencies.resolve(dependency.host, pod.namespace)
+    match = _ORDINAL.fullmatch(first)
+    if not rest or match is None or target is None or target.service is None or target.name == first:
+        return None
+    stateful = statefulsets.get(match["name"], target.namespace)
+    return (stateful, int(match["number"])) if stateful else None
+
+
+def _said(complaints: Complaints | None, workload: Ref, dependency: Dependency) -> Iterator[Complaint]:
+    host = dependency.host.lower()
+    for complaint in complaints.unresolved.get(workload, ()) if complaints else ():
+        if complaint.said.host == host or complaint.said.host.startswith(f"{host}."):
+            yield complaint
+
+
+def _finding(
+    workload: Ref, dependency: Dependency, stateful: StatefulSet, missing: str, said: Complaint | None, *, hurt: bool
+) -> Finding:
+    namespace, count = workload.namespace, stateful.desired
+    pods = listing([f"{stateful.name}-{n}" for n in range(min(count, 4))] + (["…"] if count > 4 else []), 5)
+    place = dependency.source or workload
+    evidence = [
+        Evidence(
+            kubectl("get", workload.kind.lower(), workload.name, "-o", "yaml", namespace=namespace),
+            f"{dependency.origin}: {shorten(dependency.value, 80)}",
+        ),
+        Evidence(kubectl("get", "statefulset", stateful.name, namespace=stateful.namespace), f"{count} wanted: {pods}"),
+    ]
+    if said:
+        evidence.append(Evidence(kubectl(*said.command, namespace=namespace), shorten(said.said.text, 200)))
+    return Finding(
+        workload,
+        f"{workload} names {dependency.host} in {dependency.origin}:"
+        f" {stateful.ref()} has no pod {missing}, only {pods}",
+        evidence=tuple(evidence),
+        next=(
+            kubectl("edit", place.kind.lower(), place.name, namespace=namespace)
+            + f"   # {missing} → {stateful.name}-0",
+            "or, if there should be such a pod: "
+            + kubectl("scale", "statefulset", stateful.name, "--replicas=N", namespace=stateful.namespace),
+        ),
+        touches=(stateful.ref(), *((dependency.source,) if dependency.source else ())),
+        key=dependency.host.lower(),
+        severity=Severity.ERROR if hurt else Severity.WARNING,
+        since=said.since if said else "",
+    )

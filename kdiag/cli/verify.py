@@ -106,6 +106,8 @@ class _Watch:
         found = look(self.check, facts, self.wanted)
         if found.state is State.CLEARED:
             self.clear += 1
+            if self.wanted and self.first is None and not self._read(facts, self.wanted):
+                self.notes[f"nothing that {self.check.id} reads is called {self.wanted}: is it spelt right?"] = None
             if self.first:
                 self.successors = successors(self.first.fingerprints, facts, self.first.finding)
             return found
@@ -114,6 +116,17 @@ class _Watch:
             refs = (found.finding.subject, *found.finding.touches)
             self.first = _Kept(found.finding, frozenset(fingerprints(facts, refs)))
         return found
+
+    def _read(self, facts: Facts, wanted: Wanted) -> bool:
+        """Whether an object of that name is among what the check reads."""
+        if wanted.kind == "Node" and wanted.name in facts.nodes:
+            return True
+        lists = (getattr(facts.get(kind), "items", ()) for kind in self._kinds)
+        return any(
+            (getattr(item, "name", ""), getattr(item, "namespace", "")) == (wanted.name, wanted.namespace)
+            for items in lists
+            for item in (items if isinstance(items, tuple | list) else ())
+        )
 
 
 def _told(seen: Look) -> str:

@@ -25,6 +25,7 @@ _TEXT = tuple(
     for pattern, flags in (
         (r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", 0),
         (r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?", 0),
+        (r"\beyJ[A-Za-z0-9_-]{8,}\.\.[A-Za-z0-9_-]{16,}", 0),  # signed apart: ConfigMap kube-public/cluster-info
         (r"(?<=\bBearer )[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE),
         (r"(?<=\bBasic )[A-Za-z0-9+/=]{8,}", re.IGNORECASE),
         (r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b", 0),

@@ -75,6 +75,8 @@ def _headline(verdict: Verdict, style: Style, seconds: float | None, wide: bool)
         parts.append(f"{plural(len(verdict.infos), 'remark')}{'' if wide else ' (-o wide)'}")
     if seconds is not None:
         parts.append(f"{seconds:.1f} s")
+    elif verdict.taken:  # a recording: what it says was true then
+        parts.append(f"recorded {verdict.taken[:16].replace('T', ' ')} UTC")
     return " · ".join(parts)
 
 

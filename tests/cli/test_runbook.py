@@ -175,11 +175,14 @@ def test_is_0_when_it_is_gone_and_1_when_it_is_there(tmp_path: Path) -> None:
     with healthy_api(lost_service()) as api:
         there = verify(tmp_path, api, "shop/db", "--wait", "0")
         gone = verify(tmp_path, api, "shop/other", "--wait", "0")
+        well = verify(tmp_path, api, "service/default/kubernetes", "--wait", "0")
     assert (there.returncode, there.stderr) == (1, "")
     assert there.stdout.startswith("still there after ")
     assert "kdiag runbook network/service_selects_nothing service/shop/db --run" in there.stdout
     assert (gone.returncode, gone.stderr) == (0, "")
-    assert gone.stdout.startswith("well: network/service_selects_nothing finds nothing about shop/other")
+    assert well.stdout.startswith("well: ")
+    assert "note: nothing that network/service_selects_nothing reads is called shop/other" in gone.stdout
+    assert "well: network/service_selects_nothing finds nothing about shop/other" in gone.stdout
 
 
 def test_is_3_when_it_cannot_be_seen(tmp_path: Path) -> None:

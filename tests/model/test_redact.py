@@ -36,6 +36,7 @@ def test_equal_values_have_equal_tokens_within_a_run_and_no_longer() -> None:
     ("text", "secret"),
     [
         (f"Authorization: Bearer {JWT}", JWT),
+        ("eyJhbGciOiJIUzI1NiIsImtpZCI6ImEifQ..kZ7wJ0iWnZq3x5u4b1v8", "kZ7wJ0iWnZq3x5u4b1v8"),
         ("connecting to postgres://app:s3cr3tpw@db:5432/x", "s3cr3tpw"),
         ("-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----", "MIIEow"),
         ("-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIcut short", "MHcCAQEE"),

@@ -182,8 +182,8 @@ def start() -> None:
         screen.close()
     own = statistics.median(walls) - statistics.median(bare)
     print(
-        f"start to first frame    {own:6.2f} s over python -c '' (median of 7; fastest {min(walls) - min(bare):.2f} s), "
-        f"{statistics.median(used):.0f} ms of CPU"
+        f"start to first frame    {own:6.2f} s over python -c '' (median of 7; fastest {min(walls) - min(bare):.2f} s),"
+        f" {statistics.median(used):.0f} ms of CPU"
     )
 
 

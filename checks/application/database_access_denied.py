@@ -64,6 +64,7 @@ class _Pair:
     service: Service
     server: Ref
     server_pod: Pod
+    login: tuple[_Secret | None, _Secret | None] = (None, None)
     fault: str = ""
 
 
@@ -172,15 +173,26 @@ def _yaml(ref: Ref) -> str:
 
 
 def _unproven(pair: _Pair, *, failing: bool) -> Finding:
+    literal = [x for x in pair.login if x and isinstance(x.value, str)]
+    shown = [f"{x.variable}={x.value}{'' if x.origin.startswith('env ') else f' ({x.origin})'}" for x in literal]
+    source = pair.dependency.source
+    config = source if source and any(x.origin.startswith(f"ConfigMap {source.name} ") for x in literal) else None
+    steps = list(_next(pair.workload, pair.container, pair.dependency, pair))
+    if config:
+        place = f"{pair.workload.kind.lower()}/{pair.workload.name}"
+        steps = [
+            kubectl("edit", "configmap", config.name, namespace=config.namespace),
+            kubectl("rollout", "restart", place, namespace=pair.workload.namespace),
+        ]
     return Finding(
         pair.workload,
         f"{pair.workload} cannot log in to {pair.service.name}: {pair.fault}",
         evidence=(
-            Evidence(_yaml(pair.workload), _shown(pair.container, pair.dependency)),
+            Evidence(_yaml(pair.workload), ", ".join(shown) or _shown(pair.container, pair.dependency)),
             Evidence(_yaml(pair.server), _server_shown(pair.server_pod)),
         ),
-        next=tuple(_next(pair.workload, pair.container, pair.dependency, pair)),
-        touches=tuple(_touches(pair.workload, pair.container, pair.dependency, pair)),
+        next=tuple(steps),
+        touches=(*_touches(pair.workload, pair.container, pair.dependency, pair), *((config,) if config else ())),
         key=pair.service.name,
         severity=Severity.ERROR if failing else Severity.WARNING,
     )
@@ -201,6 +213,7 @@ def _pair(
     server = backends.one_of(target.service)
     if server is None or owners.top(server) == owners.top(pod):
         return None
+    login = _credentials_read(container, dependency, dependencies, pod)
     return _Pair(
         workload=owners.top(pod),
         pod=pod,
@@ -209,13 +222,14 @@ def _pair(
         service=target.service,
         server=owners.top(server),
         server_pod=server,
-        fault=_fault(container, dependency, server, owners.top(server), refused),
+        login=login,
+        fault=_fault(login, server, owners.top(server), refused),
     )
 
 
-def _fault(container: Container, dependency: Dependency, server_pod: Pod, server: Ref, refused: str) -> str:
+def _fault(login: tuple[_Secret | None, _Secret | None], server_pod: Pod, server: Ref, refused: str) -> str:
     """What the two sides disagree on, where both can be compared; empty where they cannot."""
-    user, password = _credentials(container, dependency)
+    user, password = login
     user_name = refused or (str(user.value) if user and isinstance(user.value, str) else "")
     known: list[tuple[str, _Secret]] = []
     for holder in server_pod.spec.containers:
@@ -237,6 +251,23 @@ def _fault(container: Container, dependency: Dependency, server_pod: Pod, server
     if len(mine) == 1 and _differ(password, mine[0]):
         return f"its {password.variable} is not the {mine[0].variable} of {server}"
     return ""
+
+
+def _credentials_read(
+    container: Container, dependency: Dependency, dependencies: Dependencies, pod: Pod
+) -> tuple[_Secret | None, _Secret | None]:
+    """The user and password with the values that ConfigMaps give them, by envFrom as well."""
+    given = _credentials(container, dependency)
+    stem = _PLACE.sub("", dependency.variable).lower()
+    if not stem or stem == dependency.variable.lower():
+        return given
+    found: list[_Secret | None] = []
+    for secret, word in zip(given, (_USER, _PASSWORD), strict=True):
+        names = [secret.variable] if secret else list(dependencies.names(container, pod.namespace))
+        name = next((n for n in names if word.search(n) and word.sub("", n).lower() == stem), "")
+        setting = dependencies.setting(container, pod.namespace, name) if name else None
+        found.append(_Secret(name, setting[0], setting[1]) if setting else secret)
+    return found[0], found[1]
 
 
 def _credentials(container: Container, dependency: Dependency) -> tuple[_Secret | None, _Secret | None]:

@@ -272,6 +272,16 @@ class Dependencies(Derived):
                     known[env.name] = found.data[ref.key].strip()
                     yield env.name, known[env.name], where, Ref("ConfigMap", ref.name, namespace)
 
+    def setting(self, container: Container, namespace: str, name: str) -> tuple[str, str, Ref | None] | None:
+        """The value of one variable, where it is written, and its ConfigMap; None for what is not read."""
+        found = {key: (value, origin, source) for key, value, origin, source in self._variables(container, namespace)}
+        return found.get(name)
+
+    def names(self, container: Container, namespace: str) -> tuple[str, ...]:
+        """The variables whose values can be read, and those from Secrets that are named one by one."""
+        every = [name for name, *_ in self._variables(container, namespace)]
+        return tuple(dict.fromkeys([*every, *(e.name for e in container.env)]))
+
     def resolve(self, host: str, namespace: str) -> Resolved | None:
         """What ``host`` means to a pod of ``namespace``; None for a name outside the cluster or an address."""
         name = host.rstrip(".").lower()

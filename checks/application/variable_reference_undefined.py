@@ -1,0 +1,136 @@
+"""A template refers to a variable as $(NAME) that its container does not define, so the words stay as they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kdiag.check import DEPENDENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check, kubectl, nearest, shorten
+from kdiag.facts import Cluster, ConfigMaps, Container, Owners, Pod, Pods, Services
+
+#: A workload newer than this whose reference leads nowhere is a fresh mistake: seconds.
+_FRESH = 6 * 3600.0
+#: $$(NAME) is written for $(NAME) itself. Small letters are mostly a shell's command: $(hostname).
+_REFERENCE = re.compile(r"(?<!\$)\$\(([A-Z_][A-Z0-9_]{1,100})\)")
+_SHELLS = frozenset({"sh", "bash", "ash", "dash", "zsh", "ksh"})
+
+
+@check(
+    title="Template refers to a variable that is not defined",
+    severity=Severity.ERROR,
+    layer=Layer.POD,
+    explains=(*DEPENDENT_FAILS, "application/dependency_name_unresolved", "application/dependency_unreachable"),
+    tags=("config", "command"),
+)
+def variable_reference_undefined(
+    pods: Pods, services: Services, owners: Owners, cluster: Cluster, configmaps: ConfigMaps | None
+) -> Iterator[Finding]:
+    """Programs may expand it themselves: a near miss, an order that cannot work or a container that fails tells."""
+    for group in pods.templates:
+        pod = next((p for p in group if not p.finished and not p.terminating), None)
+        if pod is None:
+            continue
+        failing = {s.name for p in group[:20] for s in p.all_statuses if not s.ready and s.restart_count}
+        for container in pod.spec.all_containers:
+            for lost in _lost(container, pod, services, configmaps):
+                hurt = container.name in failing
+                if not (lost.meant or lost.later or hurt):
+                    continue
+                fresh = cluster.age(pod.created) < _FRESH and lost.where.startswith("env ")
+                yield _finding(pod, owners, container, lost, hurt=hurt or fresh)
+                break
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lost:
+    """A reference that stays as it is written: where, and what was probably meant."""
+
+    name: str
+    where: str
+    text: str
+    meant: str = ""
+    later: bool = False
+
+
+def _lost(container: Container, pod: Pod, services: Services, configmaps: ConfigMaps | None) -> Iterator[_Lost]:
+    known, whole = _from_whole(container, pod.namespace, configmaps)
+    links = _links(pod, services)
+    every = [e.name for e in container.env]
+    for number, env in enumerate(container.env):
+        for name in _REFERENCE.findall(env.value):
+            if name in known or name in every[:number] or _linked(name, links):
+                continue
+            later = name in every[number:]
+            meant = "" if later else _near(name, [*known, *every[:number], *links])
+            if later or meant or whole:
+                yield _Lost(name=name, where=f"env {env.name}", text=env.value, meant=meant, later=later)
+    words = (*container.command, *container.args)
+    if any(w.rpartition("/")[2] in _SHELLS for w in container.command[:1]) or "-c" in words:
+        return  # a shell takes $(NAME) for a command of its own
+    for word in words:
+        for name in _REFERENCE.findall(word):
+            if name in known or name in every or _linked(name, links):
+                continue
+            meant = _near(name, [*known, *every, *links])
+            if meant or whole:
+                yield _Lost(name=name, where="its command line", text=word, meant=meant)
+
+
+def _near(name: str, candidates: list[str]) -> str:
+    return nearest(name, [c for c in candidates if abs(len(c) - len(name)) <= 2]) or ""
+
+
+def _from_whole(container: Container, namespace: str, configmaps: ConfigMaps | None) -> tuple[set[str], bool]:
+    """The variables from whole ConfigMaps, and whether those are all: what a whole Secret brings is not read."""
+    found: set[str] = set()
+    whole = True
+    for source in container.env_from:
+        ref = source.config_map_ref
+        config = configmaps.get(ref.name, namespace) if ref and configmaps else None
+        found |= {source.prefix + key for key in config.keys} if config else set()
+        whole &= config is not None
+    return found, whole
+
+
+def _links(pod: Pod, services: Services) -> list[str]:
+    """The variables that the kubelet adds for each Service of the namespace, and for the API server."""
+    names = [s.name for s in services.within(pod.namespace) if not s.headless and not s.external]
+    words = [n.upper().replace("-", "_") for n in [*names, "kubernetes"]]
+    return [f"{w}{end}" for w in words for end in ("_SERVICE_HOST", "_SERVICE_PORT", "_PORT")]
+
+
+def _linked(name: str, links: list[str]) -> bool:
+    return any(name == link or name.startswith(f"{link}_") for link in links)
+
+
+def _finding(pod: Pod, owners: Owners, container: Container, lost: _Lost, *, hurt: bool) -> Finding:
+    owner, namespace = owners.top(pod), pod.namespace
+    why = "is defined after it" if lost.later else "the container does not define"
+    said = f"$({lost.name}), which {why}" + (f"; {lost.meant} is there" if lost.meant else "")
+    hint = f"   # {lost.name} → {lost.meant}" if lost.meant else ""
+    hint = f"   # put {lost.name} before it" if lost.later else hint
+    where = f" of container {container.name}" if len(pod.spec.containers) > 1 else ""
+    return Finding(
+        owner,
+        f"{owner}: {lost.where}{where} refers to {said}",
+        evidence=(
+            Evidence(
+                kubectl("get", "pod", pod.name, "-o", "yaml", namespace=namespace),
+                f"{lost.where}: {shorten(lost.text, 100)}: the program gets it as it is written",
+            ),
+        ),
+        next=(_edit(owner, hint),),
+        touches=(pod.ref(),),
+        key=f"{container.name} {lost.where}",
+        severity=Severity.ERROR if hurt else Severity.WARNING,
+    )
+
+
+def _edit(owner: Ref, hint: str) -> str:
+    kind, namespace = owner.kind.lower(), owner.namespace
+    if owner.kind not in ("Pod", "Job"):
+        return kubectl("edit", kind, owner.name, namespace=namespace) + hint
+    anew = kubectl("replace", "--force", "-f", f"{owner.name}.yaml", namespace=namespace)
+    shown = kubectl("get", kind, owner.name, "-o", "yaml", namespace=namespace)
+    return f"{shown} > {owner.name}.yaml{hint or '   # correct it'}, then: {anew}"

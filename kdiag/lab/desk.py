@@ -236,7 +236,7 @@ class Desk:
 
     def _proved(self, line: Line) -> str:
         mark = self._style.paint("ok  ", "green") if line.holds else self._style.paint("fail", "red")
-        return f"{mark} {line.text}{f': {line.seen}' if line.seen else ''}"
+        return f"{mark} {line.task}{f': {line.failing}' if line.failing else ''}"
 
     def _hint(self) -> int:
         text, number = self._game().hint(self._number() or 1)

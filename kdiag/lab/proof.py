@@ -28,11 +28,20 @@ _RESOLVES = 'out=$(nslookup {name} 2>&1); echo "$out"; echo "$out" | grep -A1 ^N
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a proof: what should be, whether it is, and what was seen instead."""
+    """One line of a proof: what should be, whether it is, and what was seen instead.
+
+    ``task`` and ``failing`` are the same for the student: which field it is would be the solution.
+    """
 
     text: str
     holds: bool
     seen: str = ""
+    task: str = ""
+
+    @property
+    def failing(self) -> str:
+        """What a student is told of a line that does not hold."""
+        return "not yet" if self.task != self.text and self.seen.startswith("it is ") else self.seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +65,17 @@ def prove(witness: Witness, proof: list[dict[str, Any]], patience: float) -> lis
             if holds or time.monotonic() >= ends:
                 break
             witness.wait(1)
-        lines.append(Line(text(witness, item), holds, "" if holds else shorten(clean_line(seen), 200)))
+        said = "" if holds else shorten(clean_line(seen), 200)
+        lines.append(Line(text(witness, item), holds, said, _for_the_student(witness, item)))
     return lines
+
+
+def _for_the_student(witness: Witness, item: Mapping[str, Any]) -> str:
+    """The line in words that do not name the field."""
+    kind, value = next(iter(item.items()))
+    if kind in ("field", "least") and "says" not in item:
+        return f"{_named(Ref.parse(str(value), str(witness.values['ns'])))} is set as the task wants it"
+    return text(witness, item)
 
 
 def slow(item: Mapping[str, Any]) -> bool:

@@ -113,7 +113,7 @@ class Table:
     def _check(self, words: Mapping[str, Any]) -> dict[str, Any]:
         number = int(words["task"])
         [lines] = self._game.check(number, patience=float(words["patience"]))
-        return {"task": number, "lines": [{"text": n.text, "holds": n.holds, "seen": n.seen} for n in lines]}
+        return {"task": number, "lines": [{"text": n.task, "holds": n.holds, "seen": n.failing} for n in lines]}
 
     def _solve(self, words: Mapping[str, Any]) -> dict[str, Any]:
         one = self._game.solve(int(words["task"]))

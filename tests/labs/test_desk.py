@@ -48,6 +48,8 @@ def test_a_whole_session(lab: Lab, api: WritableAPI) -> None:
     failing = lab("check", "--wait", "0")
     assert failing.returncode == 1
     assert failing.stdout.startswith("fail Ingress")
+    assert "is set as the task wants it: not yet" in failing.stdout
+    assert "ingressClassName" not in failing.stdout, "that would be the solution"
     assert "hint 1 of 3" in lab("hint").stdout
     state = json.loads(lab("status", "-o", "json").stdout)
     assert state["tasks"][0]["hints"] == 1

@@ -159,8 +159,8 @@ def _kubelets(
     right = all(any(c.signed_by(a) for a in usual) for c in shown)
     for node, pki in certificates:
         path, line = pki.kubelet_client_ca
-        authority = pki.authority(path) if path else None
-        if authority is None or not shown or not right or any(c.signed_by(authority) is not False for c in shown):
+        held = pki.bundles.get(path, ())
+        if not held or not shown or not right or any(pki.trusts(path, c) is not False for c in shown):
             continue
         meant = f", meant is {PKI}/ca.crt" if path != f"{PKI}/ca.crt" else ""
         yield Finding(
@@ -168,7 +168,7 @@ def _kubelets(
             f"the kubelet on {node} does not know kube-apiserver: {KUBELET_CONFIG}:{line} clientCAFile {path} did not "
             f"sign its certificate{meant}: kubectl logs and exec are refused there",
             evidence=(
-                Evidence(f"sudo openssl x509 -noout -subject -serial -in {path}", f"CA {authority.subject}", node),
+                Evidence(f"sudo openssl x509 -noout -subject -serial -in {path}", f"subject {held[0].subject}", node),
                 Evidence(f"sudo sed -n {line}p {KUBELET_CONFIG}", f"clientCAFile: {path}", node),
             ),
             next=(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from kdiag.check import KUBELET_DOWN, Evidence, Finding, Layer, Ref, Severity, Skip, check
 from kdiag.facts import (
     Cluster,
+    Entry,
+    JournalLog,
     KubeletJournal,
     Kubelets,
     KubeletSetup,
     Manifests,
     Nodes,
+    Unit,
     Units,
     hosted,
     journal_line,
@@ -19,6 +23,8 @@ from kdiag.facts import (
     on_control_plane,
     unit_state,
 )
+
+_CONDITION = re.compile(r"skipped because|Condition check resulted")
 
 
 @check(
@@ -54,7 +60,7 @@ def kubelet_not_running(
         if setup and setup.unjoined and not hosted(node, manifests) and not (nodes and nodes.get(node)):
             continue
         log = journal.get(node) if journal else None
-        reason = last_reason(unit, log, cluster)
+        reason = last_reason(unit, log, cluster) or _skipped(unit, log)
         masked = unit.load == "masked" or unit.enabled.startswith("masked")
         state = "is masked and stopped" if masked else "has failed" if unit.active == "failed" else "is stopped"
         when = f" since {unit.left:%H:%M} UTC" if unit.left else ""
@@ -83,6 +89,12 @@ def _stopped(node: str, journal: KubeletJournal | None) -> list[Evidence]:
     log = journal.get(node) if journal else None
     entry = log.systemd(r"Stopped|Deactivated|Failed|exited") if log else None
     return [journal_line(entry, node)] if entry else []
+
+
+def _skipped(unit: Unit, log: JournalLog | None) -> Entry | None:
+    """The condition for want of which systemd did not start it, where that is the last it said."""
+    last = log.systemd(r"Stopped|Started|Failed|skipped because|Condition check resulted") if log else None
+    return last if last and unit.active == "inactive" and _CONDITION.search(last.text) else None
 
 
 def _was_kubeadm(setup: KubeletSetup, units: Units, node: str) -> bool:

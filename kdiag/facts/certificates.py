@@ -24,6 +24,7 @@ KUBELET_CLIENT = f"{KUBELET_PKI}/kubelet-client-current.pem"
 _CONFIGS = ("admin", "super-admin", "controller-manager", "scheduler", "kubelet")
 _FORMAT = r"%y\t%Y\t%s\t%T@\t%m\t%U\t%p\t%l\n"
 _MOST = 60
+_MOST_OF_ONE = 8
 _NOTHING_IN_IT = re.compile(r"(?:could not|unable to) (?:read|load|find)", re.IGNORECASE)
 _LOCKED = re.compile(r"permission denied|pass ?phrase|password", re.IGNORECASE)
 
@@ -99,6 +100,7 @@ class Pki:
     broken_keys: Mapping[str, str] = field(default_factory=dict)
     public_keys: Mapping[str, frozenset[str]] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    bundles: Mapping[str, tuple[Certificate, ...]] = field(default_factory=dict)
     kubeconfigs: Mapping[str, KubeconfigParts] = field(default_factory=dict)
     kubelet_client_ca: tuple[str, int] = ("", 0)  # clientCAFile of the kubelet's configuration, and its line
     clock: datetime | None = None
@@ -111,6 +113,13 @@ class Pki:
     def get(self, path: str) -> Certificate | None:
         """The (first) certificate of a file."""
         return self.certificates.get(path)
+
+    def trusts(self, path: str, certificate: Certificate) -> bool | None:
+        """Whether a CA file, which may hold several, has the one that signed this; None when it cannot be told."""
+        told = [certificate.signed_by(one) for one in self.bundles.get(path, ())]
+        if not told or len(told) != self.counts.get(path):
+            return None
+        return True if any(told) else None if None in told else False
 
     def authority(self, path: str) -> Certificate | None:
         """The only certificate of a CA file; None for a bundle, of which any member may have signed."""
@@ -233,10 +242,18 @@ class Certificates(HostFact[Pki]):
                 a.name: d for a in answers if a.key == "pki-public" and not a.error and (d := _public_digests(a.text))
             },
             counts=counts,
+            bundles={a.name: _bundle(a) for a in answers if a.key == "pki-certificate" and a.name in counts},
             kubeconfigs=_kubeconfigs(answers),
             kubelet_client_ca=_client_ca(answers),
             clock=datetime.fromtimestamp(int(stamp), UTC) if re.fullmatch(r"\d{9,11}", stamp) else None,
         )
+
+
+def _bundle(one: Answer) -> tuple[Certificate, ...]:
+    """The first certificates of a file."""
+    blocks = re.findall(r"-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----", one.text)[:_MOST_OF_ONE]
+    found = (parse_pem(block, one.name) for block in blocks)
+    return tuple(c for c in found if isinstance(c, Certificate))
 
 
 def token_keys(manifest: Manifest | None) -> tuple[str, ...]:

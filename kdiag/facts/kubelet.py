@@ -196,6 +196,7 @@ class KubeletSetup:
     bootstrap: Kubeconfig | None = None
     files: Mapping[str, str] = field(default_factory=dict)  # path → kind as stat names it; empty for not there
     swap: tuple[str, ...] = ()
+    flags_known: bool = False  # whether all of its command line is known
 
     def flag(self, name: str) -> KubeletFlag | None:
         """The flag as it takes effect: of several the last."""
@@ -300,6 +301,7 @@ def _named(setup: KubeletSetup) -> Iterator[str]:
 def _setup(answers: tuple[Answer, ...]) -> KubeletSetup:
     unit = _Unit(answer(answers, "kubelet-unit"))
     env_texts = {a.name: a.text for a in answers if a.key == "kubelet-env" and not a.error}
+    read = {a.name for a in answers if a.key == "kubelet-env" and (a.absent or not a.error)}
     flags = tuple(_flags(unit, env_texts))
     named = {f.name: f.value for f in flags}
     config_path = named.get("config", "")
@@ -327,6 +329,7 @@ def _setup(answers: tuple[Answer, ...]) -> KubeletSetup:
         kubeconfig=_kubeconfig(kubeconfigs.get(named.get("kubeconfig", KUBECONFIG))),
         bootstrap=_kubeconfig(kubeconfigs.get(named.get("bootstrap-kubeconfig", BOOTSTRAP))),
         files=files,
+        flags_known=bool(unit.start) and all(path in read for path, _ in unit.env_files),
         swap=tuple(line.split()[0] for line in answer(answers, "swaps").splitlines()[1:] if line.strip()),
     )
 

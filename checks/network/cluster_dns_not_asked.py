@@ -22,9 +22,10 @@ def cluster_dns_not_asked(
     dependencies: Dependencies, owners: Owners, cluster: Cluster, complaints: Complaints | None
 ) -> Iterator[Finding]:
     """The node's resolver cannot know a short name. What it, or a server of one's own, knows beyond: the log tells."""
+    inside = frozenset({p.ip for p in dependencies.pods.items if p.ip} | set(dependencies.by_address))
     for group in dependencies.pods.templates:
         pod = next((p for p in group if not p.finished and not p.terminating), None)
-        if pod is None or pod.namespace == "kube-system" or (asked := _asked(pod.spec, dependencies)) is None:
+        if pod is None or pod.namespace == "kube-system" or (asked := _asked(pod.spec, inside)) is None:
             continue
         workload = owners.top(pod)
         said = _said(pod, workload, dependencies, complaints)
@@ -49,16 +50,15 @@ def cluster_dns_not_asked(
         )
 
 
-def _asked(spec: PodSpec, dependencies: Dependencies) -> str | None:
+def _asked(spec: PodSpec, inside: frozenset[str]) -> str | None:
     """Who is asked for names, where that is not the cluster's DNS."""
     if spec.dns_policy == "None":
         servers = spec.dns_config.nameservers if spec.dns_config else ()
-        inside = {p.ip for p in dependencies.pods.items if p.ip} | set(dependencies.by_address)
         near = any(s in inside or s.startswith(("169.254.", "127.", "fe80:", "::1")) for s in servers)
         return None if near or not servers else listing(servers, 2)
     if spec.dns_policy == "Default" or (spec.dns_policy == "ClusterFirst" and spec.host_network):
         added = spec.dns_config.nameservers if spec.dns_config else ()
-        return None if any(s in dependencies.by_address for s in added) else "its node's resolver"
+        return None if any(s in inside for s in added) else "its node's resolver"
     return None
 
 

@@ -38,7 +38,7 @@ def traffic_policy_local_without_endpoint(
             continue  # that no pod is ready is another fault
         places = {e.node_name for e in ready if e.node_name}
         if service.spec.internal_traffic_policy == "Local" and dependencies:
-            yield from _inside(service, places, backends, cluster, dependencies, owners)
+            yield from _inside(service, places, backends, cluster, dependencies, owners, nodes)
         if service.spec.external_traffic_policy == "Local" and nodes:
             yield from _outside(service, places, nodes)
 
@@ -50,6 +50,7 @@ def _inside(
     cluster: Cluster,
     dependencies: Dependencies,
     owners: Owners | None,
+    nodes: Nodes | None,
 ) -> Iterator[Finding]:
     # A DaemonSet's pod that is on its way will serve the node in a moment.
     coming = {p.node for p in backends.of(service) if not p.ready and not p.terminating and not stalled(p, cluster)}
@@ -61,6 +62,8 @@ def _inside(
                 p for p in group if p.node and p.node not in places | coming and not p.finished and not p.terminating
             ]
     if not stranded:
+        if owners and nodes and not templates:  # who is known to ask is served
+            yield from _partly(service, places | coming, backends, owners, nodes)
         return
     who = sorted({str(owners.top(p) if owners else p.ref()) for p in stranded})
     where = sorted({p.node for p in stranded})
@@ -87,6 +90,41 @@ def _inside(
             "or run the backend on every node, as a DaemonSet",
         ),
         key="internal",
+    )
+
+
+def _partly(service: Service, places: set[str], backends: Backends, owners: Owners, nodes: Nodes) -> Iterator[Finding]:
+    """A Deployment behind such a Service: only a DaemonSet has a pod on each node. Nobody is known to ask elsewhere."""
+    if any(owners.top(p).kind not in ("Deployment", "StatefulSet") for p in backends.of(service)):
+        return
+    without = sorted(
+        n.name
+        for n in nodes.items
+        if n.name not in places
+        and not n.spec.unschedulable
+        and not any(t.effect in ("NoSchedule", "NoExecute") for t in n.spec.taints)
+    )
+    if not without:
+        return
+    there = listing(sorted(places), 3)
+    yield Finding(
+        service.ref(),
+        f"Service {service.ref().path} has internalTrafficPolicy Local and endpoints on {there} alone: who asks it on"
+        f" {listing(without, 3)} gets no answer",
+        evidence=(_policy(service, f"Internal Traffic Policy: Local; endpoints on {there}"),),
+        next=(
+            kubectl(
+                "patch",
+                "service",
+                service.name,
+                "-p",
+                '{"spec":{"internalTrafficPolicy":"Cluster"}}',
+                namespace=service.namespace,
+            ),
+            "or run the backend on every node, as a DaemonSet",
+        ),
+        key="internal",
+        severity=Severity.WARNING,
     )
 
 

@@ -492,7 +492,7 @@ class _Run:
         from kdiag.model.observation import Observation
 
         record = {
-            "taken": datetime.now(UTC).isoformat(),
+            "taken": datetime.now(UTC).replace(microsecond=0).isoformat(),
             "server": where.server if where else "",
             "context": where.context if where else "",
             "namespace": self._scope,

@@ -123,6 +123,11 @@ def literal(text: str, *, plain: bool = False) -> str:
     return _lowered(_JOINED.sub("", text))
 
 
+def typed(text: str) -> str:
+    """What was typed or pasted, without what does not print: a log line from a cluster may be pasted, too."""
+    return _lowered(_JOINED.sub("", "".join(c for c in text if c.isprintable())))
+
+
 def _lowered(text: str) -> str:
     found: list[str] = []
     marks = 0

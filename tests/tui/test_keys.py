@@ -143,6 +143,39 @@ async def test_one_step_and_all_steps_run_and_their_answers_stand_below_them() -
 
 
 @on_loop
+async def test_a_step_that_is_run_is_brought_into_sight() -> None:
+    async with recording(DEMO, size=(80, 24)) as pilot:
+        select(pilot, "billing-setings")
+        await pilot.press("enter")
+        book = main(pilot).query_one("#book", PageView)
+        assert "MEANING" in text(pilot)
+        await pilot.press("X")
+        walk = main(pilot).walk
+        assert walk is not None
+        await until(pilot, lambda: len(walk.results) == len(walk.runnable) and not walk.running, "all answers")
+        assert walk.runnable[0].command in text(pilot)
+        assert "the recording does not hold it" in text(pilot)
+        book.action_edge(-1)
+        app(pilot).command("run 2")
+        await pilot.pause()
+        assert "kubectl -n billing describe" in text(pilot)
+        assert book.current is not None
+        assert book.current.copies == walk.runnable[1].command
+
+
+@on_loop
+async def test_a_long_path_in_a_title_is_broken_between_names() -> None:
+    async with recording(DEMO, size=(80, 24)) as pilot:
+        row = next(r for r in main(pilot).rows.rows if r.kind is Kind.CAUSE)
+        row.title = "kubelet on w2 does not start: clientCAFile /etc/kubernetes/pki/" + "WRONG-CA-FILE.crt is not there"
+        assert main(pilot).rows._title(row, 80, 2, 0) == (
+            "kubelet on w2 does not start: clientCAFile /etc/kubernetes/pki/", "WRONG-CA-FILE.crt is not there"
+        )  # fmt: skip
+        row.title = "x" * 200
+        assert len(main(pilot).rows._title(row, 80, 2, 0)[0]) == 73
+
+
+@on_loop
 async def test_y_copies_the_command_under_the_cursor() -> None:
     async with recording(DEMO) as pilot:
         await pilot.press("y")

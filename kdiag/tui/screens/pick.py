@@ -16,6 +16,7 @@ from textual.widgets import Input
 from kdiag.tui.glyphs import literal
 from kdiag.tui.page import Action, Line, line
 from kdiag.tui.widgets.page import PageView
+from kdiag.tui.widgets.typing import Typing
 
 _MOST = 500
 
@@ -42,7 +43,7 @@ class PickScreen(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         """A line to type into, and the list."""
         with Container(id="box"):
-            yield Input(self.words, placeholder=self._title, compact=True, select_on_focus=False, id="narrow")
+            yield Typing(self.words, placeholder=self._title, compact=True, select_on_focus=False, id="narrow")
             yield PageView(id="choices")
 
     def on_mount(self) -> None:

@@ -457,6 +457,7 @@ class VerdictScreen(BaseScreen):
         book = self.query_one("#book", PageView)
         action = book.current.action if book.has_focus and book.current else None
         if self.walk is not None and action is not None and action.verb == "run":
+            book.aim()
             self.kdiag.run_steps(self.walk, [int(action.value)])
         else:
             self.kdiag.say("put the cursor on a step of the page: x runs it, X runs all")
@@ -467,11 +468,17 @@ class VerdictScreen(BaseScreen):
         if not number.isdecimal() or not 1 <= int(number) <= len(steps):
             self.kdiag.say(f"there is no step {number!r}: this page has {len(steps)} that can be run", bad=True)
         elif self.walk is not None:
+            book = self.query_one("#book", PageView)
+            book.start("run", str(steps[int(number) - 1].number))
+            book.aim()
             self.kdiag.run_steps(self.walk, [steps[int(number) - 1].number])
 
     def action_run_all(self) -> None:
         """Run all steps of the page that only look."""
         if self.walk is not None:
+            book = self.query_one("#book", PageView)
+            book.start("run")
+            book.aim()  # what is run is seen
             self.kdiag.run_steps(self.walk, [s.number for s in self.walk.runnable])
 
 

@@ -73,14 +73,21 @@ class PageView(LinesView):
         if not keep:
             self.scroll_to(y=0, animate=False, immediate=True)
 
-    def start(self, verb: str) -> None:
-        """Put the cursor on the first line that this can be done with."""
+    def start(self, verb: str, value: str = "") -> None:
+        """Put the cursor on the first line that this can be done with; with ``value``, on the one that it names."""
         for place, number in enumerate(self._stops):
             action = self.lines[number].action
-            if action is not None and action.verb == verb:
+            if action is not None and action.verb == verb and value in ("", action.value):
                 self._at = place
                 self.refresh()
                 return
+
+    def aim(self) -> None:
+        """Bring the line under the cursor into sight, with room below it."""
+        if 0 <= self._at < len(self._stops):
+            top, room = self._rows_of(self._at)[0], self.scrollable_content_region.height
+            if not round(self.scroll_y) <= top < round(self.scroll_y) + room * 2 // 3:
+                self.scroll_to(y=max(0, top - 2), animate=False, immediate=True)
 
     @property
     def text(self) -> str:

@@ -14,6 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from kdiag.tui.widgets.bar import Bar, KeysBar
+from kdiag.tui.widgets.typing import Typing
 
 
 class Ask(Horizontal):
@@ -25,7 +26,7 @@ class Ask(Horizontal):
         yield Prompt(id="prompt")
 
 
-class Prompt(Input):
+class Prompt(Typing):
     """One line. ``kind`` says what for: ``/`` filters or searches, ``:`` commands."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -279,7 +279,9 @@ class RowsView(LinesView):
             return text, ""
         head = fitted(text, room + 1)
         cut = head.rfind(" ")
-        first = head[:cut] if cut > room * 3 // 4 else fitted(text, room)
+        if cut <= room * 3 // 4:  # a long path is broken between two of its names
+            cut = max(cut, fitted(text, room).rfind("/") + 1)
+        first = head[:cut] if cut > room // 2 else fitted(text, room)
         return first, text[len(first) :].strip()
 
     def _about(self, row: Row, edge: Span, width: int) -> Sequence[Span]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from kdiag.collect import settings as own
 from kdiag.collect.nodes import NodeTarget
+from kdiag.collect.paths import expanded
 from kdiag.collect.ssh import Access, LocalShell, SshShell
 from kdiag.collect.ssh_config import HostEntry, SshConfig
 from kdiag.collect.ssh_config import load as load_ssh_config
@@ -187,7 +188,7 @@ class Inventory:
             hostname=setting.address or entry.hostname,
             user=setting.user or entry.user,
             port=setting.port or entry.port,
-            identity_files=(Path(setting.identity_file).expanduser(),)
+            identity_files=(expanded(setting.identity_file, os.environ),)
             if setting.identity_file
             else entry.identity_files,
             identities_named=bool(setting.identity_file) or entry.identities_named,

@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import yaml
 
 from kdiag.collect.credentials import Credentials, Fields, kind_of, one_line, read_file
+from kdiag.collect.paths import home_of
 from kdiag.errors import ConfigError
 from kdiag.model.text import listing, nearest
 
@@ -139,8 +140,7 @@ def _paths(overrides: Overrides, environ: Mapping[str, str], home: Path | None) 
     if listed:
         names = dict.fromkeys(name for name in listed.split(os.pathsep) if name)
         return [Path(name) for name in names], "KUBECONFIG"
-    folder = home or (Path(environ["HOME"]) if environ.get("HOME") else Path.home())
-    return [folder / ".kube" / "config"], ""
+    return [(home or home_of(environ)) / ".kube" / "config"], ""
 
 
 def _nothing_found(paths: Sequence[Path], asked: str, empty: Sequence[Path]) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kdiag.collect.paths import expanded, user_folder
 from kdiag.errors import ConfigError
 from kdiag.model.text import clean_line, shorten
 
@@ -49,21 +50,24 @@ _INVENTORY = "inventory"
 def load(environ: Mapping[str, str]) -> Settings:
     """Read the file of KDIAG_CONFIG, or that of the user. Raises ConfigError for one that makes no sense."""
     named = environ.get("KDIAG_CONFIG", "")
-    base = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", ""), ".config")
-    path = Path(named).expanduser() if named else Path(base) / "kdiag" / "config.yaml"
+    if named:
+        path = expanded(named, environ)
+    else:
+        path = user_folder(environ, "XDG_CONFIG_HOME", ".config") / "kdiag" / "config.yaml"
     if not path.exists():
         if named:
             raise ConfigError(f"KDIAG_CONFIG names {path}, which does not exist")
         return Settings()
     import yaml
 
+    from kdiag.collect.credentials import read_file
+
+    data = read_file(path, "configuration")
+    if len(data) > _MOST:
+        raise ConfigError(f"{path} is larger than {_MOST >> 20} MiB")
     try:
-        if path.stat().st_size > _MOST:
-            raise ConfigError(f"{path} is larger than {_MOST >> 20} MiB")
-        document = yaml.safe_load(path.read_text())
-    except OSError as exc:
-        raise ConfigError(f"cannot read {path}: {exc.strerror}") from exc
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as exc:
+        document = yaml.safe_load(data.decode("utf-8-sig"))
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError, KeyError) as exc:
         raise ConfigError(f"{path} is no YAML: {shorten(clean_line(str(exc)), 160)}") from exc
     if document is None:
         return Settings(path=str(path))
@@ -112,8 +116,7 @@ def _text(mapping: Mapping[Any, Any], key: str, path: Path) -> str:
 
 def state_folder(environ: Mapping[str, str]) -> Path:
     """Where kdiag remembers; not made until something is written."""
-    base = environ.get("XDG_STATE_HOME") or os.path.join(environ.get("HOME", "/tmp"), ".local", "state")  # noqa: S108
-    return Path(base) / "kdiag"
+    return user_folder(environ, "XDG_STATE_HOME", ".local", "state") / "kdiag"
 
 
 def kept(environ: Mapping[str, str], name: str) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from kdiag.model.text import clean_line, shorten
 INDEX = "kdiag-snapshot.json"
 FORMAT = 1
 _MOST_INDEX = 64 << 20
+_MOST_FILE = 1 << 29
 _PLAIN = re.compile(r"[^A-Za-z0-9._-]|^[.]+")
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _SECRET_FLAG = ("--password", "--token", "--requirepass", "--secret", "--api-key", "--auth-token", "--client-secret")
@@ -225,14 +226,18 @@ class Snapshot:
     def _read(self, root: Path, e: _Entry) -> tuple[bytes, str]:
         path = root / e.file
         name = shorten(clean_line(e.file), 120)
-        if not path.resolve().is_relative_to(root):
-            return b"", f"{name} lies outside of the snapshot"
         try:
+            if not path.resolve().is_relative_to(root):
+                return b"", f"{name} lies outside of the snapshot"
             if not path.is_file():
                 return b"", f"{name} is missing from the snapshot"
+            if path.stat().st_size > _MOST_FILE:
+                return b"", f"{name} is larger than {_MOST_FILE >> 20} MiB"
             body = path.read_bytes()
         except OSError as exc:
             return b"", f"{name} cannot be read: {exc.strerror}"
+        except RuntimeError:  # what Python before 3.13 says of links in a circle
+            return b"", f"{name} cannot be read: Too many levels of symbolic links"
         if hashlib.sha256(body).hexdigest() != e.sha256:
             return b"", f"{name} is not the file that was recorded (its digest differs)"
         return body, ""

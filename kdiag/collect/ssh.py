@@ -33,6 +33,7 @@ from kdiag.collect.credentials import in_seconds, one_line, read_file
 # The dialling and its reasons are those of the API's client: one deadline over all addresses, one wording.
 from kdiag.collect.http import WATCHDOG, Deadline, Guard, dialled, os_reason
 from kdiag.collect.known_hosts import KnownHosts, Trust
+from kdiag.collect.paths import home_of
 from kdiag.collect.ssh_config import HostEntry
 from kdiag.errors import AccessDenied, BadAnswer, CollectError, ConfigError, Unreachable, Untrusted
 from kdiag.model.text import listing
@@ -524,7 +525,7 @@ def _short(blob: bytes) -> str:
 
 
 def _tidy(path: Path) -> str:
-    home = str(Path.home())
+    home = str(home_of(os.environ))
     text = str(path)
     return one_line("~" + text[len(home) :] if text.startswith(home + "/") else text, 100)
 

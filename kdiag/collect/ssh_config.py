@@ -7,7 +7,6 @@ over.
 
 from __future__ import annotations
 
-import getpass
 import glob
 import os
 import pwd
@@ -20,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 
 from kdiag.collect.credentials import one_line, read_file
+from kdiag.collect.paths import expanded, home_of
 from kdiag.errors import ConfigError
 
 VARIABLE = "KDIAG_SSH_CONFIG"
@@ -197,12 +197,12 @@ def load(path: Path | None, environ: Mapping[str, str]) -> SshConfig:
 
     One that is named must exist; ``none`` names no file at all.
     """
-    home = Path(environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir)
+    home = home_of(environ)
     named = path or (Path(environ[VARIABLE]) if environ.get(VARIABLE) else None)
     reader = _Reader(environ, home)
     if named is not None:
         if str(named).lower() != "none":
-            reader.read(named.expanduser(), (), home / ".ssh", 0)
+            reader.read(expanded(named, environ), (), home / ".ssh", 0)
         return SshConfig(reader.lines, environ, home)
     for file, folder in ((home / ".ssh" / "config", home / ".ssh"), (SYSTEM_FILE, SYSTEM_FILE.parent)):
         if file.exists():
@@ -534,4 +534,4 @@ def _local_user(environ: Mapping[str, str]) -> str:
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
-        return environ.get("USER") or getpass.getuser()
+        return environ.get("USER") or environ.get("LOGNAME") or str(os.getuid())

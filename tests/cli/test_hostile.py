@@ -174,3 +174,17 @@ def test_a_hostile_command_line(tmp_path: Path) -> None:
         done = kdiag(*words, home=tmp_path)
         assert done.returncode == 2
         assert_clean(done.stdout + done.stderr)
+
+
+def test_a_recording_under_a_hostile_name(tmp_path: Path) -> None:
+    name = "\x1b]0;owned\x07\u202eevil"
+    with healthy_api() as api:
+        kubeconfig = api.kubeconfig(tmp_path / "config")
+        ran = kdiag("record", name, "--kubeconfig", kubeconfig, home=tmp_path)
+        assert ran.returncode == 0, ran.stderr
+        assert_clean(ran.stdout)
+        assert_clean(ran.stderr)
+        assert (tmp_path / name / "kdiag-snapshot.json").exists()
+        ran = kdiag("record", "", "--kubeconfig", kubeconfig, home=tmp_path)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "name a folder" in ran.stderr

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -140,6 +142,38 @@ def test_a_path_that_leaves_the_folder_is_not_followed(tmp_path: Path, file: str
     index["observations"][0]["file"] = file
     (folder / INDEX).write_text(json.dumps(index))
     assert "outside of the snapshot" in next(iter(Snapshot(folder).observations())).error
+
+
+def _link_to_itself(path: Path) -> None:
+    path.symlink_to(path)
+
+
+def _sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+
+
+@pytest.mark.parametrize(
+    ("put", "told"),
+    [
+        (_link_to_itself, "Too many levels of symbolic links"),
+        (_sparse, "is larger than 512 MiB"),
+        (os.mkfifo, "is missing"),
+        (Path.mkdir, "is missing"),
+        (lambda path: path.symlink_to("/etc/passwd"), "outside of the snapshot"),
+        (lambda path: path.symlink_to("/dev/zero"), "outside of the snapshot"),
+    ],
+    ids=["circle", "sparse", "pipe", "folder", "elsewhere", "endless"],
+)
+def test_what_lies_in_the_place_of_a_file_costs_that_observation(
+    tmp_path: Path, put: Callable[[Path], None], told: str
+) -> None:
+    folder = record(tmp_path / "s", page(POD), page(POD, key="nodes"))
+    (folder / "api" / "pods.0001.json").unlink()
+    put(folder / "api" / "pods.0001.json")
+    back = {o.key: o for o in Snapshot(folder).observations()}
+    assert told in back["pods"].error
+    assert back["nodes"].error == ""
 
 
 def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kdiag.errors import UsageError
 from kdiag.model.result import Severity
 from kdiag.model.text import clean_line, plural
-from kdiag.tui.messages import Fill, LogLine, Machine, Moment, NodeSeen, RunStep, Save, Timeline, Trace
+from kdiag.tui.messages import MOMENTS, Fill, LogLine, Machine, Moment, NodeSeen, RunStep, Save, Timeline, Trace
 from kdiag.tui.model import moment
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _TAIL = 80
 _NEVER = datetime.min.replace(tzinfo=UTC)
-_MOST = 3000
 
 
 def answer(request: object, seen: Seen, verdict: Verdict, keep: Keep) -> object:
@@ -130,7 +129,7 @@ def _certificates(facts: Facts, name: str) -> Iterator[tuple[str, float]]:
 def _timeline(facts: Facts, verdict: Verdict) -> list[Moment]:
     found = [*_findings(verdict), *_events(facts), *_changes(facts)]
     # As times, and not as text: "05Z" is before "05.9Z".
-    return sorted(found, key=lambda m: moment(m.when) or _NEVER, reverse=True)[:_MOST]
+    return sorted(found, key=lambda m: moment(m.when) or _NEVER, reverse=True)[:MOMENTS]
 
 
 def _stamp(when: datetime) -> str:

@@ -181,6 +181,10 @@ class Refused:
     text: str
 
 
+#: Of a timeline, so many moments are told, the newest.
+MOMENTS = 2000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
     """One thing that happened. ``when`` is an RFC 3339 time; ``kind`` is finding, event, change or node."""

@@ -6,6 +6,7 @@ A line that can be acted on has an action, and is where the cursor stops.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -86,7 +87,7 @@ def layout(lines: Sequence[Line], width: int) -> list[Painted]:
 
 def cropped(spans: Sequence[Span], width: int, dots: str = "…") -> tuple[Span, ...]:
     """These spans in at most ``width`` cells; what is cut off is marked."""
-    if sum(cell_len(text) for text, _ in spans) <= width:
+    if sum(_cells(text) for text, _ in spans) <= width:
         return tuple(spans)
     found: list[Span] = []
     room = width - cell_len(dots)
@@ -113,7 +114,7 @@ def fitted(text: str, width: int) -> str:
 
 def _wrapped(spans: Sequence[Span], width: int, hang: int) -> Iterator[tuple[Span, ...]]:
     total = sum(len(text) for text, _ in spans)
-    if total <= width and sum(cell_len(text) for text, _ in spans) <= width:
+    if total <= width and sum(_cells(text) for text, _ in spans) <= width:
         yield tuple(spans)
         return
     row: list[Span] = []
@@ -124,9 +125,9 @@ def _wrapped(spans: Sequence[Span], width: int, hang: int) -> Iterator[tuple[Spa
             break
         text = text[: MOST - taken + 1]
         taken += len(text)
-        for word in _words(text):
-            size = cell_len(word)
-            blank = word.isspace()
+        for word in _WORDS.findall(text):
+            size = _cells(word)
+            blank = word[0] == " "
             if used + size > width and filled and not blank:
                 yield _trimmed(row)
                 row, used, filled = ([(" " * hang, "")] if hang else []), hang, False
@@ -140,7 +141,7 @@ def _wrapped(spans: Sequence[Span], width: int, hang: int) -> Iterator[tuple[Spa
                     row.append((piece, style))
                     yield _trimmed(row)
                     row, used = ([(" " * hang, "")] if hang else []), hang
-                size = cell_len(word)
+                size = _cells(word)
             if not (blank and not filled and used == hang and hang):
                 row.append((word, style))
                 used += size
@@ -162,10 +163,10 @@ def _trimmed(row: list[Span]) -> tuple[Span, ...]:
     return tuple(row)
 
 
-def _words(text: str) -> Iterator[str]:
-    """Words and the blanks between them, in turn."""
-    start = 0
-    for place in range(1, len(text) + 1):
-        if place == len(text) or (text[place] == " ") != (text[start] == " "):
-            yield text[start:place]
-            start = place
+#: Words and the blanks between them, in turn.
+_WORDS = re.compile(" +|[^ ]+")
+
+
+def _cells(text: str) -> int:
+    """How many cells a text takes; most are plain, and need not be looked up."""
+    return len(text) if text.isascii() else cell_len(text)

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from kdiag.tui.glyphs import ASCII, FANCY, glyphs, literal
+from kdiag.tui.messages import MOMENTS, Moment
 from kdiag.tui.page import MOST, Action, Line, cropped, fitted, layout, line
+from kdiag.tui.pages.timeline import timeline_page
 from kdiag.tui.prose import prose
 
 HOSTILE = (
@@ -119,3 +121,9 @@ def test_markdown_of_a_hostile_page_is_literal() -> None:
     assert "\x07" not in text
     assert "[/x]" in text
     assert "<b>" in text
+
+
+def test_a_timeline_that_is_cut_says_so() -> None:
+    moments = [Moment(when="2026-11-22T10:00:00Z", kind="event", what=f"Pod a/b-{n}: x") for n in range(MOMENTS)]
+    assert timeline_page(moments, "")[-1].text == "only the newest 2,000 are here"
+    assert "only the newest" not in timeline_page(moments[1:], "")[-1].text

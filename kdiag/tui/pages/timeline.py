@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from kdiag.model.text import duration
 from kdiag.tui.glyphs import FANCY, Glyphs, literal
-from kdiag.tui.messages import Moment
+from kdiag.tui.messages import MOMENTS, Moment
 from kdiag.tui.model import moment
 from kdiag.tui.page import Action, Line, line
 
@@ -45,4 +45,6 @@ def timeline_page(moments: Sequence[Moment], taken: str, signs: Glyphs = FANCY) 
                 action=Action("finding", one.fingerprint) if one.fingerprint else None,
             )
         )
+    if len(moments) >= MOMENTS:
+        lines += [line(), line((f"only the newest {MOMENTS:,} are here", "warn"))]
     return lines

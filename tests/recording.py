@@ -28,7 +28,8 @@ not named was seen and is empty), other answers under their keys, logs by contai
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import lzma
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -46,6 +47,8 @@ from kdiag.model.observation import Observation
 
 ROOT = Path(__file__).parents[1]
 FIXTURES = ROOT / "fixtures"
+#: A recorded cluster that is kept as one file, for it is large.
+SQUEEZED = "recording.json.xz"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _HEALTHY = {
     "version": json.dumps({"major": "1", "minor": "36", "gitVersion": "v1.36.3"}),
@@ -145,13 +148,44 @@ def fixture_facts(path: Path) -> Facts:
 @cache
 def clusters(kind: str) -> tuple[Path, ...]:
     """The recorded whole clusters whose names begin with ``healthy``, ``broken`` …"""
-    return tuple(sorted(p.parent for p in (FIXTURES / "clusters").glob(f"{kind}*/kdiag-snapshot.json")))
+    found = (
+        p.parent for form in ("kdiag-snapshot.json", SQUEEZED) for p in (FIXTURES / "clusters").glob(f"{kind}*/{form}")
+    )
+    return tuple(sorted(found))
+
+
+def cluster_observations(folder: Path) -> Iterator[Observation]:
+    """What was seen of a recorded whole cluster."""
+    small = folder / SQUEEZED
+    return iter(squeezed(small)[1]) if small.exists() else Snapshot(folder).observations()
 
 
 @cache
 def cluster_facts(folder: Path) -> Facts:
     """The facts of a recorded whole cluster."""
-    return facts_of(Snapshot(folder).observations())
+    return facts_of(cluster_observations(folder))
+
+
+def squeeze(seen: Iterable[Observation], path: Path, **more: Any) -> None:
+    """Keep observations as one compressed file, with what else is to be known of them."""
+    rows = [
+        {
+            **{k: getattr(o, k) for k in ("source", "key", "host", "scope", "name", "error") if getattr(o, k)},
+            **({"absent": True} if o.absent else {}),
+            "body": bytes(o.body).decode("utf-8", "surrogateescape"),
+        }
+        for o in seen
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = json.dumps({**more, "observations": rows}).encode("utf-8")
+    path.write_bytes(lzma.compress(whole, preset=9 | lzma.PRESET_EXTREME))
+
+
+def squeezed(path: Path) -> tuple[Mapping[str, Any], list[Observation]]:
+    """What a compressed file says besides its observations, and those."""
+    whole: dict[str, Any] = json.loads(lzma.decompress(path.read_bytes()))
+    rows = whole.pop("observations")
+    return whole, [Observation(**{**o, "body": o["body"].encode("utf-8", "surrogateescape")}) for o in rows]
 
 
 def every_check() -> list[Check]:

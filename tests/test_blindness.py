@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from kdiag.check import Check
-from kdiag.collect.snapshot import Snapshot
 from kdiag.engine.evaluate import evaluate
 from kdiag.engine.intake import Intake, roots
 from kdiag.facts import Cluster
@@ -16,7 +15,16 @@ from kdiag.facts.base import Fact
 from kdiag.facts.hosts import UNREADABLE
 from kdiag.model.observation import Observation
 from kdiag.model.result import Ref, Result, Status
-from tests.recording import cases, clusters, every_check, facts_of, fixture_facts, load, observations
+from tests.recording import (
+    cases,
+    cluster_observations,
+    clusters,
+    every_check,
+    facts_of,
+    fixture_facts,
+    load,
+    observations,
+)
 
 #: Without what it may list, a finding is on a pod instead of its workload, or on the member that tells of another.
 _LESS_EXACT = {"Pod", "ReplicaSet"}
@@ -56,7 +64,7 @@ def test_a_source_that_is_refused_makes_no_new_finding(check: Check) -> None:
 
 @pytest.mark.parametrize("folder", [*clusters("healthy"), *clusters("demo")], ids=lambda f: f.name)
 def test_a_whole_cluster_without_one_of_its_sources_gives_no_new_finding(folder: Path) -> None:
-    seen = list(Snapshot(folder).observations())
+    seen = list(cluster_observations(folder))
     facts = facts_of(seen)
     users: dict[type[Fact], list[Check]] = {}
     for check in every_check():

@@ -20,14 +20,13 @@ from pathlib import Path
 
 import pytest
 
-from kdiag.collect.snapshot import Snapshot
 from kdiag.engine.correlate import Node
 from kdiag.engine.library import checks
 from kdiag.engine.verdict import Verdict, judge
 from kdiag.facts.hosts import UNREADABLE
 from kdiag.model.observation import Observation
 from kdiag.model.result import Ref, Severity
-from tests.recording import clusters, facts_of
+from tests.recording import cluster_observations, clusters, facts_of
 
 ALL = bool(os.environ.get("KDIAG_ALL_MUTATIONS"))
 #: Of so many mutations a run takes one.
@@ -46,7 +45,7 @@ class Mutation:
 
 @cache
 def observations(folder: Path) -> tuple[Observation, ...]:
-    return tuple(Snapshot(folder).observations())
+    return tuple(cluster_observations(folder))
 
 
 def verdict(seen: Iterator[Observation] | tuple[Observation, ...]) -> Verdict:

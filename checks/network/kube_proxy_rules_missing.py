@@ -26,6 +26,7 @@ from kdiag.facts import (
     Containers,
     DaemonSets,
     EndpointSlices,
+    Nodes,
     Pods,
     Service,
     ServicePort,
@@ -61,6 +62,7 @@ def kube_proxy_rules_missing(
     cluster: Cluster,
     leases: SystemLeases | None,
     containers: Containers | None,
+    nodes: Nodes | None,
 ) -> Iterator[Finding | Gap | Skip]:
     """Only in iptables mode: the others have no such rules. Where kube-proxy itself does not run, that is the fault."""
     daemonset = kube_proxy(daemonsets)
@@ -98,13 +100,15 @@ def kube_proxy_rules_missing(
         for key, found in (("lacking", lacking), ("stale", stale)):
             if found:
                 late.append(_finding(node, key, found, daemonset.ref()))
-    if late and _just_back(pods, leases, containers, cluster):
+    if late and _just_back(pods, leases, containers, nodes, cluster):
         yield Gap("kube-proxy", "the API server came back a moment ago: kube-proxy may not have heard of all yet")
         return
     yield from late
 
 
-def _just_back(pods: Pods, leases: SystemLeases | None, containers: Containers | None, cluster: Cluster) -> bool:
+def _just_back(
+    pods: Pods, leases: SystemLeases | None, containers: Containers | None, nodes: Nodes | None, cluster: Cluster
+) -> bool:
     """Whether the API was away until a short while ago: its own endpoint goes and comes with it, and watches lag."""
     for pod in pods.within("kube-system"):
         if pod.labels.get("component") != "kube-apiserver":
@@ -115,6 +119,11 @@ def _just_back(pods: Pods, leases: SystemLeases | None, containers: Containers |
     for _, seen in containers or ():
         begun = [c.started or c.created for c in seen.of("kube-apiserver") if c.running]
         if any(moment and cluster.age(moment) < _RETURN for moment in begun):
+            return True
+    for node in nodes.items if nodes else ():
+        ready = node.condition("Ready")
+        moment = ready.last_transition_time if ready and node.control_plane else None
+        if moment and cluster.age(moment) < _RETURN:
             return True
     for name in ("kube-controller-manager", "kube-scheduler"):
         lease = leases.get(name, "kube-system") if leases else None

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check
 from kdiag.facts import (
     Cluster,
     Entry,
@@ -57,7 +57,7 @@ def kubelet_server_wrong(
     journal: KubeletJournal,
     manifests: Manifests | None,
     nodes: Nodes | None,
-) -> Iterator[Finding]:
+) -> Iterator[Finding | Gap]:
     """Said only where the kubelet itself fails there, and the API server is known to be at another place."""
     own = _listening(manifests, nodes)
     for node, setup, unit in setups(kubelets, units):
@@ -72,14 +72,17 @@ def kubelet_server_wrong(
         )
         if place in others or place in own or _local(place, own):
             continue
+        if _used(cluster.server) == place:
+            continue  # it is where the user looks as well
         used = _used(cluster.server) if nodes is not None and not nodes.gaps else None
-        if used == place:
-            continue
         right = _best(place, used, others, own)
         failing = _failing(log, access.server, place, cluster)
         if failing and _dialled(failing) & {*others, *own, used}:
             continue  # another name of the right place
         if right is None or (failing is None and access.port):
+            continue
+        if right[0] != place[0] and used is None and (manifests is None or manifests.gaps):
+            yield Gap(node, f"whether an API server is at {place[0]} was not seen: not all nodes were")
             continue
         wrong = "port" if right[0] == place[0] or not access.port else "address"
         yield Finding(

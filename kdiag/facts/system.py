@@ -441,7 +441,10 @@ def _crashed_lately(status: ContainerStatus, now: datetime) -> bool:
 
 
 def _why_not_ready(pod: Pod, now: datetime) -> str:
-    """Why a pod is not ready; empty while it may be starting."""
+    """Why a pod is not ready; empty while it may be starting, and where its containers are and their node was away."""
+    containers = pod.condition("ContainersReady")
+    if containers and containers.status == "True":
+        return ""  # the node controller marked it, and its kubelet has not taken that back yet
     for status in pod.all_statuses:
         if waiting := stuck(status):
             ended = status.last_state.terminated

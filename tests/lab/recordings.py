@@ -5,12 +5,9 @@
 
 from __future__ import annotations
 
-import json
-import lzma
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from kdiag.collect.snapshot import write
 from kdiag.engine.library import checks
@@ -18,7 +15,7 @@ from kdiag.engine.verdict import judge
 from kdiag.lab.scenario import Drawn, scenarios
 from kdiag.model.observation import Observation
 from kdiag.model.result import Severity
-from tests.recording import FIXTURES, facts_of
+from tests.recording import FIXTURES, facts_of, squeeze, squeezed
 
 FOLDER = FIXTURES / "scenarios"
 
@@ -29,17 +26,7 @@ def pack(seen: Iterable[Observation], one: Drawn, path: Path) -> None:
     touched = {step["node"] for step in one.breaks if "node" in step}
     few = [o for o in every if o.source != "node" or o.host in touched]
     kept = few if misjudged(one, few) is None else every
-    rows = [
-        {
-            **{k: getattr(o, k) for k in ("source", "key", "host", "scope", "name", "error") if getattr(o, k)},
-            **({"absent": True} if o.absent else {}),
-            "body": bytes(o.body).decode("utf-8", "surrogateescape"),
-        }
-        for o in kept
-    ]
-    whole = {"scenario": one.scenario.id, "seed": one.seed, "values": dict(one.values), "observations": rows}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(lzma.compress(json.dumps(whole).encode("utf-8"), preset=9 | lzma.PRESET_EXTREME))
+    squeeze(kept, path, scenario=one.scenario.id, seed=one.seed, values=dict(one.values))
 
 
 def misjudged(one: Drawn, seen: Iterable[Observation]) -> str | None:
@@ -63,11 +50,8 @@ def misjudged(one: Drawn, seen: Iterable[Observation]) -> str | None:
 
 def unpack(path: Path) -> tuple[Drawn, list[Observation]]:
     """The scenario with its names, and what was seen."""
-    whole: Mapping[str, Any] = json.loads(lzma.decompress(path.read_bytes()))
-    drawn = Drawn(scenarios()[whole["scenario"]], whole["seed"], whole["values"])
-    return drawn, [
-        Observation(**{**o, "body": o["body"].encode("utf-8", "surrogateescape")}) for o in whole["observations"]
-    ]
+    whole, seen = squeezed(path)
+    return Drawn(scenarios()[whole["scenario"]], whole["seed"], whole["values"]), seen
 
 
 def recordings() -> Iterator[Path]:

@@ -56,7 +56,7 @@ def etcd_not_running(
         own = (logs.get(node) if logs else None) or ()
         why, shown = _why(last, own)
         manifest = found.of("etcd") if manifests and (found := manifests.get(node)) else None
-        flag = manifest.named(shown) if manifest and shown else None
+        flag = manifest.named(why) if manifest and shown else None
         place = f"{manifest.where(flag.line)} --{flag.name}: " if manifest and flag else ""
         pod = static_pod("etcd", node)
         others = [n for n in up if n != node]

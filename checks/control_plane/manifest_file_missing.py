@@ -47,7 +47,7 @@ def manifest_file_missing(
                 use, why = uses[0]
                 subject = static_pod(manifest.component, node)
                 flags = ", ".join(f"--{u.flag.name}" for u, _ in uses[:3])
-                meant = _meant(use, found)
+                meant = _meant(use, found, manifest.component)
                 starts = "runs, and its next start will fail" if now.runs else "cannot start"
                 yield Finding(
                     subject,
@@ -92,7 +92,7 @@ def _why(use: Use, found: NodeManifests, *, proven: bool) -> str:
     return ""
 
 
-def _meant(use: Use, found: NodeManifests) -> str:
+def _meant(use: Use, found: NodeManifests, component: str) -> str:
     """A file that is there and that was probably meant."""
     folder, _, name = (use.host or use.inside).rpartition("/")
     there = [
@@ -104,7 +104,14 @@ def _meant(use: Use, found: NodeManifests) -> str:
     near = nearest(name, [n for n in there if n.rpartition(".")[2] == extension])
     if near:
         return f"{folder}/{near}"
-    same = [p for p, i in found.tree.items() if p.rpartition("/")[2] == name and i.kind == "f" and i.size]
+    own = f"/etc/kubernetes/{component.removeprefix('kube-')}.conf"
+    if use.flag.name.endswith("kubeconfig") and own != use.inside and found.state(own) and found.state(use.inside):
+        return own  # what the flag names is there, and is another component's
+    same = [
+        p
+        for p, i in found.tree.items()
+        if p.rpartition("/")[2] == name and i.kind == "f" and i.size and p != use.inside
+    ]
     return same[0] if len(same) == 1 else ""
 
 

@@ -25,6 +25,12 @@ from kdiag.facts import (
     unit_state,
 )
 
+#: What the kubelet puts before the reason why it refuses its configuration.
+_WRAPPING = re.compile(
+    r"^(?:panic: )?failed to (?:validate|merge)[^:]*?[kK]ubelet ?[cC]onfiguration[^:]*, error: "
+    r"(?:invalid configuration: )?"
+)
+
 
 @check(
     title="Kubelet crashes at each start",
@@ -57,7 +63,7 @@ def kubelet_crash_loops(
             continue
         reason = last_reason(unit, log, cluster)
         place, shown = _place(setup, reason)
-        why = _why(unit, reason).removeprefix("failed to validate kubelet configuration, error: ")
+        why = _WRAPPING.sub("", _why(unit, reason).partition(", path: &TypeMeta")[0])
         yield Finding(
             Ref("Node", node),
             shorten(f"kubelet on {node} ends each time it starts: {place}{why}", 280)

@@ -232,9 +232,13 @@ class Manifest:
 
     def named(self, text: str) -> Flag | None:
         """The flag that a message of the component is about: by its name, or by a value that only one flag has."""
-        by_name = [f for f in self.flags if re.search(rf"(?<![\w-])--{re.escape(f.name)}(?![\w-])", text)]
+        by_name = [
+            (match.start(), one)
+            for one in self.flags
+            if (match := re.search(rf"(?<![\w-])--{re.escape(one.name)}(?![\w-])", text))
+        ]
         if by_name:
-            return max(by_name, key=lambda f: len(f.name)) if len({f.name for f in by_name}) == 1 else None
+            return min(by_name, key=lambda found: found[0])[1]
         words = {w.strip(".:,") for w in re.findall(r"[\w./:@*+,=-]{3,}", text.replace("\\", ""))}
         by_value: dict[str, Flag] = {}
         for one in self.flags:

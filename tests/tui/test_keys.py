@@ -491,6 +491,7 @@ async def test_a_dead_api_server_is_a_banner_with_what_is_read_instead() -> None
 async def test_a_healthy_cluster_is_one_calm_line() -> None:
     async with recording(HEALTHY) as pilot:
         assert "✔ nothing is wrong" in text(pilot)
+        assert main(pilot).rows.outer_size.width == pilot.app.size.width, "what there is to say has all the room"
         assert "checks passed" in text(pilot)
         await pilot.press("enter", "y", "t", "space", "left", "right", "pagedown", "v", "x", "X", "escape")
         assert app(pilot).crash is None

@@ -142,6 +142,10 @@ class VerdictScreen(BaseScreen):
             where = dot.join(p for p in parts if p) or verdict.source
         elif case.options.snapshot:
             where = case.options.snapshot
+        else:
+            options = case.options
+            asked = (options.context, f"namespace {options.namespace}" if options.namespace else "")
+            where = dot.join(part for part in asked if part)
         left.append((literal(where, plain=signs.plain), "bold"))
         right: list[Span] = []
         if verdict is not None and (verdict.causes or (case.tree and case.tree.final)):
@@ -238,9 +242,10 @@ class VerdictScreen(BaseScreen):
     # Messages
 
     def _selected(self, row: Row | None) -> None:
-        """Show the finding that is selected."""
+        """Show the finding that is selected; where there is none, what is said instead has all the room."""
         if not self._whole:
             return
+        self.set_class(row is None, "-none")
         if row is None or row.node is None:
             self.detail.show(self._group_page(row) if row else [])
         else:

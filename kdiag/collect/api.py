@@ -28,7 +28,7 @@ Step = Callable[[str, bool], None]
 PAGE = 1000
 #: A server that cannot name one pod within this time is of no use at present.
 FIRST_SECONDS = 8.0
-#: One that takes longer than this is asked whether it is ready, which it knows within some two seconds.
+#: One that takes longer than this is asked whether it has its store, which it knows within some two seconds.
 _PROMPT_SECONDS = 1.5
 WORKERS = 4
 #: What a log may take: a kubelet that is well answers at once.
@@ -102,23 +102,35 @@ class ApiSource:
 
     def _first(self, path: str) -> Response:
         """The first answer out of the store. Raises CollectError, early where the server knows that it has none."""
-        try:
-            return self._client.get(path, timeout=_PROMPT_SECONDS)
-        except Unreachable:
-            if failing := self._failing("etcd"):
-                raise Unreachable(
-                    f"{self.target.server} answers, but not from its store: /readyz says {failing}"
-                ) from None
-        return self._client.get(path, timeout=FIRST_SECONDS)
+        said: queue.SimpleQueue[Response | CollectError] = queue.SimpleQueue()
 
-    def _failing(self, part: str) -> str:
-        """What ``/readyz`` says of a part that is not ready; empty when it is, or nothing is said of it."""
+        def ask() -> None:
+            try:
+                said.put(self._client.get(path, timeout=FIRST_SECONDS))
+            except CollectError as exc:
+                said.put(exc)
+
+        def doubt() -> None:
+            if self._fails("/readyz/etcd"):
+                place = f"{self.target.server} answers, but not from its store"
+                said.put(Unreachable(f"{place}: its own check of etcd fails (/readyz/etcd)"))
+
+        threading.Thread(target=ask, daemon=True, name="kdiag-first").start()
         try:
-            answer = self._client.get("/readyz?verbose", accept="*/*", timeout=FIRST_SECONDS / 2)
+            found = said.get(timeout=_PROMPT_SECONDS)
+        except queue.Empty:
+            threading.Thread(target=doubt, daemon=True, name="kdiag-ready").start()
+            found = said.get()
+        if isinstance(found, CollectError):
+            raise found
+        return found
+
+    def _fails(self, path: str) -> bool:
+        """Whether the server says that this check of its own fails; False when it says nothing of it."""
+        try:
+            return self._client.get(path, accept="*/*", timeout=FIRST_SECONDS).status == 500
         except CollectError:
-            return ""
-        lines = bytes(answer.body[:65536]).decode("utf-8", "replace").splitlines()
-        return next((shorten(clean_line(line), 80) for line in lines if line.startswith(f"[-]{part}")), "")
+            return False
 
     def _exists(self) -> None:
         """Raises NoSuchNamespace where the server says so; who may not ask goes on."""

@@ -8,8 +8,14 @@ from collections.abc import Callable
 
 import pytest
 
+from kdiag.engine.intake import known, sources
+from kdiag.engine.library import checks
+from kdiag.engine.narrow import narrowed
+from kdiag.engine.verdict import judge
+from kdiag.facts.base import ApiList
 from kdiag.model.result import Status
 from tests.foreign import Foreign, distributions
+from tests.recording import facts_of
 from tests.whole import name_of, tree
 
 Break = Callable[[], Foreign]
@@ -344,3 +350,33 @@ def test_without_its_tunnel_the_api_server_reaches_no_service() -> None:
     found.settle()
     text = tree(found.verdict().causes)
     assert text.index("api_server_tunnel_down") < text.index("metrics_server_unavailable")
+
+
+#: What a user of one namespace may not list.
+CLUSTER_WIDE = frozenset(s.key for s in sources(known()) if isinstance(s, ApiList) and not s.namespaced) | {
+    "node-leases",
+    "system-leases",
+}
+
+
+@pytest.mark.parametrize("name", distributions())
+def test_a_healthy_distribution_has_no_finding_for_who_may_read_little(name: str) -> None:
+    chosen = [c for c in checks().values() if not c.risk]
+    for refused in (frozenset[str](), CLUSTER_WIDE):
+        foreign = Foreign(name)
+        foreign.refused = set(refused)
+        seen = list(foreign.observations())
+        for namespace in sorted({"kube-system", *(n["metadata"]["name"] for n in foreign.lists["namespaces"][4:7])}):
+            found = judge(chosen, facts_of(narrowed(seen, namespace)), checks())
+            assert found.causes == (), (namespace, tree(found.causes))
+            assert not found.of(Status.ERROR)
+
+
+@pytest.mark.parametrize("name", ["eks", "gke-autopilot", "openshift"])
+def test_a_list_that_is_refused_is_no_fault_of_a_distribution(name: str) -> None:
+    foreign = Foreign(name)
+    for key in foreign.lists:
+        foreign.refused = {key}
+        found = foreign.verdict(reading=key)
+        assert found.causes == (), (key, tree(found.causes))
+        assert not found.of(Status.ERROR), key

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from kdiag.collect.api import STORE_CHECK
 from kdiag.engine.intake import known, sources
 from kdiag.engine.library import checks
 from kdiag.facts.base import ApiGet, ApiList, PodLog
@@ -36,7 +37,7 @@ def granted() -> tuple[set[tuple[str, str, str]], set[tuple[str, str]]]:
 def asked() -> tuple[set[tuple[str, str]], set[str]]:
     """What kdiag asks for, by its own declarations."""
     checks()  # a fact that only a check names is known now
-    resources, paths = set(), set()
+    resources, paths = set(), {STORE_CHECK}
     for source in sources(known()):
         match source:
             case ApiList():

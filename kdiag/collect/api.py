@@ -30,6 +30,8 @@ PAGE = 1000
 FIRST_SECONDS = 8.0
 #: One that takes longer than this is asked whether it has its store, which it knows within some two seconds.
 _PROMPT_SECONDS = 1.5
+#: What it is then asked.
+STORE_CHECK = "/readyz/etcd"
 WORKERS = 4
 #: What a log may take: a kubelet that is well answers at once.
 LOG_SECONDS = 10.0
@@ -111,9 +113,9 @@ class ApiSource:
                 said.put(exc)
 
         def doubt() -> None:
-            if self._fails("/readyz/etcd"):
+            if self._fails(STORE_CHECK):
                 place = f"{self.target.server} answers, but not from its store"
-                said.put(Unreachable(f"{place}: its own check of etcd fails (/readyz/etcd)"))
+                said.put(Unreachable(f"{place}: its own check of etcd fails ({STORE_CHECK})"))
 
         threading.Thread(target=ask, daemon=True, name="kdiag-first").start()
         try:

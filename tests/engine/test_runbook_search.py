@@ -31,6 +31,12 @@ def test_a_page_that_has_the_words_in_its_title_comes_first() -> None:
     assert search("configmap does not exist")[0].check_id == "application/configmap_missing"
 
 
+def test_a_word_comes_before_what_has_it_inside() -> None:
+    first = search("oom")[0]
+    assert "OOM" in " ".join(first.lines), first
+    assert "room" in " ".join(" ".join(hit.lines) for hit in search("oom")), "what is inside of words is found, too"
+
+
 def test_all_words_must_be_there_and_no_words_are_all_pages() -> None:
     assert search("kubelet zzzzzz") == []
     assert len(search("")) == len(pages())

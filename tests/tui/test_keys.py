@@ -256,6 +256,29 @@ async def test_n_shows_the_node_of_the_finding_with_its_journal_and_certificates
 
 
 @on_loop
+async def test_eighty_columns_hold_a_certificate_in_a_row() -> None:
+    async with recording(DEAD, size=(80, 24)) as pilot:
+        await pilot.press("n")
+        await until(pilot, lambda: "days left" in page(pilot), "the node")
+        shown_ = [one.text for one in app(pilot).screen.query_one(PageView).lines if "/etc/kubernetes/" in one.text]
+        certificates = [one for one in shown_ if " days " in one]
+        assert len(certificates) > 8
+        assert max(map(len, certificates)) <= 78, certificates
+
+
+@on_loop
+async def test_what_a_recording_of_a_node_does_not_hold_is_no_error() -> None:
+    async with recording(DEAD) as pilot:
+        await pilot.press("enter", "X")
+        walk = main(pilot).walk
+        assert walk is not None
+        await until(pilot, lambda: len(walk.results) == len(walk.runnable) and not walk.running, "all answers")
+        lines = main(pilot).query_one("#book", PageView).lines
+        styles = {style for one in lines for words, style in one.spans if "the recording does not hold it" in words}
+        assert styles == {"dim"}
+
+
+@on_loop
 async def test_n_lets_a_node_be_chosen_where_the_finding_has_none() -> None:
     async with recording(DEMO) as pilot:
         select(pilot, "mysql")

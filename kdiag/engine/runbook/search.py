@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,11 +15,16 @@ _LINES = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """A page that holds the words. ``lines`` are the first of it that do, as they are written."""
+    """A page that holds the words."""
 
     check_id: str
     title: str
-    lines: tuple[str, ...]
+    words: str
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The lines of it that hold most of them, as they are written."""
+        return _lines(pages()[self.check_id], self.words.split())
 
 
 @functools.cache
@@ -49,22 +55,29 @@ def named(word: str) -> str:
 
 
 def search(words: str) -> list[Hit]:
-    """The pages that hold all the words, whatever their case; first those that have them in the title or side by side.
+    """The pages that hold all the words, whatever their case. No words: all pages.
 
-    No words: all pages.
+    Whole words, or their beginnings, come before what is inside of others; then the title before the text, and words
+    that stand side by side before those that do not.
     """
     phrase = " ".join(words.lower().split())
     wanted = phrase.split()
-    found: list[tuple[int, str, Hit]] = []
+    together, *each = [_begins(word) for word in (phrase, *wanted)]
+    found: list[tuple[tuple[bool, ...], str, Hit]] = []
     for check_id, text in pages().items():
         folded = _folded(check_id)
-        if not all(word in folded for word in wanted):
-            continue
-        title = text.partition("\n")[0].removeprefix("# ")
-        head = f"{title} {check_id} {check_id.replace('_', ' ')}".lower()
-        rank = 0 if phrase in head else 1 if all(word in head for word in wanted) else 2 if phrase in folded else 3
-        found.append((rank, check_id, Hit(check_id=check_id, title=title, lines=_lines(text, phrase, wanted))))
+        if all(word in folded for word in wanted):
+            title = text.partition("\n")[0].removeprefix("# ")
+            head = f"{title} {check_id.replace('_', ' ')}".lower()
+            inside = not all(one.search(folded) for one in each)
+            rank = (phrase != check_id, inside, not all(one.search(head) for one in each), not together.search(folded))
+            found.append((rank, check_id, Hit(check_id=check_id, title=title, words=phrase)))
     return [hit for _, _, hit in sorted(found, key=lambda one: one[:2])]
+
+
+def _begins(word: str) -> re.Pattern[str]:
+    """The word, or the beginning of one."""
+    return re.compile(rf"\b{re.escape(word)}")
 
 
 @functools.cache
@@ -73,14 +86,15 @@ def _folded(check_id: str) -> str:
     return " ".join(f"{check_id} {check_id.replace('_', ' ')} {pages()[check_id]}".lower().split())
 
 
-def _lines(text: str, phrase: str, wanted: Sequence[str]) -> tuple[str, ...]:
-    """The lines that hold the phrase, else those that hold most of the words."""
+def _lines(text: str, wanted: Sequence[str]) -> tuple[str, ...]:
     if not wanted:
         return ()
+    phrase = " ".join(wanted)
+    begins = [_begins(word) for word in wanted]
     scored: list[tuple[int, int, str]] = []
     for number, line in enumerate(text.split("\n")[1:]):
         folded = line.lower()
         held = sum(word in folded for word in wanted) + (len(wanted) if phrase in folded else 0)
         if held:
-            scored.append((-held, number, line.strip()))
+            scored.append((-held - 2 * sum(bool(one.search(folded)) for one in begins), number, line.strip()))
     return tuple(line for _, _, line in sorted(scored)[:_LINES])

@@ -15,6 +15,7 @@ _STATES = {State.OK: "", State.BROKEN: "error", State.UNKNOWN: "warn", State.ABS
 _MANY, _FULL = 0.80, 0.90
 _LABEL = 14
 _BAR = 20
+_YEAR_BAR = 6  # beside it, the longest path of kubeadm fits into 80 columns
 _YEAR = 365.0
 _SOON = 30.0
 
@@ -74,15 +75,17 @@ def meter(share: float, signs: Glyphs, style: str = "") -> tuple[tuple[str, str]
 
 
 def _certificates(seen: NodeSeen, signs: Glyphs) -> Iterator[Line]:
-    for number, (path, days) in enumerate(seen.certificates):
+    if seen.certificates:
+        yield line((f"{'certificates':<{_LABEL}}", "label"), ("days left, of a year", "dim"))
+    for path, days in seen.certificates:
         style = "error" if days <= 0 else "warn" if days < _SOON else "good"
-        full = round(min(1.0, max(0.0, days / _YEAR)) * _BAR)
-        said = f"expired {-days:,.0f} days ago" if days <= 0 else f"{days:,.0f} days left"
+        full = round(min(1.0, max(0.0, days / _YEAR)) * _YEAR_BAR)
+        said = f"expired {-days:,.0f} days ago" if days <= 0 else f"{days:,.0f} days"
         yield line(
-            (f"{'certificates' if number == 0 else '':<{_LABEL}}", "label"),
+            (" " * _LABEL, ""),
             (signs.bar * full, style),
-            (signs.gap * (_BAR - full), "rule"),
-            (f" {said:<20} ", style if style != "good" else ""),
+            (signs.gap * (_YEAR_BAR - full), "rule"),
+            (f" {said:<8} ", style if style != "good" else ""),
             (literal(path, plain=signs.plain), "dim"),
             hang=_LABEL,
         )

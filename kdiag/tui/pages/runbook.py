@@ -132,7 +132,7 @@ class _Runbook:
         if last + 1 < len(result.lines):
             yield self._more(step, len(result.lines) - last - 1, edge)
         if result.error:
-            style = "dim" if result.note.startswith("recording") else "error"
+            style = "dim" if result.error.endswith("the recording does not hold it") else "error"
             yield line((literal(result.error, plain=self._signs.plain), style), bar=edge)
         elif not result.lines:
             yield line(("no output", "dim"), bar=edge)

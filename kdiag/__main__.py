@@ -10,8 +10,7 @@ def main() -> None:
         if sys.argv[1:] in (["--version"], ["version"]):
             from kdiag import __version__
 
-            sys.stdout.write(f"kdiag {__version__}\n")
-            sys.stdout.flush()
+            _say(f"kdiag {__version__}\n".encode())
             return
         from kdiag.cli.main import run
 
@@ -22,6 +21,16 @@ def main() -> None:
         # Before the command line could take care of it, or a second time while it did.
         os.write(2, b"kdiag: interrupted\n")
         os._exit(130)
+
+
+def _say(text: bytes) -> None:
+    try:
+        os.write(1, text)
+    except BrokenPipeError:
+        pass
+    except OSError as exc:
+        os.write(2, f"kdiag: cannot write the output: {exc.strerror}\n".encode())
+        os._exit(3)
 
 
 if __name__ == "__main__":

@@ -61,6 +61,7 @@ def _changed(verdict: Verdict, options: argparse.Namespace) -> tuple[str, ...] |
     import os
 
     from kdiag.collect.last import Last, load, save
+    from kdiag.collect.settings import state_folder
     from kdiag.model.text import clean_line, plural
 
     question = (verdict.server, verdict.context, verdict.namespace, sorted(options.checks), options.selector)
@@ -74,7 +75,9 @@ def _changed(verdict: Verdict, options: argparse.Namespace) -> tuple[str, ...] |
     try:
         save(os.environ, key, now)
     except OSError as exc:
-        raise UsageError(f"--on-change cannot keep what was found: {exc.filename}: {exc.strerror}") from exc
+        raise UsageError(
+            f"--on-change cannot keep what was found: {exc.strerror or exc} ({state_folder(os.environ)})"
+        ) from exc
     if before is None:
         return ("first run with --on-change",) if now.causes or now.unknown else None
     lines = [f"new   {m}" for f, m in now.causes.items() if f not in before.causes]

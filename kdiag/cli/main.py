@@ -207,7 +207,10 @@ def _explained(exc: Exception) -> int:
         _say(clean_line(str(exc)))
         return Exit.BLIND if isinstance(exc, CollectError) else Exit.USAGE
     if isinstance(exc, OSError) and exc.filename is None:
+        from kdiag.cli.output import silence
+
         _say(_unwritten(exc))
+        silence()  # what is left of it would be tried again
         return Exit.BLIND
     if os.environ.get("KDIAG_DEBUG"):
         import traceback

@@ -133,9 +133,13 @@ def keep(environ: Mapping[str, str], name: str, document: Mapping[str, Any]) -> 
     folder = state_folder(environ)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     partial = folder / f"{name}.{os.getpid()}.part"
-    partial.write_text(json.dumps(document, indent=1))
-    partial.chmod(0o600)
-    partial.replace(folder / f"{name}.json")
+    try:
+        partial.write_text(json.dumps(document, indent=1))
+        partial.chmod(0o600)
+        partial.replace(folder / f"{name}.json")
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def remembered(environ: Mapping[str, str], server: str) -> list[dict[str, Any]]:

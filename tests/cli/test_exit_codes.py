@@ -295,14 +295,27 @@ def test_the_exit_code_outlives_the_reader(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (1, b"")
 
 
-def test_a_full_disk_is_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [("list",), ("explain", "rollout_stuck"), ("--version",), ("man",), ("--help",)])
+def test_a_full_disk_is_said_once(tmp_path: Path, words: tuple[str, ...]) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            [*KDIAG, "list"], env=environment(tmp_path), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+            [*KDIAG, *words], env=environment(tmp_path), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
             check=False,
         )  # fmt: skip
     assert done.returncode == 3
     assert done.stderr == "kdiag: cannot write the output: No space left on device\n"
+
+
+def test_what_cannot_be_kept_is_said_with_its_place(tmp_path: Path) -> None:
+    script = 'ulimit -f 0; exec "$@"'
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", *KDIAG, "check", "--snapshot", str(HEALTHY), "--on-change"],
+        env=environment(tmp_path), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    place = tmp_path / ".local" / "state" / "kdiag"
+    assert done.returncode == 2
+    assert done.stderr == f"kdiag: --on-change cannot keep what was found: File too large ({place})\n"
+    assert list(place.iterdir()) == []
 
 
 def test_no_standard_output_at_all(tmp_path: Path) -> None:

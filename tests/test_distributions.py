@@ -166,6 +166,22 @@ def gke_kube_dns_is_scaled_to_zero_and_nothing_replaces_it() -> Foreign:
     return gke
 
 
+@first("application/cluster_without_nodes Cluster/cluster", "the cluster has no node")
+def gke_node_pools_are_scaled_to_zero() -> Foreign:
+    gke = Foreign("gke-standard")
+    for key in ("nodes", "node-leases"):
+        gke.lists[key].clear()
+    left = {"DaemonSet", "Node"}
+    kinds = {id(p): p["metadata"].get("ownerReferences", [{}])[0].get("kind") for p in gke.lists["pods"]}
+    gke.lists["pods"] = [p for p in gke.lists["pods"] if kinds[id(p)] not in left]
+    for pod in gke.lists["pods"]:
+        if pod["status"]["phase"] == "Running":
+            gke.pending(pod, "no nodes available to schedule pods", days=3)
+    for daemonset in gke.lists["daemonsets"]:
+        daemonset["status"] = {"observedGeneration": 1, "desiredNumberScheduled": 0, "numberReady": 0}
+    return gke
+
+
 @first("application/container_crashes Pod/kube-system/kube-proxy-gke-prod-spot-5e6f7a8b-q2wn", "crashes, exit code 1")
 def gke_kube_proxy_of_a_node_crashes() -> Foreign:
     gke = Foreign("gke-standard")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl
-from kdiag.facts import Owners, Pod, Pods, Workloads
+from kdiag.facts import Cluster, Owners, Pod, Pods, Workload, Workloads
 
+_OLD = 600  # seconds
 _REASONS = re.compile(
     r"OutOf\w+|NodeAffinity|NodeSelectorMismatching|TaintToleration|NodePorts|PodOSNotSupported|PodOSSelector\w+"
     r"|UnexpectedAdmissionError|InvalidNodeInfo|SysctlForbidden|PodFeatureUnsupported|AppArmor|TopologyAffinityError"
@@ -25,7 +26,7 @@ _REASONS = re.compile(
     ),
     tags=("scheduling", "kubelet"),
 )
-def pod_rejected_by_kubelet(pods: Pods, owners: Owners, workloads: Workloads) -> Iterator[Finding]:
+def pod_rejected_by_kubelet(pods: Pods, owners: Owners, workloads: Workloads, cluster: Cluster) -> Iterator[Finding]:
     """Mostly a pod with nodeName set, which no scheduler measured; what was rejected is not tried again."""
     rejected = [p for p in pods.troubled if p.phase == "Failed" and not p.terminating and _REASONS.fullmatch(p.reason)]
     for owner, group in owners.group(rejected).items():
@@ -34,6 +35,8 @@ def pod_rejected_by_kubelet(pods: Pods, owners: Owners, workloads: Workloads) ->
         workload = workloads.get(owner)
         if workload is not None and (not workload.desired or workload.ready >= workload.desired):
             continue  # it was replaced; what is left is a leftover
+        if workload is not None and _replaced(group, workload, workloads, cluster):
+            continue  # the pods in its place are there, and have troubles of their own
         if workload is None and owner.kind != "Pod":
             continue  # a Job counts its failures itself
         pod = max(group, key=lambda p: (p.created is not None, p.created or 0, p.name))
@@ -50,6 +53,12 @@ def pod_rejected_by_kubelet(pods: Pods, owners: Owners, workloads: Workloads) ->
             touches=tuple(p.ref() for p in group[:50]),
             key=pod.reason,
         )
+
+
+def _replaced(group: Sequence[Pod], workload: Workload, workloads: Workloads, cluster: Cluster) -> bool:
+    """Whether pods enough were made since, and the last that was refused is not of this moment."""
+    alive = sum(not p.finished and not p.terminating for p in workloads.pods_of(workload))
+    return alive >= workload.desired and all(cluster.age(p.created) > _OLD for p in group)
 
 
 def _said(pod: Pod) -> str:

@@ -49,7 +49,7 @@ def service_without_endpoints(
         # A headless one is often named for its DNS domain alone: only an Ingress or load balancer needs an endpoint.
         if service.headless:
             clients = tuple((ref, how) for ref, how in clients if ref.kind == "Ingress")
-        namesake = None if clients or service.headless or owners is None else _namesake(service, backends, owners)
+        namesake, sure = (None, False) if clients or service.headless else _namesake(service, backends, owners)
         if not clients and service.spec.type == "ClusterIP" and namesake is None:
             continue
         meant = _meant(service, backends)
@@ -64,22 +64,23 @@ def service_without_endpoints(
             f"Service {service.ref().path} has no selector and no endpoint; {who}",
             evidence=tuple(_evidence(service, backends, clients)),
             next=tuple(_next(service, meant)),
-            severity=Severity.ERROR if clients or namesake else Severity.WARNING,
+            severity=Severity.ERROR if clients or sure else Severity.WARNING,
         )
 
 
-def _namesake(service: Service, backends: Backends, owners: Owners) -> Ref | None:
-    """The workload of the same name that has the Service's ports, and to which nothing leads: the selector was lost."""
+def _namesake(service: Service, backends: Backends, owners: Owners | None) -> tuple[Ref | None, bool]:
+    """The workload of the same name to which nothing leads: the selector was lost, for sure where the ports fit."""
     selectors = [s.spec.selector for s in backends.services.within(service.namespace) if s.spec.selector]
-    for labels, pods in backends.label_sets(service.namespace):
-        pod = next((p for p in pods if p.phase == "Running" and owners.top(p).name == service.name), None)
-        if pod is None or any(selects(selector, labels) for selector in selectors):
+    for labels, pods in backends.label_sets(service.namespace) if owners else ():
+        pod = next((p for p in pods if p.phase == "Running" and owners and owners.top(p).name == service.name), None)
+        if pod is None or owners is None or any(selects(selector, labels) for selector in selectors):
             continue
         declared = [p for c in pod.spec.containers for p in c.ports]
         known = {p.name for p in declared} | {p.container_port for p in declared}
-        if service.spec.ports and all(p.target in known for p in service.spec.ports):
-            return owners.top(pod)
-    return None
+        fits = bool(service.spec.ports) and all(p.target in known for p in service.spec.ports)
+        if fits or not declared:
+            return owners.top(pod), fits
+    return None, False
 
 
 def _meant(service: Service, backends: Backends) -> Mapping[str, str] | None:

@@ -150,7 +150,7 @@ def _tokens(node: str, pki: Pki, found: NodeManifests) -> Iterator[Finding]:
                 *manifest_repair(node, holder, line.line, f"--{line.name}={meant}"),
                 "delete pods that were started in the meantime, if their tokens are refused after that",
             ),
-            touches=(static_pod("kube-apiserver", node), *([CLUSTER] if part == "kube-apiserver" else [])),
+            touches=(static_pod("kube-apiserver", node),),
             key=name,
             severity=severity,
         )

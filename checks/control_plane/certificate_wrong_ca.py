@@ -139,7 +139,6 @@ def _root(node: str, pki: Pki, found: NodeManifests | None) -> Iterator[Finding]
             *manifest_repair(node, manifest, flag.line, f"--root-ca-file={usual.place}"),
             "restart what was started in the meantime: a pod reads the CA when it begins",
         ),
-        touches=(CLUSTER,),
         key="root-ca-file",
         severity=Severity.ERROR,
     )

@@ -11,6 +11,8 @@ from kdiag.facts import Cluster, Containers, HostContainer, HostLog, LogLine, Ma
 _PARTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _STARTING = 20
 _STEADY = 60
+#: Of a kubeconfig whose parts do not fit together, its file is not named.
+_KUBECONFIG = re.compile(r"context was not found|invalid configuration: |no configuration has been provided")
 #: The lines that end a program, the most telling first.
 _LAST = tuple(
     re.compile(pattern)
@@ -69,7 +71,13 @@ def component_exits(containers: Containers, cluster: Cluster, manifests: Manifes
             code = f", exit code {last.exit_code}" if last.exit_code is not None else ""
             manifest = mine.of(part) if mine else None
             flag = manifest.named(line) if manifest else None
+            if manifest and flag is None and _KUBECONFIG.search(line):
+                flag = manifest.flag("kubeconfig")
+            if manifest and flag is None and re.search(r"no kind \".*\" is registered for version", plain(line)):
+                flag = manifest.flag("config")
             place = f"{manifest.where(flag.line)} --{flag.name}: " if manifest and flag else ""
+            if flag and flag.name == "kubeconfig":
+                place = f"{flag.value}: "
             file = f"line {flag.line}: --{flag.name}" if flag else "correct what the line names"
             yield Finding(
                 pod,

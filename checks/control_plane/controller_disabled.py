@@ -69,7 +69,6 @@ _VITAL = (
         "application/pods_cannot_be_created",
         "application/rollout_stuck",
         "application/workload_unavailable",
-        "control_plane/manifest_differs_between_nodes",
         "network/endpointslice_stale",
         "network/service_has_no_ready_endpoint",
     ),

@@ -41,7 +41,7 @@ def etcd_flags_inconsistent(
             continue
         now = component_standing(etcd, node, containers, pods, cluster)
         subject = static_pod("etcd", node)
-        wrong = [*_urls(etcd, found), *_elsewhere(etcd), *_members(etcd, found)]
+        wrong = [*_urls(etcd, found), *_elsewhere(etcd), *_members(etcd, found), *_closed(etcd)]
         if now.proven:
             # That etcd runs proves its flags, but not that its clients find it.
             now = _clients(etcd, found, node, containers, pods, cluster)
@@ -118,6 +118,20 @@ def _clients(
     if api is None or not asked or any((e.scheme, e.port) in heard for e in asked):
         return Standing(runs=True, proven=True)
     return component_standing(api, node, containers, pods, cluster)
+
+
+def _closed(etcd: Manifest) -> Iterator[tuple[Flag, str, str]]:
+    """The volume of its data may be there and not be written to."""
+    flag = etcd.flag("data-dir")
+    volume = etcd.on_host(flag.value)[0] if flag else ""
+    for at, mount in enumerate(etcd.container.volume_mounts):
+        if flag and volume and mount.name == volume and mount.read_only:
+            line = etcd.line("spec", "containers", etcd.index, "volumeMounts", at, "readOnly")
+            yield (
+                flag,
+                f"volume {volume} is mounted there with readOnly (line {line}), and etcd must write",
+                (f"it is right; remove readOnly of line {line}"),
+            )
 
 
 def _members(etcd: Manifest, found: NodeManifests) -> Iterator[tuple[Flag, str, str]]:

@@ -20,7 +20,12 @@ _EFFECT = {
     title="Kubelet is started without its files",
     severity=Severity.CRITICAL,
     layer=Layer.HOST,
-    explains=(*KUBELET_DOWN, "worker_node/kubelet_crash_loops"),
+    explains=(
+        *KUBELET_DOWN,
+        "worker_node/kubelet_config_invalid",
+        "worker_node/kubelet_crash_loops",
+        "worker_node/kubelet_not_running",
+    ),
     tags=("node", "kubelet", "systemd", "flags"),
 )
 def kubelet_flags_lost(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, listing
 from kdiag.facts import (
+    CONTAINERD,
     Cluster,
     KubeletJournal,
     Kubelets,
@@ -13,6 +15,7 @@ from kdiag.facts import (
     Manifests,
     RuntimeConfigs,
     Units,
+    down,
     file_line,
     hosted,
     how_bad,
@@ -23,6 +26,9 @@ from kdiag.facts import (
     retry,
     setups,
 )
+
+#: A complaint of the kubelet that is no older is of now: it asks each few seconds.
+_NOW = 60
 
 
 @check(
@@ -54,25 +60,35 @@ def kubelet_runtime_endpoint_wrong(
         if not endpoint or config is None or setup.unjoined or runtime is None or not runtime.running:
             continue
         real = [s for s in config.sockets if "docker" not in s or "cri-docker" in s]
+        told = bool(not real and config.address and config.address_line and config.sockets_read)
+        real = [config.address] if told else real
         if not real or not path.startswith("/") or path in real or not setup.missing(path):
             continue
         log = journal.get(node) if journal else None
-        waits = latent(unit, log, cluster)
+        away = log.find(rf"dial unix {re.escape(path)}: connect: no such file") if log else None
+        waits = latent(unit, log, cluster) and not (away and cluster.age(away.when) < _NOW)
         reason = last_reason(unit, log, cluster)
         source, line, text = _given(setup)
-        fails = "will not start again" if waits else "does not start"
+        fails = "will not start again" if waits else "does not start" if down(unit, log, cluster) else "has no runtime"
+        place = f" ({CONTAINERD}:{config.address_line})" if told else ""
         yield Finding(
             Ref("Node", node),
             f"kubelet on {node} {fails}: it looks for its runtime at {path} ({source}:{line}), which does not exist; "
-            f"{runtime.name} listens on {real[0]}" + ("" if waits else on_control_plane(node, manifests)),
+            f"{runtime.name} listens on {real[0]}{place}" + ("" if waits else on_control_plane(node, manifests)),
             evidence=(
                 file_line(source, line, text, node),
+                *([file_line(CONTAINERD, config.address_line, f'address = "{config.address}"', node)] if told else []),
                 Evidence(f"ls {path} {real[0]}", f"{path} is not there; there is {listing(real, 2)}", node),
                 *([journal_line(reason, node)] if reason else []),
             ),
-            next=retry(node, f"ssh {node} sudoedit {source}    # unix://{real[0]}"),
+            next=retry(
+                node,
+                f"ssh {node} sudoedit {CONTAINERD}    # line {config.address_line}: {path}; then restart containerd"
+                if told
+                else f"ssh {node} sudoedit {source}    # unix://{real[0]}",
+            ),
             touches=() if waits else hosted(node, manifests, cluster),
-            severity=how_bad(unit, log, cluster),
+            severity=how_bad(unit, log, cluster) if waits or down(unit, log, cluster) else None,
         )
 
 

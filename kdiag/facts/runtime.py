@@ -482,6 +482,7 @@ class RuntimeConfig:
     cni_bin: str = ""
     cni_conf: str = ""
     address: str = ""
+    address_line: int = 0
     imports: tuple[str, ...] = ()
     crio: bool = False
     crio_cgroup_manager: str = ""
@@ -545,7 +546,8 @@ class RuntimeConfigs(HostFact[RuntimeConfig]):
             sandbox_image_line=line_of(text, r"\s*(?:sandbox_image|sandbox)\s*="),
             cni_bin=_text(_found(document, "bin_dir")),
             cni_conf=_text(_found(document, "conf_dir")),
-            address=_text(_mapping(document, "grpc").get("address")),
+            address=(address := _text(_mapping(document, "grpc").get("address"))),
+            address_line=line_of(text, rf"\s*address\s*=\s*[\"']{re.escape(address)}[\"']") if address else 0,
             imports=tuple(p for p in document.get("imports") or () if isinstance(p, str)),
             crio=bool(crio),
             crio_cgroup_manager=_crio(crio, "cgroup_manager"),

@@ -123,3 +123,14 @@ def nearest(word: str, candidates: Sequence[str]) -> str | None:
             if best is None or score < best[0]:
                 best = (score, name)
     return best[1] if best else None
+
+
+#: A next step that begins with one of these is a command, to be copied whole; any other is a sentence.
+_PROGRAMS = frozenset(
+    "crictl etcdctl helm journalctl kdiag kubeadm kubectl openssl ping ssh sudo systemctl".split()  # noqa: SIM905
+)
+
+
+def is_command(step: str) -> bool:
+    """Whether a next step is a command, and no sentence."""
+    return step.partition(" ")[0] in _PROGRAMS

@@ -9,11 +9,10 @@ from kdiag.engine.changes import Change
 from kdiag.engine.correlate import Node
 from kdiag.engine.verdict import Verdict, unknown_reasons
 from kdiag.model.result import Evidence, Severity, Status
-from kdiag.model.text import listing, plural, shorten
+from kdiag.model.text import is_command, listing, plural, shorten
 from kdiag.report.style import Style
 
 _SHOWN = 3
-_PROGRAMS = frozenset({"kubectl", "kdiag", "ssh", "sudo", "systemctl", "journalctl", "crictl", "helm", "openssl"})
 
 
 def render(
@@ -134,7 +133,7 @@ def _changed(changed: Sequence[tuple[str, Change]], style: Style, wide: bool) ->
 
 def _step(label: str, step: str, style: Style) -> Iterator[str]:
     # A command is never broken over lines: it is there to be copied.
-    if step.partition(" ")[0] in _PROGRAMS:
+    if is_command(step):
         yield f"  {label:<10}{style.paint('$ ' + step, 'cyan')}"
         return
     for i, line in enumerate(_wrapped(step, style.width - 12)):

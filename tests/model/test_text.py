@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdiag.model.text import clean, clean_line, distance, duration, listing, middle, nearest, plural, shorten
+from kdiag.model.text import (
+    clean,
+    clean_line,
+    distance,
+    duration,
+    is_command,
+    listing,
+    middle,
+    nearest,
+    plural,
+    shorten,
+)
 
 
 @given(st.text())
@@ -92,3 +103,10 @@ def test_the_nearest_name_is_one_that_could_have_been_meant(
     word: str, candidates: list[str], meant: str | None
 ) -> None:
     assert nearest(word, candidates) == meant
+
+
+@pytest.mark.parametrize("step", ["kubectl get pods", "ping 10.0.0.2    # no answer", "ssh w1 sudo ls"])
+def test_a_step_that_begins_with_a_program_is_a_command(step: str) -> None:
+    assert is_command(step)
+    assert not is_command(f"look: {step}")
+    assert not is_command("the " + step)

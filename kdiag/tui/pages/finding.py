@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from kdiag.model.result import Evidence, Severity
-from kdiag.model.text import plural
+from kdiag.model.text import is_command, plural
 from kdiag.tui.glyphs import FANCY, Glyphs, literal
 from kdiag.tui.model import Row
 from kdiag.tui.page import Action, Line, line
@@ -23,7 +23,6 @@ STYLES: Mapping[Severity, str] = {
     Severity.INFO: "info",
     Severity.RISK: "risk",
 }
-PROGRAMS = frozenset({"kubectl", "kdiag", "ssh", "sudo", "systemctl", "journalctl", "crictl", "helm", "openssl"})
 _MOST = 200
 
 
@@ -94,7 +93,7 @@ def _evidence(evidence: Evidence, signs: Glyphs) -> Iterator[Line]:
 def next_step(step: str, signs: Glyphs) -> Iterator[Line]:
     """One step: a command that can be copied, or a sentence."""
     text = literal(step, plain=signs.plain)
-    if step.partition(" ")[0] in PROGRAMS:
+    if is_command(step):
         command, comment = split_comment(text)
         yield line(
             ("$ ", "prompt"), (command, "command"), (comment, "dim"), hang=2, copies=split_comment(step)[0].rstrip()

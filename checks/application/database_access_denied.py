@@ -66,6 +66,7 @@ class _Pair:
     server_pod: Pod
     login: tuple[_Secret | None, _Secret | None] = (None, None)
     fault: str = ""
+    older: Ref | None = None
 
 
 @check(
@@ -214,6 +215,8 @@ def _pair(
     if server is None or owners.top(server) == owners.top(pod):
         return None
     login = _credentials_read(container, dependency, dependencies, pod)
+    fault = _fault(login, server, owners.top(server), refused)
+    older = _older(login, pod, server, owners, refused) if refused and not fault else None
     return _Pair(
         workload=owners.top(pod),
         pod=pod,
@@ -223,7 +226,8 @@ def _pair(
         server=owners.top(server),
         server_pod=server,
         login=login,
-        fault=_fault(login, server, owners.top(server), refused),
+        fault=fault or (f"both read the same key of one Secret, and {older} has run for longer" if older else ""),
+        older=older,
     )
 
 
@@ -251,6 +255,25 @@ def _fault(login: tuple[_Secret | None, _Secret | None], server_pod: Pod, server
     if len(mine) == 1 and _differ(password, mine[0]):
         return f"its {password.variable} is not the {mine[0].variable} of {server}"
     return ""
+
+
+def _older(
+    login: tuple[_Secret | None, _Secret | None], pod: Pod, server: Pod, owners: Owners, refused: str
+) -> Ref | None:
+    """Who still has the value from before, where both sides read one key of one Secret and still differ."""
+    user, password = login
+    if password is None or not isinstance(password.value, tuple) or _keeps_data(server):
+        return None
+    if pod.namespace != server.namespace or not pod.created or not server.created:
+        return None
+    for holder in server.spec.containers:
+        for variable, whose in _LOGINS:
+            secret = _variable(holder, variable)
+            named = _variable(holder, whose) if whose.isupper() else None
+            name = named.value if named else _DEFAULT_USER.get(whose, whose)
+            if secret and secret.value == password.value and name in (refused, user.value if user else refused):
+                return owners.top(server if server.created < pod.created else pod)
+    return None
 
 
 def _credentials_read(
@@ -348,6 +371,12 @@ def _next(
 ) -> Iterator[str]:
     secrets = _both(container, dependency) if container else []
     namespace = workload.namespace
+    if pair and pair.older:
+        place = f"{pair.older.kind.lower()}/{pair.older.name}"
+        again = kubectl("rollout", "restart", place, namespace=pair.older.namespace)
+        yield kubectl("get", "pods", "--sort-by=.status.startTime", namespace=namespace) + "   # since when they run"
+        yield again + ("   # what it has no volume for is lost" if pair.older == pair.server else "")
+        return
     reference = next((s for s in secrets if not isinstance(s.value, str)), None)
     if reference and isinstance(reference.value, tuple):
         kind, name, key = reference.value

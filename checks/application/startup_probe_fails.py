@@ -37,15 +37,17 @@ def startup_probe_fails(failures: Failures, events: Events | None, logs: Logs | 
         probe = one.spec.startup_probe
         if probe is None:
             continue
+        does = "is killed by" if one.end else "does not get past"
+        after = (
+            f"killed {probe.budget} s after a start without success" if one.end else "never a result, so never killed"
+        )
         yield Finding(
             one.owner,
-            f"{one.where} is killed by its startup probe: {probe_verdict('startup', probe, one)}",
+            f"{one.where} {does} its startup probe: {probe_verdict('startup', probe, one)}",
             evidence=(
                 Evidence(kubectl("get", "pod", one.pod.name, namespace=namespace), one.status),
                 Evidence(kubectl("describe", "pod", one.pod.name, namespace=namespace), one.said),
-                Evidence(
-                    "", f"{probe_setting(probe, one.spec)}: killed {probe.budget} s after a start without success"
-                ),
+                Evidence("", f"{probe_setting(probe, one.spec)}: {after}"),
             ),
             next=(
                 edit(one, "startupProbe"),

@@ -638,13 +638,24 @@ class _Judge:
         assert running  # noqa: S101
         up = self.cluster.age(running.started_at)
         end = status.last_state.terminated
-        if end is not None and end.finished_at and self._returns(status, end, up, init=init):
+        if (
+            end is not None
+            and end.finished_at
+            and (self._returns(status, end, up, init=init) or self._killed_at_start(pod, status))
+        ):
             return self._ended(pod, status, end, "Running", init=init, previous=True)
         if init:
             return self._init_waits(pod, status, up)
         if status.ready:
             return None
         return self._unready(pod, status, up)
+
+    def _killed_at_start(self, pod: Pod, status: ContainerStatus) -> bool:
+        """Whether its startup probe has ended the run before, and not let this one through yet."""
+        spec = pod.spec.container(status.name)
+        if spec is None or spec.startup_probe is None or status.started is True:
+            return False
+        return self._container_event(pod, status.name, "Killing", containing="failed startup probe") is not None
 
     def _returns(self, status: ContainerStatus, end: Terminated, up: float, *, init: bool) -> bool:
         """Whether a container that runs just now is between two ends of the same kind."""
@@ -670,7 +681,7 @@ class _Judge:
         unready = self.cluster.age(since)
         startup = spec.startup_probe
         if startup and status.started is not True:
-            return None  # it has its whole budget; then the kubelet kills it, and that is seen
+            return self._unstarted(pod, status, unready, since)
         probe = spec.readiness_probe
         if probe is None:
             return None
@@ -695,6 +706,14 @@ class _Judge:
         if unready < max(wait, budget):
             return None
         return _made(Fault.READINESS, text, "Running, not ready", log=log, since=since)
+
+    def _unstarted(self, pod: Pod, status: ContainerStatus, up: float, since: datetime | None) -> _Made | None:
+        """It has its probe's whole budget; then the kubelet kills it. A probe that cannot run never comes so far."""
+        event = self._container_event(pod, status.name, "Unhealthy", containing="Startup probe errored")
+        if event is None or up < DEFINITE_START or self.cluster.age(event.when) > ROLLOUT:
+            return None
+        log = self._log(pod, status.name, previous=False)
+        return _made(Fault.STARTUP, event.message.strip(), "Running, not started", log=log, since=since)
 
     def _elsewhere(self, probe: Probe, spec: Container, log: tuple[LogLine, ...]) -> bool:
         """Whether it has said for a while where it listens, and that is not where the probe asks."""

@@ -117,6 +117,8 @@ def table(screen: Screen, keys: dict[str, list[str]]) -> None:
     print(f"{'':24}{'first paint':>12}{'all painted':>12}{'of ten, nine':>14}{'most':>8}{'CPU':>8}   milliseconds")
     for name, presses in keys.items():
         taken = [one for key in presses if (one := screen.press(key))]
+        if not taken:  # a fold, where there is nothing to be folded
+            continue
         first, last, cpu = zip(*taken, strict=True)
         nine = sorted(last)[int(len(last) * 0.9)]
         middle = [statistics.median(column) for column in (first, last, cpu)]

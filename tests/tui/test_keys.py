@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
-from kdiag.model.result import Severity
+from kdiag.model.result import Severity, Status
+from kdiag.tui.case import Heard, Verdict
 from kdiag.tui.glyphs import ASCII
-from kdiag.tui.model import Kind
+from kdiag.tui.model import Kind, Tree
 from kdiag.tui.screens.page import PageScreen
 from kdiag.tui.screens.pick import PickScreen
 from kdiag.tui.widgets.page import PageView
@@ -637,3 +639,22 @@ async def test_what_comes_while_the_screen_is_made_or_taken_down_is_no_crash() -
         main(pilot).show_progress()
         await main(pilot).query("#list").remove()
         main(pilot).show_verdict()
+
+
+@on_loop
+async def test_a_check_that_breaks_is_counted_and_said_and_hides_nothing() -> None:
+    async with recording(DEMO) as pilot:
+        case = app(pilot).case
+        assert case.head is not None
+        assert case.tree is not None
+        [first, *rest] = case.tree.verdict.results
+        broken = dataclasses.replace(first, status=Status.ERROR, findings=(), reason="ZeroDivisionError: [/foo]")
+        verdict = dataclasses.replace(case.tree.verdict, results=(broken, *rest))
+        head = dataclasses.replace(case.head, verdict=verdict)
+        app(pilot).post_message(app(pilot).Said(Heard(case.runs, Verdict(Tree(verdict), head))))
+        await pilot.pause()
+        assert "1 broke" in bar(pilot, "cover")
+        assert "4 causes" in bar(pilot, "head")
+        await pilot.press("u")
+        await shown(pilot, "ZeroDivisionError: [/foo]")
+        assert first.check_id in page(pilot)

@@ -347,6 +347,24 @@ def test_everything_else_follows_from_it(name: str) -> None:
     assert len(found.causes) == 1 + _BESIDE.get(name, 0), tree(found.causes)
 
 
+def test_why_an_autoscaler_brings_no_node_is_evidence() -> None:
+    found = eks_karpenter_has_no_instance_type()
+    found.settle()
+    shown = [e.shown for e in found.verdict().causes[0].finding.evidence]
+    assert any(s.startswith("karpenter: Failed to schedule pod, incompatible with nodepool") for s in shown), shown
+
+
+def test_what_another_scheduler_says_is_evidence() -> None:
+    eks = Foreign("eks")
+    (pod,) = eks.of("Deployment", "serverless/api")
+    eks.pending(pod, minutes=12)
+    said = "Pod provisioning timed out (will retry) for pod: serverless/api"
+    eks.event("Pod", f"serverless/{pod['metadata']['name']}", "FailedScheduling", said, "fargate-scheduler", seconds=40)
+    eks.settle()
+    (cause,) = eks.verdict().causes
+    assert said in [e.shown for e in cause.finding.evidence]
+
+
 def test_a_webhook_for_its_own_group_refuses_nothing_else() -> None:
     found = cert_manager_webhook_crashes()
     found.settle()

@@ -117,6 +117,8 @@ class Event(Lean, frozen=True, gc=False):
 SCALE_UP = 900
 #: What the cluster autoscaler and Karpenter say of a pod for which they bring one.
 _COMING = ("TriggeredScaleUp", "Nominated")
+#: And of one for which they do not; Karpenter takes the scheduler's word for it.
+_NOT_COMING = ("NotTriggerScaleUp", "FailedScaleUp", "FailedScheduling")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +168,14 @@ class Events(Objects[Event]):
         """Whether an autoscaler has said lately that it brings a node for this pod."""
         found = self.latest(ref, *_COMING)
         return bool(found and found.when and (now - found.when).total_seconds() < SCALE_UP)
+
+    def no_node_coming(self, ref: Ref, now: datetime) -> Event | None:
+        """What an autoscaler said within the hour of why it brings no node for this pod."""
+        for event in self.about(ref, *_NOT_COMING):
+            lately = event.when is not None and (now - event.when).total_seconds() < 3600
+            if lately and (event.reason != "FailedScheduling" or event.component == "karpenter"):
+                return event
+        return None
 
     @cached_property
     def by_reason(self) -> Mapping[str, tuple[Event, ...]]:

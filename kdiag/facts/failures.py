@@ -431,7 +431,8 @@ class _Judge:
             return
         if self.events and self.events.node_coming(pod.ref(), self.cluster.taken):
             return
-        text = seen.message if seen else "the scheduler has not looked at it"
+        event = self.events.latest(pod.ref(), "FailedScheduling") if self.events and not seen else None
+        text = seen.message if seen else event.message if event else "the scheduler has not looked at it"
         yield Failure(pod=pod, owner=owner, fault=Fault.UNSCHEDULED, text=text, reason="Pending", since=pod.created)
 
     def _whole(self, pod: Pod, owner: Ref) -> Iterator[Failure]:

@@ -16,8 +16,8 @@ HEAD = """\
 
 Each practice scenario is made on a real kubeadm cluster (Kubernetes 1.36, one control-plane node, two workers),
 `kdiag check` is run until it is right or 150 s are over, the scenario is mended, and kdiag must fall silent again. This
-page is written by that run (`make lab-all`), never by hand. A row is the latest run of its scenario: what was missed once
-and is named since was played again, and what is missed still stays here.
+page is written by that run (`make lab-all`), never by hand. A row is the latest run of its scenario: what was missed
+once and is named since was played again, and what is missed still stays here.
 
 - **rank**: the place of the expected cause, with the expected object, among all causes; 1 is first.
 - **wrong**: other causes of severity error or critical that are not true.

@@ -12,12 +12,15 @@ from kdiag.facts import (
     PLUGINS,
     Cluster,
     Containers,
+    Entry,
     Flag,
+    KubeletJournal,
     Manifest,
     Manifests,
     Pods,
     component_standing,
     flag_kind,
+    journal_line,
     manifest_repair,
     manifest_severity,
     stands_still,
@@ -26,6 +29,8 @@ from kdiag.facts import (
 
 _TRUTH = frozenset(["1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"])
 _DURATION = re.compile(r"[+-]?(0|(\d+(\.\d*)?|\.\d+)(ns|us|\u00b5s|ms|s|m|h))((\d+(\.\d*)?|\.\d+)(ns|us|ms|s|m|h))*")
+_FORBIDDEN = re.compile(r"is forbidden: User \\*\"system:node:")
+_NOW = 60
 _RANGES = ("service-cluster-ip-range", "cluster-cidr")
 #: Without these no cluster works; what is younger or rarer may be off on purpose.
 _SERVED = (
@@ -52,7 +57,11 @@ _SERVED = (
     tags=("static-pods", "manifests", "flags", "apiserver", "access"),
 )
 def manifest_flag_value_invalid(
-    manifests: Manifests, cluster: Cluster, containers: Containers | None, pods: Pods | None
+    manifests: Manifests,
+    cluster: Cluster,
+    containers: Containers | None,
+    pods: Pods | None,
+    journal: KubeletJournal | None,
 ) -> Iterator[Finding]:
     """Modes of authorization, admission plugins, addresses, numbers, durations: by the type that --help names."""
     for node, found in manifests:
@@ -61,6 +70,13 @@ def manifest_flag_value_invalid(
             now = component_standing(manifest, node, containers, pods, cluster)
             for flag in manifest.flags:
                 effect, wrong, meant = _serves_badly(manifest, flag)
+                refused = None if effect else _refused(manifest, flag, journal, cluster)
+                if refused:
+                    effect, wrong, meant = (
+                        "refuses all kubelets",
+                        "without Node they may not do their work",
+                        "Node,RBAC",
+                    )
                 works = bool(effect)  # it takes the value, and starts with it
                 if not works:
                     effect, (wrong, meant) = "exits at once", _wrong(part, flag)
@@ -74,6 +90,7 @@ def manifest_flag_value_invalid(
                     evidence=(
                         manifest.quote(node, flag.line),
                         Evidence("", f"--{flag.name}={shorten(flag.value, 160)}: {wrong}", node),
+                        *([journal_line(*refused)] if refused else []),
                     ),
                     next=manifest_repair(node, manifest, flag.line, meant or f"correct --{flag.name}"),
                     touches=stands_still(manifests, part),
@@ -98,6 +115,22 @@ def _serves_badly(manifest: Manifest, flag: Flag) -> tuple[str, str, str]:
         if bad := next((w for w in off if w in _SERVED), None):
             return f"does not serve {bad}", "clients and controllers that need it get 404 not found", f"{bad}=true"
     return "", "", ""
+
+
+def _refused(
+    manifest: Manifest, flag: Flag, journal: KubeletJournal | None, cluster: Cluster
+) -> tuple[Entry, str] | None:
+    """A kubelet that was refused a moment ago, where no mode knows what a kubelet may do."""
+    modes = {w.strip() for w in flag.value.split(",")}
+    if manifest.component != "kube-apiserver" or flag.name != "authorization-mode" or "RBAC" not in modes:
+        return None
+    if modes & {"Node", "ABAC", "Webhook", "AlwaysAllow"}:
+        return None
+    for node, log in journal or ():
+        said = log.find(_FORBIDDEN)
+        if said and said.when and cluster.age(said.when) < _NOW:
+            return said, node
+    return None
 
 
 def _denies(modes: list[str]) -> tuple[str, str, str]:

@@ -85,11 +85,7 @@ def _namespace(app: KdiagApp, name: str) -> None:
     wanted = "" if name in _ALL else name
     if wanted and known:
         _known("namespace", wanted, known)
-    if app.options.snapshot:
-        app.home()
-        app.main.filter_by(f"-n {wanted}" if wanted else "")
-    else:
-        app.change(namespace=wanted)
+    app.change(namespace=wanted)
 
 
 def _known(what: str, name: str, found: tuple[str, ...] | list[str]) -> None:

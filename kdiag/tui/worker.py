@@ -90,7 +90,7 @@ class Desk:
         chosen = choose(options.checks, risks=options.risks)
         kinds = tuple(dict.fromkeys((*needed(chosen), *FACTS, *roots(READS), Cluster, Version)))
         if options.snapshot:
-            seen = recorded(options.snapshot, kinds)
+            seen = recorded(options.snapshot, kinds, options.namespace)
         else:
             progress = _Progress(self._channel, lambda facts: self._partly(chosen, facts, progress))
             try:

@@ -13,7 +13,6 @@ from kdiag.facts import (
     Manifests,
     NodeManifests,
     Pods,
-    Standing,
     component_standing,
     manifest_repair,
     manifest_severity,
@@ -41,13 +40,13 @@ def etcd_flags_inconsistent(
             continue
         now = component_standing(etcd, node, containers, pods, cluster)
         subject = static_pod("etcd", node)
-        wrong = [*_urls(etcd, found), *_elsewhere(etcd), *_members(etcd, found), *_closed(etcd)]
+        elsewhere = [w for w in _elsewhere(etcd) if w[0].name != "listen-client-urls" or not _is_found(etcd, found)]
+        wrong = [*_urls(etcd, found), *elsewhere, *_members(etcd, found), *_closed(etcd)]
         if now.proven:
             # That etcd runs proves its flags, but not that its clients find it.
-            now = _clients(etcd, found, node, containers, pods, cluster)
-            if now.runs:
-                continue
-            wrong = [w for w in _elsewhere(etcd) if w[0].name == "listen-client-urls"]
+            api = found.of("kube-apiserver")
+            now = component_standing(api, node, containers, pods, cluster) if api else now
+            wrong = [w for w in elsewhere if w[0].name == "listen-client-urls" and not now.runs]
         for flag, what, meant in wrong[:3]:
             yield Finding(
                 subject,
@@ -103,21 +102,12 @@ def _elsewhere(etcd: Manifest) -> Iterator[tuple[Flag, str, str]]:
             )
 
 
-def _clients(
-    etcd: Manifest,
-    found: NodeManifests,
-    node: str,
-    containers: Containers | None,
-    pods: Pods | None,
-    cluster: Cluster,
-) -> Standing:
-    """How the API server of the node does, where it asks for etcd at none of the ports that etcd listens on."""
+def _is_found(etcd: Manifest, found: NodeManifests) -> bool:
+    """Whether the API server of the node, the one that must find it, asks at a port that etcd listens on."""
     api = found.of("kube-apiserver")
     heard = {(e.scheme, e.port) for e in server_urls(etcd.value("listen-client-urls")) if not e.fault}
     asked = [e for e in server_urls(api.value("etcd-servers")) if not e.fault] if api else []
-    if api is None or not asked or any((e.scheme, e.port) in heard for e in asked):
-        return Standing(runs=True, proven=True)
-    return component_standing(api, node, containers, pods, cluster)
+    return any((e.scheme, e.port) in heard for e in asked)
 
 
 def _closed(etcd: Manifest) -> Iterator[tuple[Flag, str, str]]:

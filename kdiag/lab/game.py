@@ -346,7 +346,8 @@ def _hurry(session: Session, hosts: Hosts) -> None:
     """
     known = scenarios()
     dead = {t.scenario for t in session.tasks if t.scenario in known and known[t.scenario].api_dies}
-    for node in sorted({c.node for c in session.changes if c.node and c.scenario in dead}):
+    core = ("/kube-apiserver.yaml", "/etcd.yaml")
+    for node in sorted({c.node for c in session.changes if c.node and (c.scenario in dead or c.what.endswith(core))}):
         with contextlib.suppress(CollectError, LabError):  # it only takes longer
             hosts.run(node, "systemctl restart kubelet", seconds=60)
 

@@ -268,6 +268,15 @@ def test_what_crashed_without_an_api_server_does_not_wait_for_its_back_off(
     assert place.hosts.asked("w1") == []
 
 
+def test_a_manifest_of_the_api_server_that_is_put_back_starts_it_anew_too(place: Place) -> None:
+    manifest = "/etc/kubernetes/manifests/kube-apiserver.yaml"
+    place.hosts.file("cp1", manifest).write_text("port: 6443\n")
+    place.enable()
+    place.game().start([(scenario(f"  - {{node: cp1, edit: {manifest}, sed: s/6443/6433/}}\n"), 1)])
+    assert place.game().stop() == []
+    assert place.hosts.asked("cp1")[-1] == "systemctl restart kubelet"
+
+
 def test_an_api_server_that_restarts_in_the_midst_of_it_is_waited_for(place: Place) -> None:
     place.enable()
     objects = place.api.everything()

@@ -16,9 +16,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kdiag.collect.snapshot import Snapshot
 from kdiag.model.observation import Observation
 from tests.foreign import Foreign
+from tests.recording import cluster_observations
 
 NASTY = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202eevil\u2066x\u200b\ufeff\x00\x7f\r\b[/b][link=http://x]\u2028\U000e0041"
 LONG = "x" * 10_000
@@ -119,7 +119,7 @@ OTHERS: tuple[Any, ...] = (
 @cache
 def recording(folder: Path) -> tuple[Observation, ...]:
     """A recorded cluster."""
-    return tuple(dataclasses.replace(o, body=bytes(o.body)) for o in Snapshot(folder).observations())
+    return tuple(dataclasses.replace(o, body=bytes(o.body)) for o in cluster_observations(folder))
 
 
 @cache

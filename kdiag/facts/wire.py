@@ -7,6 +7,7 @@ is a gap that names the object, and the others stay.
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from functools import lru_cache
@@ -23,8 +24,9 @@ from kdiag.model.text import clean, clean_line, listing, shorten
 T = TypeVar("T")
 
 _ESCAPED = re.compile(
-    r"\\\\|\\u[dD][89aAbB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u([0-9a-fA-F]{4})|\\([rbf])"
-    r"|([\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb])"
+    r"\\\\|(\\u[dD][89aAbB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u([0-9a-fA-F]{4})|\\([rbf])"
+    r"|([\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ue000-\uf8ff\ufeff\ufff9-\ufffb"
+    r"\U0001d173-\U0001d17a\U000e0000-\U000e007f\U000f0000-\U0010ffff])"
 )
 _SUSPECT = re.compile(rb"\\[urbf]")
 
@@ -91,7 +93,10 @@ def clean_json(body: bytes) -> bytes:
 
 
 def _visible(match: re.Match[str]) -> str:
-    code, short, char = match.groups()
+    pair, code, short, char = match.groups()
+    if pair:  # a character beyond the first plane, such as the letters of a flag that nobody sees
+        char = json.loads(f'"{pair}"')
+        return pair if char.isprintable() else clean(char)
     if code:
         value = int(code, 16)
         if 0xD800 <= value <= 0xDFFF:

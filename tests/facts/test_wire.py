@@ -159,3 +159,18 @@ def test_a_cron_job_keeps_no_password_either() -> None:
     fact = built(CronJobs, listed(job))
     assert len(fact.items) == 1
     assert "hunter22x" not in repr(fact)
+
+
+@pytest.mark.parametrize("char", ["\U000e0041", "\U000f0000", "\U0010fffd", "\U0001d173", "\ue000", "\u202e", "\ufeff"])
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_what_nobody_sees_is_made_visible_also_beyond_the_first_plane(char: str, ascii_only: bool) -> None:
+    text = json.loads(clean_json(json.dumps({"a": f"x{char}y"}, ensure_ascii=ascii_only).encode()))["a"]
+    assert char not in text
+    assert text.isprintable()
+    assert (text[0], text[-1]) == ("x", "y")
+
+
+@pytest.mark.parametrize("text", ["🚀", "👩‍💻"[:1], "𝔘", "日本語", "é", "\\udb40", "a\\\\ud83d\\\\ude80"])
+def test_what_is_seen_stays(text: str) -> None:
+    for ascii_only in (True, False):
+        assert json.loads(clean_json(json.dumps({"a": text}, ensure_ascii=ascii_only).encode()))["a"] == text

@@ -610,6 +610,8 @@ def _certificate_reason(exc: ssl.SSLCertVerificationError, name: str) -> str:
 
 def _is_hang_up(exc: Exception) -> bool:
     """Whether the other end just went away."""
+    if isinstance(exc, ssl.SSLError) and exc.reason == "UNEXPECTED_EOF_WHILE_READING":
+        return True  # what Python has a class of its own for since 3.11.4
     return isinstance(exc, ConnectionError | ssl.SSLEOFError | ssl.SSLZeroReturnError)
 
 
@@ -783,12 +785,14 @@ def _send(
         connection.putheader("Content-Length", str(len(body)))
     try:
         connection.endheaders(body)
-    except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError) as exc:
+    except OSError as exc:
+        if not _is_hang_up(exc):
+            raise
         # The server may have said why before it hung up: a TLS alert, or an answer to the head alone.
         try:
             return connection.getresponse()
-        except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
-            raise exc from None
+        except OSError as other:
+            raise (exc if _is_hang_up(other) else other) from None
     return connection.getresponse()
 
 

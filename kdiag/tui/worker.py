@@ -211,7 +211,16 @@ class _Progress(Watch):
             with self._idle:
                 if self._over.is_set() or self._whole is None:
                     return
-                self._judge(self._whole())
+                try:
+                    self._judge(self._whole())
+                except (
+                    Exception
+                ) as exc:  # a fault of kdiag's own: the whole verdict meets it again, or comes all the same
+                    why = shorten(clean_line(f"{type(exc).__name__}: {exc}"), 160)
+                    self._channel.send(
+                        Note(f"no findings before all is read: what was read so far cannot be judged ({why})")
+                    )
+                    return
             pause = max(_PAUSE, _SHARE * (time.monotonic() - start))
 
 

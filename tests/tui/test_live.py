@@ -12,15 +12,16 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from kdiag.engine.intake import needed
+from kdiag.engine.intake import Facts, needed
 from kdiag.engine.library import checks, choose
 from kdiag.engine.verdict import judge
 from kdiag.session import recorded
 from kdiag.tui.case import Heard, Verdict
-from kdiag.tui.messages import Judged
+from kdiag.tui.messages import Ends, Judged, Note
 from kdiag.tui.model import GONE, Tree
 from kdiag.tui.widgets.page import PageView
-from kdiag.tui.worker import _provisional
+from kdiag.tui.wire import Channel
+from kdiag.tui.worker import _Progress, _provisional
 from tests.cli.runner import environment, healthy_api, lost_service
 from tests.cli.test_nodes import Site
 from tests.cli.test_nodes import site as site
@@ -299,3 +300,22 @@ async def test_two_hundred_verdicts_leave_nothing_behind() -> None:
                 gc.collect()
                 counts.append(len(gc.get_objects()))
         assert counts[1] < counts[0] * 1.02 + 500, counts
+
+
+def test_a_part_that_cannot_be_judged_is_said_and_no_verdict_is_lost_in_silence() -> None:
+    ours, theirs = os.pipe(), os.pipe()
+    here, there = Channel(theirs[0], ours[1]), Channel(ours[0], theirs[1])
+
+    def judge(facts: Facts) -> None:
+        raise ZeroDivisionError("of a check")
+
+    progress = _Progress(there, judge)
+    progress.begins(lambda: Facts({}))
+    progress.ends("pods", "")
+    assert isinstance(here.receive(), Ends)
+    note = here.receive()
+    assert isinstance(note, Note)
+    assert "ZeroDivisionError: of a check" in note.text
+    progress.over()
+    here.close()
+    there.close()

@@ -334,7 +334,7 @@ def _after_expiry(answer: Response) -> str:
     try:
         status = json.loads(bytes(answer.body))
         token = status["metadata"]["continue"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""
     return token if isinstance(token, str) else ""
 
@@ -346,7 +346,7 @@ def _told(answer: Response) -> dict[str, object]:
     """The object that was answered; empty for what is none."""
     try:
         told = json.loads(bytes(answer.body))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}
 
@@ -369,7 +369,7 @@ def _refusal(answer: Response, what: str) -> str:
         status = json.loads(bytes(answer.body[:65536]))
         if isinstance(status, dict) and isinstance(status.get("message"), str):
             message = status["message"]
-    except ValueError:
+    except (ValueError, RecursionError):
         message = bytes(answer.body[:200]).decode("utf-8", "replace")
     # Of a request that the server makes in its turn, the URL is as long as it tells nothing.
     text = shorten(_ASKED.sub("", clean_line(message)), 200)

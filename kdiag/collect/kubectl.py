@@ -250,7 +250,7 @@ class StandIn:
             text, status = self._ask(f"{path}?{urlencode(words)}", accept=accept)
             try:
                 document = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise BadAnswer(f"{path}: the answer is not JSON") from None
             if status != 200:
                 said = document.get("message", text) if isinstance(document, dict) else text
@@ -511,6 +511,6 @@ def _seconds(text: str) -> int:
 def _message(text: str) -> str:
     try:
         document = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return shorten(clean_line(text), 200)
     return shorten(clean_line(str(document.get("message", ""))), 300) if isinstance(document, dict) else ""

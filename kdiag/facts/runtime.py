@@ -369,7 +369,7 @@ def log_lines(text: str) -> tuple[LogLine, ...]:
         if raw.startswith('{"log"'):
             try:
                 record = json.loads(raw)
-            except ValueError:
+            except (ValueError, RecursionError):
                 record = None
         if isinstance(record, dict):
             found.append(LogLine(RUN.text(_text(record.get("log")).rstrip("\n"))[:4000], moment(record.get("time"))))

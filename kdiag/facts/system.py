@@ -102,7 +102,7 @@ def plain(line: str) -> str:
     if line.startswith("{"):
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             return line
         if isinstance(record, dict) and isinstance(record.get("msg"), str):
             error = record.get("error")

@@ -147,7 +147,7 @@ class Answer:
         """The body as an object; empty when it is none."""
         try:
             found = json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
 

@@ -126,7 +126,7 @@ def _foreign(api: Api, pods: Iterable[Object]) -> Iterable[str]:
 def _decoded(text: object, otherwise: Any) -> Any:
     try:
         found = json.loads(str(text or "null"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return otherwise
     return found if isinstance(found, type(otherwise)) else otherwise
 

@@ -107,6 +107,8 @@ def test_a_list_that_expires_goes_on_and_no_pod_is_there_twice(read: Read) -> No
         (Fault.close(), "pods"),
         (Fault.redirect("https://login.example/\x1b[31m"), "pods"),
         (Fault.gzip(), "pods"),
+        (Fault.answer(Answer.text("[" * 60_000, 500)), "500"),
+        (Fault.answer(Answer.text("[" * 60_000, 410)), "410"),
     ],
     ids=lambda f: getattr(f, "name", str(f)),
 )

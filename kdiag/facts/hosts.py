@@ -99,7 +99,7 @@ class _HostBuilder:
                 continue
             try:
                 values[node] = self._fact.parse(node, tuple(answers))
-            except (ValueError, LookupError, ArithmeticError) as exc:
+            except (ValueError, LookupError, ArithmeticError, RecursionError) as exc:
                 reason = shorten(clean_line(str(exc)), 160)
                 gaps.append(Gap(f"{node} {answers[0].key}", f"the answer cannot be read: {reason}"))
         return self._fact(by_node=values, gaps=tuple(dict.fromkeys(gaps)))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kdiag.collect.inventory import Inventory, Machine, Plan
     from kdiag.collect.kubeconfig import Target
     from kdiag.engine.intake import Facts
+    from kdiag.errors import CollectError
     from kdiag.facts.base import NodeCommand
     from kdiag.model.observation import Observation
 
@@ -238,7 +239,7 @@ class _Run:
 
     def read(self, *, logs: bool) -> Seen:
         """Read everything."""
-        from kdiag.errors import AccessDenied, CollectError, ConfigError, Unreachable
+        from kdiag.errors import AccessDenied, CollectError, ConfigError
 
         if self._watch:
             self._watch.begins(self.whole)
@@ -251,13 +252,8 @@ class _Run:
             self._api(where, logs=logs, hurry=early is not None)
         except CollectError as exc:
             # Who is refused has met an API server: that it answers is not in doubt.
-            if self._instead(inventory, where, str(exc), early, dead=not isinstance(exc, AccessDenied)):
-                pass
-            elif self._commands and isinstance(exc, Unreachable):
-                hint = "no way to a node is known that could tell why: see --ssh-config, --local and kdiag doctor"
-                raise Unreachable(f"{exc}{'' if str(exc).endswith('?') else ';'} {hint}") from exc
-            else:
-                raise
+            if not self._instead(inventory, where, str(exc), early, dead=not isinstance(exc, AccessDenied)):
+                raise self._alone(exc) from exc.__cause__
         except ConfigError as exc:
             # A worker has no kubeconfig, and can be read all the same.
             if where or not inventory.local or not self._instead(inventory, None, str(exc), None, dead=False):
@@ -267,6 +263,15 @@ class _Run:
         finally:
             self._progress.done()
         return Seen(facts=self._intake.finish(), source="api", notes=tuple(self._notes))
+
+    def _alone(self, exc: CollectError) -> CollectError:
+        """The error, with what would help where an API server is dead and no way to a node is known."""
+        from kdiag.errors import Unreachable
+
+        if not self._commands or not isinstance(exc, Unreachable):
+            return exc
+        hint = "no way to a node is known that could tell why: see --ssh-config, --local and kdiag doctor"
+        return Unreachable(f"{exc}{'' if str(exc).endswith('?') else ';'} {hint}")
 
     def _emit(self, *observations: Observation) -> None:
         for seen in observations if self._tee else ():
@@ -309,7 +314,7 @@ class _Run:
         from kdiag.collect.api import ApiSource
         from kdiag.engine.intake import sources
         from kdiag.engine.plan import logs_wanted
-        from kdiag.facts import Logs, Pods
+        from kdiag.facts import Logs
         from kdiag.facts.base import ApiGet, ApiList
 
         api = ApiSource(where, deadline=self._bound, namespace=self._scope, progress=self._progress, step=self._step)
@@ -326,13 +331,10 @@ class _Run:
                 self._watch.expects([s.key for s in asked if isinstance(s, ApiList | ApiGet)])
             api.observe(asked, self._emit)
             if logs and Logs in self._kinds:
-                facts = self._intake.finish()
-                requests, left = logs_wanted(facts)
+                requests, left = logs_wanted(self._intake.finish())
                 if self._watch:
                     self._watch.expects([r.name for r in requests])
-                pods = facts.get(Pods)
-                nodes = {(p.namespace, p.name): p.node for p in pods.items} if pods and requests else {}
-                api.logs(((r.name, r.url, nodes.get((r.namespace, r.pod), "")) for r in requests), self._emit)
+                api.logs(((r.name, r.url, r.node) for r in requests), self._emit)
                 self._emit(_end_of_logs(left, len(requests)))
                 self._over.add("log")
             for note in api.notes:

@@ -23,7 +23,7 @@ _SYSTEM = ("kube-dns", "kube-proxy", "calico-node", "cilium", "flannel", "canal"
 
 @dataclass(frozen=True, slots=True, order=True)
 class LogRequest:
-    """One log to read. ``since`` bounds it in seconds; 0 means as far back as there are lines."""
+    """One log to read, and the node that has it. ``since`` bounds it in seconds; 0: as far back as there are lines."""
 
     priority: int
     namespace: str
@@ -31,6 +31,7 @@ class LogRequest:
     container: str
     previous: bool = False
     since: int = 0
+    node: str = ""
 
     @property
     def name(self) -> str:
@@ -67,7 +68,7 @@ def logs_wanted(facts: Facts, most: int = MOST) -> tuple[tuple[LogRequest, ...],
             continue
         for container, previous, priority in _failing(pod, cluster):
             key = (owners.top(pod) if owners else pod.ref(), pod.template_hash, container, previous)
-            request = LogRequest(priority, pod.namespace, pod.name, container, previous)
+            request = LogRequest(priority, pod.namespace, pod.name, container, previous, node=pod.node)
             found.setdefault(key, []).append(request)
     wanted = [min(requests) for requests in found.values()]
     wanted += _system(pods)
@@ -110,7 +111,8 @@ def _system(pods: Pods) -> list[LogRequest]:
         for pod in pods.within(namespace):
             name = pod.labels.get("k8s-app") or pod.labels.get("app") or ""
             if name in _SYSTEM and pod.phase == "Running" and sum(r.pod.startswith(name) for r in found) < 8:
-                found.append(LogRequest(3, namespace, pod.name, pod.spec.first.name, since=RECENT * 4))
+                container = pod.spec.first.name
+                found.append(LogRequest(3, namespace, pod.name, container, since=RECENT * 4, node=pod.node))
     return found
 
 
@@ -131,14 +133,14 @@ def _dependents(pods: Pods, facts: Facts, known: set[tuple[str, str]]) -> list[L
     def want(priority: int, pod: Pod, container: str) -> None:
         key = (pod.namespace, pod.name, container)
         if pod.spec.container(container) in pod.spec.containers and (pod.namespace, pod.name) not in known:
-            request = LogRequest(priority, *key, since=0 if priority < 7 else RECENT)
+            request = LogRequest(priority, *key, since=0 if priority < 7 else RECENT, node=pod.node)
             found[key] = min(request, found.get(key, request))
 
     for group in pods.templates:
         running = list(islice((p for p in group if p.phase == "Running" and not p.terminating), 3))
-        pod = next(iter(running), None)
-        if pod is None or pod.namespace == "kube-system":
+        if not running or running[0].namespace == "kube-system":
             continue
+        pod = running[0]
         for dependency in dependencies.of(pod):
             target = dependencies.resolve(dependency.host, pod.namespace)
             if target and target.service is None:

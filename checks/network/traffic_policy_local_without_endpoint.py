@@ -79,14 +79,7 @@ def _inside(
             ),
         ),
         next=(
-            kubectl(
-                "patch",
-                "service",
-                service.name,
-                "-p",
-                '{"spec":{"internalTrafficPolicy":"Cluster"}}',
-                namespace=service.namespace,
-            ),
+            _lift(service, "internal"),
             "or run the backend on every node, as a DaemonSet",
         ),
         key="internal",
@@ -113,14 +106,7 @@ def _partly(service: Service, places: set[str], backends: Backends, owners: Owne
         f" {listing(without, 3)} gets no answer",
         evidence=(_policy(service, f"Internal Traffic Policy: Local; endpoints on {there}"),),
         next=(
-            kubectl(
-                "patch",
-                "service",
-                service.name,
-                "-p",
-                '{"spec":{"internalTrafficPolicy":"Cluster"}}',
-                namespace=service.namespace,
-            ),
+            _lift(service, "internal"),
             "or run the backend on every node, as a DaemonSet",
         ),
         key="internal",
@@ -145,14 +131,7 @@ def _outside(service: Service, places: set[str], nodes: Nodes) -> Iterator[Findi
             ),
         ),
         next=(
-            kubectl(
-                "patch",
-                "service",
-                service.name,
-                "-p",
-                '{"spec":{"externalTrafficPolicy":"Cluster"}}',
-                namespace=service.namespace,
-            ),
+            _lift(service, "external"),
             "or let the pods run on nodes that the load balancer uses",
         ),
         key="external",
@@ -161,3 +140,9 @@ def _outside(service: Service, places: set[str], nodes: Nodes) -> Iterator[Findi
 
 def _policy(service: Service, shown: str) -> Evidence:
     return Evidence(kubectl("describe", "service", service.name, namespace=service.namespace), shown)
+
+
+def _lift(service: Service, traffic: str) -> str:
+    """The command that lets traffic from inside (internal) or outside (external) go to every node."""
+    change = f'{{"spec":{{"{traffic}TrafficPolicy":"Cluster"}}}}'
+    return kubectl("patch", "service", service.name, "-p", change, namespace=service.namespace)

@@ -10,7 +10,6 @@ from kdiag.facts import Cluster, Containers, HostContainer, HostLog, LogLine, Ma
 
 _PARTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _STARTING = 20
-_STEADY = 60
 #: Of a kubeconfig whose parts do not fit together, its file is not named.
 _KUBECONFIG = re.compile(r"context was not found|invalid configuration: |no configuration has been provided")
 #: The lines that end a program, the most telling first.

@@ -42,7 +42,6 @@ _KEYWORDS = {
     "globalknownhostsfile": 100,
 }
 _ADDED_UP = frozenset({"identityfile", "certificatefile"})
-_EVALUATED = frozenset({"host", "originalhost", "user"})
 # A login or host name that may stand on a command line or in a message; the rest is a mistake or an attack.
 _HOST = re.compile(r"[A-Za-z0-9_.:%-]{1,255}")
 _JUMP = re.compile(

@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property
 
 from kdiag.facts.base import NodeCommand, NodeFollow
@@ -20,7 +20,6 @@ from kdiag.model.text import clean_line, shorten
 
 PKI = "/etc/kubernetes/pki"
 KUBELET_PKI = "/var/lib/kubelet/pki"
-KUBELET_CLIENT = f"{KUBELET_PKI}/kubelet-client-current.pem"
 _CONFIGS = ("admin", "super-admin", "controller-manager", "scheduler", "kubelet")
 _FORMAT = r"%y\t%Y\t%s\t%T@\t%m\t%U\t%p\t%l\n"
 _MOST = 60
@@ -52,12 +51,6 @@ class Certificate:
     def signed_by(self, authority: Certificate) -> bool | None:
         """Whether the other's key really signed this; None when it cannot be told."""
         return _signed(self.pem, authority.pem)
-
-    @property
-    def whole_years(self) -> bool:
-        """Whether it is of the length that kubeadm gives: a whole number of years."""
-        days = (self.not_after - self.not_before) / timedelta(days=1)
-        return days > 300 and abs(days - 365 * round(days / 365)) < 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -260,15 +260,6 @@ class Backends(Derived):
     def _one_of(self) -> dict[tuple[str, str], Pod | None]:
         return {}
 
-    @cached_property
-    def by_pod(self) -> Mapping[str, tuple[Service, ...]]:
-        """The Services that select each troubled pod, by pod path."""
-        found: dict[str, list[Service]] = {}
-        for service in self.services.items:
-            for pod in self.selected(service.namespace, service.spec.selector):
-                found.setdefault(pod.path, []).append(service)
-        return {path: tuple(services) for path, services in found.items()}
-
     def label_sets(self, namespace: str) -> tuple[tuple[dict[str, str], tuple[Pod, ...]], ...]:
         """The distinct label sets of a namespace, with their pods."""
         return self._label_sets.get(namespace, ())

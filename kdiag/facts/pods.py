@@ -18,7 +18,7 @@ from typing import Any, ClassVar, NamedTuple
 import msgspec
 
 from kdiag.facts.base import ApiList, Builder, Fact, Objects
-from kdiag.facts.meta import Annotations, Condition, Lean, OwnerRef, Resources, Time, condition
+from kdiag.facts.meta import Condition, Lean, OwnerRef, Resources, Time, condition
 from kdiag.facts.podspec import PodSpec, kept
 from kdiag.facts.wire import Page, clean_json, convert, decoder, describe, fold_gaps, without_nulls
 from kdiag.model.observation import Observation
@@ -215,10 +215,6 @@ class _Pod(Lean, frozen=True, gc=False):
     metadata: _Meta = _Meta()
     spec: _Spec = _Spec()
     status: _Status = _Status()
-
-
-class _Mirror(Lean, frozen=True, gc=False):
-    annotations: Annotations = Annotations()
 
 
 class _Kin(NamedTuple):

@@ -39,12 +39,12 @@ def choose(wanted: Collection[str], *, risks: bool = False) -> tuple[Check, ...]
         return tuple(c for c in library.values() if risks or not c.risk)
     chosen: dict[str, Check] = {}
     for word in wanted:
-        plain = word.strip("/").replace("-", "_").lower()
-        hits = [c for c in library.values() if plain in (c.id, c.group, c.id.partition("/")[2], *c.tags)]
-        if plain in GROUPS:
+        name = plain(word)
+        hits = [c for c in library.values() if name in (c.id, c.group, c.id.partition("/")[2], *c.tags)]
+        if name in GROUPS:
             hits = [c for c in hits if risks or not c.risk]
-        if not hits and plain not in GROUPS:
-            raise UsageError(f"no check, group or tag is called {word!r}{_meant(plain, library.values())}")
+        if not hits and name not in GROUPS:
+            raise UsageError(f"no check, group or tag is called {word!r}{_meant(name, library.values())}")
         chosen.update((c.id, c) for c in hits)
     return tuple(chosen[i] for i in sorted(chosen))
 
@@ -52,13 +52,23 @@ def choose(wanted: Collection[str], *, risks: bool = False) -> tuple[Check, ...]
 def find(word: str) -> Check:
     """The one check of that id or name. Raises UsageError, with the nearest, when there is none."""
     library = checks()
-    plain = word.strip("/").replace("-", "_").lower()
-    hits = [c for c in library.values() if plain in (c.id, c.id.partition("/")[2])]
-    if len(hits) == 1:
-        return hits[0]
-    if hits:
-        raise UsageError(f"{word!r} is the name of {len(hits)} checks: {listing([c.id for c in hits])}")
-    raise UsageError(f"no check is called {word!r}{_meant(plain, library.values())}")
+    found = identified(word, library)
+    if found is None:
+        raise UsageError(f"no check is called {word!r}{_meant(plain(word), library.values())}")
+    return library[found]
+
+
+def identified(word: str, ids: Iterable[str]) -> str | None:
+    """The one of the ids that is this word, or whose name is. Raises UsageError where several have that name."""
+    hits = [check_id for check_id in ids if plain(word) in (check_id, check_id.partition("/")[2])]
+    if len(hits) > 1:
+        raise UsageError(f"{word!r} is the name of {len(hits)} checks: {listing(hits)}")
+    return hits[0] if hits else None
+
+
+def plain(word: str) -> str:
+    """A word as it is written in an id, however somebody typed it."""
+    return word.strip("/").replace("-", "_").lower()
 
 
 def _meant(word: str, library: Iterable[Check]) -> str:

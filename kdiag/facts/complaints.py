@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -105,10 +105,7 @@ class Complaints(Derived):
     @cached_property
     def by_workload(self) -> Mapping[Ref, tuple[Complaint, ...]]:
         """Complaints by who has them."""
-        found: dict[Ref, list[Complaint]] = {}
-        for complaint in self.items:
-            found.setdefault(complaint.workload, []).append(complaint)
-        return {ref: tuple(items) for ref, items in found.items()}
+        return _by_workload(self.items)
 
     @cached_property
     def unresolved(self) -> Mapping[Ref, tuple[Complaint, ...]]:
@@ -141,10 +138,7 @@ class Complaints(Derived):
                     key = (workload, log.container, one.topic, one.word)
                     complaint = _complaint(one, pod, workload, log, line, failing=state == "failing")
                     found[key] = _merged(found[key], complaint) if key in found else complaint
-        grouped: dict[Ref, list[Complaint]] = {}
-        for complaint in found.values():
-            grouped.setdefault(complaint.workload, []).append(complaint)
-        return {ref: tuple(items) for ref, items in grouped.items()}
+        return _by_workload(found.values())
 
     def read(self, pod: Pod) -> bool:
         """Whether any log of this pod was read."""
@@ -230,6 +224,13 @@ class Complaints(Derived):
 def is_database(container: Container) -> bool:
     """Whether it is a database server, whose log tells of its clients' faults and not of its own."""
     return bool(_DATABASE.search(container.image)) and "exporter" not in container.image
+
+
+def _by_workload(complaints: Iterable[Complaint]) -> Mapping[Ref, tuple[Complaint, ...]]:
+    found: dict[Ref, list[Complaint]] = {}
+    for complaint in complaints:
+        found.setdefault(complaint.workload, []).append(complaint)
+    return {ref: tuple(items) for ref, items in found.items()}
 
 
 def _complaint(one: Said, pod: Pod, workload: Ref, log: ContainerLog, line: LogLine, *, failing: bool) -> Complaint:

@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from kdiag.engine.library import identified, plain
 from kdiag.errors import UsageError
-from kdiag.model.text import listing, nearest
+from kdiag.model.text import nearest
 
 _LINES = 2
 
@@ -43,15 +44,11 @@ def pages() -> Mapping[str, str]:
 
 def named(word: str) -> str:
     """The id of the one page of that id or name. Raises UsageError, with the nearest, when there is none."""
-    plain = word.strip("/").replace("-", "_").lower()
-    names = {check_id: check_id.partition("/")[2] for check_id in pages()}
-    hits = [check_id for check_id, name in names.items() if plain in (check_id, name)]
-    if len(hits) == 1:
-        return hits[0]
-    if hits:
-        raise UsageError(f"{word!r} is the name of {len(hits)} checks: {listing(hits)}")
-    close = nearest(plain, [*names, *names.values()])
-    raise UsageError(f"no check is called {word!r}" + (f"; did you mean {close!r}?" if close else ""))
+    found = identified(word, pages())
+    if found is None:
+        close = nearest(plain(word), [name for check_id in pages() for name in (check_id, check_id.partition("/")[2])])
+        raise UsageError(f"no check is called {word!r}" + (f"; did you mean {close!r}?" if close else ""))
+    return found
 
 
 def search(words: str) -> list[Hit]:

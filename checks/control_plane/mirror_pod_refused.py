@@ -22,7 +22,9 @@ from kdiag.facts import (
 _CLASSES = ("system-cluster-critical", "system-node-critical")
 #: An answer about the pod. That it exists already, or that nobody answered, is none: the kubelet tries again.
 _REFUSED = r"Failed creating a mirror pod(?=.*(?: is (?:forbidden|invalid):|admission webhook|failed calling webhook))"
-_RECENT = 300
+#: The kubelet tries again each time that it looks at the pod, which is once in 60 to 90 s: what it last said before
+#: that is of a mirror that was made since, as at the first start of a cluster, in seconds.
+_RECENT = 150
 
 
 @check(

@@ -60,6 +60,7 @@ class Screen:
             sys.executable, list(command), dimensions=(50, 160),
             env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
         )  # fmt: skip
+        self.child.delaybeforesend = None  # by itself it waits for 50 ms before each key, which would be measured
         self._cells = pyte.Screen(160, 50)
         self._stream = pyte.ByteStream(self._cells)
 

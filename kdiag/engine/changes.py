@@ -21,11 +21,13 @@ from kdiag.facts import (
     DaemonSets,
     Deployments,
     Events,
+    FileInfo,
     Ingresses,
     LimitRanges,
     Manifests,
     MutatingWebhooks,
     NetworkPolicies,
+    NodeManifests,
     Nodes,
     ReplicaSets,
     ResourceQuotas,
@@ -33,6 +35,7 @@ from kdiag.facts import (
     StatefulSets,
     Units,
     ValidatingWebhooks,
+    static_pod,
 )
 from kdiag.facts.base import Objects
 from kdiag.facts.meta import Manager, TracedMeta
@@ -73,6 +76,9 @@ _BEARS: Mapping[Layer, frozenset[str]] = {
 #: Where what happened to a node bears on what runs there; a fault of the node itself is always near to it.
 _ON_NODES = frozenset({Layer.HOST, Layer.NODE, Layer.SCHEDULING, Layer.VOLUME, Layer.POD})
 _NODE_EVENTS = ("NodeNotReady", "NodeReady", "Rebooted", "Starting", "NodeNotSchedulable")
+#: What kubeadm writes in this time after a node's certificate authority belongs to the making of the node.
+_MAKING = timedelta(seconds=30)
+_AUTHORITY = "/etc/kubernetes/pki/ca.crt"
 #: Every namespace has it, and nobody writes it.
 _ROOT_CA = "kube-root-ca.crt"
 
@@ -233,15 +239,26 @@ class Changes:
         manifests = self._facts.get(Manifests)
         for host, found in manifests.by_node.items() if manifests else ():
             shows = f"ssh {host} sudo ls -l --time-style=full-iso {found.folder} /etc/kubernetes"
-            for manifest in found.files:
-                info = found.tree.get(f"{found.folder}/{manifest.file}")
-                if manifest.component and info and info.changed:
-                    static = Ref("Pod", f"{manifest.component}-{host}", "kube-system")
-                    what = f"manifest {clean_line(manifest.file)} written"
-                    yield Change(when=info.changed, what=what, object=static, command=shows)
+            authority = found.tree.get(_AUTHORITY)
+            made = authority.changed if authority else None
+            for component, info, what in _written(found):
+                if info and info.changed and not (made and info.changed - made <= _MAKING):
+                    yield Change(when=info.changed, what=what, object=static_pod(component, host), command=shows)
             own = found.tree.get("/etc/kubernetes/kubelet.conf")
-            if own and own.changed:
+            if own and own.changed and not (made and own.changed - made <= _MAKING):
                 yield Change(when=own.changed, what="kubelet.conf written", object=Ref("Node", host), command=shows)
+
+
+def _written(found: NodeManifests) -> Iterator[tuple[str, FileInfo | None, str]]:
+    """The components of a node, each with the file or folder that tells when it was last changed, and what was."""
+    for manifest in found.files:
+        if manifest.component:
+            info = found.tree.get(f"{found.folder}/{manifest.file}")
+            yield manifest.component, info, f"manifest {clean_line(manifest.file)} written"
+    for component in found.meant if found.used else ():
+        if not found.all_of(component):
+            # Of what is gone only the folder tells: its time is that of the last file that came or went.
+            yield component, found.tree.get(found.folder), f"a file came into {found.folder} or left it"
 
 
 def began(finding: Finding) -> datetime | None:

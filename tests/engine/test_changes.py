@@ -209,6 +209,45 @@ def test_units_that_started_or_stopped_are_told_of_their_node() -> None:
     ]
 
 
+def files(*lines: tuple[str, str, float]) -> str:
+    """What ``find`` prints of files: kind, path, minutes before now."""
+    return "".join(
+        f"{kind}\t{kind}\t100\t{(NOW - timedelta(minutes=minutes)).timestamp():.9f}\t600\t0\t{path}\t\n"
+        for kind, path, minutes in lines
+    )
+
+
+MADE = [
+    ("d", "/etc/kubernetes/manifests", 8.0),
+    ("f", "/etc/kubernetes/pki/ca.crt", 8.1),
+    ("f", "/etc/kubernetes/pki/apiserver.crt", 8.1),
+    ("f", "/etc/kubernetes/scheduler.conf", 8.0),
+    ("f", "/etc/kubernetes/controller-manager.conf", 8.0),
+    ("f", "/etc/kubernetes/manifests/kube-apiserver.yaml", 8.0),
+    ("f", "/etc/kubernetes/manifests/kube-controller-manager.yaml", 8.0),
+    ("f", "/etc/kubernetes/manifests/kube-scheduler.yaml", 8.0),
+]
+SCHEDULER = Finding(Ref("Pod", "kube-scheduler-cp1", "kube-system"), "x")
+
+
+def test_what_was_written_when_the_node_was_made_is_no_change() -> None:
+    assert told(SCHEDULER, Layer.CONTROLLERS, hosts={"cp1": {"manifest-files": files(*MADE)}}) == []
+
+
+def test_a_manifest_that_was_written_later_is() -> None:
+    edited = [*MADE[:-1], ("f", "/etc/kubernetes/manifests/kube-scheduler.yaml", 2.0)]
+    assert told(SCHEDULER, Layer.CONTROLLERS, hosts={"cp1": {"manifest-files": files(*edited)}}) == [
+        "2 Pod kube-system/kube-scheduler-cp1 manifest kube-scheduler.yaml written"
+    ]
+
+
+def test_of_a_manifest_that_is_gone_the_folder_tells_when() -> None:
+    gone = [("d", "/etc/kubernetes/manifests", 1.0), *MADE[1:-1]]
+    assert told(SCHEDULER, Layer.CONTROLLERS, hosts={"cp1": {"manifest-files": files(*gone)}}) == [
+        "1 Pod kube-system/kube-scheduler-cp1 a file came into /etc/kubernetes/manifests or left it"
+    ]
+
+
 def test_every_change_names_the_command_that_shows_it() -> None:
     seen = facts()
     for change in Changes(seen, Topology(seen)).before(WEB, Layer.POD):

@@ -1153,3 +1153,41 @@ def stateful_set_that_is_rolled_out_one_by_one() -> Whole:
     whole.settle()
     owner["status"].update(updateRevision="set-2", currentRevision="set-1", updatedReplicas=1)
     return whole
+
+
+@trap("more")
+def canary_ingress_that_is_given_no_request() -> Whole:
+    """Flagger between two releases: the primary answers, its own Deployment is at zero behind the canary."""
+    whole = Whole()
+    whole.application("team/shop-primary")
+    whole.application("team/shop", replicas=0)
+    whole.service("team/shop")["spec"]["selector"] = {"app": "shop-primary"}
+    whole.service("team/shop-canary")["spec"]["selector"] = {"app": "shop"}
+    whole.add("ingressclasses", {"metadata": {"name": "nginx"}, "spec": {"controller": "k8s.io/ingress-nginx"}})
+    canary = "nginx.ingress.kubernetes.io/canary"
+    for name, service, notes in (
+        ("shop", "shop", {}),
+        ("shop-canary", "shop-canary", {canary: "true", f"{canary}-weight": "0"}),
+    ):
+        meta = {"name": name, "namespace": "team", "creationTimestamp": whole.ago(hours=1), "annotations": notes}
+        backend = {"service": {"name": service, "port": {"number": 80}}}
+        rule = {"host": "shop.example.com", "http": {"paths": [{"path": "/", "backend": backend}]}}
+        whole.add("ingresses", {"metadata": meta, "spec": {"ingressClassName": "nginx", "rules": [rule]}})
+    whole.settle()
+    return whole
+
+
+@trap("more")
+def pod_that_somebody_ran_once_and_left() -> Whole:
+    whole = Whole()
+    (pod,) = whole.application("team/try")
+    pod["metadata"].pop("ownerReferences")
+    pod["metadata"]["creationTimestamp"] = whole.ago(days=3)
+    pod["spec"]["restartPolicy"] = "Never"
+    pod["status"]["phase"] = "Failed"
+    ended = {"exitCode": 3, "reason": "Error", "startedAt": whole.ago(days=3), "finishedAt": whole.ago(days=3)}
+    pod["status"]["containerStatuses"][0].update(state={"terminated": ended}, ready=False)
+    whole.unready(pod, days=3)
+    for key in ("deployments", "replicasets"):
+        whole.lists[key] = [o for o in whole.lists[key] if o["metadata"]["namespace"] != "team"]
+    return whole

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, shorten
-from kdiag.facts import Events, Failures, Fault, Logs, exit_text, touched
+from kdiag.facts import Cluster, Events, Failures, Fault, Logs, exit_text, touched
 
+_LEFT = 86_400
 _WRAPPED = re.compile(r"^(?:failed to (?:create|start) (?:containerd )?(?:container|task)[^:]{0,80}: )+")
 
 
@@ -21,7 +22,9 @@ _WRAPPED = re.compile(r"^(?:failed to (?:create|start) (?:containerd )?(?:contai
         "restarts",
     ),
 )
-def container_crashes(failures: Failures, events: Events | None, logs: Logs | None) -> Iterator[Finding]:
+def container_crashes(
+    failures: Failures, cluster: Cluster, events: Events | None, logs: Logs | None
+) -> Iterator[Finding]:
     """What no closer check knows: the exit code in words and the line of the log that says most."""
     for group in failures.of(Fault.CRASH, events, logs):
         one = group[0]
@@ -29,7 +32,10 @@ def container_crashes(failures: Failures, events: Events | None, logs: Logs | No
         said = one.text if one.log else _WRAPPED.sub("", one.said)
         # A container that was never made has no log: the runtime's answer is all there is.
         made = bool(one.end or one.log)
-        how = f"crashes, {exit_text(one.end)}" if one.end else "cannot be started"
+        over = all(f.pod.finished for f in group)
+        how = f"{'has ended' if over else 'crashes'}, {exit_text(one.end)}" if one.end else "cannot be started"
+        # Somebody ran a pod once: a day later nobody waits for it any more.
+        left = over and all(cluster.age(f.pod.created) > _LEFT for f in group)
         yield Finding(
             one.owner,
             f"{one.where} {how}" + (f": {shorten(said, 110)}" if said else ""),
@@ -48,6 +54,6 @@ def container_crashes(failures: Failures, events: Events | None, logs: Logs | No
             ),
             touches=touched(group),
             key=one.container,
-            severity=Severity.WARNING if all(f.pod.finished for f in group) else None,
+            severity=Severity.INFO if left else Severity.WARNING if over else None,
             since=one.started,
         )

@@ -84,8 +84,8 @@ def _near(key: str, value: str, nodes: tuple[Node, ...]) -> str | None:
         return None
     if nearest(value, values) or (values and "/" not in key):
         return f"nodes have {key}={listing(values, 3)}"
-    keys = sorted({k for n in nodes for k, v in n.labels.items() if v == value or not v})
-    if close := nearest(key, [k for k in keys if not k.startswith(_HARDWARE)]):
+    keys = sorted({k for n in nodes for k, v in n.labels.items() if v == value and not k.startswith(_HARDWARE)})
+    if close := nearest(key, keys):
         return f"there is {_label(close, value)}"
     return None
 

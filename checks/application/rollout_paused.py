@@ -14,6 +14,7 @@ _SETTLED = 60  # seconds: pause, edit, resume is one ordinary move
     title="Rollout is paused with a change waiting",
     severity=Severity.WARNING,
     layer=Layer.ROLLOUT,
+    explains=("network/service_has_no_ready_endpoint",),
     tags=("rollout",),
 )
 def rollout_paused(deployments: Deployments, replicasets: ReplicaSets, cluster: Cluster) -> Iterator[Finding]:
@@ -23,13 +24,16 @@ def rollout_paused(deployments: Deployments, replicasets: ReplicaSets, cluster: 
             continue
         progressing = deployment.condition("Progressing")
         since = progressing.last_update_time or progressing.last_transition_time if progressing else deployment.created
-        running = [r for r in replicasets.by_owner.get(deployment.metadata.uid, ()) if r.desired]
-        if not running or not since or cluster.age(since) < _SETTLED:
+        made = replicasets.by_owner.get(deployment.metadata.uid, ())
+        running = [r for r in made if r.desired]
+        if (made and not running) or not since or cluster.age(since) < _SETTLED:
             continue
-        changes = _waiting(deployment, running)
+        changes = _waiting(deployment, running) if running else []
         if not changes and len(running) == 1:
             continue
-        if changes:
+        if not made:
+            said = "is paused and was never rolled out: no pod of it is made"
+        elif changes:
             said = f"is paused: a change of its template waits ({listing(changes, 2)})"
         else:
             said = f"is paused in the middle of a rollout, between revisions {listing(_revisions(running), 3)}"
@@ -43,14 +47,15 @@ def rollout_paused(deployments: Deployments, replicasets: ReplicaSets, cluster: 
                 ),
                 Evidence(
                     kubectl("get", "replicasets", "-o", "wide", namespace=deployment.namespace),
-                    listing([f"{r.name} revision {r.revision} {r.ready}/{r.desired} ready" for r in running], 3),
+                    listing([f"{r.name} revision {r.revision} {r.ready}/{r.desired} ready" for r in running], 3)
+                    or "No resources found",
                 ),
             ),
             next=(
                 kubectl("rollout", "resume", f"deployment/{deployment.name}", namespace=deployment.namespace),
                 kubectl("rollout", "status", f"deployment/{deployment.name}", namespace=deployment.namespace),
             ),
-            severity=Severity.WARNING if changes else Severity.INFO,
+            severity=Severity.WARNING if changes or not made else Severity.INFO,
         )
 
 

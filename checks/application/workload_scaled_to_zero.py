@@ -87,7 +87,7 @@ def _users(
     service: Service, ingresses: Ingresses | None, dependencies: Dependencies | None, owners: Owners | None
 ) -> Iterator[str]:
     for ingress in ingresses.within(service.namespace) if ingresses else ():
-        if any(backend.name == service.name for _, backend in ingress.backends):
+        if not ingress.standby and any(backend.name == service.name for _, backend in ingress.backends):
             yield f"Ingress {ingress.name}"
     for pod in dependencies.clients.get(service.ref(), ()) if dependencies else ():
         if not pod.finished and not pod.terminating:

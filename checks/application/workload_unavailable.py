@@ -99,6 +99,8 @@ def _broken(
         return False  # all there, some still starting
     if any(p.terminating for p in workloads.pods_of(workload)):
         return False  # they go before new ones come
+    if isinstance(workload, Deployment) and workload.spec.paused and not _rolled(workload, workloads):
+        return False  # rollout_paused says so
     if not workload.observed and workload.status.observed_generation:
         return False  # scaled a moment ago
     if any(not p.ready for p in pods) and isinstance(workload, StatefulSet):
@@ -118,6 +120,10 @@ def _in_flight(workload: Workload, pods: Sequence[Pod]) -> bool:
     if progressing and progressing.status == "False":
         return False
     return _ready(workload, pods) >= max(workload.desired - _may_miss(workload), 1)
+
+
+def _rolled(workload: Deployment, workloads: Workloads) -> bool:
+    return bool(workloads.replicasets.by_owner.get(workload.metadata.uid))
 
 
 def _quiet(workload: Workload, pods: Sequence[Pod], workloads: Workloads, cluster: Cluster) -> bool:

@@ -12,6 +12,7 @@ from kdiag.facts import (
     Events,
     MutatingWebhookConfiguration,
     MutatingWebhooks,
+    Namespaces,
     ServiceRef,
     ValidatingWebhookConfiguration,
     ValidatingWebhooks,
@@ -19,6 +20,12 @@ from kdiag.facts import (
     WebhookRule,
 )
 
+#: Kinds of every cluster whose objects are in a namespace.
+_GROUPS = {"", "apps", "batch", "networking.k8s.io"}
+_NAMESPACED = {
+    *("pods", "services", "configmaps", "secrets", "serviceaccounts", "persistentvolumeclaims", "endpoints"),
+    *("deployments", "statefulsets", "daemonsets", "replicasets", "jobs", "cronjobs", "ingresses", "networkpolicies"),
+}
 # A backend of one pod is away for so long while it is replaced.
 _START = 60
 
@@ -36,6 +43,7 @@ def webhook_backend_unavailable(
     backends: Backends,
     slices: EndpointSlices,
     cluster: Cluster,
+    namespaces: Namespaces | None,
     events: Events | None,
 ) -> Iterator[Finding]:
     """With failurePolicy Fail every call that it matches is refused; with Ignore it is only slow and unguarded."""
@@ -50,12 +58,16 @@ def webhook_backend_unavailable(
                 continue
             command, shown, why = wrong
             closed = hook.failure_policy != "Ignore"
+            unasked = _unasked(hook, namespaces, closed=closed)
             refused = [
                 e
                 for e in (events.by_reason.get("FailedCreate", ()) if events else ())
                 if f'failed calling webhook "{hook.name}"' in e.message and cluster.age(e.when) < 3600
             ]
-            effect = f"refuses {_hits(hook)}" if closed else f"no longer sees {_hits(hook)}"
+            if unasked:
+                effect = f"would {'refuse' if closed else 'not see'} {_hits(hook)} in namespaces with {unasked}"
+            else:
+                effect = f"refuses {_hits(hook)}" if closed else f"no longer sees {_hits(hook)}"
             evidence = [
                 Evidence(
                     kubectl("get", config.ref().kind.lower(), config.name, "-o", "yaml"),
@@ -80,7 +92,7 @@ def webhook_backend_unavailable(
                 ),
                 touches=tuple(dict.fromkeys(e.about for e in refused)),
                 key=hook.name,
-                severity=_severity(hook, closed=closed),
+                severity=Severity.INFO if unasked else _severity(hook, closed=closed),
             )
 
 
@@ -132,6 +144,19 @@ def _core(rule: WebhookRule) -> bool:
 def _scope(hook: Webhook) -> str:
     selector = hook.namespace_selector
     return "in every namespace" if selector is None or selector.empty else f"in namespaces with {selector}"
+
+
+def _unasked(hook: Webhook, namespaces: Namespaces | None, *, closed: bool) -> str:
+    """The namespaces that it is for, where there is none such at present and so nothing is asked of it."""
+    selector = hook.namespace_selector
+    if selector is None or namespaces is None or any(selector.matches(n.labels) for n in namespaces.items):
+        return ""
+    # What is in no namespace is seen whatever the selector says.
+    inside = all(
+        rule.scope == "Namespaced" or (set(rule.api_groups) <= _GROUPS and set(rule.resources) <= _NAMESPACED)
+        for rule in hook.rules
+    )
+    return str(selector) if namespaces.items and (inside or not closed) else ""
 
 
 def _severity(hook: Webhook, *, closed: bool) -> Severity:

@@ -35,6 +35,8 @@ def ingress_backend_unavailable(
 ) -> Iterator[Finding]:
     """A symptom: why the Service has no endpoint is for other checks to say."""
     for ingress in ingresses.items:
+        if ingress.standby:
+            continue
         places: dict[str, list[str]] = {}
         for where, backend in ingress.backends:
             places.setdefault(backend.name, []).append(where)

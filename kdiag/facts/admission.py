@@ -31,6 +31,7 @@ class WebhookRule(Lean, frozen=True, gc=False):
     api_groups: tuple[str, ...] = ()
     resources: tuple[str, ...] = ()
     operations: tuple[str, ...] = ()
+    scope: str = "*"
 
 
 class Webhook(Lean, frozen=True, gc=False):

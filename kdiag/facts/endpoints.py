@@ -117,7 +117,7 @@ def users(
                 found.setdefault(owners.top(pod) if owners else pod.ref(), named.origin)
     for ingress in ingresses.within(service.namespace) if ingresses else ():
         for where, backend in ingress.backends:
-            if backend.name == service.name:
+            if backend.name == service.name and not ingress.standby:
                 found.setdefault(ingress.ref(), where)
     return tuple(sorted(found.items()))
 

@@ -38,6 +38,8 @@ class Annotations(Lean, frozen=True, gc=False):
     default_storage_class_beta: str = msgspec.field(name="storageclass.beta.kubernetes.io/is-default-class", default="")
     default_ingress_class: str = msgspec.field(name="ingressclass.kubernetes.io/is-default-class", default="")
     ingress_class: str = msgspec.field(name="kubernetes.io/ingress.class", default="")
+    canary: str = msgspec.field(name="nginx.ingress.kubernetes.io/canary", default="")
+    canary_weight: str = msgspec.field(name="nginx.ingress.kubernetes.io/canary-weight", default="")
     leader: str = msgspec.field(name="control-plane.alpha.kubernetes.io/leader", default="")
     selected_node: str = msgspec.field(name="volume.kubernetes.io/selected-node", default="")
     mirror: str = msgspec.field(name="kubernetes.io/config.mirror", default="")

@@ -337,6 +337,12 @@ class Ingress(Object, frozen=True, gc=False):
             found.append(("default backend", self.spec.default_backend.service))
         return tuple((where, service) for where, service in found if service)
 
+    @property
+    def standby(self) -> bool:
+        """Whether it is the canary of another Ingress and is given no request at present."""
+        notes = self.metadata.annotations
+        return notes.canary == "true" and notes.canary_weight == "0"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ingresses(Objects[Ingress]):

@@ -9,7 +9,7 @@ from kdiag.errors import CollectError, UsageError
 
 if TYPE_CHECKING:
     from kdiag.collect.execute import Executor, Kubectl
-    from kdiag.collect.ssh import Shell
+    from kdiag.collect.shell import Shell
     from kdiag.engine.intake import Facts
     from kdiag.engine.runbook import Runs
     from kdiag.model.result import Finding

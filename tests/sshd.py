@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from kdiag.collect.http import Deadline
-from kdiag.collect.ssh import Access, SshShell
+from kdiag.collect.ssh import SshShell
 from kdiag.collect.ssh_config import load
+from kdiag.collect.ssh_keys import Access
 from kdiag.errors import KdiagError
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")

@@ -26,7 +26,7 @@ from kdiag.collect.command import Section as Section
 from kdiag.collect.command import State as State
 from kdiag.collect.credentials import one_line
 from kdiag.collect.http import Deadline
-from kdiag.collect.ssh import CutShort, Shell
+from kdiag.collect.shell import CutShort, Shell
 from kdiag.collect.together import Group, apart, gathered
 from kdiag.engine.guard import PROGRAMS as PROGRAMS
 from kdiag.engine.guard import refuse_writes as refuse_writes

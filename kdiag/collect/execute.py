@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from kdiag.collect.http import Deadline
-from kdiag.collect.ssh import CutShort, Shell
+from kdiag.collect.shell import CutShort, Shell
 from kdiag.engine import readonly
 from kdiag.engine.guard import Refusal
 from kdiag.engine.readonly import Place

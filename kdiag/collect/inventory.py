@@ -14,9 +14,11 @@ from typing import Any
 from kdiag.collect import settings as own
 from kdiag.collect.nodes import NodeTarget
 from kdiag.collect.paths import expanded
-from kdiag.collect.ssh import Access, LocalShell, SshShell
+from kdiag.collect.shell import LocalShell
+from kdiag.collect.ssh import SshShell
 from kdiag.collect.ssh_config import HostEntry, SshConfig
 from kdiag.collect.ssh_config import load as load_ssh_config
+from kdiag.collect.ssh_keys import Access
 from kdiag.errors import ConfigError
 
 _NODE_SIGNS = (Path("/etc/kubernetes/kubelet.conf"), Path("/var/lib/kubelet/config.yaml"), Path("/var/lib/kubelet/pki"))

@@ -13,7 +13,7 @@ from kdiag.collect.api import Emit, Progress, Step
 from kdiag.collect.batch import observe, refuse_writes
 from kdiag.collect.credentials import in_seconds, one_line
 from kdiag.collect.http import Deadline
-from kdiag.collect.ssh import Shell
+from kdiag.collect.shell import Shell
 from kdiag.errors import CheckDefinitionError, KdiagError
 from kdiag.facts.base import NodeCommand
 from kdiag.model.observation import Observation

@@ -13,8 +13,8 @@ from urllib.parse import parse_qs, unquote
 from kdiag.collect.execute import Executor
 from kdiag.collect.http import Deadline
 from kdiag.collect.kubectl import StandIn
+from kdiag.collect.shell import Shell
 from kdiag.collect.snapshot import Snapshot
-from kdiag.collect.ssh import Shell
 from kdiag.engine import jsonpath
 from kdiag.engine.intake import known, sources
 from kdiag.engine.runbook import Kind, Outcome, Step

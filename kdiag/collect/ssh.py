@@ -1,4 +1,4 @@
-"""A shell on a node, over SSH or right here, that is fed one script and gives back what it printed.
+"""A shell on a node, over SSH.
 
 Host keys are strict always, keys are the only login, no terminal is asked for and no agent is forwarded. No call
 outlasts its deadline: a watchdog shuts the socket down. A connection that drops is an error and never an empty answer.
@@ -6,620 +6,45 @@ outlasts its deadline: a watchdog shuts the socket down. A connection that drops
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 import logging
-import os
 import re
 import secrets
-import selectors
-import signal
 import socket
-import stat
-import struct
-import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from kdiag.collect import known_hosts
-from kdiag.collect.credentials import in_seconds, one_line, read_file
+from kdiag.collect.credentials import in_seconds, one_line
 
 # The dialling and its reasons are those of the API's client: one deadline over all addresses, one wording.
 from kdiag.collect.http import WATCHDOG, Deadline, Guard, dialled, os_reason
 from kdiag.collect.known_hosts import KnownHosts, Trust
-from kdiag.collect.paths import home_of
+from kdiag.collect.shell import CHUNK, ENVIRONMENT, CutShort, Output, check_argument, late
 from kdiag.collect.ssh_config import HostEntry
+from kdiag.collect.ssh_keys import CERTIFICATE, Access
 from kdiag.errors import AccessDenied, BadAnswer, CollectError, ConfigError, Unreachable, Untrusted
 from kdiag.model.text import listing
 
 if TYPE_CHECKING:
     import paramiko
 
-ENVIRONMENT = (
-    "LC_ALL=C",
-    "TZ=UTC",
-    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "HOME=/",
-)
-_ARGUMENT = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_CERTIFICATE = "-cert-v01@openssh.com"
 _RSA = ("rsa-sha2-512", "rsa-sha2-256")
-_RSA_FLAGS = {"rsa-sha2-256": 2, "rsa-sha2-512": 4}
-_KEY_KINDS = frozenset(
-    {
-        "ssh-ed25519",
-        "ssh-rsa",
-        "ecdsa-sha2-nistp256",
-        "ecdsa-sha2-nistp384",
-        "ecdsa-sha2-nistp521",
-        "sk-ssh-ed25519@openssh.com",
-        "sk-ecdsa-sha2-nistp256@openssh.com",
-    }
-)
 # What paramiko would still take and OpenSSH no longer offers.
 _WEAK = {
     "ciphers": ["3des-cbc", "aes128-cbc", "aes192-cbc", "aes256-cbc"],
     "macs": ["hmac-md5", "hmac-md5-96", "hmac-sha1-96"],
 }
-_AGENT_SECONDS = 30.0
-_AGENT_LIMIT = 1 << 20
 _SAID_LIMIT = 4096
 # What a login may print before our script speaks, and how much of it is passed over.
 _NOISE_LIMIT = 64 << 20
-_CHUNK = 1 << 16
 _LOADING = threading.Lock()
 _NO_LOGIN = re.compile(
     r"account is (?:currently )?not available|nologin|may not log ?in|account .*(?:disabled|expired)", re.I
 )
-
-Ask = Callable[[str], str | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """What a script printed. ``status`` is None where it was cut: nobody waited for its end then."""
-
-    stdout: bytes
-    status: int | None
-    cut: bool = False
-
-
-class CutShort(BadAnswer):
-    """The script had begun to answer and did not come to its end; ``stdout`` is what there was."""
-
-    def __init__(self, message: str, stdout: bytes) -> None:
-        super().__init__(message)
-        self.stdout = stdout
-
-
-class Shell(Protocol):
-    """A place to run a script in."""
-
-    def run(self, script: bytes, *, argument: str, deadline: Deadline, limit: int) -> Output:
-        """Run a POSIX shell script with one argument; keep at most ``limit`` bytes of what it prints."""
-
-    def close(self) -> None:
-        """Let go of it."""
-
-
-class LocalShell:
-    """A shell on this very host."""
-
-    def run(self, script: bytes, *, argument: str, deadline: Deadline, limit: int) -> Output:
-        """As ``Shell.run``; what is still running when the time is up is killed, with all that it started."""
-        _check_argument(argument)
-        try:
-            process = subprocess.Popen(  # noqa: S603
-                ["/usr/bin/env", "-i", *ENVIRONMENT, "sh", "-s", "--", argument],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-                cwd="/",
-            )
-        except OSError as exc:
-            raise BadAnswer(f"no shell can be started here: {one_line(str(exc), 120)}") from exc
-        try:
-            return _conversed(process, script, deadline, limit)
-        finally:
-            with contextlib.suppress(OSError):
-                os.killpg(process.pid, signal.SIGKILL)
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    with contextlib.suppress(OSError):
-                        pipe.close()
-            process.wait()
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-def _conversed(process: subprocess.Popen[bytes], script: bytes, deadline: Deadline, limit: int) -> Output:
-    if process.stdin is None or process.stdout is None:
-        raise BadAnswer("the local shell has no pipes")
-    received = bytearray()
-    left = memoryview(script)
-    os.set_blocking(process.stdin.fileno(), False)
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdin, selectors.EVENT_WRITE)
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while process.stdout in {key.fileobj for key in selector.get_map().values()}:
-            ready = selector.select(deadline.remaining())
-            if not deadline.remaining():
-                raise _late("the script", deadline, received)
-            for key, _ in ready:
-                if key.fileobj is process.stdout:
-                    chunk = os.read(key.fd, _CHUNK)
-                    received += chunk
-                    if not chunk:
-                        selector.unregister(process.stdout)
-                    continue
-                with contextlib.suppress(BrokenPipeError, BlockingIOError):
-                    left = left[os.write(key.fd, left[:_CHUNK]) :]
-                    if left:
-                        continue
-                selector.unregister(process.stdin)
-                process.stdin.close()
-            if len(received) > limit:
-                return Output(bytes(received[:limit]), None, cut=True)
-    try:
-        status = process.wait(deadline.remaining())
-    except subprocess.TimeoutExpired:
-        raise _late("the script", deadline, received) from None
-    if status < 0:
-        raise CutShort(f"the script was killed by signal {-status}", bytes(received))
-    return Output(bytes(received), status)
-
-
-def _late(what: str, deadline: Deadline, received: bytes | bytearray) -> CutShort:
-    seconds = in_seconds(deadline.seconds)
-    return CutShort(f"{what} did not finish within {seconds} ({len(received):,} bytes received)", bytes(received))
-
-
-def _check_argument(argument: str) -> None:
-    # It passes through a login shell that may be any shell.
-    if not _ARGUMENT.fullmatch(argument):
-        raise CollectError(f"kdiag does not send the argument {one_line(argument, 80)} to a shell")
-
-
-# Keys
-
-
-class _KeyProblem(Exception):
-    """Why a key cannot be used; one line."""
-
-
-class _Key(Protocol):
-    """A private key, wherever it is."""
-
-    def sign(self, data: bytes, algorithm: str) -> bytes: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Blob:
-    """The shape in which paramiko wants to be told the public half."""
-
-    key_type: str
-    key_blob: bytes
-
-
-class _Signer:
-    """One key to try: the part of paramiko's PKey that a login needs, for keys in memory and in an agent alike."""
-
-    def __init__(self, key: _Key, blob: bytes, label: str) -> None:
-        self.label = label
-        self.kind = _kind(blob)
-        self.public_blob = _Blob(self.kind, blob)
-        self.problem = ""
-        self._key = key
-
-    def get_name(self) -> str:
-        return self.kind
-
-    def asbytes(self) -> bytes:
-        return self.public_blob.key_blob
-
-    def sign_ssh_data(self, data: bytes, algorithm: str | None = None) -> bytes:
-        wanted = (algorithm or self.kind).removesuffix(_CERTIFICATE)
-        try:
-            return self._key.sign(data, wanted)
-        except _KeyProblem as exc:
-            # Raised here, it would take the whole connection down and with it the keys not tried yet.
-            self.problem = str(exc)
-            return _packed(wanted.encode("ascii")) + _packed(b"\0")
-
-
-@dataclass(frozen=True, slots=True)
-class _OwnKey:
-    """A private key that was read from a file."""
-
-    private: Any
-
-    def sign(self, data: bytes, algorithm: str) -> bytes:
-        from cryptography.hazmat.primitives import hashes
-        from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-        from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-
-        name = _packed(algorithm.encode("ascii"))
-        if isinstance(self.private, rsa.RSAPrivateKey):
-            digest: hashes.HashAlgorithm = hashes.SHA256() if algorithm == "rsa-sha2-256" else hashes.SHA512()
-            return name + _packed(self.private.sign(data, padding.PKCS1v15(), digest))
-        if isinstance(self.private, ec.EllipticCurvePrivateKey):
-            size = self.private.curve.key_size
-            digest = hashes.SHA256() if size <= 256 else hashes.SHA384() if size <= 384 else hashes.SHA512()
-            r, s = decode_dss_signature(self.private.sign(data, ec.ECDSA(digest)))
-            return name + _packed(_mpint(r) + _mpint(s))
-        return name + _packed(self.private.sign(data))
-
-
-@dataclass(frozen=True, slots=True)
-class _AgentKey:
-    """A private key that an agent keeps."""
-
-    agent: _Agent
-    blob: bytes
-    comment: str
-
-    def sign(self, data: bytes, algorithm: str) -> bytes:
-        answer = self.agent.ask(
-            13, _packed(self.blob) + _packed(data) + struct.pack(">I", _RSA_FLAGS.get(algorithm, 0)), 14
-        )
-        return _unpacked(answer)[0]
-
-
-class _Agent:
-    """An ssh-agent behind a socket; each question has a connection of its own."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def keys(self) -> list[_AgentKey]:
-        """What it holds; _KeyProblem when it does not answer."""
-        answer = self.ask(11, b"", 12)
-        if len(answer) < 4:
-            raise _KeyProblem(f"the agent at {one_line(self.path, 80)} answers in no known way")
-        parts = _unpacked(answer[4:])
-        return [
-            _AgentKey(self, blob, comment.decode("utf-8", "replace"))
-            for blob, comment in zip(parts[::2], parts[1::2], strict=False)
-        ]
-
-    def ask(self, kind: int, body: bytes, expected: int) -> bytes:
-        """The body of its answer, which must be of the kind expected."""
-        what = f"the agent at {one_line(self.path, 80)}"
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-                sock.settimeout(_AGENT_SECONDS)
-                sock.connect(self.path)
-                sock.sendall(_packed(bytes([kind]) + body))
-                size = struct.unpack(">I", _exactly(sock, 4))[0]
-                if not 0 < size <= _AGENT_LIMIT:
-                    raise _KeyProblem(f"{what} answers in no known way")
-                answer = _exactly(sock, size)
-        except TimeoutError:
-            raise _KeyProblem(f"{what} does not answer") from None
-        except (OSError, EOFError) as exc:
-            raise _KeyProblem(f"{what} cannot be asked ({one_line(str(exc), 80)})") from exc
-        if answer[0] != expected:
-            raise _KeyProblem(f"{what} refuses")
-        return answer[1:]
-
-
-def _exactly(sock: socket.socket, count: int) -> bytes:
-    data = bytearray()
-    while len(data) < count:
-        chunk = sock.recv(count - len(data))
-        if not chunk:
-            raise EOFError("it hung up")
-        data += chunk
-    return bytes(data)
-
-
-def _packed(value: bytes) -> bytes:
-    return struct.pack(">I", len(value)) + value
-
-
-def _unpacked(data: bytes) -> list[bytes]:
-    parts: list[bytes] = []
-    while len(data) >= 4:
-        size = struct.unpack(">I", data[:4])[0]
-        parts.append(data[4 : 4 + size])
-        data = data[4 + size :]
-    return parts or [b""]
-
-
-def _mpint(number: int) -> bytes:
-    return _packed(number.to_bytes(number.bit_length() // 8 + 1, "big"))
-
-
-def _kind(blob: bytes) -> str:
-    return _unpacked(blob)[0].decode("ascii", "replace")
-
-
-@dataclass(slots=True)
-class _Identity:
-    """One identity file, read once for all nodes."""
-
-    path: Path
-    data: bytes = b""
-    # The public key, where it is known without a passphrase.
-    public: bytes = b""
-    problem: str = ""
-    missing: bool = False
-    key: _OwnKey | None = None
-    asked: bool = False
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-
-class Access:
-    """What all connections of a run share: key files, agents and known hosts, each read once.
-
-    ``ask`` is given a prompt and returns a passphrase, or None; without it, a key that needs one is not used.
-    """
-
-    def __init__(self, environ: Mapping[str, str], ask: Ask | None = None) -> None:
-        self._environ = dict(environ)
-        self._ask = ask
-        self._lock = threading.Lock()
-        self._asking = threading.Lock()
-        self._identities: dict[Path, _Identity] = {}
-        self._agents: dict[str, list[_AgentKey] | str] = {}
-        self._known: dict[tuple[Path, ...], KnownHosts] = {}
-
-    def known_hosts(self, entry: HostEntry) -> KnownHosts:
-        """The lines that may vouch for this host."""
-        files = (*entry.user_known_hosts_files, *entry.global_known_hosts_files)
-        with self._lock:
-            if files not in self._known:
-                self._known[files] = known_hosts.load(files)
-            return self._known[files]
-
-    def unlock(self, entries: Iterable[HostEntry]) -> None:
-        """Ask for the passphrases that these hosts will need now, before any deadline runs."""
-        for entry in entries:
-            for _ in self.signers(entry, []):
-                pass
-
-    def signers(self, entry: HostEntry, problems: list[str]) -> Iterator[_Signer]:
-        """The keys to try, in OpenSSH's order; why others cannot be is added to ``problems``.
-
-        A certificate comes before its plain key. Keys of the agent come first, those named in the configuration
-        before the others; a file is decrypted only when all that came before was refused.
-        """
-        held = self._held(entry, problems)
-        identities = [self._identity(path) for path in entry.identity_files]
-        certificates = self._certificates(entry, problems)
-        named = [i.public for i in identities if i.public]
-        by_blob = {key.blob: key for key in held if _kind(key.blob) in _KEY_KINDS}
-        own = [blob for blob in named if blob in by_blob]
-        given = [key for key in held if _kind(key.blob).endswith(_CERTIFICATE)]
-        rest = [blob for blob in by_blob if blob not in own]
-        if entry.identities_only:
-            given = [key for key in given if _certified(key.blob) in named]
-            rest = [blob for blob in rest if any(_certified(certificate) == blob for _, certificate in certificates)]
-        for key in given:
-            if _kind(key.blob).removesuffix(_CERTIFICATE) in _KEY_KINDS:
-                yield _Signer(key, key.blob, f"certificate {one_line(key.comment, 60)} of the agent")
-        for blob in dict.fromkeys([*own, *rest]):
-            label = f"{_short(blob)} {one_line(by_blob[blob].comment, 60)} of the agent"
-            yield from _with_certificates(by_blob[blob], blob, label, certificates)
-        for identity in identities:
-            if identity.public and identity.public in by_blob:
-                continue
-            try:
-                key_file, public = self._opened(identity, named=entry.identities_named)
-            except _KeyProblem as exc:
-                if str(exc):
-                    problems.append(str(exc))
-                continue
-            yield from _with_certificates(key_file, public, f"{_short(public)} {_tidy(identity.path)}", certificates)
-
-    def _held(self, entry: HostEntry, problems: list[str]) -> list[_AgentKey]:
-        path = entry.identity_agent or self._environ.get("SSH_AUTH_SOCK", "")
-        if not path or path == "none":
-            return []
-        with self._lock:
-            if path not in self._agents:
-                try:
-                    self._agents[path] = _Agent(path).keys()
-                except _KeyProblem as exc:
-                    self._agents[path] = str(exc)
-            found = self._agents[path]
-        if isinstance(found, str):
-            problems.append(found)
-            return []
-        return found
-
-    def _certificates(self, entry: HostEntry, problems: list[str]) -> list[tuple[str, bytes]]:
-        found: dict[bytes, str] = {}
-        beside = [path.with_name(f"{path.name}-cert.pub") for path in entry.identity_files]
-        for path in (*entry.certificate_files, *beside):
-            try:
-                blob = _public_line(read_file(path, "certificate")) if path.exists() else b""
-            except (ConfigError, OSError) as exc:
-                problems.append(one_line(str(exc)))
-                continue
-            if _kind(blob).endswith(_CERTIFICATE):
-                found.setdefault(blob, _tidy(path))
-            elif path in entry.certificate_files:
-                problems.append(
-                    f"{_tidy(path)} is no certificate" if path.exists() else f"{_tidy(path)} does not exist"
-                )
-        return [(name, blob) for blob, name in found.items()]
-
-    def _identity(self, path: Path) -> _Identity:
-        with self._lock:
-            if path not in self._identities:
-                self._identities[path] = _read_identity(path)
-            return self._identities[path]
-
-    def _opened(self, identity: _Identity, *, named: bool) -> tuple[_OwnKey, bytes]:
-        """The private key and its public half; _KeyProblem, without a text where it is not worth one."""
-        if identity.missing and not named:
-            raise _KeyProblem
-        if identity.problem:
-            raise _KeyProblem(identity.problem)
-        with identity.lock:
-            if identity.key is None:
-                self._decrypt(identity)
-            if identity.key is None:
-                raise _KeyProblem(identity.problem)
-            return identity.key, identity.public
-
-    def _decrypt(self, identity: _Identity) -> None:
-        name = _tidy(identity.path)
-        try:
-            private = _private_key(identity.data, None)
-            if private is None:
-                private = self._asked_for(identity)
-        except ValueError as exc:
-            identity.problem = f"key {name} cannot be read: {one_line(str(exc), 80)}"
-            return
-        if private is None:
-            hint = "the passphrase is wrong" if identity.asked else "it needs its passphrase"
-            identity.problem = f"key {name} is not usable: {hint}; try: ssh-add {name}"
-            return
-        identity.public = _public_of(private)
-        identity.key = _OwnKey(private)
-
-    def _asked_for(self, identity: _Identity) -> Any:
-        if self._ask is None:
-            return None
-        with self._asking:
-            answer = self._ask(f"Passphrase for {_tidy(identity.path)}: ")
-        if not answer:
-            return None
-        identity.asked = True
-        try:
-            return _private_key(identity.data, answer.encode())
-        except ValueError:
-            return None
-
-
-def _with_certificates(
-    key: _Key, blob: bytes, label: str, certificates: Sequence[tuple[str, bytes]]
-) -> Iterator[_Signer]:
-    for name, certificate in certificates:
-        if _certified(certificate) == blob:
-            yield _Signer(key, certificate, f"certificate {name}")
-    yield _Signer(key, blob, label)
-
-
-def _certified(certificate: bytes) -> bytes:
-    """The public key in a certificate; empty where it cannot be read."""
-    try:
-        return known_hosts.read_certificate(certificate).key
-    except ValueError:
-        return b""
-
-
-def _short(blob: bytes) -> str:
-    kind = _kind(blob)
-    return f"{kind.removeprefix('ssh-').partition('-sha2')[0].partition('@')[0]} key"
-
-
-def _tidy(path: Path) -> str:
-    home = str(home_of(os.environ))
-    text = str(path)
-    return one_line("~" + text[len(home) :] if text.startswith(home + "/") else text, 100)
-
-
-def _read_identity(path: Path) -> _Identity:
-    name = _tidy(path)
-    try:
-        found = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        # The key itself may be in the agent alone.
-        beside = path.with_name(f"{path.name}.pub")
-        public = b""
-        with contextlib.suppress(ConfigError, OSError):
-            public = _public_line(read_file(beside, "public key"))
-        return _Identity(path, public=public, problem=f"key {name} does not exist", missing=True)
-    except OSError as exc:
-        return _Identity(path, problem=f"key {name} cannot be read ({one_line(exc.strerror or '', 60)})")
-    try:
-        data = read_file(path, "key")
-    except ConfigError as exc:
-        return _Identity(path, problem=str(exc))
-    if public := _public_line(data):
-        return _Identity(
-            path, public=public, problem=f"{name} is a public key, and the agent does not hold its other half"
-        )
-    if found.st_uid == os.getuid() and stat.S_IMODE(found.st_mode) & 0o077:
-        mode = f"{stat.S_IMODE(found.st_mode):04o}"
-        return _Identity(
-            path, problem=f"key {name} is open to others (mode {mode}) and not used; run: chmod 600 {name}"
-        )
-    return _Identity(path, data=data, public=_public_half(path, data))
-
-
-def _public_line(data: bytes) -> bytes:
-    """The blob of a file that holds a public key or a certificate; empty when it does not."""
-    fields = data[:65536].split(None, 2)
-    if len(fields) < 2 or not re.match(rb"(?:ssh|ecdsa|sk)-[a-z0-9@.-]+$", fields[0]):
-        return b""
-    try:
-        blob = base64.b64decode(fields[1], validate=True)
-    except (binascii.Error, ValueError):
-        return b""
-    return blob if _kind(blob).encode("ascii", "replace") == fields[0] else b""
-
-
-def _public_half(path: Path, data: bytes) -> bytes:
-    """The public key of a private one that may be encrypted: OpenSSH's format tells it, or the file beside it does."""
-    match = re.search(rb"-----BEGIN OPENSSH PRIVATE KEY-----(.*?)-----END", data, re.DOTALL)
-    if match:
-        with contextlib.suppress(binascii.Error, ValueError, struct.error, IndexError):
-            raw = base64.b64decode(b"".join(match[1].split()))
-            magic = b"openssh-key-v1\0"
-            if raw.startswith(magic):
-                rest = raw[len(magic) :]
-                for _ in range(3):  # the cipher, and how its key is made
-                    rest = rest[4 + struct.unpack(">I", rest[:4])[0] :]
-                return _unpacked(rest[4:])[0]
-    beside = path.with_name(f"{path.name}.pub")
-    with contextlib.suppress(ConfigError, OSError):
-        if beside.exists():
-            return _public_line(read_file(beside, "public key"))
-    return b""
-
-
-def _private_key(data: bytes, passphrase: bytes | None) -> Any:
-    """The key in a file of OpenSSH's or of a PEM format; None where a passphrase is needed; ValueError else."""
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
-
-    load = load_ssh_private_key if b"BEGIN OPENSSH PRIVATE KEY" in data else load_pem_private_key
-    try:
-        key = load(data, passphrase)
-    except TypeError:
-        if passphrase is None:
-            return None
-        raise ValueError("it has no passphrase") from None
-    except UnsupportedAlgorithm as exc:
-        raise ValueError(f"its kind is not supported ({one_line(str(exc), 60)})") from exc
-    except ValueError as exc:
-        raise ValueError("it is no private key in OpenSSH's or PEM format") from exc
-    if not isinstance(key, ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
-        raise ValueError("it is neither ed25519, ecdsa nor rsa")
-    return key
-
-
-def _public_of(private: Any) -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    line: bytes = private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
-    return base64.b64decode(line.split()[1])
-
-
-# The connection
 
 
 class _Wire:
@@ -710,7 +135,7 @@ def _host_key_order(known: Sequence[str]) -> tuple[str, ...]:
     usual = ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"]
     order: dict[str, None] = {}
     for kind in [*known, *usual]:
-        plain = kind.removesuffix(_CERTIFICATE)
+        plain = kind.removesuffix(CERTIFICATE)
         if plain in usual:
             names = _RSA if plain == "ssh-rsa" else (plain,)
             order.update(dict.fromkeys(name + kind[len(plain) :] for name in names))
@@ -764,7 +189,7 @@ class SshShell:
 
         What the login prints before the script speaks is passed over, as is all of stderr.
         """
-        _check_argument(argument)
+        check_argument(argument)
         with WATCHDOG.guard(deadline) as guard:
             transport = self._connected(guard)
             stage = _Stage(f"{self.entry.user}@{self.entry.endpoint}", "running the script", None, transport)
@@ -956,7 +381,7 @@ class _Session:
             with contextlib.suppress(OSError):
                 channel.sendall(b"exec 2>/dev/null; printf 'kdiag:%s\\n' " + self._token + b"\n" + script + b"\n")
                 channel.shutdown_write()
-            while chunk := channel.recv(_CHUNK):
+            while chunk := channel.recv(CHUNK):
                 self._take(chunk)
                 if len(self._received) > limit:
                     return Output(bytes(self._received[:limit]), None, cut=True)
@@ -992,7 +417,7 @@ class _Session:
     def _drain(self, channel: paramiko.Channel) -> None:
         """Take all of stderr, so that the other end is never kept waiting; remember how it begins."""
         with contextlib.suppress(Exception):
-            while chunk := channel.recv_stderr(_CHUNK):
+            while chunk := channel.recv_stderr(CHUNK):
                 if len(self._errors) < _SAID_LIMIT:
                     self._errors += chunk[:_SAID_LIMIT]
 
@@ -1025,7 +450,7 @@ class _Session:
         place, received = self._stage.place, self._received
         if guard.fired:
             if self._begun:
-                return _late(place, guard.deadline, received)
+                return late(place, guard.deadline, received)
             return Unreachable(f"{place}: logged in, and no shell answered within {in_seconds(guard.deadline.seconds)}")
         if self._begun:
             return CutShort(f"{place}: the connection was dropped ({len(received):,} bytes received)", bytes(received))

@@ -13,7 +13,7 @@ from kdiag.model.text import clean_line, shorten
 
 if TYPE_CHECKING:
     from kdiag.collect.inventory import Inventory
-    from kdiag.collect.ssh import Shell
+    from kdiag.collect.shell import Shell
 
 _LIMIT = 1 << 20
 

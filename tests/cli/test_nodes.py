@@ -321,8 +321,8 @@ def test_no_credential_of_a_node_reaches_the_output_or_a_recording(site: Site) -
 
 _LOCAL = """
 import socket, sys
-import kdiag.collect.ssh as ssh
-ssh.ENVIRONMENT = ("LC_ALL=C", "TZ=UTC", "PATH={path}", "HOME=/")
+import kdiag.collect.shell as shell
+shell.ENVIRONMENT = ("LC_ALL=C", "TZ=UTC", "PATH={path}", "HOME=/")
 socket.gethostname = lambda: "cp1"
 socket.getaddrinfo_of_ours, getaddrinfo = socket.getaddrinfo, socket.getaddrinfo
 socket.getaddrinfo = lambda host, *a, **k: [] if host == "cp1" else getaddrinfo(host, *a, **k)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from kdiag.collect import batch
 from kdiag.collect.batch import PROGRAMS, Section, State, observe, parse, readable, refuse_writes, render
 from kdiag.collect.http import Deadline
-from kdiag.collect.ssh import CutShort, LocalShell, Output, Shell
+from kdiag.collect.shell import CutShort, LocalShell, Output, Shell
 from kdiag.errors import BadAnswer, CheckDefinitionError
 from kdiag.facts.base import NodeCommand
 from kdiag.model.observation import Observation
@@ -414,7 +414,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "bin"
     folder.mkdir()
     path = f"PATH={folder}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    monkeypatch.setattr("kdiag.collect.ssh.ENVIRONMENT", ("LC_ALL=C", "TZ=UTC", path, "HOME=/"))
+    monkeypatch.setattr("kdiag.collect.shell.ENVIRONMENT", ("LC_ALL=C", "TZ=UTC", path, "HOME=/"))
     return folder
 
 

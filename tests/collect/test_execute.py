@@ -15,8 +15,8 @@ from kdiag.collect.execute import MOST_LINES, Executor, shown
 from kdiag.collect.kubeconfig import Overrides, load
 from kdiag.collect.kubectl import Live, StandIn
 from kdiag.collect.replay import Replay
+from kdiag.collect.shell import LocalShell, Shell
 from kdiag.collect.snapshot import Recorder, Snapshot
-from kdiag.collect.ssh import LocalShell, Shell
 from kdiag.engine.runbook import Kind, Outcome, Page, Step, fill, parse
 from kdiag.errors import Unreachable
 from kdiag.model.observation import Observation

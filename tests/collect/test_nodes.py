@@ -14,8 +14,10 @@ import pytest
 
 from kdiag.collect.http import Deadline
 from kdiag.collect.nodes import NodeTarget, read_nodes
-from kdiag.collect.ssh import Access, LocalShell, Output, SshShell
+from kdiag.collect.shell import LocalShell, Output
+from kdiag.collect.ssh import SshShell
 from kdiag.collect.ssh_config import load
+from kdiag.collect.ssh_keys import Access
 from kdiag.errors import Unreachable
 from kdiag.facts.base import NodeCommand
 from kdiag.model.observation import Observation

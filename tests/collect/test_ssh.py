@@ -18,8 +18,10 @@ import paramiko
 import pytest
 
 from kdiag.collect.http import Deadline
-from kdiag.collect.ssh import Access, CutShort, LocalShell, SshShell
+from kdiag.collect.shell import CutShort, LocalShell
+from kdiag.collect.ssh import SshShell
 from kdiag.collect.ssh_config import load
+from kdiag.collect.ssh_keys import Access
 from kdiag.errors import AccessDenied, BadAnswer, CollectError, ConfigError, KdiagError, Unreachable, Untrusted
 from tests.sshd import LONG, USER, Place, free_port, keygen, needs_sshd, wait_for
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kdiag.collect.batch import Section, State, observe
 from kdiag.collect.http import Deadline
-from kdiag.collect.ssh import Output
+from kdiag.collect.shell import Output
 from kdiag.collect.together import Group, apart, gathered
 from kdiag.facts.base import NodeCommand
 from kdiag.facts.manifests import CERTIFICATES

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from kdiag.check import KUBELET_DOWN, Evidence, Finding, Gap, Layer, Ref, Severity, Skip, check, shorten
 from kdiag.facts import (
     Cluster,
+    ConfigFile,
     Entry,
     KubeletJournal,
     Kubelets,
@@ -28,8 +29,10 @@ from kdiag.facts import (
 #: What the kubelet puts before the reason why it refuses its configuration.
 _WRAPPING = re.compile(
     r"^(?:panic: )?failed to (?:validate|merge)[^:]*?[kK]ubelet ?[cC]onfiguration[^:]*, error: "
-    r"(?:invalid configuration: )?"
+    r"(?:invalid configuration: )?|^failed to validate kubelet flags: "
 )
+#: What is kept back for the system, for Kubernetes and from eviction together is more than there is.
+_RESERVED = re.compile(r'invalid Node Allocatable configuration\. Resource \\?"([\w.-]+)\\?" has a reservation of')
 
 
 @check(
@@ -64,6 +67,8 @@ def kubelet_crash_loops(
         reason = last_reason(unit, log, cluster)
         place, shown = _place(setup, reason)
         why = _WRAPPING.sub("", _why(unit, reason).partition(", path: &TypeMeta")[0])
+        if short := _RESERVED.search(why):
+            why = f"more {short[1]} is reserved than {node} has"
         yield Finding(
             Ref("Node", node),
             shorten(f"kubelet on {node} ends each time it starts: {place}{why}", 280)
@@ -91,13 +96,21 @@ def _place(setup: KubeletSetup | None, reason: Entry | None) -> tuple[str, tuple
     if config is None or setup is None or reason is None:
         return "", None
     text = reason.said.partition(", path: ")[0]
-    if name := config.named(text):
+    if name := _reserving(config, text) or config.named(text):
         line = config.line(name)
         return f"{config.path}:{line} {name}: ", (config.path, line, config.quoted(line))
     flags = [f for f in setup.flags if re.search(rf"(?<![\w-])--{re.escape(f.name)}(?![\w-])", text) and f.path]
     if len(flags) == 1:
         return f"{flags[0].path}:{flags[0].line} {flags[0].text}: ", (flags[0].path, flags[0].line, flags[0].text)
     return "", None
+
+
+def _reserving(config: ConfigFile, text: str) -> str:
+    """The one field that keeps the resource back of which there is too little; empty where several do."""
+    short = _RESERVED.search(text)
+    fields = [f"{part}.{short[1]}" for part in ("systemReserved", "kubeReserved")] if short else []
+    given = [name for name in fields if config.line(name)]
+    return given[0] if len(given) == 1 else ""
 
 
 def _why(unit: Unit, reason: Entry | None) -> str:

@@ -316,10 +316,12 @@ from kdiag.facts.runtime import Containers as Containers
 from kdiag.facts.runtime import HostContainer as HostContainer
 from kdiag.facts.runtime import HostLog as HostLog
 from kdiag.facts.runtime import NodeContainers as NodeContainers
+from kdiag.facts.runtime import Program as Program
 from kdiag.facts.runtime import RuntimeAnswer as RuntimeAnswer
 from kdiag.facts.runtime import RuntimeAnswers as RuntimeAnswers
 from kdiag.facts.runtime import RuntimeConfig as RuntimeConfig
 from kdiag.facts.runtime import RuntimeConfigs as RuntimeConfigs
+from kdiag.facts.runtime import RuntimePrograms as RuntimePrograms
 from kdiag.facts.runtime import Sandbox as Sandbox
 from kdiag.facts.runtime import log_lines as log_lines
 from kdiag.facts.schedule import Schedule as Schedule

@@ -13,6 +13,7 @@ from typing import Any
 
 from kdiag.facts.base import NodeCommand
 from kdiag.facts.hosts import Answer, HostFact
+from kdiag.facts.logs import whole_messages
 from kdiag.facts.system import plain
 from kdiag.facts.units import RUNTIMES
 from kdiag.model.redact import RUN
@@ -132,7 +133,7 @@ class _Journal(HostFact[JournalLog]):
         if len(answers) > 1:
             found = list({(e.when, e.pid, e.text): e for e in found}.values())
             found.sort(key=lambda e: e.when or datetime.fromtimestamp(0, UTC))
-        return JournalLog(tuple(found))
+        return JournalLog(whole_messages(found))
 
 
 def _command(key: str, *words: str, lines: int, name: str = "") -> NodeCommand:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any, TypeVar
 
 from kdiag.facts.base import Builder, Fact, PodLog
 from kdiag.model.observation import Observation
@@ -14,6 +15,9 @@ from kdiag.model.result import Gap
 from kdiag.model.text import clean
 
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d) ?")
+#: As klog begins a value of several lines; each line has a tab before it, and " >" ends it.
+_BLOCK = re.compile(r"=<$")
+_MOST = 20
 _LOST = b"unable to retrieve container logs for "
 
 
@@ -23,6 +27,29 @@ class LogLine:
 
     text: str
     when: datetime | None = None
+
+
+#: Anything with a text that is one line: of a container's log, of the journal.
+L = TypeVar("L", bound=Any)
+
+
+def whole_messages(lines: Iterable[L]) -> tuple[L, ...]:
+    """The lines, with each message that klog spread over several of them made one again, as klog quotes a short one."""
+    found: list[L] = []
+    taken: list[L] = []
+    for line in lines:
+        if not taken:
+            (taken if _BLOCK.search(line.text) else found).append(line)
+        elif line.text.startswith("\t") and len(taken) < _MOST:
+            taken.append(line)
+        elif line.text.startswith(" >"):
+            said = "; ".join(part.text.strip().replace('"', '\\"') for part in taken[1:])
+            found.append(replace(taken[0], text=f'{taken[0].text[:-1]}"{said}"{line.text[2:]}'))
+            taken = []
+        else:
+            found += [*taken, line]
+            taken = []
+    return (*found, *taken)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +117,7 @@ class _LogBuilder:
                 pod=parts[1],
                 container=parts[2],
                 previous=parts[3] == "previous",
-                lines=tuple(map(_line, text.splitlines())),
+                lines=whole_messages(map(_line, text.splitlines())),
             )
         )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from kdiag.facts.base import NodeCommand, NodeFollow
 from kdiag.facts.hosts import Answer, HostFact, answer, plain_path
-from kdiag.facts.logs import LogLine
+from kdiag.facts.logs import LogLine, whole_messages
 from kdiag.facts.nodefiles import CONTAINERD as CONTAINERD
 from kdiag.facts.nodefiles import READ_CONTAINERD
 from kdiag.facts.system import COMPONENTS
@@ -377,7 +377,7 @@ def log_lines(text: str) -> tuple[LogLine, ...]:
             found.append(LogLine(RUN.text(raw)[:4000]))
     if pending:
         found.append(LogLine(RUN.text(pending)[:4000]))
-    return tuple(found)
+    return whole_messages(found)
 
 
 # Whether it answers
@@ -633,3 +633,58 @@ def _crio(texts: list[str], key: str) -> str:
             if match := re.match(rf"\s*{key}\s*=\s*\"([^\"]*)\"", line):
                 found = match[1]
     return found
+
+
+# What it runs containers with
+
+_PATH_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+_PROGRAMS = ("runc", "crun", "containerd-shim-runc-v2")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """One program on a node. ``changed`` is when it was put there or its mode was set."""
+
+    path: str
+    executable: bool = False
+    size: int = 0
+    changed: datetime | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name without the folder."""
+        return self.path.rpartition("/")[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimePrograms(HostFact[tuple[Program, ...]]):
+    """The programs with which a runtime starts and stops containers, where systemd's PATH looks for them."""
+
+    sources = (
+        NodeCommand(
+            "runtime-programs",
+            (
+                *("find", "-L", *_PATH_FOLDERS, "-maxdepth", "1", "(", "-name", _PROGRAMS[0]),
+                *(word for name in _PROGRAMS[1:] for word in ("-o", "-name", name)),
+                *(")", "-printf", r"%C@ %m %s %p\n"),
+            ),
+            answers=(0, 1),
+        ),
+    )
+
+    @staticmethod
+    def parse(node: str, answers: tuple[Answer, ...]) -> tuple[Program, ...]:
+        """One line for each: when it changed, its mode, its size and its path."""
+        found: list[Program] = []
+        for line in answer(answers, "runtime-programs").splitlines():
+            match = re.fullmatch(r"(\d{1,11})\S* ([0-7]{1,4}) (\d{1,15}) (/\S+)", line)
+            if match:
+                found.append(
+                    Program(
+                        path=match[4],
+                        executable=bool(int(match[2], 8) & 0o111),
+                        size=int(match[3]),
+                        changed=moment(match[1]),
+                    )
+                )
+        return tuple(found)

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdiag.facts.hosts import Answer
-from kdiag.facts.runtime import Containers, RuntimeAnswers, RuntimeConfig, RuntimeConfigs, log_lines, moment
+from kdiag.facts.runtime import (
+    Containers,
+    Program,
+    RuntimeAnswers,
+    RuntimeConfig,
+    RuntimeConfigs,
+    RuntimePrograms,
+    log_lines,
+    moment,
+)
 
 ID = "3afa783399d43d766ebc5ec6f0c286cc5945c90b567e4260b5f0910ac91575c9"
 LOG = "/var/log/pods/kube-system_etcd-cp1_d48f73cea7aa7990dd205a4d8901345d/etcd/0.log"
@@ -152,3 +161,10 @@ def test_survives_any_text(text: str) -> None:
     tuple(RuntimeConfigs.follow("w1", (Answer("containerd-config", "", text),)))
     RuntimeAnswers.parse("w1", (Answer("cri-version", "", text), Answer("cri-info", "", text)))
     log_lines(text)
+
+
+def test_reads_which_programs_are_there() -> None:
+    text = "1795374743.0779397540 755 8752456 /usr/sbin/runc\n1795374000.1 644 0 /usr/bin/crun\nfind: '/opt': no\n"
+    runc, crun = RuntimePrograms.parse("w1", (Answer("runtime-programs", "", text),))
+    assert runc == Program(path="/usr/sbin/runc", executable=True, size=8752456, changed=moment("1795374743"))
+    assert (crun.name, crun.executable, crun.size) == ("crun", False, 0)

@@ -1,0 +1,41 @@
+"""Lines of logs, whoever wrote them."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdiag.facts.logs import LogLine, whole_messages
+
+
+def joined(*texts: str) -> list[str]:
+    return [line.text for line in whole_messages(map(LogLine, texts))]
+
+
+def test_a_message_of_several_lines_is_one() -> None:
+    # kubelet v1.36.3
+    assert joined(
+        "I first",
+        'E1122 19:21:26.617546   25921 run.go:72] "command failed" err=<',
+        "\tfailed to validate kubelet flags: unknown 'kubernetes.io' labels specified with --node-labels: [a]",
+        '\tit says "so"',
+        ' > pod="x"',
+        "I last",
+    ) == [
+        "I first",
+        'E1122 19:21:26.617546   25921 run.go:72] "command failed" err="failed to validate kubelet flags: unknown'
+        r""" 'kubernetes.io' labels specified with --node-labels: [a]; it says \"so\"" """
+        'pod="x"',
+        "I last",
+    ]
+
+
+def test_a_message_without_its_end_stays_as_it_is() -> None:
+    assert joined("err=<", "\tcut") == ["err=<", "\tcut"]
+    assert joined("err=<", "\tcut", "other", " >") == ["err=<", "\tcut", "other", " >"]
+
+
+@given(st.lists(st.sampled_from(["err=<", "\ta", " >", "b", "=<", ""]), max_size=40))
+def test_loses_no_text(texts: list[str]) -> None:
+    said = "".join(joined(*texts))
+    assert sum(said.count(c) for c in "ab") == sum(t.count(c) for t in texts for c in "ab")

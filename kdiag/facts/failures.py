@@ -7,7 +7,6 @@ that is starting, that ended as it should, or that has recovered is no failure.
 from __future__ import annotations
 
 import enum
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,14 +17,16 @@ from typing import NamedTuple
 
 from kdiag.facts.base import Derived
 from kdiag.facts.cluster import Cluster
+from kdiag.facts.endings import telling
 from kdiag.facts.events import Event, Events
 from kdiag.facts.logs import LogLine, Logs
 from kdiag.facts.pods import ContainerStatus, Pod, Pods, Terminated
 from kdiag.facts.podspec import Container, Probe
+from kdiag.facts.probes import probe_text, starved, wrong_port
 from kdiag.facts.workloads import Jobs, Owners, ReplicaSets
 from kdiag.model.quantity import amount
 from kdiag.model.result import Ref
-from kdiag.model.text import duration, nearest, shorten
+from kdiag.model.text import shorten
 
 
 class Fault(enum.Enum):
@@ -129,54 +130,6 @@ class Failure:
         return (*words, "--previous") if self.previous else words
 
 
-#: Words that a line which tells why a program ended has in it.
-_STRONG = re.compile(
-    r"(?i)panic:|fatal|\berror\b|[a-z]error\b|exception|traceback|caused by"
-    r"|\bfailed\b|failure|cannot|can't|could not|couldn't"
-    r"|unable to|denied|refused|not set|not found|missing|required|invalid|no such|unknown|undefined|timed? ?out|abort"
-    r"|usage:|killed|segmentation|crit|emerg"
-)
-_HEADER = re.compile(r"^(?:[IWEF]\d{4} [\d:.]+\s+\d+ [^\]]+\] |\d{4}[-/]\d\d[-/]\d\d[T ][\d:.,]+(?:Z|[+-][\d:]+)? )")
-#: What a program says of itself when it starts, well or not.
-_START_UP = re.compile(r"maxprocs: (?:Leaving|Updating|Honoring) GOMAXPROCS")
-_FRAME = re.compile(
-    r"^\s+at |^goroutine \d|^\t|^\s+File \"|^\s*\^+\s*$|^node:internal|^Node\.js v|^\s*\.\.\. \d+ more|^\s{4,}\S"
-)
-
-
-def telling(lines: tuple[LogLine, ...] | list[LogLine], width: int = 200) -> str:
-    """The line of a log's end that says most about why the program ended; empty when there is none."""
-    texts = [line.text.rstrip() for line in lines[-40:] if line.text.strip() and not _START_UP.search(line.text)]
-    strong = [t for t in texts if _STRONG.search(t) and not _FRAME.search(t)]
-    panics = [t for t in strong if "panic:" in t]
-    plain = [t for t in texts if not _FRAME.search(t)]
-    chosen = (panics[:1] or strong[-1:] or plain[-1:] or [""])[0]
-    return shorten(_HEADER.sub("", _message(chosen.strip())), width)
-
-
-#: Where the loggers in use put what they say, and what it is about.
-_SAYS = ("msg", "message", "event", "@message", "textPayload")
-_ABOUT = ("error", "err", "exception", "error.message", "stack_trace")
-
-
-def _message(line: str) -> str:
-    """What a line of JSON says, without its fields; another line as it is."""
-    if not line.startswith("{"):
-        return line
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return line
-    said = _field(record, _SAYS)
-    about = _field(record, _ABOUT)
-    return f"{said}: {about}" if said and about and about not in said else said or line
-
-
-def _field(record: object, names: tuple[str, ...]) -> str:
-    found = (record.get(name) for name in names) if isinstance(record, dict) else ()
-    return next((" ".join(text.split()) for text in found if isinstance(text, str) and text.strip()), "")
-
-
 _PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "SignatureValidationFailed"})
 _CONFIG = frozenset({"CreateContainerConfigError"})
 _START = frozenset({"RunContainerError", "CreateContainerError", "StartError", "ContainerCannotRun"})
@@ -228,6 +181,8 @@ _EXEC = re.compile(
 _ARCH = re.compile(
     r"exec format error|cannot execute(?: binary file)?: (?:required file not found|Exec format error)", re.I
 )
+#: What the container's first process says when the kernel finds the file, and not what has to run it.
+_INTERPRETER = re.compile(r"^exec (?P<command>/\S{1,400}): (?P<why>no such file or directory)$")
 _MOUNT = re.compile(
     r"error mounting|not a directory|mount a directory onto a file|subPath|read-only file system"
     r"|chdir to cwd|failed to mount"
@@ -327,37 +282,6 @@ def touched(group: list[Failure], *more: Ref) -> tuple[Ref, ...]:
 def memory(value: Decimal | None) -> str:
     """An amount of memory as a person writes it; ``none`` where there is none."""
     return "none" if value is None else amount("memory", value)
-
-
-def probe_text(probe: Probe, container: Container) -> str:
-    """What a probe asks, in short: ``GET :8080/healthz``, ``TCP :3306``, ``exec cat /tmp/ready``."""
-    port = probe.port
-    shown = f":{port}" if port not in (None, 0) else ""
-    if isinstance(port, str) and (number := container.port_number(port)):
-        shown = f":{port} ({number})"
-    if probe.http_get:
-        return f"GET {shown}{probe.http_get.path or '/'}"
-    if probe.exec:
-        return f"exec {shorten(' '.join(probe.exec.command), 60)}"
-    return f"{'gRPC' if probe.grpc else 'TCP'} {shown}"
-
-
-def wrong_port(probe: Probe | None, container: Container) -> tuple[int, str]:
-    """The probe's port and the ports that were probably meant, where the probe asks one that nothing declares.
-
-    (0, "") when the port is declared, or when nothing tells which port is right.
-    """
-    if probe is None or probe.port is None:
-        return 0, ""
-    number = container.port_number(probe.port)
-    declared = sorted({p.container_port for p in container.ports if p.protocol == "TCP"})
-    if number is None:
-        return -1, ", ".join(
-            f"{p.name}={p.container_port}" if p.name else str(p.container_port) for p in container.ports
-        )
-    if declared and number not in declared:
-        return number, ", ".join(map(str, declared))
-    return 0, ""
 
 
 class _Judge:
@@ -781,6 +705,8 @@ class _Judge:
         for line in reversed(tail):
             if _ARCH.search(line.text):
                 return made(Fault.WRONG_ARCHITECTURE, line.text)
+        if tail and (match := _INTERPRETER.search(tail[-1].text)):
+            return made(Fault.COMMAND_NOT_FOUND, tail[-1].text, match["command"], "interpreter")
         if end.exit_code in (126, 127):
             for line in reversed(tail):
                 if (match := _SHELL.search(line.text)) and "shared librar" not in line.text:
@@ -920,49 +846,6 @@ def _mounted(text: str, pod: Pod, container: Container) -> str:
     return "/" if read_only and container.security_context.read_only_root_filesystem else ""
 
 
-class Image(NamedTuple):
-    """An image name in its parts: ``registry/path:tag@digest``, with Docker's defaults."""
-
-    registry: str
-    path: str
-    tag: str
-    digest: str
-
-    @property
-    def repository(self) -> str:
-        """Registry and path."""
-        return f"{self.registry}/{self.path}"
-
-    @property
-    def short(self) -> str:
-        """The repository as people write it: Docker's defaults left out."""
-        return self.path.removeprefix("library/") if self.registry == "docker.io" else self.repository
-
-    @classmethod
-    def parse(cls, name: str) -> Image:
-        """Take a name apart; never raises, whatever it is."""
-        rest, _, digest = name.partition("@")
-        head, slash, path = rest.partition("/")
-        if not slash or ("." not in head and ":" not in head and head != "localhost"):
-            head, path = "docker.io", rest if slash else f"library/{rest}"
-        place, colon, tag = path.rpartition(":")
-        return cls(head, place if colon else path, tag if colon else "" if digest else "latest", digest)
-
-
-def close_image(image: Image, others: Iterable[str]) -> str:
-    """The image among ``others`` that was probably meant: another tag of the repository, or a repository like it."""
-    found = [Image.parse(name) for name in others]
-    if same := [i for i in found if i.repository == image.repository and i.tag]:
-        tag = nearest(image.tag, [i.tag for i in same]) or (same[0].tag if len({i.tag for i in same}) == 1 else "")
-        return f"{same[0].short}:{tag}" if tag and tag != image.tag else ""
-    like = nearest(image.repository, [i.repository for i in found])
-    if not like:
-        return ""
-    tags = {i.tag: i for i in found if i.repository == like and i.tag}
-    one = tags.get(image.tag) or next(iter(tags.values()), None)
-    return f"{one.short}:{one.tag}" if one else ""
-
-
 _EDITABLE = frozenset({"Deployment", "StatefulSet", "DaemonSet", "CronJob", "ReplicaSet", "ReplicationController"})
 
 
@@ -1032,78 +915,6 @@ def secrets_of(pods: Iterable[Pod]) -> set[str]:
     return found
 
 
-_SIGNALS = {1: "SIGHUP", 2: "SIGINT", 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL"}
-_SIGNALS |= {11: "SIGSEGV", 13: "SIGPIPE", 14: "SIGALRM", 15: "SIGTERM", 24: "SIGXCPU", 31: "SIGSYS"}
-_MEANING = {
-    9: "killed from outside: memory, a probe, or it ignored SIGTERM",
-    11: "a fault in its own code or libraries",
-    6: "it gave up itself",
-    15: "it was asked to stop",
-    4: "an instruction that this processor does not have",
-}
-_CODES = {
-    0: "it was asked to stop, or had no more to do",
-    1: "an error of the program",
-    2: "an error of the program, often its arguments",
-    126: "a command that may not be executed",
-    127: "a command that is not found",
-    128: "it could not be started",
-    255: "an error without a code of its own",
-}
-
-
-def exit_text(end: Terminated) -> str:
-    """An exit code in words: ``exit code 1 (an error of the program)``, ``exit code 139 (SIGSEGV: …)``."""
-    code = end.exit_code
-    signal = end.signal or (code - 128 if 128 < code < 160 else 0)
-    if signal:
-        name = _SIGNALS.get(signal, f"signal {signal}")
-        meaning = _MEANING.get(signal)
-        return f"exit code {code} ({name}: {meaning})" if meaning else f"exit code {code} ({name})"
-    return f"exit code {code} ({_CODES[code]})" if code in _CODES else f"exit code {code}"
-
-
-def lifetime(end: Terminated | None) -> str:
-    """How long that run lived; empty when it never started."""
-    if end is None or not end.started_at or not end.finished_at or end.started_at.year < 2000:
-        return ""
-    return duration(end.finished_at - end.started_at)
-
-
-def probe_setting(probe: Probe, container: Container) -> str:
-    """A probe as ``kubectl describe pod`` shows it."""
-    return (
-        f"{probe_text(probe, container)} delay={probe.initial_delay_seconds}s timeout={probe.timeout_seconds}s "
-        f"period={probe.period_seconds}s #failure={probe.failure_threshold}"
-    )
-
-
-def startup_for(probe: Probe) -> str:
-    """A startupProbe, as JSON, that asks what a liveness probe asks and gives it five minutes."""
-    value: dict[str, object] = {"periodSeconds": 5, "failureThreshold": 60}
-    if probe.http_get:
-        value["httpGet"] = {
-            "path": probe.http_get.path or "/",
-            "port": probe.http_get.port,
-            "scheme": probe.http_get.scheme,
-        }
-    elif probe.tcp_socket:
-        value["tcpSocket"] = {"port": probe.tcp_socket.port}
-    elif probe.grpc:
-        value["grpc"] = {"port": probe.grpc.port}
-    elif probe.exec:
-        value["exec"] = {"command": list(probe.exec.command)}
-    return json.dumps(value, separators=(",", ":"))
-
-
-def starved(container: Container) -> str:
-    """A CPU limit so small that programs start and answer slowly, as text; empty where there is none."""
-    limit = container.resources.limits.get("cpu")
-    return f"its CPU limit is {amount('cpu', limit)}" if limit is not None and limit <= _STARVED else ""
-
-
-#: Cores on which a program takes seconds for what else takes milliseconds.
-_STARVED = Decimal("0.03")
 _LISTENS = re.compile(r"(?i)(?:listen|serv|start|bound|running)\w*\b[^\n]{0,60}?[: ](?P<port>\d{2,5})\b(?![.:\d])")
 
 

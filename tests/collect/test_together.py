@@ -70,7 +70,7 @@ def test_a_last_line_without_its_end_is_given_one(tmp_path: Path) -> None:
     assert [body for _, body, _, _ in seen(commands, commands)] == [b"a\n", b"b\n"]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.binary(max_size=200), min_size=2, max_size=4))
 def test_whatever_files_hold_none_is_taken_for_another(contents: list[bytes]) -> None:
     paths = [f"/f{number}" for number in range(len(contents))]

@@ -119,7 +119,7 @@ def test_reads_the_clock_of_the_node() -> None:
     assert pki.clock == datetime(2026, 11, 22, 10, 31, 14, tzinfo=UTC)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=200), st.text(max_size=200))
 def test_survives_any_text(text: str, tree: str) -> None:
     pem = f"-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n"

@@ -80,7 +80,7 @@ def test_keeps_the_reason_where_etcd_does_not_answer() -> None:
     assert "connection refused" in answer.error
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(max_size=300), VALUES)
 def test_survives_any_text(text: str, value: object) -> None:
     import json

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kdiag.engine.intake import sources
@@ -270,7 +270,6 @@ def test_urls_of_flags(text: str, fault: str) -> None:
     assert bool(fault) == bool(found.fault)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_any_text_is_read(text: str) -> None:
     found = read_yaml(text)
@@ -278,7 +277,6 @@ def test_any_text_is_read(text: str) -> None:
         pod_problems(found)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=400), st.text(max_size=400))
 def test_any_answer_is_parsed(listing: str, lines: str) -> None:
     said = (Answer("manifest-files", "", listing), Answer("manifests", "", lines))
@@ -286,7 +284,6 @@ def test_any_answer_is_parsed(listing: str, lines: str) -> None:
     tuple(Manifests.follow("x", said))
 
 
-@settings(deadline=None)
 @given(st.integers(0, len(POD) - 1), st.sampled_from("\t:;{}[]#&*!|>'\"%@`- \n\u00a0"))
 def test_a_pod_with_one_character_changed_is_still_judged(at: int, char: str) -> None:
     found = only({"kube-scheduler.yaml": POD[:at] + char + POD[at + 1 :]})

@@ -80,14 +80,14 @@ def test_towers_of_combining_marks_are_cut() -> None:
     assert literal("e" + "\u0301" * 40) == "e\u0301\u0301"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.text(max_size=60), min_size=1, max_size=4), st.integers(8, 40), st.integers(0, 6))
 def test_whatever_the_text_no_row_is_wider_than_the_screen(parts: list[str], width: int, hang: int) -> None:
     painted = layout([line(*((literal(p), "x") for p in parts), hang=hang, bar="│ ")], width)
     assert all(sum(cell_len(text) for text, _ in row.spans) <= width for row in painted)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(alphabet="ab \u6f22", max_size=80), st.integers(8, 30))
 def test_wrapping_loses_nothing_but_blanks(text: str, width: int) -> None:
     joined = "".join("".join(t for t, _ in row.spans) for row in layout([line(text)], width))

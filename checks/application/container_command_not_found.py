@@ -6,7 +6,20 @@ import json
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, shorten
-from kdiag.facts import Container, Events, Failures, Fault, Logs, VolumeMount, edit, touched
+from kdiag.facts import (
+    BrokenScript,
+    ConfigMaps,
+    Container,
+    Events,
+    Failure,
+    Failures,
+    Fault,
+    Logs,
+    VolumeMount,
+    broken_script,
+    edit,
+    touched,
+)
 
 #: Where images have their programs.
 _PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -22,10 +35,18 @@ _PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", 
         "crash",
     ),
 )
-def container_command_not_found(failures: Failures, events: Events | None, logs: Logs | None) -> Iterator[Finding]:
+def container_command_not_found(
+    failures: Failures, events: Events | None, logs: Logs | None, configmaps: ConfigMaps | None
+) -> Iterator[Finding]:
     """The runtime says which file it looked for; a shell inside says it with exit code 126 or 127."""
+    for fault in (Fault.COMMAND_NOT_FOUND, Fault.WRONG_ARCHITECTURE, Fault.CRASH, Fault.INIT_FAILS):
+        for group in failures.of(fault, events, logs):
+            if script := broken_script(group[0], configmaps):
+                yield _unusable(group, script)
     for group in failures.of(Fault.COMMAND_NOT_FOUND, events, logs):
         one = group[0]
+        if broken_script(one, configmaps):
+            continue
         namespace = one.pod.namespace
         spec = one.spec
         typed = [*spec.command, *spec.args]
@@ -34,6 +55,8 @@ def container_command_not_found(failures: Failures, events: Events | None, logs:
             one.key, ""
         )
         hidden = _hidden(one.about, spec)
+        if one.key == "interpreter":
+            why = "it is there, but not what its first line or its linker asks for (or its line ends are CRLF)"
         why = why or ("no command is given and the image has none" if "no command" in one.key else "not in the image")
         if why == "not in the image" and hidden:
             why = f"volume {hidden.name} is mounted over {hidden.mount_path} and does not have it"
@@ -73,6 +96,40 @@ def container_command_not_found(failures: Failures, events: Events | None, logs:
             key=one.container,
             since=one.started,
         )
+
+
+def _unusable(group: list[Failure], script: BrokenScript) -> Finding:
+    """A script from a ConfigMap whose text or mode keeps it from running: the runtime's own words mislead here."""
+    one = group[0]
+    namespace, config = one.pod.namespace, script.config
+    source = kubectl("get", "configmap", config.name, "-o", "yaml", namespace=namespace)
+    change = kubectl("edit", "configmap", config.name, namespace=namespace)
+    if script.mode:
+        steps: tuple[str, ...] = (edit(one, "defaultMode: 0755 of the ConfigMap's volume"),)
+    elif "CRLF" in script.why:
+        clean = f"kubectl -n {namespace} get configmap {config.name} -o yaml | sed 's/\\\\r//g' | kubectl replace -f -"
+        steps = (clean + "   # takes every \\r out",)
+    else:
+        steps = (change + f"   # the first line of {script.key}",)
+    restart = f"{one.owner.kind.lower()}/{one.owner.name}"
+    if not script.mode and one.owner.kind in ("Deployment", "StatefulSet", "DaemonSet"):
+        steps += (kubectl("rollout", "restart", restart, namespace=namespace),)
+    return Finding(
+        one.owner,
+        f"{one.where} cannot run {script.path}: key {script.key} of ConfigMap {config.name} {script.why}",
+        evidence=(
+            Evidence(kubectl("get", "pod", one.pod.name, namespace=namespace), one.status),
+            Evidence(
+                kubectl(*(one.log_command if one.log else ("describe", "pod", one.pod.name)), namespace=namespace),
+                one.said,
+            ),
+            Evidence(source, f"{script.key}: {script.why}"),
+        ),
+        next=steps,
+        touches=(*touched(group), config.ref()),
+        key=one.container,
+        since=one.started,
+    )
 
 
 def _hidden(program: str, container: Container) -> VolumeMount | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl
-from kdiag.facts import Events, Failures, Fault, Logs, Nodes, touched
+from kdiag.facts import ConfigMaps, Events, Failures, Fault, Logs, Nodes, broken_script, touched
 
 
 @check(
@@ -20,11 +20,13 @@ from kdiag.facts import Events, Failures, Fault, Logs, Nodes, touched
     ),
 )
 def container_wrong_architecture(
-    failures: Failures, events: Events | None, logs: Logs | None, nodes: Nodes | None
+    failures: Failures, events: Events | None, logs: Logs | None, nodes: Nodes | None, configmaps: ConfigMaps | None
 ) -> Iterator[Finding]:
     """An image without a build for the node fails at the pull, a wrong single build at the start."""
     for group in failures.of(Fault.WRONG_ARCHITECTURE, events, logs):
         one = group[0]
+        if broken_script(one, configmaps):
+            continue
         namespace = one.pod.namespace
         name = sorted({f.pod.node for f in group})[0]
         node = nodes.get(name) if nodes else None

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, shorten
 from kdiag.facts import (
+    ConfigMaps,
     Events,
     Failures,
     Fault,
     Logs,
+    broken_script,
     edit,
     exit_text,
     touched,
@@ -27,10 +29,14 @@ from kdiag.facts import (
         "restarts",
     ),
 )
-def init_container_fails(failures: Failures, events: Events | None, logs: Logs | None) -> Iterator[Finding]:
+def init_container_fails(
+    failures: Failures, events: Events | None, logs: Logs | None, configmaps: ConfigMaps | None
+) -> Iterator[Finding]:
     """The exit code in words and the line of its log that says most."""
     for group in failures.of(Fault.INIT_FAILS, events, logs):
         one = group[0]
+        if broken_script(one, configmaps):
+            continue
         namespace = one.pod.namespace
         code = exit_text(one.end) if one.end else "it fails"
         waiting = listing([c.name for c in one.pod.spec.containers])

@@ -1,6 +1,7 @@
 """Every fact that a check may ask for, and the values in them."""
 
 from kdiag.facts.access import Access as Access
+from kdiag.facts.access import Subject as Subject
 from kdiag.facts.admission import APIService as APIService
 from kdiag.facts.admission import APIServices as APIServices
 from kdiag.facts.admission import CertificateRequests as CertificateRequests
@@ -38,6 +39,7 @@ from kdiag.facts.configuration import ConfigMaps as ConfigMaps
 from kdiag.facts.configuration import Limit as Limit
 from kdiag.facts.configuration import LimitRange as LimitRange
 from kdiag.facts.configuration import LimitRanges as LimitRanges
+from kdiag.facts.configuration import MountedFile as MountedFile
 from kdiag.facts.configuration import Namespace as Namespace
 from kdiag.facts.configuration import Namespaces as Namespaces
 from kdiag.facts.configuration import PriorityClass as PriorityClass
@@ -344,6 +346,8 @@ from kdiag.facts.scheduling import standing as standing
 from kdiag.facts.scheduling import tolerates as tolerates
 from kdiag.facts.scheduling import unmet_spread as unmet_spread
 from kdiag.facts.scheduling import volume_reaches as volume_reaches
+from kdiag.facts.scripts import BrokenScript as BrokenScript
+from kdiag.facts.scripts import broken_script as broken_script
 from kdiag.facts.serving import Front as Front
 from kdiag.facts.serving import Fronts as Fronts
 from kdiag.facts.serving import attribute as attribute

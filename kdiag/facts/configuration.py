@@ -10,7 +10,7 @@ import msgspec
 
 from kdiag.facts.base import ApiList, Objects
 from kdiag.facts.meta import Condition, Lean, Object, Resources, TracedMeta
-from kdiag.facts.podspec import Container, NameRef, PodSpec, VolumeMount
+from kdiag.facts.podspec import Container, KeyToPath, NameRef, PodSpec, VolumeMount
 from kdiag.model.quantity import Quantity
 from kdiag.model.redact import RUN
 
@@ -32,6 +32,20 @@ class ConfigMap(Object, frozen=True, gc=False):
         return (*self.data, *self.binary_data)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountedFile:
+    """A key of a ConfigMap that a container sees as a file."""
+
+    config: ConfigMap
+    key: str
+    mode: int
+
+    @property
+    def text(self) -> str:
+        """What is in it; empty for binary data."""
+        return self.config.data.get(self.key, "")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ConfigMaps(Objects[ConfigMap]):
     """Every ConfigMap."""
@@ -46,6 +60,27 @@ class ConfigMaps(Objects[ConfigMap]):
         """Take credentials out; a value over 64 KiB is kept as its size alone."""
         data = {k: RUN.value(k, v) if len(v) <= 65536 else f"({len(v):,} characters)" for k, v in item.data.items()}
         return msgspec.structs.replace(item, data=data, binary_data=dict.fromkeys(item.binary_data, ""))
+
+    def mounted(self, spec: PodSpec, container: Container, namespace: str, path: str) -> MountedFile | None:
+        """The key of a ConfigMap that a container has at this path, by the innermost mount."""
+        place = path.rstrip("/")
+        mounts = [m for m in container.volume_mounts if f"{place}/".startswith(f"{m.mount_path.rstrip('/')}/")]
+        mount = max(mounts, key=lambda m: len(m.mount_path), default=None)
+        volume = next((v for v in spec.volumes if mount and v.name == mount.name), None)
+        if mount is None or volume is None:
+            return None
+        inside = place[len(mount.mount_path.rstrip("/")) :].strip("/")
+        wanted = "/".join(p for p in (mount.sub_path.strip("/"), inside) if p)
+        sources = [(volume.config_map, volume.config_map.default_mode)] if volume.config_map else []
+        if volume.projected:
+            sources += [(s.config_map, volume.projected.default_mode) for s in volume.projected.sources if s.config_map]
+        for source, mode in sources:
+            found = self.get(source.name, namespace)
+            items = source.items or tuple(KeyToPath(key=k, path=k) for k in (found.keys if found else ()))
+            item = next((i for i in items if i.path == wanted), None)
+            if found and item and found.has(item.key):
+                return MountedFile(config=found, key=item.key, mode=item.mode or mode or 0o644)
+        return None
 
     def absent_sub_paths(
         self, spec: PodSpec, container: Container, namespace: str

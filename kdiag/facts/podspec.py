@@ -222,6 +222,7 @@ class KeyToPath(Lean, frozen=True, gc=False):
 
     key: str = ""
     path: str = ""
+    mode: int | None = None
 
 
 class ConfigMapVolume(Lean, frozen=True, gc=False):
@@ -230,6 +231,7 @@ class ConfigMapVolume(Lean, frozen=True, gc=False):
     name: str = ""
     optional: bool = False
     items: tuple[KeyToPath, ...] = ()
+    default_mode: int | None = None
 
 
 class SecretVolume(Lean, frozen=True, gc=False):
@@ -279,6 +281,7 @@ class Projected(Lean, frozen=True, gc=False):
     """Several sources in one volume."""
 
     sources: tuple[Projection, ...] = ()
+    default_mode: int | None = None
 
 
 class Template(Lean, frozen=True, gc=False):

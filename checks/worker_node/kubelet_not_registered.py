@@ -11,6 +11,7 @@ from kdiag.facts import Cluster, KubeletJournal, Kubelets, Manifests, Nodes, Uni
 _LATELY = 120
 _FORBIDDEN = re.compile(
     r"Unable to register node with API server, reason is forbidden.*|is not allowed to modify node.*"
+    r"|Unable to register node with API server, error getting existing node.* is forbidden: .*"
     r"|node \\?\"[^\"\\]+\\?\" is not allowed to .*|can only access node lease with the same name.*"
 )
 _NAMES = (

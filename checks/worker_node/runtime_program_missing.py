@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import RUNTIME_DOWN, Evidence, Finding, Layer, Ref, Severity, check
+from kdiag.check import RUNTIME_DOWN, Evidence, Finding, Gap, Layer, Ref, Severity, check
 from kdiag.facts import (
     Cluster,
     Entry,
@@ -32,6 +32,8 @@ _SAID = re.compile(
 _THERE = ("permission denied", "exec format error", "text file busy", "input/output error")
 #: It is tried again within a minute and a half; what was said longer ago may be over.
 _STILL = 300.0
+#: Of one in a folder that is not looked into nobody can tell when it is put back.
+_ELSEWHERE = 60.0
 
 
 @check(
@@ -48,7 +50,7 @@ def runtime_program_missing(
     runtime_journal: RuntimeJournal | None,
     units: Units | None,
     manifests: Manifests | None,
-) -> Iterator[Finding]:
+) -> Iterator[Finding | Gap]:
     """The runtime answers and the node stays Ready: what runs goes on, and nothing can be started or stopped."""
     for node, log in journal:
         told, entry = _told(log.entries)
@@ -60,7 +62,13 @@ def runtime_program_missing(
         wanted = next(w for w in (told["looked"], told["run"], told["shim"]) if w)
         name = wanted.rpartition("/")[2]
         seen = programs.get(node) if programs else None
-        mine = [p for p in seen or () if p.name == name]
+        if seen is None:
+            yield Gap(f"{node} {name}", "whether it is there by now was not seen")
+            continue
+        mine = [p for p in seen if p.name == name]
+        known = wanted == name or wanted in {p.path for p in seen}
+        if not known and cluster.age(entry.when) > _ELSEWHERE:
+            continue
         if any(p.executable and p.size and _newer(p, entry) for p in mine):
             continue  # it was put back since
         why = told["why"] or told["fault"] or "it is not installed"
@@ -73,7 +81,7 @@ def runtime_program_missing(
             + (f"does not find {wanted}" if gone else f"cannot execute {mine[0].path if mine else wanted}: {why}"),
             evidence=(
                 journal_line(entry, node),
-                *([Evidence(f"ls -l {_places(name)}", _shown(mine), node)] if seen is not None else []),
+                Evidence(f"ls -l {_places(name)}", _shown(mine), node),
             ),
             next=(
                 f"ssh {node} ls -l {_places(name)}    # was it renamed, or its mode changed?",

@@ -171,6 +171,21 @@ class Access(Derived):
                 return f"{other.ref()} gives it in namespace {other.namespace} only", other.ref()
         return None
 
+    def holds(self, user: Subject, role: str) -> bool:
+        """Whether a user or a service account has a ClusterRole over the cluster, or one that allows everything."""
+        return any(
+            b.role_ref.name in self._cluster_rules
+            and (b.role_ref.name == role or any(r.allows("*", "*", "*") for r in self._cluster_rules[b.role_ref.name]))
+            for b in self.cluster_bindings.items
+            if self._given(b, user)
+        )
+
+    def _given(self, binding: ClusterRoleBinding, user: Subject) -> bool:
+        if user.kind == "ServiceAccount":
+            return self._binds(binding.subjects, f"{user.namespace}:{user.name}", "")
+        mine = {("User", user.name), ("Group", "system:authenticated")}
+        return any((s.kind, s.name) in mine for s in binding.subjects)
+
     def _exists(self, ref: RoleRef, namespace: str) -> bool:
         if ref.kind == "ClusterRole":
             return ref.name in self._cluster_rules

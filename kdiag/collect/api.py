@@ -9,6 +9,7 @@ import json
 import queue
 import re
 import threading
+import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from urllib.parse import quote, urlencode
@@ -32,6 +33,9 @@ FIRST_SECONDS = 8.0
 _PROMPT_SECONDS = 1.5
 #: What it is then asked.
 STORE_CHECK = "/readyz/etcd"
+#: An API server that has just started refuses everybody everything until it has read its roles: some seconds.
+_ROLES_SECONDS = 12.0
+_ROLES_PAUSE = 1.5
 WORKERS = 4
 #: What a log may take: a kubelet that is well answers at once.
 LOG_SECONDS = 10.0
@@ -55,8 +59,11 @@ class ApiSource:
         progress: Progress | None = None,
         step: Step | None = None,
         log_seconds: float = LOG_SECONDS,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.target = target
+        self._pause = pause
+        self._barred = False
         self._log_seconds = log_seconds
         self.namespace = namespace
         self.notes: list[str] = []
@@ -75,6 +82,7 @@ class ApiSource:
         answer = self._client.get("/version", timeout=seconds)
         now = datetime.now(UTC)
         self._first_answer = (answer.date or now, now)
+        self._barred = answer.status == 403
         if answer.status == 401:
             end = self.target.credentials.expired(answer.date or now)
             why = f"the client certificate has expired on {end:%Y-%m-%d}; renew it" if end else "log in again"
@@ -90,7 +98,10 @@ class ApiSource:
         and NoSuchNamespace, for a list in a namespace that is not there is as empty as one in which all is well.
         """
         inside = f"/namespaces/{quote(self.namespace, safe='')}" if self.namespace else ""
-        answer = self._first(f"/api/v1{inside}/pods?limit=1")
+        path = f"/api/v1{inside}/pods?limit=1"
+        answer = self._first(path)
+        if answer.status == 403 and self._barred:
+            answer = self._once_it_knows(path, answer)
         if answer.status >= 500 and b"etcd" in bytes(answer.body[:65536]):
             raise Unreachable(f"{self.target.server} answers, but not from its store: {_refusal(answer, 'list pods')}")
         if answer.status == 403 and not self.namespace:
@@ -101,6 +112,18 @@ class ApiSource:
             )
         elif self.namespace and answer.status == 200 and _is_empty(answer):
             self._exists()
+
+    def _once_it_knows(self, path: str, answer: Response) -> Response:
+        """Ask again, for a server that refuses even its version may have started a moment ago."""
+        until = self._deadline.within(_ROLES_SECONDS)
+        for _ in range(int(_ROLES_SECONDS / _ROLES_PAUSE)):
+            if answer.status != 403 or until.remaining() < _ROLES_PAUSE:
+                break
+            self._pause(_ROLES_PAUSE)
+            answer = self._first(path)
+            now = datetime.now(UTC)
+            self._first_answer = (answer.date or now, now)
+        return answer
 
     def _first(self, path: str) -> Response:
         """The first answer out of the store. Raises CollectError, early where the server knows that it has none."""

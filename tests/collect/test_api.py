@@ -41,7 +41,7 @@ Read = Callable[..., Facts]
 def read(tmp_path: Path) -> Read:
     def facts(api: FakeAPI, *, seconds: float = 20.0, namespace: str = "", narrow: bool = False) -> Facts:
         target = load(Overrides(kubeconfig=str(api.kubeconfig(tmp_path / "config"))), {}, home=tmp_path)
-        source = ApiSource(target, deadline=Deadline(seconds), namespace=namespace)
+        source = ApiSource(target, deadline=Deadline(seconds), namespace=namespace, pause=lambda _: None)
         intake = Intake(known())
         try:
             source.probe()
@@ -224,6 +224,27 @@ def test_one_namespace_is_read_when_it_is_asked_for(read: Read) -> None:
     assert found.covers("shop")
     assert not found.covers("other")
     assert "/api/v1/pods" not in asked
+
+
+def test_a_server_that_has_not_read_its_roles_yet_is_asked_again(read: Read) -> None:
+    with FakeAPI({"/api/v1/pods": [POD]}) as api:
+        api.fault("/version", Fault.status(403), first=1)
+        api.fault("/api/v1/pods", Fault.status(403), first=3)
+        facts = read(api, narrow=True)
+    cluster, found = facts.get(Cluster), facts.get(Pods)
+    assert cluster is not None
+    assert found is not None
+    assert cluster.namespace == ""
+    assert len(found) == 1
+
+
+def test_a_server_that_refuses_everything_for_good_is_not_asked_for_ever(read: Read) -> None:
+    with FakeAPI({"/api/v1/pods": [POD]}, rbac=[]) as api:
+        api.fault("/version", Fault.status(403))
+        facts = read(api, narrow=True)
+        asked = [r for r in api.requests if r.path == "/api/v1/pods"]
+    assert len(asked) < 12
+    assert "403" in gaps(facts, Pods)
 
 
 def test_a_user_of_one_namespace_sees_that_namespace(read: Read, tmp_path: Path) -> None:

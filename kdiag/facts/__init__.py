@@ -2,7 +2,6 @@
 
 from kdiag.facts.access import Access as Access
 from kdiag.facts.access import Subject as Subject
-from kdiag.facts.access import Subject as Subject
 from kdiag.facts.admission import APIService as APIService
 from kdiag.facts.admission import APIServices as APIServices
 from kdiag.facts.admission import CertificateRequests as CertificateRequests

@@ -26,47 +26,13 @@ def cluster_dns_unavailable(dns: ClusterDNS, cluster: Cluster) -> Iterator[Findi
     ref = dns.reference
     touches = (CLUSTER, *(w.ref() for w in dns.workloads))
     if dns.service is None:
-        first = dns.workloads[0]
-        labels = first.spec.selector.match_labels
-        yield Finding(
-            ref,
-            f"Service {ref.path} does not exist: pods ask for names and nothing answers",
-            evidence=(
-                Evidence(
-                    kubectl("get", "service", ref.name, namespace=ref.namespace), f'services "{ref.name}" not found'
-                ),
-                Evidence(
-                    kubectl("get", "pods", "-l", labels_text(labels), namespace=first.namespace),
-                    f"{first.ref()} is there",
-                ),
-            ),
-            next=(
-                f"{kubectl('get', 'configmap', 'kubelet-config', '-o', 'yaml', namespace='kube-system')}"
-                "    # clusterDNS: the address that it must get",
-                "sudo kubeadm init phase addon coredns    # on a control-plane node of a kubeadm cluster",
-            ),
-            touches=touches,
-        )
-        return
+        return  # dns_service_wrong says so
     selector = dns.service.spec.selector
     if not dns.down or not selector:
         return
-    meant = [w for w in dns.workloads if not selects(selector, w.spec.template.metadata.labels)]
-    wanted = kubectl("get", "service", ref.name, "-o", "wide", namespace=ref.namespace)
-    if meant and len(meant) == len(dns.workloads):
-        labels = {k: v for k, v in meant[0].spec.template.metadata.labels.items() if "hash" not in k}
-        yield Finding(
-            ref,
-            f"Service {ref.path} selects no DNS pod: it asks for {labels_text(selector)}, "
-            f"the pods of {meant[0].ref()} have {labels_text(labels)}",
-            evidence=(
-                Evidence(wanted, f"SELECTOR {labels_text(selector)}"),
-                Evidence(kubectl("get", "pods", "--show-labels", namespace=ref.namespace), labels_text(labels)),
-            ),
-            next=(kubectl("edit", "service", ref.name, namespace=ref.namespace),),
-            touches=touches,
-        )
-        return
+    wanted = [w for w in dns.workloads if selects(selector, w.spec.template.metadata.labels)]
+    if dns.workloads and not wanted:
+        return  # and that, too
     if dns.pods and all(_starting(p, cluster) for p in dns.pods):
         return  # all of them start at this moment
     shown = listing([f"{p.name} {'ready' if p.ready else p.phase + ', not ready'}" for p in dns.pods], 4) or "no pod"

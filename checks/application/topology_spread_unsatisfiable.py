@@ -45,6 +45,11 @@ def _why(stuck: Stuck, scheduling: Scheduling) -> str:
         for name, found in stuck.obstacles.items()
         if found and not any(o.why in (Why.SPREAD, Why.SELECTOR) for o in found)
     ]
+    ignoring = [c for c in unmet_spread(stuck.pod.spec) if c.node_affinity_policy == "Ignore"]
+    unwanted = [name for name, found in stuck.obstacles.items() if any(o.why is Why.SELECTOR for o in found)]
+    if ignoring and unwanted:
+        count = "counts as a domain" if len(unwanted) == 1 else "count as domains"
+        return f"{listing(unwanted)} {count} (nodeAffinityPolicy Ignore), and its node selector keeps it from there"
     if shut:
         first = next(o for o in stuck.obstacles[shut[0]])
         return f"{listing(shut)} counts as a domain and can take no pod ({first.detail or first.why.value})"
@@ -68,6 +73,8 @@ def _next(stuck: Stuck) -> Iterator[str]:
         yield f"make pod {owner.path} anew with whenUnsatisfiable: ScheduleAnyway"
         return
     edit = kubectl("edit", kind, owner.name, namespace=owner.namespace)
-    if any(found and not any(o.why is Why.SPREAD for o in found) for found in stuck.obstacles.values()):
+    if any(c.node_affinity_policy == "Ignore" for c in unmet_spread(stuck.pod.spec)):
+        yield f"{edit}  # nodeAffinityPolicy: Honor in the constraint: nodes that it may not use no longer count"
+    elif any(found and not any(o.why is Why.SPREAD for o in found) for found in stuck.obstacles.values()):
         yield f"{edit}  # nodeTaintsPolicy: Honor in the constraint: tainted nodes no longer count"
     yield f"{edit}  # whenUnsatisfiable: ScheduleAnyway, or a larger maxSkew"

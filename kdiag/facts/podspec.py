@@ -359,6 +359,9 @@ class TopologySpread(Lean, frozen=True, gc=False):
     topology_key: str = ""
     when_unsatisfiable: str = ""
     label_selector: LabelSelector | None = None
+    match_label_keys: tuple[str, ...] = ()
+    node_affinity_policy: str = "Honor"
+    node_taints_policy: str = "Ignore"
 
 
 class PodSecurity(Lean, frozen=True, gc=False):

@@ -398,24 +398,31 @@ class Scheduling(Derived):
         constraints = unmet_spread(pod.spec)
         if not constraints:
             return
-        eligible = [n for n in self.nodes.items if selected(pod.spec, n)]
         for c in constraints:
+            eligible = [n for n in self.nodes.items if _counts(c, pod.spec, n)]
             counts: dict[str, int] = {v: 0 for n in eligible if (v := n.labels.get(c.topology_key)) is not None}
+            same = {k: pod.labels.get(k) for k in c.match_label_keys}
             mine = int(c.label_selector is not None and c.label_selector.matches(pod.labels))
             for other in self.pods.within(pod.namespace):
                 node = self.nodes.get(other.node) if other.node and not other.finished else None
                 if node is None or other.terminating or c.label_selector is None:
                     continue
                 value = node.labels.get(c.topology_key)
+                if any(other.labels.get(k) != v for k, v in same.items()):
+                    continue
                 if value in counts and c.label_selector.matches(other.labels):
                     counts[value] += 1
             least = min(counts.values(), default=0)
+            # The emptiest domain that can take no pod of it stays the emptiest.
+            open_to = {n.labels.get(c.topology_key) for n in eligible if _can_take(pod.spec, n)}
+            for_good = not any(value in open_to for value, count in counts.items() if count == least)
             for node in self.nodes.items:
                 value = node.labels.get(c.topology_key)
                 if value is None:
                     obstacle = Obstacle(Why.SPREAD, f"has no label {c.topology_key}", hard=True)
                 elif counts.get(value, 0) + mine - least > c.max_skew:
-                    obstacle = Obstacle(Why.SPREAD, f"{c.topology_key}={value} has {counts.get(value, 0)} already")
+                    detail = f"{c.topology_key}={value} has {counts.get(value, 0)} already"
+                    obstacle = Obstacle(Why.SPREAD, detail, hard=for_good)
                 else:
                     continue
                 yield node.name, obstacle
@@ -509,6 +516,17 @@ class Scheduling(Derived):
         )
 
 
+def _counts(constraint: TopologySpread, spec: PodSpec, node: Node) -> bool:
+    """Whether the node makes a domain for a constraint: its policies say what of the pod's own wishes counts."""
+    if constraint.node_affinity_policy != "Ignore" and not selected(spec, node):
+        return False
+    return constraint.node_taints_policy != "Honor" or not refused_taints(spec, node)
+
+
+def _can_take(spec: PodSpec, node: Node) -> bool:
+    return selected(spec, node) and not refused_taints(spec, node) and not cordoned(spec, node)
+
+
 def _hopeless(one: Stuck) -> bool:
     found = one.details(one.why)
     return bool(found) and all(any(o.hard for o in all_) for all_ in found.values())
@@ -561,6 +579,8 @@ def _cause(
     spoken = {w: c for w, c in said.items() if w in _PREFERENCE or w in _COUNT_ONLY}
     if spoken.get(Why.TAINT) and len(spoken) > 1 and (blind or len(background) >= spoken[Why.TAINT]):
         del spoken[Why.TAINT]
+    if wanted and len(spoken) > 1:
+        spoken.pop(Why.SELECTOR, None)  # there is a node that it wants
     best = min(spoken or said, key=lambda w: (-said[w], list(Why).index(w)))
     return best, ()
 

@@ -90,3 +90,27 @@ def test_rules_that_lag_behind_an_api_server_that_is_just_back_are_unknown(secon
 def test_a_node_has_its_static_pods_soon_after_it_is_there(minutes: int, status: Status) -> None:
     taken = datetime.fromisoformat("2026-11-22T08:57:13Z") + timedelta(minutes=minutes)
     assert result("static_pod_missing", "broken.yaml", taken=taken).status is status
+
+
+@pytest.mark.parametrize(
+    ("check", "fixture"),
+    [
+        ("scheduler_not_running", "api-server-back"),
+        ("scheduler_not_running", "back-off"),
+        ("scheduler_not_running", "edited"),
+        ("controller_manager_not_running", "put-back"),
+    ],
+)
+def test_who_is_on_the_way_up_again_may_not_hold_its_lease_yet(check: str, fixture: str) -> None:
+    """The API server was away, or a manifest was edited, or taken away and put back: recorded while it was done."""
+    assert result(check, f"{fixture}.yaml").status is Status.UNKNOWN
+    taken = datetime.fromisoformat(load(FIXTURES / "control_plane" / check / f"{fixture}.yaml")["taken"])
+    assert result(check, f"{fixture}.yaml", taken=taken + timedelta(minutes=2)).status is Status.FAIL
+
+
+def test_a_component_that_only_prints_something_and_ends_well_does_not_return() -> None:
+    fixture = load(FIXTURES / "control_plane/static_pod_failing/healthy-edited.yaml")
+    pods = copy.deepcopy(fixture["pods"])
+    (status,) = pods[0]["status"]["containerStatuses"]
+    status["lastState"]["terminated"].update(startedAt="2026-11-22T19:27:51Z", finishedAt="2026-11-22T19:27:51Z")
+    assert result("static_pod_failing", "healthy-edited.yaml", pods=pods, events=[]).status is Status.FAIL

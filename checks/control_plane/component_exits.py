@@ -10,6 +10,7 @@ from kdiag.facts import Cluster, Containers, HostContainer, HostLog, LogLine, Ma
 
 _PARTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _STARTING = 20
+_RAN = 60  # seconds: who ran for longer did not end at its start
 #: Of a kubeconfig whose parts do not fit together, its file is not named.
 _KUBECONFIG = re.compile(r"context was not found|invalid configuration: |no configuration has been provided")
 #: The lines that end a program, the most telling first.
@@ -111,6 +112,9 @@ def _ends(last: HostContainer, all_of: tuple[HostContainer, ...], cluster: Clust
         again = ended is not None and ended.exit_code not in (0, None) and last.attempt >= 2
         young = cluster.age(last.started or last.created) < _STARTING
         return again and young and ended is not None and cluster.age(ended.finished) < 400
+    ran = (last.finished - last.started).total_seconds() if last.finished and last.started else 0.0
+    if ran > _RAN and cluster.age(last.finished) < _RAN:
+        return False  # it was stopped, and the kubelet is about to start it again
     if last.state != "exited" or (last.exit_code in (0, 137, 143) and cluster.age(last.finished) < 30):
         return False
     return last.exit_code not in (0, None, 137, 143) or last.attempt > 0
@@ -133,4 +137,6 @@ def _decisive(log: HostLog | None, last: HostContainer) -> str | None:
         for line in reversed(lines):
             if pattern.search(line.text):
                 return line.text
-    return lines[-1].text if lines and not stopped else None
+    if stopped or not lines or re.match(r"I\d{4} ", lines[-1].text):
+        return None  # some end with 2 when they are asked to stop, and have said nothing of it
+    return lines[-1].text

@@ -8,12 +8,14 @@ from kdiag.check import CONTROLLERS, Evidence, Finding, Gap, Layer, Ref, Severit
 from kdiag.facts import (
     RETURN,
     Cluster,
+    Events,
     Pods,
     ReplicaSets,
     SystemLeases,
     Workloads,
-    api_server_returned,
+    catching_up,
     leaderless,
+    returning,
 )
 
 _NAME = "kube-controller-manager"
@@ -44,6 +46,7 @@ def controller_manager_not_running(
     cluster: Cluster,
     workloads: Workloads | None,
     replicasets: ReplicaSets | None,
+    events: Events | None,
 ) -> Iterator[Finding | Gap]:
     """The Lease tells it within seconds; pods made since it was renewed speak against it."""
     waiting = [w.ref() for w in workloads.items if not w.observed] if workloads else []
@@ -52,8 +55,11 @@ def controller_manager_not_running(
     found = leaderless(_NAME, lease, pods, cluster.taken, idle=bool(waiting))
     if found is None:
         return
-    if found.pods and all(p.ready for p in found.pods) and api_server_returned(pods, leases, cluster.taken):
+    if catching_up(found.pods, pods, leases, cluster.taken):
         yield Gap(_NAME, f"the API server came back less than {RETURN} s ago: it may not have renewed its Lease yet")
+        return
+    if any(returning(p, cluster.taken, events) for p in found.pods):
+        yield Gap(_NAME, "it was stopped or made a moment ago: it may not hold its Lease yet")
         return
     evidence = [*found.evidence(_NAME, cluster.taken)]
     if waiting:

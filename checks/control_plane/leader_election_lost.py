@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, shorten
-from kdiag.facts import Cluster, Logs, Pods, component, plain, unread
+from kdiag.facts import Cluster, Logs, Pods, SystemLeases, api_server_returned, component, plain, unread
 
 _RECENT = 900
 _OFTEN = 3
@@ -16,11 +16,16 @@ _HOLDS = 45  # seconds: four times what it may go without renewing
     title="Leader election was lost again and again",
     severity=Severity.WARNING,
     layer=Layer.CONTROLLERS,
+    explains=("control_plane/controller_manager_not_running", "control_plane/scheduler_not_running"),
     tags=("scheduler", "controller-manager", "etcd", "apiserver"),
     namespaces=("kube-system",),
 )
-def leader_election_lost(pods: Pods, cluster: Cluster, logs: Logs | None) -> Iterator[Finding | Gap]:
+def leader_election_lost(
+    pods: Pods, cluster: Cluster, logs: Logs | None, leases: SystemLeases | None
+) -> Iterator[Finding | Gap]:
     """A symptom: the API server or etcd behind it was slow or away. Once is an upgrade; several times lately is not."""
+    if api_server_returned(pods, leases, cluster.taken):
+        return
     for pod in pods.within("kube-system"):
         part = component(pod)
         if part not in ("kube-scheduler", "kube-controller-manager"):

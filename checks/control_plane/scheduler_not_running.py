@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, plural
-from kdiag.facts import RETURN, Claims, Cluster, Pods, SystemLeases, api_server_returned, leaderless, never_scheduled
+from kdiag.facts import (
+    RETURN,
+    Claims,
+    Cluster,
+    Events,
+    Pods,
+    SystemLeases,
+    catching_up,
+    leaderless,
+    never_scheduled,
+    returning,
+)
 
 _NAME = "kube-scheduler"
 _MOST = 5000
@@ -20,7 +31,7 @@ _MOST = 5000
     namespaces=("kube-system",),
 )
 def scheduler_not_running(
-    leases: SystemLeases, pods: Pods, cluster: Cluster, claims: Claims | None
+    leases: SystemLeases, pods: Pods, cluster: Cluster, claims: Claims | None, events: Events | None
 ) -> Iterator[Finding | Gap]:
     """The Lease tells it within seconds; pods scheduled since it was renewed speak against it."""
     lease = leases.get(_NAME, "kube-system")
@@ -29,8 +40,11 @@ def scheduler_not_running(
     found = leaderless(_NAME, lease, pods, cluster.taken, idle=bool(waiting))
     if found is None:
         return
-    if found.pods and all(p.ready for p in found.pods) and api_server_returned(pods, leases, cluster.taken):
+    if catching_up(found.pods, pods, leases, cluster.taken):
         yield Gap(_NAME, f"the API server came back less than {RETURN} s ago: it may not have renewed its Lease yet")
+        return
+    if any(returning(p, cluster.taken, events) for p in found.pods):
+        yield Gap(_NAME, "it was stopped or made a moment ago: it may not hold its Lease yet")
         return
     evidence = [*found.evidence(_NAME, cluster.taken)]
     if waiting:

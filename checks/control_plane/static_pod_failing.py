@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, nearest, shorten
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, nearest, shorten
 from kdiag.facts import (
     COMPONENTS,
     RETURN,
@@ -22,8 +22,12 @@ from kdiag.facts import (
     api_server_since,
     component,
     last_words,
+    lived,
     mount_of,
+    returning,
+    stopped,
     stuck,
+    unread,
 )
 
 _GAVE_UP = re.compile(r"leader ?election lost", re.IGNORECASE)
@@ -35,6 +39,7 @@ _NO_ANSWER = re.compile(
 _BACK_OFF = 320  # seconds
 _READY = 60  # seconds: a component that finds its API server is ready by then
 _NOTICED = 15  # seconds: one that began to ask before the API server answered may still give up after it did
+_LONG = 600  # seconds: what crashes at its start has not run for so long
 # A component may take this long to become ready; its startup probe allows four minutes.
 _START = 240
 
@@ -59,12 +64,12 @@ _START = 240
 )
 def static_pod_failing(
     pods: Pods, cluster: Cluster, logs: Logs | None, events: Events | None, leases: SystemLeases | None
-) -> Iterator[Finding]:
+) -> Iterator[Finding | Gap]:
     """Critical where no other pod of the component is ready; the log or the runtime's message gives the cause."""
     back = api_server_since(pods, leases, cluster.taken)
     static = [(component(p), p) for p in pods.within("kube-system") if p.mirror]
     for part, pod in static:
-        if not part or pod.ready or pod.terminating:
+        if not part or pod.ready or pod.terminating or returning(pod, cluster.taken, events):
             continue
         others = any(p.ready for name, p in static if name == part)
         for status in pod.statuses:
@@ -73,6 +78,9 @@ def static_pod_failing(
                 continue
             told = _told(pod, status, cluster, logs, events) if container else None
             if container is None or told is None:
+                continue
+            if part in COMPONENTS[2:] and status.state.running and logs and (gap := unread(logs, [pod])):
+                yield gap  # whether the API server was away is for its log to say
                 continue
             command, line = told
             what, repair = _cause(part, pod, container, status, line)
@@ -99,7 +107,7 @@ def _told(
 ) -> tuple[str, str] | None:
     """Who says why it does not work, and what they say; None while it may be starting."""
     describe = kubectl("describe", "pod", pod.name, namespace=pod.namespace)
-    waiting, ended = stuck(status), status.ended
+    waiting, ended = stuck(status), None if _restarts(pod, status, cluster, events) else status.ended
     if waiting and waiting.reason != "CrashLoopBackOff" and waiting.message:
         return describe, waiting.message
     failed = ended is not None and (ended.exit_code != 0 or waiting is not None)
@@ -118,6 +126,15 @@ def _told(
         event = events.latest(pod.ref(), "Unhealthy") if events else None
         return describe, event.message if event else "it runs and its probe does not succeed"
     return None
+
+
+def _restarts(pod: Pod, status: ContainerStatus, cluster: Cluster, events: Events | None) -> bool:
+    """Whether its last end says nothing: it was asked to, or it had run for long and is starting again."""
+    ended, running = status.ended, status.state.running
+    if stopped(pod, status, events):
+        return True
+    young = running is not None and cluster.age(running.started_at) < _READY
+    return young and ended is not None and lived(ended) > _LONG
 
 
 def _recovers(pod: Pod, status: ContainerStatus, cluster: Cluster, logs: Logs | None, back: datetime | None) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, shorten, whole
-from kdiag.facts import Cluster, Container, Events, Logs, Pods, component, flag, last_words
+from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check, kubectl, shorten, whole
+from kdiag.facts import Cluster, Container, Events, Logs, Pods, component, flag, last_words, stopped, unread
 
 _RECENT = 90  # seconds: what has run for longer since may well have been mended
 _OFTEN = 3
@@ -25,7 +25,9 @@ _DEFAULT_PORTS = {"kube-apiserver": 6443, "kube-scheduler": 10259, "kube-control
     tags=("static-pods", "apiserver", "probes"),
     namespaces=("kube-system",),
 )
-def static_pod_restarting(pods: Pods, cluster: Cluster, logs: Logs | None, events: Events | None) -> Iterator[Finding]:
+def static_pod_restarting(
+    pods: Pods, cluster: Cluster, logs: Logs | None, events: Events | None
+) -> Iterator[Finding | Gap]:
     """Several restarts, the last one lately; or a probe that asks a port on which the component does not listen."""
     for pod in pods.within("kube-system"):
         part = component(pod)
@@ -41,9 +43,12 @@ def static_pod_restarting(pods: Pods, cluster: Cluster, logs: Logs | None, event
             holds = (
                 running is not None and cluster.age(running.started_at) > _HOLDS and status is not None and status.ready
             )
-            if not wrong and (holds or not (often and recent)):
+            if not wrong and (holds or not (often and recent) or (status and stopped(pod, status, events))):
                 continue
             words = last_words(logs, pod.namespace, pod.name, container.name)
+            if not (wrong or words) and logs and (gap := unread(logs, [pod])):
+                yield gap
+                continue
             if not wrong and "election lost" in words.lower():
                 continue  # the API server or etcd was slow or away: leader_election_lost says so
             event = events.latest(pod.ref(), "Unhealthy", "Killing") if events else None

@@ -1,0 +1,80 @@
+"""A part of the control plane that was stopped on purpose, and is on its way up again: no failure of its own.
+
+Somebody edited its manifest, or took it away and put it back; or the API server was away, and what lives by it with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from kdiag.facts.events import Events
+from kdiag.facts.nodes import SystemLeases
+from kdiag.facts.pods import ContainerStatus, Pod, Pods, Terminated
+from kdiag.facts.system import RETURN, api_server_since
+
+#: Seconds in which a component that has begun to run takes its Lease.
+_BEGIN = 30
+#: Seconds within which the kubelet mostly starts again what it was told to stop.
+_BACK = 60
+#: Seconds that a container may take to end after it was asked to, and clocks may differ by.
+_GRACE, _SLACK = 60, 5
+#: One that began to ask before the API server answered may still give up after it did.
+_NOTICED = timedelta(seconds=15)
+_PAUSES = ("", "CrashLoopBackOff", "ContainerCreating", "PodInitializing")
+
+
+def lived(end: Terminated) -> float:
+    """For how many seconds a container ran; 0 for one that never began, of which the runtime gives the year 1970."""
+    if end.started_at is None or end.finished_at is None or end.started_at.year < 2000:
+        return 0.0
+    return (end.finished_at - end.started_at).total_seconds()
+
+
+def stopped(pod: Pod, status: ContainerStatus, events: Events | None) -> bool:
+    """Whether the last end of a container was asked for: by the kubelet, not for a probe, or of an earlier pod."""
+    end = status.ended
+    if end is None or end.finished_at is None:
+        return end is None
+    if pod.created and end.finished_at <= pod.created:
+        return True  # a static pod that was taken away and put back keeps its count
+    said = events.latest(pod.ref(), "Killing") if events else None
+    ran = lived(end)
+    if ran and said and said.when and end.started_at and end.started_at <= said.when:
+        after = (end.finished_at - said.when).total_seconds()
+        if -_SLACK <= after <= _GRACE:
+            return said.message.startswith("Stopping container")
+    # Who ends by itself and well does so at once, as one that was only asked for its version.
+    return end.exit_code == 0 and ran > 20
+
+
+def returning(pod: Pod, now: datetime, events: Events | None) -> bool:
+    """Whether a static pod was made, or stopped on purpose, a moment ago and has not had the time to come up since."""
+
+    def lately(moment: datetime | None, seconds: float) -> bool:
+        return moment is not None and (now - moment).total_seconds() < seconds
+
+    def comes(status: ContainerStatus) -> bool:
+        if not stopped(pod, status, events):
+            return False
+        if status.state.running:
+            return lately(status.state.running.started_at, _BEGIN)
+        waiting = status.state.waiting
+        if waiting and waiting.reason not in _PAUSES:
+            return False
+        return lately((status.ended.finished_at if status.ended else None) or pod.created, _BACK)
+
+    return all(map(comes, pod.statuses)) if pod.statuses else lately(pod.created, _BEGIN)
+
+
+def catching_up(own: Sequence[Pod], pods: Pods, leases: SystemLeases, now: datetime) -> bool:
+    """Whether the API server came back a moment ago, and these pods run or ended because it was away."""
+    since = api_server_since(pods, leases, now)
+    if since is None or (now - since).total_seconds() >= RETURN:
+        return False
+
+    def lives(status: ContainerStatus) -> bool:
+        end = status.ended
+        return bool(status.state.running or (end and end.finished_at and end.finished_at < since + _NOTICED))
+
+    return bool(own) and all(p.ready or all(map(lives, p.statuses)) for p in own)

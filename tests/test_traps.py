@@ -1191,3 +1191,13 @@ def pod_that_somebody_ran_once_and_left() -> Whole:
     for key in ("deployments", "replicasets"):
         whole.lists[key] = [o for o in whole.lists[key] if o["metadata"]["namespace"] != "team"]
     return whole
+
+
+@trap("more")
+def node_kept_free_of_new_pods_for_a_week() -> Whole:
+    whole = Whole()
+    node = whole.get("nodes", "w2")
+    node["spec"]["unschedulable"] = True
+    taint = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule", "timeAdded": whole.ago(days=7)}
+    node["spec"].setdefault("taints", []).append(taint)
+    return whole

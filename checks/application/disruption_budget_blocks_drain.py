@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, plural
 from kdiag.facts import Cluster, DisruptionBudgets, Node, Nodes, Pod, PodDisruptionBudget, Pods
 
+_GIVEN_UP = 86_400  # seconds: nobody drains for a day; the node is only kept free of new pods
 _PATIENCE = 600  # seconds in which evicted pods come back elsewhere and make room for the next
 
 
@@ -28,7 +29,8 @@ def disruption_budget_blocks_drain(
         stuck = [(n, p) for n, p in here if p.namespace == budget.namespace and budget.spec.selector.matches(p.labels)]
         if not stuck or not (_never(budget) or _waited(stuck[0][0], cluster)):
             continue
-        yield _finding(budget, stuck)
+        kept = all(_waited(n, cluster, _GIVEN_UP) for n, _ in stuck)
+        yield _finding(budget, stuck, Severity.INFO if kept else Severity.WARNING)
 
 
 def _evictable(pod: Pod) -> bool:
@@ -41,12 +43,12 @@ def _never(budget: PodDisruptionBudget) -> bool:
     return budget.status.desired_healthy >= budget.status.expected_pods
 
 
-def _waited(node: Node, cluster: Cluster) -> bool:
+def _waited(node: Node, cluster: Cluster, seconds: int = _PATIENCE) -> bool:
     added = next((t.time_added for t in node.spec.taints if t.key == "node.kubernetes.io/unschedulable"), None)
-    return added is not None and cluster.age(added) > _PATIENCE
+    return added is not None and cluster.age(added) > seconds
 
 
-def _finding(budget: PodDisruptionBudget, stuck: list[tuple[Node, Pod]]) -> Finding:
+def _finding(budget: PodDisruptionBudget, stuck: list[tuple[Node, Pod]], severity: Severity) -> Finding:
     status, namespace = budget.status, budget.namespace
     names = sorted({n.name for n, _ in stuck})
     needs = f"it needs {status.desired_healthy} healthy pods and has {status.current_healthy} of {status.expected_pods}"
@@ -65,6 +67,7 @@ def _finding(budget: PodDisruptionBudget, stuck: list[tuple[Node, Pod]]) -> Find
         ),
         next=tuple(_next(budget, stuck[0][1])),
         touches=(*(Ref("Node", n) for n in names), *(p.ref() for _, p in stuck[:20])),
+        severity=severity,
     )
 
 

@@ -1201,3 +1201,11 @@ def node_kept_free_of_new_pods_for_a_week() -> Whole:
     taint = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule", "timeAdded": whole.ago(days=7)}
     node["spec"].setdefault("taints", []).append(taint)
     return whole
+
+
+@trap("more")
+def kubelet_that_was_restarted_a_moment_ago() -> Whole:
+    whole = Whole()
+    said = "[container runtime status check may not have completed yet, PLEG is not healthy: pleg has yet to be successful]"
+    whole.not_ready("w2", said, seconds=8)
+    return whole

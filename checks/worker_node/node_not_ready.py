@@ -10,6 +10,12 @@ from kdiag.facts import Cluster, Condition, Node, NodeLeases, Nodes, Pod, Pods
 
 # A machine that boots or joins is not Ready for so long.
 _BOOT = 90
+# A kubelet that has just started looks at the runtime before it calls its node Ready.
+_LOOKS = 60
+_FIRST_LOOK = re.compile(
+    r"\[?(?:(?:container runtime status check may not have completed yet"
+    r"|PLEG is not healthy: pleg has yet to be successful)(?:, )?)+\]?"
+)
 _GOING = ("ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted", "karpenter.sh/disruption")
 
 
@@ -43,7 +49,7 @@ def node_not_ready(nodes: Nodes, cluster: Cluster, leases: NodeLeases | None, po
         ready = node.condition("Ready")
         if ready is not None and ready.status == "True":
             continue
-        if cluster.age(node.created) < _BOOT:
+        if cluster.age(node.created) < _BOOT or (ready and _looks(ready, cluster)):
             continue
         if ready is None:
             why, shown, step = "its kubelet has never reported", "no condition Ready", _silent(node)
@@ -78,6 +84,10 @@ def node_not_ready(nodes: Nodes, cluster: Cluster, leases: NodeLeases | None, po
             severity=Severity.WARNING if pods and _given_up(node, here) else Severity.CRITICAL,
             since=ready.last_transition_time.isoformat() if ready and ready.last_transition_time else "",
         )
+
+
+def _looks(ready: Condition, cluster: Cluster) -> bool:
+    return bool(_FIRST_LOOK.fullmatch(ready.message)) and cluster.age(ready.last_transition_time) < _LOOKS
 
 
 def _given_up(node: Node, here: tuple[Pod, ...]) -> bool:

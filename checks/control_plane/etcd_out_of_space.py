@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import CLUSTER, ETCD_FAILS, Evidence, Finding, Layer, Severity, check, shorten
-from kdiag.facts import Cluster, Containers, EtcdAnswer, EtcdAnswers, EtcdLogs, static_pod
+from kdiag.facts import Cluster, Containers, EtcdAnswer, EtcdAnswers, EtcdLogs, Manifests, static_pod
 
 _LATELY = 300
+_DEFAULT = 2**31  # bytes: the quota of an etcd that is told none
 _CTL = (
     "etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/kubernetes/pki/etcd/ca.crt "
     "--cert=/etc/kubernetes/pki/etcd/healthcheck-client.crt --key=/etc/kubernetes/pki/etcd/healthcheck-client.key"
@@ -22,7 +23,11 @@ _CTL = (
     tags=("etcd", "storage"),
 )
 def etcd_out_of_space(
-    logs: EtcdLogs, cluster: Cluster, answers: EtcdAnswers | None, containers: Containers | None
+    logs: EtcdLogs,
+    cluster: Cluster,
+    answers: EtcdAnswers | None,
+    containers: Containers | None,
+    manifests: Manifests | None,
 ) -> Iterator[Finding]:
     """The alarm stays until somebody disarms it, also when there is space again. Nearly full is a warning."""
     for node, own in logs:
@@ -38,12 +43,18 @@ def etcd_out_of_space(
             continue
         pod = static_pod("etcd", node)
         used = _used(answer)
+        seen = manifests.get(node) if manifests else None
+        manifest = seen.of("etcd") if seen else None
+        quota = manifest.flag("quota-backend-bytes") if manifest else None
+        tiny = quota is not None and quota.value.isdecimal() and 0 < int(quota.value[:18]) < _DEFAULT
+        place = f" ({manifest.where(quota.line)} --{quota.name})" if manifest and quota and tiny else ""
         yield Finding(
             pod,
-            f"{pod.name} refuses every write: alarm NOSPACE{used and f', {used}'}"
+            f"{pod.name} refuses every write: alarm NOSPACE{used and f', {used}'}{place}"
             if full
-            else f"{pod.name} will soon refuse every write: {used}",
+            else f"{pod.name} will soon refuse every write: {used}{place}",
             evidence=(
+                *([manifest.quote(node, quota.line)] if manifest and quota and place else []),
                 *(
                     [Evidence(f"sudo {_CTL} alarm list", "alarm:NOSPACE" if alarm else "no alarm yet", node)]
                     if known
@@ -53,6 +64,11 @@ def etcd_out_of_space(
                 *([Evidence(f"sudo tail -n 50 {line[0]}", shorten(line[1], 300), node)] if line else []),
             ),
             next=(
+                *(
+                    [f"ssh {node} sudoedit {manifest.path}    # line {quota.line}: 2147483648, etcd's default, or more"]
+                    if manifest and quota and place
+                    else []
+                ),
                 f'CTL="{_CTL}"',
                 f"ssh {node} sudo $CTL endpoint status -w json    # the revision",
                 f"ssh {node} sudo $CTL compact REVISION",

@@ -227,6 +227,8 @@ _CONTROL_PLANE = ("kube-apiserver-", "etcd-", "kube-scheduler-", "kube-controlle
 NORMAL_START = 120.0
 DEFINITE_START = 40.0
 ROLLOUT = 600.0
+#: Seconds for which a container that nothing probes is ready whatever it does: it has not shown anything yet.
+_JUST_STARTED = 5.0
 #: Seconds after which a program that listens on one port will not open another.
 _SETTLED = 30.0
 
@@ -593,7 +595,8 @@ class _Judge:
         lived = lived if 0 <= lived < 86400 else 0.0
         if ago > 600 or up > max(60.0, 2 * lived):
             return False
-        return status.restart_count >= (2 if not status.ready else 3)
+        proven = status.ready and up >= _JUST_STARTED
+        return status.restart_count >= (3 if proven else 2)
 
     def _unready(self, pod: Pod, status: ContainerStatus, up: float) -> _Made | None:
         spec = pod.spec.container(status.name)

@@ -78,11 +78,14 @@ class Report:
 
 
 def kdiag(*words: str, nodes: bool = False) -> Report:
-    """Run ``kdiag check`` as a user does, with or without a way to the nodes."""
+    """Run ``kdiag check`` as a user does, with or without a way to the nodes.
+
+    That nothing was found and not everything was seen (exit code 3) is a report, too.
+    """
     command = ["kdiag", "check", "-o", "json", *([] if nodes else ["--no-nodes"]), *words]
     env = {**os.environ, "KUBECONFIG": str(KUBECONFIG), "KDIAG_SSH_CONFIG": str(KUBECONFIG.with_name("ssh_config"))}
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
-    if done.returncode not in (0, 1):
+    if done.returncode not in (0, 1, 3) or not done.stdout:
         raise Stuck(f"kdiag: exit {done.returncode}: {done.stderr.strip()}")
     return Report(done.returncode, json.loads(done.stdout), done.stdout)
 

@@ -11,6 +11,7 @@ from kdiag.facts import APIServices, Autoscalers, Cluster, HorizontalPodAutoscal
 _YOUNG = 120  # seconds: the first figures come a minute after the first pod
 _API = "v1beta1.metrics.k8s.io"
 _REQUEST = re.compile(r"missing request for (?P<resource>\S+) in container (?P<container>\S+) of Pod (?P<pod>\S+)")
+_RIVALS = re.compile(r"controlled by multiple HPAs: \[([^\]]{1,2000})\]")
 _NO_API = re.compile(
     r"unable to fetch metrics from resource metrics API|no metrics returned from resource metrics API"
     r"|could not find the requested resource \(get pods\.metrics\.k8s\.io\)"
@@ -31,6 +32,11 @@ def autoscaler_blind(
     for scaler in autoscalers.items:
         active = scaler.condition("ScalingActive")
         if active is None or active.status != "False" or active.reason == "ScalingDisabled":
+            continue
+        if active.reason == "AmbiguousSelector":  # definite at once, and said of each of them
+            rivals = _RIVALS.search(active.message)
+            if rivals is None or scaler.ref().path == min(rivals[1].split()):
+                yield _of_one(scaler, active.reason, active.message, None)
             continue
         if cluster.age(scaler.created) < _YOUNG or cluster.age(active.last_transition_time) < _YOUNG:
             continue
@@ -75,6 +81,11 @@ def _of_one(scaler: HorizontalPodAutoscaler, reason: str, message: str, target: 
             ]
         else:
             said += ": it is not in the template, so something adds it to the pods"
+    elif rivals := _RIVALS.search(message):
+        names = sorted(rivals[1].split())
+        said = f"{listing(names, 4)} scale the same pods"
+        spare = kubectl("delete", "hpa", names[-1].rpartition("/")[2], namespace=namespace)
+        steps.append(f"{spare}   # which of them is not wanted?")
     else:
         said = shorten(message.removeprefix("the HPA was unable to compute the replica count: "), 170)
     return Finding(

@@ -20,7 +20,7 @@ _PROTECTION = "kubernetes.io/pvc-protection"
         "application/workload_unavailable",
         "application/namespace_stuck_terminating",
     ),
-    tags=("storage", "volumes"),
+    tags=("storage", "volumes", "terminating"),
 )
 def claim_stuck_terminating(claims: Claims, pods: Pods, cluster: Cluster) -> Iterator[Finding]:
     """A claim that a running pod uses waits for that pod by design, and is not a fault while nothing else needs it."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
-from kdiag.facts import Claims, Cluster, Namespace, Namespaces, Pods
+from kdiag.facts import Claims, Cluster, Namespace, Namespaces, Pod, Pods
 
 _LATE = 120.0
 _MOST = 100
@@ -36,9 +36,14 @@ def namespace_stuck_terminating(
         held = {c.type: c.message for c in namespace.status.conditions if c.status == "True"}
         kind = next((k for k in _ORDER if k in held), "")
         name = namespace.name
+        ends = [p.deleted for p in (pods.within(name) if pods else ()) if p.deleted and cluster.age(p.deleted) < 0]
+        waits = bool(ends) and kind in ("", "NamespaceDeletionContentFailure", "NamespaceContentRemaining")
         touches = tuple(p.ref() for p in (pods.troubled if pods else ()) if p.namespace == name and p.deleted)
         touches += tuple(c.ref() for c in (claims.within(name) if claims else ()) if c.metadata.deletion_timestamp)
-        if kind == "NamespaceDeletionDiscoveryFailure":
+        if waits:
+            why = f"its pods have until {max(ends):%H:%M:%S}Z to end, by their grace period"
+            step = kubectl("get", "pods", "-o", "wide", namespace=name)
+        elif kind == "NamespaceDeletionDiscoveryFailure":
             apis = sorted(set(re.findall(r"([a-z0-9.-]+/v\w+): ", held[kind])))
             why = f"the API server cannot list its contents: {', '.join(apis[:3]) or 'an API'} does not answer"
             touches += tuple(Ref("APIService", "{1}.{0}".format(*api.split("/"))) for api in apis)
@@ -50,15 +55,21 @@ def namespace_stuck_terminating(
         elif kind:
             why = shorten(held[kind], 140)
             step = _list(namespace, held.get("NamespaceContentRemaining", ""))
+        elif slow := _slow(pods, name, cluster):
+            why = f"Pod {slow.path} has {slow.grace} s to end, until {slow.deleted:%H:%M:%S} UTC"
+            step = kubectl("describe", "pod", slow.name, namespace=name) + "   # preStop and grace period"
         elif namespace.metadata.finalizers:
             why = f"finalizer {namespace.metadata.finalizers[0]} of the namespace itself is still there"
             step = kubectl("get", "namespace", name, "-o", "yaml")
+        elif namespace.status.conditions:
+            why = "its contents are deleted and not gone yet"
+            step = _list(namespace, "")
         else:
             why = "nothing empties it: is kube-controller-manager running?"
             step = kubectl("get", "pods", "-l", "component=kube-controller-manager", namespace="kube-system")
         yield Finding(
             namespace.ref(),
-            f"Namespace {name} is stuck in Terminating: {why}",
+            f"Namespace {name} {'waits' if waits else 'is stuck'} in Terminating: {why}",
             evidence=(
                 Evidence(kubectl("get", "namespace", name), f"Terminating since {deleted:%Y-%m-%d %H:%M:%S}Z"),
                 *(
@@ -69,8 +80,16 @@ def namespace_stuck_terminating(
             ),
             next=(step, "never empty spec.finalizers of the namespace: what is left in it stays in etcd for ever"),
             touches=touches[:_MOST],
+            severity=Severity.INFO if waits else Severity.WARNING,
             since=deleted.isoformat(),
         )
+
+
+def _slow(pods: Pods | None, namespace: str, cluster: Cluster) -> Pod | None:
+    """The pod that has longest to end, where that is not over yet."""
+    ends = {p.deleted: p for p in (pods.troubled if pods else ()) if p.namespace == namespace and p.deleted}
+    latest = max((end for end in ends if cluster.age(end) < 0), default=None)
+    return ends[latest] if latest else None
 
 
 def _list(namespace: Namespace, remaining: str) -> str:

@@ -9,6 +9,8 @@ from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl
 from kdiag.facts import Cluster, Owners, Pod, Pods, Workload, Workloads
 
 _OLD = 600  # seconds
+#: So many refused within so many seconds, and the next one will be: no leftovers.
+_ROW, _NOW = 5, 120
 _REASONS = re.compile(
     r"OutOf\w+|NodeAffinity|NodeSelectorMismatching|TaintToleration|NodePorts|PodOSNotSupported|PodOSSelector\w+"
     r"|UnexpectedAdmissionError|InvalidNodeInfo|SysctlForbidden|PodFeatureUnsupported|AppArmor|TopologyAffinityError"
@@ -23,6 +25,7 @@ _REASONS = re.compile(
     explains=(
         "application/pod_not_ready",
         "application/workload_unavailable",
+        "application/rollout_stuck",
     ),
     tags=("scheduling", "kubelet"),
 )
@@ -33,7 +36,8 @@ def pod_rejected_by_kubelet(pods: Pods, owners: Owners, workloads: Workloads, cl
         if owner.kind == "Pod" and group[0].mirror:
             continue  # a static pod's failures belong to its node
         workload = workloads.get(owner)
-        if workload is not None and (not workload.desired or workload.ready >= workload.desired):
+        again = _again(group, cluster)
+        if workload is not None and (not workload.desired or (workload.ready >= workload.desired and not again)):
             continue  # it was replaced; what is left is a leftover
         if workload is not None and _replaced(group, workload, workloads, cluster):
             continue  # the pods in its place are there, and have troubles of their own
@@ -52,7 +56,14 @@ def pod_rejected_by_kubelet(pods: Pods, owners: Owners, workloads: Workloads, cl
             next=tuple(_next(pod, len(group))),
             touches=tuple(p.ref() for p in group[:50]),
             key=pod.reason,
+            severity=Severity.WARNING if workload is not None and workload.ready >= workload.desired else None,
         )
+
+
+def _again(group: Sequence[Pod], cluster: Cluster) -> bool:
+    """Whether one ReplicaSet makes pods that are refused now, one after the other, while an old revision serves."""
+    fresh = [p for p in group if cluster.age(p.created) <= _NOW]
+    return len(fresh) >= _ROW and len({p.owner.name for p in fresh if p.owner}) == 1
 
 
 def _replaced(group: Sequence[Pod], workload: Workload, workloads: Workloads, cluster: Cluster) -> bool:
@@ -72,7 +83,11 @@ def _said(pod: Pod) -> str:
 
 
 def _next(pod: Pod, count: int) -> Iterator[str]:
-    if pod.owner is None:
+    if pod.reason == "SysctlForbidden" and pod.owner is not None:
+        yield kubectl("get", pod.owner.kind.lower(), pod.owner.name, "-o", "yaml", namespace=pod.namespace) + (
+            "  # securityContext.sysctls: take it out, or allow it with the kubelet's allowedUnsafeSysctls"
+        )
+    elif pod.owner is None:
         yield (
             kubectl("get", "pod", pod.name, "-o", "yaml", namespace=pod.namespace)
             + "  # make it anew without nodeName: the scheduler finds a node that can take it"

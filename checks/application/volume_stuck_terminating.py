@@ -13,7 +13,7 @@ from kdiag.facts import Claims, Cluster, PersistentVolume, VolumeAttachments, Vo
     severity=Severity.WARNING,
     layer=Layer.VOLUME,
     explains=(),
-    tags=("storage", "volumes"),
+    tags=("storage", "volumes", "terminating"),
 )
 def volume_stuck_terminating(
     volumes: Volumes, cluster: Cluster, claims: Claims | None, attachments: VolumeAttachments | None

@@ -25,9 +25,15 @@ def cluster_dns_not_asked(
     inside = frozenset({p.ip for p in dependencies.pods.items if p.ip} | set(dependencies.by_address))
     for group in dependencies.pods.templates:
         pod = next((p for p in group if not p.finished and not p.terminating), None)
-        if pod is None or pod.namespace == "kube-system" or (asked := _asked(pod.spec, inside)) is None:
+        if pod is None or pod.namespace == "kube-system":
             continue
         workload = owners.top(pod)
+        asked = _asked(pod.spec, inside)
+        # Of one namespace alone it is not seen which servers are the cluster's.
+        if asked is None or (pod.spec.dns_policy == "None" and dependencies.services.scope):
+            if finding := _without_searches(pod, group, workload, dependencies, complaints, cluster):
+                yield finding
+            continue
         said = _said(pod, workload, dependencies, complaints)
         named = [] if pod.spec.dns_policy == "None" else list(_short(pod, dependencies))
         if not said and not named:
@@ -48,6 +54,45 @@ def cluster_dns_not_asked(
             severity=Severity.ERROR if hurt else Severity.WARNING,
             since=said[0].since if said else "",
         )
+
+
+def _without_searches(
+    pod: Pod,
+    group: Sequence[Pod],
+    workload: Ref,
+    dependencies: Dependencies,
+    complaints: Complaints | None,
+    cluster: Cluster,
+) -> Finding | None:
+    """The cluster's DNS is asked, by a pod that completes no name: dnsPolicy None brings no search domain with it."""
+    config = pod.spec.dns_config
+    if pod.spec.dns_policy != "None" or config is None or not config.nameservers or config.searches:
+        return None
+    named = list(_short(pod, dependencies))
+    if not named:
+        return None
+    said = _said(pod, workload, dependencies, complaints)
+    hurt = bool(said) or cluster.age(pod.created) < _FRESH or any(not p.ready for p in group[:20])
+    names = listing([f"{host} ({origin})" for host, origin, _ in named], 2)
+    domains = f"{pod.namespace}.svc.cluster.local, svc.cluster.local, cluster.local"
+    return Finding(
+        workload,
+        f"{workload} has no search domain (dnsPolicy None, dnsConfig without searches); it needs {names}",
+        evidence=(
+            Evidence(
+                kubectl("get", "pod", pod.name, "-o", "yaml", namespace=pod.namespace),
+                f"dnsPolicy None, nameservers {listing(config.nameservers, 3)}, no searches",
+            ),
+            *(Evidence(kubectl(*c.command, namespace=c.pod.namespace), shorten(c.said.text, 200)) for c in said[:1]),
+        ),
+        next=(
+            kubectl("edit", workload.kind.lower(), workload.name, namespace=workload.namespace)
+            + f"   # dnsConfig.searches: [{domains}], or dnsPolicy: ClusterFirst without dnsConfig",
+        ),
+        touches=tuple(dict.fromkeys(service.ref() for _, _, service in named)),
+        severity=Severity.ERROR if hurt else Severity.WARNING,
+        since=said[0].since if said else "",
+    )
 
 
 def _asked(spec: PodSpec, inside: frozenset[str]) -> str | None:

@@ -102,6 +102,7 @@ def pod_sandbox_fails(pods: Pods, events: Events, owners: Owners, cluster: Clust
     """Only for pods that still wait: one failed attempt before a good one is common."""
     found: dict[tuple[str, str], list[tuple[Pod, Event]]] = {}
     texts: dict[tuple[str, str], tuple[str, str]] = {}
+    classes: dict[Ref, list[tuple[Pod, Event]]] = {}
     for pod in pods.troubled:
         if pod.phase != "Pending" or not pod.node or pod.deleted:
             continue
@@ -116,6 +117,9 @@ def pod_sandbox_fails(pods: Pods, events: Events, owners: Owners, cluster: Clust
         if event.times < 2 and cluster.age(pod.created) < 20:
             continue
         kind, why, look = _classify(event.message)
+        if kind == "handler" and pod.spec.runtime_class_name:
+            classes.setdefault(owners.top(pod), []).append((pod, event))
+            continue  # the node is well: this workload asks it for what it does not have
         found.setdefault((pod.node, kind), []).append((pod, event))
         texts.setdefault((pod.node, kind), (why, look))
     for (node, kind), hits in sorted(found.items()):
@@ -142,6 +146,39 @@ def pod_sandbox_fails(pods: Pods, events: Events, owners: Owners, cluster: Clust
             touches=(*(p.ref() for p, _ in hits), *dict.fromkeys(owners.top(p) for p, _ in hits)),
             key=kind,
         )
+
+    for workload, hits in classes.items():
+        yield _without_handler(workload, hits)
+
+
+def _without_handler(workload: Ref, hits: list[tuple[Pod, Event]]) -> Finding:
+    """A RuntimeClass whose handler the runtime of the node does not know: only the pods of that class suffer."""
+    pod, event = hits[0]
+    name = pod.spec.runtime_class_name
+    match = re.search(r'no runtime for "([^"]+)"|RuntimeHandler "([^"]+)"', event.message)
+    handler = next((g for g in match.groups() if g), "") if match else ""
+    nodes = listing(sorted({p.node for p, _ in hits}), 3)
+    kind = workload.kind.lower()
+    return Finding(
+        workload,
+        f"{workload} cannot start on {nodes}: RuntimeClass {name} needs the runtime handler {handler}, which is not"
+        " configured there",
+        evidence=(
+            Evidence(
+                kubectl("describe", "pod", pod.name, namespace=pod.namespace),
+                shorten(f"{event.reason}: {event.message}", 400),
+            ),
+            Evidence(kubectl("get", "runtimeclass", name), f"HANDLER {handler}"),
+        ),
+        next=(
+            kubectl("get", "runtimeclasses"),
+            kubectl("edit", kind, workload.name, namespace=workload.namespace)
+            + f"   # runtimeClassName {name}: another one, or none",
+            f"ssh {pod.node} 'grep -n runtimes /etc/containerd/config.toml'   # or configure {handler} on the nodes",
+        ),
+        touches=(Ref("RuntimeClass", name), *(p.ref() for p, _ in hits)),
+        key="handler",
+    )
 
 
 def _has_sandbox(pod: Pod) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ from kdiag.check import Check, Finding, Gap, Layer, Ref, Severity, Skip, check
 from kdiag.engine.evaluate import evaluate
 from kdiag.engine.intake import Facts
 from kdiag.errors import CheckDefinitionError
-from kdiag.facts import Cluster, Events, Node, Nodes, Pods
+from kdiag.facts import Cluster, Events, Namespace, Namespaces, Node, Nodes, Pods
 from kdiag.facts.base import Derived
+from kdiag.facts.meta import Meta
 from kdiag.model.result import Status
 
 
@@ -31,6 +33,17 @@ def test_findings_fail() -> None:
     result = evaluate(made(run), SEEN)
     assert result.status is Status.FAIL
     assert result.findings[0].severity is Severity.ERROR
+
+
+def test_what_breaks_in_a_namespace_that_goes_is_not_missed() -> None:
+    def run(pods: Pods) -> Iterator[Finding]:
+        yield Finding(Ref("Deployment", "web", "old"), "m")
+        yield Finding(Ref("Deployment", "web", "shop"), "m")
+
+    old = Namespace(metadata=Meta(name="old", deletion_timestamp=datetime(2026, 1, 1, tzinfo=UTC)))
+    facts = SEEN.replaced(Namespaces.of([old, Namespace(metadata=Meta(name="shop"))]))
+    assert [f.subject.namespace for f in evaluate(made(run), facts).findings] == ["shop"]
+    assert len(evaluate(made(run, tags=("terminating",)), facts).findings) == 2
 
 
 def test_nothing_found_passes() -> None:

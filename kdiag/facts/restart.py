@@ -77,4 +77,5 @@ def catching_up(own: Sequence[Pod], pods: Pods, leases: SystemLeases, now: datet
         end = status.ended
         return bool(status.state.running or (end and end.finished_at and end.finished_at < since + _NOTICED))
 
-    return bool(own) and all(p.ready or all(map(lives, p.statuses)) for p in own)
+    # Its mirror pods, too, may not have been written again yet.
+    return all(p.ready or all(map(lives, p.statuses)) for p in own)

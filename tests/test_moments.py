@@ -98,6 +98,7 @@ def test_a_node_has_its_static_pods_soon_after_it_is_there(minutes: int, status:
         ("scheduler_not_running", "api-server-back"),
         ("scheduler_not_running", "back-off"),
         ("scheduler_not_running", "edited"),
+        ("scheduler_not_running", "mirror-pod-late"),
         ("controller_manager_not_running", "put-back"),
     ],
 )

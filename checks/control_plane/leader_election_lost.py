@@ -45,6 +45,9 @@ def leader_election_lost(
             )
             if not lost:
                 continue
+            if leases is None or leases.gaps:
+                yield Gap("leases", "not seen: they tell whether the API server has just come back")
+                continue
             why = next((li for li in lines if "error retrieving resource lock" in li or "renew lease" in li), lost)
             servers = [p.ref() for p in pods.within("kube-system") if component(p) in ("etcd", "kube-apiserver")]
             yield Finding(

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
-from kdiag.facts import Cluster, Complaint, Complaints, Dependencies, Resolved, Topic
+from kdiag.facts import (
+    LINE_BREAK,
+    PLACE_NAME,
+    Cluster,
+    Complaint,
+    Complaints,
+    Dependencies,
+    Dependency,
+    Resolved,
+    Topic,
+)
 
 #: Of a Service that is there: how fresh the line must be for the name to be unresolved still, in seconds.
 _STILL = 45.0
@@ -44,6 +54,11 @@ def dependency_name_unresolved(
         if not complaint.failing and not _goes_on(complaint, cluster) and (there or target is None or told is None):
             continue
         workload = complaint.workload
+        if said.phrase.by == LINE_BREAK:
+            if (workload, host.split(".")[0]) not in seen:
+                seen.add((workload, host.split(".")[0]))
+                yield _line_break(complaint, host, told)
+            continue
         name = host or "a host"
         if (workload, host.split(".")[0]) in seen:
             continue
@@ -65,6 +80,47 @@ def dependency_name_unresolved(
             severity=Severity.ERROR,
             since=complaint.since,
         )
+
+
+def _line_break(complaint: Complaint, host: str, told: Dependency | None) -> Finding:
+    """A setting that ends in a line break, as ``echo x | base64`` and a block of YAML make them."""
+    pod, workload = complaint.pod, complaint.workload
+    container = pod.spec.container(complaint.container)
+    keys = [
+        (e.name, e.value_from.secret_key_ref)
+        for e in (container.env if container else ())
+        if e.value_from and e.value_from.secret_key_ref and PLACE_NAME.search(e.name)
+    ]
+    restart = kubectl("rollout", "restart", f"{workload.kind.lower()}/{workload.name}", namespace=workload.namespace)
+    steps: tuple[str, ...]
+    touches: tuple[Ref, ...] = ()
+    if told and told.source:
+        where, touches = told.origin, (told.source,)
+        change = kubectl("edit", "configmap", told.source.name, namespace=pod.namespace)
+        steps = (f"{change}   # |- in place of |", restart)
+    elif len(keys) == 1 and (ref := keys[0][1]):
+        where = f"env {keys[0][0]}, key {ref.key} of Secret {ref.name}"
+        touches = (Ref("Secret", ref.name, pod.namespace),)
+        look = kubectl("get", "secret", ref.name, "-o", f"jsonpath={{.data.{ref.key}}}", namespace=pod.namespace)
+        steps = (f"{look} | base64 -d | tail -c 1 | od -c   # \\n is too much: encode with printf %s", restart)
+    else:
+        where = "from what it reads"
+        steps = (kubectl("edit", workload.kind.lower(), workload.name, namespace=workload.namespace), restart)
+    return Finding(
+        workload,
+        f"{workload} asks for {host} with a line break at the end of the name ({where})",
+        evidence=(
+            Evidence(
+                kubectl(*complaint.command, namespace=pod.namespace),
+                f"{shorten(complaint.said.text, 200)} ⏎ : the error goes on in the next line",
+            ),
+        ),
+        next=steps,
+        touches=touches,
+        key=host,
+        severity=Severity.ERROR,
+        since=complaint.since,
+    )
 
 
 def _why(target: Resolved | None) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from ipaddress import ip_address, ip_network
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
 from kdiag.facts import (
@@ -11,7 +12,9 @@ from kdiag.facts import (
     Complaint,
     Complaints,
     Dependencies,
+    Dependency,
     EndpointSlices,
+    Nodes,
     Pod,
     Resolved,
     Service,
@@ -48,6 +51,7 @@ def dependency_unreachable(
     dependencies: Dependencies | None,
     slices: EndpointSlices | None,
     backends: Backends | None,
+    nodes: Nodes | None,
 ) -> Iterator[Finding]:
     """Of a workload that runs well, only what goes on: its server may have been restarted a minute ago."""
     seen: set[tuple[Ref, str]] = set()
@@ -59,7 +63,11 @@ def dependency_unreachable(
         if not addresses and backends and target is None and is_address(said.host):
             addresses = {p.ip: p for p in backends.pods.items if p.ip and not p.spec.host_network}
         server = addresses.get(said.host) if target is None else None
-        if target is None and told is None and server is None and not complaint.failing:
+        nobody = ""
+        if dependencies and target is None and server is None and is_address(said.host):
+            told = told or next(dependencies.addressed(pod, said.host), None)
+            nobody = _nobody(said.host, dependencies, nodes)
+        if target is None and told is None and server is None and not nobody and not complaint.failing:
             continue  # something outside, and the workload lives with it
         if target is not None and target.service is None and not complaint.failing:
             continue
@@ -75,16 +83,81 @@ def dependency_unreachable(
         if told:
             command = kubectl("get", complaint.workload.kind.lower(), complaint.workload.name, "-o", "yaml")
             evidence.append(Evidence(f"{command} -n {pod.namespace}", f"{told.origin}: {shorten(told.value, 80)}"))
+        meant = _meant(said.port or (told.port if told else 0), pod, dependencies) if nobody and dependencies else None
+        if nobody:
+            kinds = "services" if "Service" in nobody else "pods"
+            wide = kubectl("get", kinds, "--all-namespaces", "-o", "wide") + f" | grep -w {said.host}"
+            evidence.append(Evidence(wide, f"nothing{f'; {_service(meant)}' if meant else ''}"))
         yield Finding(
             complaint.workload,
-            f"{complaint.workload} cannot connect to {place}" + (f" ({told.origin})" if told else ""),
+            f"{complaint.workload} cannot connect to {place}"
+            + (f" ({told.origin})" if told else "")
+            + (f": {nobody}{f'; {_service(meant)}' if meant else ''}" if nobody else ""),
             evidence=tuple(evidence),
-            next=tuple(_next(complaint, target, server, said.host, said.port)),
+            next=tuple(
+                _by_name(complaint, told, meant) if nobody else _next(complaint, target, server, said.host, said.port)
+            ),
             touches=tuple(_touches(target, server)),
             key=place,
-            severity=Severity.ERROR,
+            # What a program only remembers, it may forget by itself.
+            severity=Severity.WARNING if nobody and told is None and not complaint.failing else Severity.ERROR,
             since=complaint.since,
         )
+
+
+def _nobody(address: str, dependencies: Dependencies, nodes: Nodes | None) -> str:
+    """Who should have an address of the cluster's own ranges and does not; empty for one that may be outside."""
+    services, pods = dependencies.services, dependencies.pods
+    if not services.scope and not services.gaps and _inside(address, list(dependencies.by_address)):
+        return "no Service has that address"
+    ranges = [n.spec.pod_cidr for n in nodes.items if n.spec.pod_cidr] if nodes else []
+    if not pods.scope and not pods.gaps and any(_within(address, r) for r in ranges):
+        return "no pod has that address"
+    return ""
+
+
+def _within(address: str, network: str) -> bool:
+    try:
+        return ip_address(address) in ip_network(network, strict=False)
+    except ValueError:
+        return False
+
+
+def _inside(address: str, known: Sequence[str]) -> bool:
+    """Whether it lies within the smallest network that holds all these: the range of Services is no smaller."""
+    of_kind = [ip_address(k) for k in known if is_address(k) and (":" in k) == (":" in address)]
+    if len(of_kind) < 2:
+        return False
+    width = of_kind[0].max_prefixlen
+    differ = max(int(k) ^ int(of_kind[0]) for k in of_kind).bit_length()
+    return int(ip_address(address)) >> differ == int(of_kind[0]) >> differ and differ < width
+
+
+def _meant(port: int, pod: Pod, dependencies: Dependencies) -> Service | None:
+    """The one Service of the namespace with that port: by its name it would be found wherever it is."""
+    found = [s for s in dependencies.services.within(pod.namespace) if port and s.port(port)]
+    return found[0] if len(found) == 1 else None
+
+
+def _service(service: Service) -> str:
+    return f"Service {service.name} is {'headless' if service.headless else service.spec.cluster_ip}"
+
+
+def _by_name(complaint: Complaint, told: Dependency | None, meant: Service | None) -> Iterator[str]:
+    workload, namespace = complaint.workload, complaint.pod.namespace
+    kind, name = workload.kind.lower(), meant.name if meant else "NAME"
+    if told is None:
+        again = kubectl("rollout", "restart", f"{kind}/{workload.name}", namespace=namespace)
+        yield f"its program has kept an address that is gone: {again}"
+    elif told.source:
+        yield kubectl("edit", "configmap", told.source.name, namespace=namespace) + f"   # {told.host} → {name}"
+        yield kubectl("rollout", "restart", f"{kind}/{workload.name}", namespace=namespace)
+    else:
+        yield kubectl("edit", kind, workload.name, namespace=namespace) + f"   # {told.host} → {name}"
+    yield (
+        kubectl("get", "services,endpointslices", namespace=namespace)
+        + "   # a Service's name stays, its address does not"
+    )
 
 
 def _place(host: str, port: int, target: Resolved | None, server: Pod | None) -> str:

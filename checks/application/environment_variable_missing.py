@@ -80,7 +80,8 @@ def environment_variable_missing(complaints: Complaints, configmaps: ConfigMaps 
         what = f"{listing(variables)} {'is' if len(variables) == 1 else 'are'}"
         what += " empty" if empty == variables else " not set"
         meant = f"; {near} is" if near and not empty else ""
-        if container and (lost := _lost(container, variables[0])):
+        lost = _lost(container, variables[0], near or "") if container else ""
+        if lost:
             meant = f"; {lost}"
         yield Finding(
             workload,
@@ -94,7 +95,7 @@ def environment_variable_missing(complaints: Complaints, configmaps: ConfigMaps 
                     listing([f"{k} ({v})" for k, v in declared.items()], 6) if declared else "no variable at all",
                 ),
             ),
-            next=tuple(_next(workload, name, variables, lost=bool(container and _lost(container, variables[0])))),
+            next=tuple(_next(workload, name, variables, lost=bool(lost))),
             touches=_sources(container, workload.namespace),
             key=f"{name} {','.join(variables)}",
             severity=Severity.ERROR,
@@ -107,7 +108,7 @@ def _set(container: Container, variable: str) -> bool:
     return any(e.name == variable and (e.value or e.value_from) and not _optional(e.value_from) for e in container.env)
 
 
-def _lost(container: Container, variable: str) -> str:
+def _lost(container: Container, variable: str, near: str) -> str:
     """How the template takes the variable away: by a prefix, or by an optional reference to what is not there."""
     for env in container.env:
         source = env.value_from if env.name == variable and _optional(env.value_from) else None
@@ -117,9 +118,10 @@ def _lost(container: Container, variable: str) -> str:
             return f"its optional key {config.key} of ConfigMap {config.name} is not there"
     for source_ in container.env_from:
         whole = source_.secret_ref or source_.config_map_ref
-        if whole and source_.prefix and not variable.startswith(source_.prefix):
+        prefix = source_.prefix
+        if whole and prefix and (not variable.startswith(prefix) or near.startswith(prefix)):
             kind = "Secret" if source_.secret_ref else "ConfigMap"
-            return f"envFrom puts {source_.prefix} before each name of {kind} {whole.name}"
+            return f"envFrom puts {prefix} before each name of {kind} {whole.name}"
     return ""
 
 

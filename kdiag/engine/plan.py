@@ -151,6 +151,8 @@ def _dependents(pods: Pods, facts: Facts, known: set[tuple[str, str]]) -> list[L
                 server = backends.one_of(target.service) if backends and target.service else None
                 if server and server.phase == "Running":
                     want(8, server, server.spec.first.name)
+        for dependency in dependencies.addressed(pod):
+            want(7, pod, dependency.container)
         for container in pod.spec.containers:
             if pod.spec.service_account_name not in ("", "default") or _reads_secret(container):
                 want(9, pod, container.name)

@@ -67,6 +67,7 @@ from kdiag.facts.daemons import retry as retry
 from kdiag.facts.daemons import runtime_unit as runtime_unit
 from kdiag.facts.daemons import setups as setups
 from kdiag.facts.daemons import unit_state as unit_state
+from kdiag.facts.dependencies import PLACE_NAME as PLACE_NAME
 from kdiag.facts.dependencies import Dependencies as Dependencies
 from kdiag.facts.dependencies import Dependency as Dependency
 from kdiag.facts.dependencies import Resolved as Resolved
@@ -230,6 +231,7 @@ from kdiag.facts.nodes import NodeLeases as NodeLeases
 from kdiag.facts.nodes import Nodes as Nodes
 from kdiag.facts.nodes import SystemLeases as SystemLeases
 from kdiag.facts.nodes import Taint as Taint
+from kdiag.facts.phrases import LINE_BREAK as LINE_BREAK
 from kdiag.facts.phrases import PHRASES as PHRASES
 from kdiag.facts.phrases import Phrase as Phrase
 from kdiag.facts.phrases import Said as Said
@@ -352,6 +354,7 @@ from kdiag.facts.scheduling import unmet_spread as unmet_spread
 from kdiag.facts.scheduling import volume_reaches as volume_reaches
 from kdiag.facts.scripts import BrokenScript as BrokenScript
 from kdiag.facts.scripts import broken_script as broken_script
+from kdiag.facts.scripts import from_configmap as from_configmap
 from kdiag.facts.serving import Front as Front
 from kdiag.facts.serving import Fronts as Fronts
 from kdiag.facts.serving import attribute as attribute

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import islice
@@ -13,7 +13,7 @@ from kdiag.facts.base import Derived
 from kdiag.facts.configuration import ConfigMap, ConfigMaps, Namespaces
 from kdiag.facts.network import Service, Services
 from kdiag.facts.pods import Pod, Pods
-from kdiag.facts.podspec import Container, PodSpec
+from kdiag.facts.podspec import Container, PodSpec, Probe
 from kdiag.model.redact import PREFIX
 from kdiag.model.result import Ref
 from kdiag.model.text import distance
@@ -30,7 +30,7 @@ _HOST_NAME = re.compile(
     re.IGNORECASE,
 )
 #: Of these, the names that can hold nothing else than a place; BACKEND=redis may be a kind, and TARGET=web a word.
-_PLACE_NAME = re.compile(
+PLACE_NAME = re.compile(
     r"(?:host(?:s|_?names?)?|addr(?:ess(?:es)?)?|servers|endpoints?|brokers|url|urls|uri|dsn|contact_?points|bootstrap)$",
     re.IGNORECASE,
 )
@@ -42,6 +42,7 @@ _OWN_NAME = re.compile(
     r"|.*(?:ORIGINS?|CALLBACK_.*|REDIRECT_.*|ISSUER.*))$",
     re.IGNORECASE,
 )
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(?:\.[A-Za-z0-9_-]{1,63}){0,8}"
 # jdbc:mysql://, mongodb+srv://, jdbc:postgresql://, redis-sentinel://, jdbc:oracle:thin:@//
 _URL = re.compile(
@@ -67,6 +68,15 @@ _ASKS = re.compile(
     rf"(?P<c>{_NAME})"
     rf"|\bwait-for(?:-it)?(?:\.sh)?\s+(?P<d>{_NAME}):(?P<dp>\d{{1,5}})"
     rf"|\b(?:wget|curl)\b[^;&|\n]{{0,80}}?\s(?P<e>{_NAME}):(?P<ep>\d{{1,5}})"
+)
+_OPTION = re.compile(r"--([A-Za-z][A-Za-z0-9_.-]{1,60})$")
+# A Service's full name, wherever it stands: alone, in a list, behind a flag.
+_FULL = re.compile(
+    rf"(?<![\w./@-])(?P<host>{_LABEL}(?:\.{_LABEL}){{1,3}}\.svc\.cluster\.local)\.?(?::(?P<port>\d{{1,5}}))?(?![\w.-])"
+)
+# An address in a value; not a network, and not a place to listen on.
+_ADDRESS = re.compile(
+    r"(?<![\w.])(?P<host>(?!0\.|127\.|169\.254\.)\d{1,3}(?:\.\d{1,3}){3})(?::(?P<port>\d{1,5}))?(?![\w.]|/\d{1,2}\b)"
 )
 _UPSTREAM = re.compile(r"\bupstream\s+([A-Za-z0-9_.-]{1,100})\s*\{")
 _UPSTREAM_SERVER = re.compile(rf"^\s*server\s+(?P<host>{_NAME})(?::(?P<port>\d{{1,5}}))?[\s;]")
@@ -160,6 +170,23 @@ class Dependencies(Derived):
             self._known[key] = tuple(self.of_spec(pod.spec, pod.namespace))
         return self._known[key]
 
+    def addressed(self, pod: Pod, address: str = "") -> Iterator[Dependency]:
+        """The settings of a pod that name an address (this one) in place of a name."""
+        for container in pod.spec.all_containers:
+            for variable, value, origin, source in self._variables(container, pod.namespace):
+                if "://" in value or _HOST_NAME.search(_CAMEL.sub("_", variable)):
+                    yield from _addresses(container.name, variable, value, origin, source, address)
+            for word in (*container.command, *container.args):
+                yield from _addresses(container.name, "", word, "its command", None, address)
+            mounted = {m.name for m in container.volume_mounts}
+            for volume in pod.spec.volumes:
+                config = volume.config_map if volume.name in mounted else None
+                found = self.configmaps.get(config.name, pod.namespace) if config else None
+                for key, text in found.data.items() if found else ():
+                    origin = f"ConfigMap {found.name} key {key}" if found else ""
+                    source = found.ref() if found else None
+                    yield from _addresses(container.name, key, text, origin, source, address)
+
     def of_spec(self, spec: PodSpec, namespace: str) -> Iterator[Dependency]:
         """The hosts named by a template."""
         for container in spec.all_containers:
@@ -175,14 +202,14 @@ class Dependencies(Derived):
                         host=host,
                         port=port or self._port_beside(container, namespace, variable),
                         source=source,
-                        plain="://" in value or ".svc" in value or bool(_PLACE_NAME.search(variable)),
+                        plain="://" in value or ".svc" in value or bool(PLACE_NAME.search(variable)),
                     )
             yield from self._in_commands(container)
             yield from self._in_files(container, spec, namespace)
 
     def _port_beside(self, container: Container, namespace: str, variable: str) -> int:
         """The port that the variable beside it names: DB_PORT for DB_HOST."""
-        stem = _PLACE_NAME.sub("", variable)
+        stem = PLACE_NAME.sub("", variable)
         if not stem or stem == variable:
             return 0
         for other, value, _, _ in self._variables(container, namespace):
@@ -191,20 +218,35 @@ class Dependencies(Derived):
         return 0
 
     def _in_commands(self, container: Container) -> Iterator[Dependency]:
-        for word in (*container.command, *container.args):
+        words = (*container.command, *container.args)
+        yield from self._in_words(container, words, "its command")
+        for name in ("readiness", "liveness", "startup"):
+            probe: Probe | None = getattr(container, f"{name}_probe")
+            if probe and probe.exec:
+                yield from self._in_words(container, probe.exec.command, f"its {name} probe")
+
+    def _in_words(self, container: Container, words: Sequence[str], place: str) -> Iterator[Dependency]:
+        for before, word in zip(("", *words), words, strict=False):
             found: list[tuple[str, str, int]] = []
             if (flag := re.match(r"--?([A-Za-z][A-Za-z0-9_.-]{1,60})=(\S{1,1000})$", word)) is not None:
                 found = [(flag[1], host, port) for host, port in hosts_in(flag[1], flag[2])]
+            elif (
+                (option := _OPTION.match(before))
+                and PLACE_NAME.search(option[1])  # --server may be a switch, and the word a command
+                and re.match(r"\w\S{0,1000}$", word)
+            ):
+                found = [(option[1], host, port) for host, port in hosts_in(option[1], word)]
             elif len(word) <= 8192:
                 for match in islice(_ASKS.finditer(word), 20):
                     name = next((match[g] for g in "abcde" if match[g]), "")
                     port = _port(match["bp"] or match["dp"] or match["ep"])
                     found.append(("", name, port))
                 found += [("", host, port) for host, port in islice(_in_url(word), 20)]
+                found += [("", m["host"], _port(m["port"])) for m in islice(_FULL.finditer(word), 20)]
             for variable, host, port in found:
                 if host.lower() in _WORDS or is_address(host):
                     continue
-                origin = f"argument --{variable}" if variable else "its command"
+                origin = f"argument --{variable}" if variable else place
                 yield Dependency(
                     container=container.name,
                     variable=variable,
@@ -369,6 +411,25 @@ class Dependencies(Derived):
         return {ref: tuple(pods) for ref, pods in found.items()}
 
 
+def _addresses(
+    container: str, variable: str, value: str, origin: str, source: Ref | None, wanted: str
+) -> Iterator[Dependency]:
+    if _OWN_NAME.match(variable) or (wanted and wanted not in value):
+        return
+    for match in islice(_ADDRESS.finditer(value[:65536]), 20):
+        if wanted in ("", match["host"]) and is_address(match["host"]):
+            yield Dependency(
+                container=container,
+                variable=variable,
+                origin=origin,
+                value=value if len(value) <= 200 else match[0],
+                host=match["host"],
+                port=_port(match["port"]),
+                source=source,
+                plain=True,
+            )
+
+
 _SERVERS: Mapping[str, tuple[tuple[str, ...], int]] = {
     "MySQL": (("mysql", "maria"), 3306),
     "PostgreSQL": (("postgres", "pg"), 5432),
@@ -454,7 +515,7 @@ def hosts_in_file(text: str) -> Iterator[tuple[str, str, int]]:
                 yield "server", server["host"], _port(server["port"])
         elif setting := _SETTING.match(line):
             key = setting["key"]
-            if _PLACE_NAME.search(key) and _HOST_NAME.search(_CAMEL.sub("_", key)):
+            if PLACE_NAME.search(key) and _HOST_NAME.search(_CAMEL.sub("_", key)):
                 for host, port in hosts_in(key, setting["value"].rstrip(",;")):
                     yield key, host, port
 

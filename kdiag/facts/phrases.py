@@ -72,6 +72,8 @@ class Said:
         return next((self.names[k] for k in ("host", "database", "variable", "user", "verb") if self.names.get(k)), "")
 
 
+#: Who says it, where a name that does not resolve has a line break at its end.
+LINE_BREAK = "Go, a line break in the name"
 _HOST = r"(?P<host>\[[0-9a-fA-F:]{2,45}\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9_])?)"
 _PORT = r"(?P<port>\d{1,5})"
 _NAME = r"[^\s'\"`]{1,100}"
@@ -193,6 +195,8 @@ def _all() -> Iterator[Phrase]:
     yield phrase(
         "MariaDB", rf"Unknown (?:MariaDB )?server host '{_HOST}'", "ERROR 2005 (HY000): Unknown server host 'db' (-2)"
     )
+    # The name ends the line, and the error goes on in the next one: the line break is a part of the name.
+    yield phrase(LINE_BREAK, rf"dial (?:tcp|udp)[46]?: lookup {_HOST}$", ":3306': dial tcp: lookup db")
     yield phrase("curl", rf"Could not resolve host: {_HOST}", "curl: (6) Could not resolve host: api-service")
     yield phrase("Node.js", rf"getaddrinfo (?:ENOTFOUND|EAI_AGAIN) {_HOST}", "Error: getaddrinfo ENOTFOUND mongo")
     yield phrase("Node.js", rf"queryA? (?:ENOTFOUND|ESERVFAIL|ETIMEOUT) {_HOST}", "Error: queryA ENOTFOUND mongo")
@@ -476,7 +480,7 @@ def _all() -> Iterator[Phrase]:
     )
     yield phrase(
         "shell",
-        rf"\b{variable}: (?:unbound variable|parameter not set|parameter null or not set)",
+        rf"\b{variable}: (?:unbound variable|(?:parameter |is )?(?:null or )?not set|(?:is )?(?:required|missing|undefined)$)",
         "/start.sh: line 3: DB_HOST: unbound variable",
     )
     yield phrase(

@@ -41,6 +41,14 @@ def broken_script(failure: Failure, configmaps: ConfigMaps | None) -> BrokenScri
     return None
 
 
+def from_configmap(failure: Failure) -> str:
+    """The program that a container runs from a ConfigMap's volume, whatever is in it; empty for one of its image."""
+    volumes = {v.name for v in failure.pod.spec.volumes if v.config_map or v.projected}
+    places = [m.mount_path.rstrip("/") for m in failure.spec.volume_mounts if m.name in volumes]
+    words = [failure.about, *failure.spec.command[:1], *failure.spec.args[:1]]
+    return next((w for w in words if any(w == p or w.startswith(f"{p}/") for p in places if p)), "")
+
+
 def _paths(words: list[str]) -> list[tuple[str, bool]]:
     """The files that a command names, each with whether a shell is what reads it."""
     found: list[tuple[str, bool]] = []

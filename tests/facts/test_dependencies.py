@@ -152,6 +152,44 @@ def test_mounted_files_and_commands_count_and_other_files_do_not() -> None:
     assert found == {("api", 8080, "ConfigMap conf key a.conf"), ("mydb", 5432, "its command")}
 
 
+def test_options_of_two_words_full_names_and_the_commands_of_probes_count() -> None:
+    db = "db-0.db.shop.svc.cluster.local"
+    container = {
+        "args": ["serve", "--db-host", "pg", "--server", "start", "--verbose", f"{db}:3306,x@y.svc.cluster.local"],
+        "readinessProbe": {"exec": {"command": ["sh", "-c", "nc -z -w 2 cache 6379"]}},
+    }
+    made = dependencies(facts([], {"container": container}))
+    found = {(d.host, d.port, d.origin) for d in made.of(made.pods.items[0])}
+    assert found == {
+        ("pg", 0, "argument --db-host"),
+        (db, 3306, "its command"),
+        ("cache", 6379, "its readiness probe"),
+    }
+
+
+def test_addresses_in_the_place_of_names_are_found_networks_and_own_ones_are_not() -> None:
+    env = [
+        {"name": "API_URL", "value": "http://10.96.3.4:8080/"},
+        {"name": "NO_PROXY", "value": "10.96.0.0/12"},
+        {"name": "BIND_ADDR", "value": "10.0.0.1:80"},
+        {"name": "LISTEN_HOST", "value": "0.0.0.0"},
+        {"name": "VERSION", "value": "1.2.3.4"},
+    ]
+    config = {"metadata": {"name": "conf", "namespace": "shop"}, "data": {"a.conf": "proxy_pass http://10.244.1.9:80;"}}
+    spec = {
+        "volumes": [{"name": "v", "configMap": {"name": "conf"}}],
+        "container": {"volumeMounts": [{"name": "v", "mountPath": "/c"}], "args": ["--peer=10.244.1.7:80"]},
+    }
+    made = dependencies(facts(env, spec, configmaps=[config]))
+    pod = made.pods.items[0]
+    assert [(d.host, d.port, d.origin) for d in made.addressed(pod)] == [
+        ("10.96.3.4", 8080, "env API_URL"),
+        ("10.244.1.7", 80, "its command"),
+        ("10.244.1.9", 80, "ConfigMap conf key a.conf"),
+    ]
+    assert [d.origin for d in made.addressed(pod, "10.244.1.7")] == ["its command"]
+
+
 @pytest.mark.parametrize(
     ("host", "path", "certain"),
     [

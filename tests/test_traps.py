@@ -1209,3 +1209,28 @@ def kubelet_that_was_restarted_a_moment_ago() -> Whole:
     said = "[container runtime status check may not have completed yet, PLEG is not healthy: pleg has yet to be successful]"
     whole.not_ready("w2", said, seconds=8)
     return whole
+
+
+@trap("more")
+def volume_that_is_being_made() -> Whole:
+    whole = Whole()
+    (pod,) = whole.application("team/web", volumes=[{"name": "d", "persistentVolumeClaim": {"claimName": "data"}}])
+    whole.pending(pod, "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims.", seconds=20)
+    whole.settle()
+    made = {"name": "fast", "creationTimestamp": whole.ago(days=2)}
+    whole.add("storageclasses", {"metadata": made, "provisioner": "ebs.csi.aws.com", "volumeBindingMode": "Immediate"})
+    whole.add("csidrivers", {"metadata": {"name": "ebs.csi.aws.com"}})
+    meta = {"name": "data", "namespace": "team", "uid": "c", "creationTimestamp": whole.ago(seconds=20)}
+    size = {"requests": {"storage": "1Gi"}}
+    spec = {"storageClassName": "fast", "accessModes": ["ReadWriteOnce"], "resources": size}
+    whole.add("persistentvolumeclaims", {"metadata": meta, "spec": spec, "status": {"phase": "Pending"}})
+    said = "Waiting for a volume to be created either by the external provisioner 'ebs.csi.aws.com' or manually"
+    whole.event(
+        "PersistentVolumeClaim",
+        "team/data",
+        "ExternalProvisioning",
+        said,
+        "persistentvolume-controller",
+        seconds=15,
+    )
+    return whole

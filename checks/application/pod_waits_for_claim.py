@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing
 from kdiag.facts import Claims, Cluster, Owners, Pod, Pods, Scheduling, Volumes, Why, claims_of
 
+_MADE = 60  # seconds in which a provisioner makes a volume
+
 
 @check(
     title="Pod waits for a claim to be bound",
@@ -29,6 +31,8 @@ def pod_waits_for_claim(
     """A symptom: the claim is what to look at."""
     for why in (Why.CLAIM_UNBOUND, Why.NO_VOLUME):
         for stuck in scheduling.stuck(why, cluster.taken, claims, volumes):
+            if why is Why.CLAIM_UNBOUND and _being_made(stuck.pods[0], claims, cluster):
+                continue
             yield _finding(stuck.owner, stuck.pods, claims, stuck.quote)
     if claims is None:
         return
@@ -40,13 +44,22 @@ def pod_waits_for_claim(
         and not p.node
         and not p.terminating
         and p.condition("PodScheduled") is None
-        and cluster.age(p.created) > 60
+        and cluster.age(p.created) > _MADE
         and any(_selected(claims, name, p) for name in claims_of(p))
     ]
     for owner, group in owners.group(waiting).items():
         yield _finding(
             owner, tuple(group), claims, "Pending, a nominated node, and no event: its volume is not made yet"
         )
+
+
+def _being_made(pod: Pod, claims: Claims | None, cluster: Cluster) -> bool:
+    """Whether every claim that is not bound was made a moment ago."""
+    found = [claims.get(name, pod.namespace) if claims else None for name in claims_of(pod)]
+    pending = [c for c in found if c is None or c.status.phase != "Bound"]
+    return bool(pending) and all(
+        c is not None and c.status.phase == "Pending" and cluster.age(c.created) < _MADE for c in pending
+    )
 
 
 def _selected(claims: Claims, name: str, pod: Pod) -> bool:

@@ -1,7 +1,8 @@
-"""Make a fixture of a recording: what one check reads, of the namespaces that matter, without noise.
+"""Make a fixture of a recording: what one check reads, of the namespaces and nodes that matter, without noise.
 
 kdiag record /tmp/snap
 python -m tests.trim /tmp/snap --check network/service_selects_nothing -n shop > broken.yaml
+python -m tests.trim /tmp/snap --check control_plane/manifest_missing --node cp1 > broken.yaml
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import yaml
 from kdiag.collect.snapshot import Snapshot
 from kdiag.engine.intake import needed, sources
 from kdiag.engine.library import find
+from kdiag.model.observation import Observation
 
 _NOISE = {"managedFields", "selfLink", "resourceVersion"}
 _NODE_NOISE = {"images", "volumesInUse", "volumesAttached", "features", "runtimeHandlers", "declaredFeatures"}
@@ -31,6 +33,7 @@ def main() -> None:
     parser.add_argument(
         "--name", action="append", default=[], help="keep only objects whose name contains this (repeat)"
     )
+    parser.add_argument("--node", action="append", default=[], help="nodes to keep (repeat; all by default)")
     options = parser.parse_args()
     check = find(options.check)
     keys = {s.key for s in sources(needed([check]))}
@@ -41,6 +44,10 @@ def main() -> None:
             out.setdefault("expect", ["…"])
         elif seen.key not in keys:
             continue
+        elif seen.source == "node":
+            if not options.node or seen.host in options.node:
+                name = f"{seen.key}/{seen.name}" if seen.name else seen.key
+                out.setdefault("hosts", {}).setdefault(seen.host, {})[name] = _answer(seen)
         elif seen.key == "log" and not seen.error and not seen.absent:
             if seen.name.split("/")[0] in options.namespace:
                 out.setdefault("log", {})[seen.name] = bytes(seen.body).decode(errors="replace")
@@ -54,6 +61,14 @@ def main() -> None:
             elif seen.key != "version":
                 out[seen.key] = body.decode(errors="replace")
     yaml.safe_dump(out, sys.stdout, sort_keys=False, width=200, allow_unicode=True)
+
+
+def _answer(seen: Observation) -> Any:
+    """What a node said: its text, with the error beside it where there is one."""
+    text = bytes(seen.body).decode(errors="replace")
+    if not seen.error:
+        return text
+    return {"error": seen.error, **({"text": text} if text else {}), **({"absent": True} if seen.absent else {})}
 
 
 def _wanted(item: dict[str, Any], options: argparse.Namespace) -> bool:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from kdiag.check import CLUSTER, Evidence, Finding, Layer, Severity, check
-from kdiag.facts import Cluster, Containers, EtcdData, EtcdLogs, FileInfo, Manifests, current, static_pod
+from kdiag.facts import Cluster, Containers, EtcdData, EtcdLine, EtcdLogs, FileInfo, Manifests, current, static_pod
 
 _USUAL = "/var/lib/etcd"
 _END = "/member/snap/db"
+#: Seconds between the last write to the old data and the start on the new, where no log tells how it began.
+_MOMENT = 600
 
 
 @check(
@@ -45,39 +48,54 @@ def etcd_data_dir_changed(
         if not others:
             continue
         old = max(others, key=lambda d: (d.path == _USUAL + _END, d.changed.timestamp() if d.changed else 0.0))
-        last = current(containers.get(node), "etcd") if containers else None
-        began = (last.started or last.created) if last else None
         own = (logs.get(node) if logs else None) or ()
-        empty = any(x.fields.get("dir-type") == "empty" for g in own[:1] for x in g.lines)
+        empty = next((x for g in own for x in g.lines if x.fields.get("dir-type") == "empty"), None)
         here = next((d for d in files.databases if d.path == host + _END), None)
         if host:
-            # A restored snapshot beside the old data is as it should be: it is the new, much smaller one that is not.
-            small = here is None or here.size * 2 < old.size
-            moment = old.changed is not None and began is not None and abs((began - old.changed).total_seconds()) < 600
-            if not (small and (empty or moment)):
+            bare = not any(path.startswith(f"{host}/member") for path in files.folders.get(host, (f"{host}/member",)))
+            last = current(containers.get(node), "etcd") if containers else None
+            if not (bare or _left_for(old, here, empty, (last.started or last.created) if last else None)):
                 continue
-            what = f"works on {host}, which is new: the cluster's data is in {old.path.removesuffix(_END)}"
+            does = "is to work" if bare else "works"
+            what = f"{does} on {host}, which is new: the cluster's data is in {old.path.removesuffix(_END)}"
         else:
             what = f"keeps its data in {inside} inside its container, where no volume is: the cluster's data is in "
             what += old.path.removesuffix(_END)
-        pod = static_pod("etcd", node)
+        pod, data_dir = static_pod("etcd", node), old.path.removesuffix(_END)
+        mount = next((v for v in found.host_volumes() if v.name == volume), None)
+        line, repair = flag.line, f"--data-dir={data_dir}, and the volume's path and mountPath alike"
+        if mount and inside == data_dir:  # the flag is as it was: the mount is not
+            line, repair = mount.line, f"path: {data_dir}"
         yield Finding(
             pod,
-            f"{pod.name} {what} ({found.path}:{flag.line})",
+            f"{pod.name} {what} ({found.path}:{line})",
             evidence=(
-                found.quote(node, flag.line),
+                found.quote(node, line),
                 Evidence(f"sudo ls -la --time-style=full-iso {old.path}", _shown(old), node),
                 *([Evidence(f"sudo ls -la --time-style=full-iso {here.path}", _shown(here), node)] if here else []),
-                *([Evidence(f"sudo grep dir-type {own[0].path}", '"dir-type":"empty"', node)] if empty and own else []),
+                *([Evidence(f"sudo grep dir-type {own[0].path}", '"dir-type":"empty"', node)] if empty else []),
             ),
             next=(
-                f"ssh {node} sudoedit {found.path}    # line {flag.line}: --data-dir={old.path.removesuffix(_END)}, "
-                "and the volume's path and mountPath alike",
+                f"ssh {node} sudoedit {found.path}    # line {line}: {repair}",
                 f"ssh {node} sudo crictl ps -a --name etcd",
                 "kubectl get namespaces    # the cluster's own are back",
             ),
             touches=(pod, static_pod("kube-apiserver", node), CLUSTER),
         )
+
+
+def _left_for(old: FileInfo, here: FileInfo | None, empty: EtcdLine | None, began: datetime | None) -> bool:
+    """Whether nothing was written to the old data any more when etcd began on the new: a copy of it is younger.
+
+    A restored snapshot beside the old data is as it should be. It has a database before etcd begins, of about the size
+    of the old one; a new one may have that size, too, as etcd makes room in advance.
+    """
+    if old.changed is None:
+        return False
+    if empty is not None and empty.when is not None:
+        return old.changed <= empty.when
+    small = here is None or here.size * 2 < old.size
+    return small and began is not None and abs((began - old.changed).total_seconds()) < _MOMENT
 
 
 def _shown(info: FileInfo) -> str:

@@ -14,6 +14,12 @@ from kdiag.facts import (
     touched,
 )
 
+#: Who listens on each node.
+_OF_NODES = {
+    **{"10248": "the kubelet", "10250": "the kubelet"},
+    **{"10249": "kube-proxy", "10256": "kube-proxy"},
+}
+
 
 @check(
     title="Port is already in use",
@@ -38,10 +44,13 @@ def port_already_in_use(failures: Failures, events: Events | None, logs: Logs | 
             for c in spec.containers
             if c.name != one.container and any(str(p.container_port) == one.about for p in c.ports)
         ]
+        # Where the log names none, the one port that it declares is meant.
+        declared = [str(p.container_port) for p in one.spec.ports]
+        port = one.about or (declared[0] if len(declared) == 1 else "")
         if same:
             who = f"container {same[0]} of the same pod has it"
         elif spec.host_network:
-            who = f"the pod is on the network of node {one.pod.node}, where something has it"
+            who = f"the pod is on the network of node {one.pod.node}, where {_OF_NODES.get(port, 'something')} has it"
         elif others:
             who = f"containers of one pod share their ports ({listing(others)})"
         else:
@@ -60,7 +69,7 @@ def port_already_in_use(failures: Failures, events: Events | None, logs: Logs | 
         )
         yield Finding(
             one.owner,
-            f"{one.where} cannot listen on port {one.about or '(see its log)'}: {who}",
+            f"{one.where} cannot listen on port {port or '(see its log)'}: {who}",
             evidence=(
                 Evidence(kubectl(*one.log_command, namespace=namespace), one.said),
                 Evidence(kubectl("get", "pod", one.pod.name, namespace=namespace), one.status),

@@ -61,7 +61,7 @@ def _evidence(stuck: Stuck) -> Iterator[Evidence]:
     for c in unmet_spread(stuck.pod.spec)[:2]:
         yield Evidence(
             kubectl("get", "pods", "-l", str(c.label_selector or ""), "-o", "wide", namespace=stuck.pod.namespace),
-            listing([f"{n}: {o.detail}" for n, found in stuck.obstacles.items() for o in found], 4)
+            listing([f"{n}: {o.detail or o.why.value}" for n, found in stuck.obstacles.items() for o in found], 4)
             + f"; maxSkew {c.max_skew}",
         )
 

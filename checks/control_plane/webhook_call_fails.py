@@ -55,7 +55,7 @@ def webhook_call_fails(
         if not _there(hook, services, slices):
             continue  # webhook_backend_unavailable says so
         event, error = calls[0]
-        why, look = _reason(error)
+        why, look = _reason(error, hook)
         yield Finding(
             config.ref(),
             f"calls to webhook {name} of {config.name} fail: {why}",
@@ -94,7 +94,7 @@ def _there(hook: Webhook, services: Services, slices: EndpointSlices) -> bool:
     )
 
 
-def _reason(error: str) -> tuple[str, str]:
+def _reason(error: str, hook: Webhook) -> tuple[str, str]:
     """What the error says in plain words, and what to look at."""
     line = error.replace("\n", " ")
     if "x509:" in line or "tls:" in line:
@@ -117,6 +117,14 @@ def _reason(error: str) -> tuple[str, str]:
         return "its name cannot be resolved", "correct the url of the configuration"
     if "no route to host" in line:
         return "no route to its pods from the API server's node", "look at the network plugin on the control plane"
+    if "could not find the requested resource" in line:
+        path = (hook.client_config.service.path if hook.client_config.service else "") or "/"
+        return (
+            f"its server answers 404 for path {path}",
+            "correct clientConfig.service.path of the configuration: the webhook's documentation names it",
+        )
+    if "server gave HTTP response to HTTPS" in line:
+        return "its server speaks HTTP, and webhooks are called by HTTPS", "correct the Service's targetPort"
     return shorten(line, 120), "read the webhook's own log"
 
 

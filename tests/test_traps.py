@@ -919,6 +919,7 @@ def api_server_that_has_just_come_back() -> Whole:
         lease["spec"]["renewTime"] = whole.ago(minutes=7).replace("Z", ".000000Z")
     for pod in whole.lists["pods"]:
         pod["metadata"]["creationTimestamp"] = min(pod["metadata"]["creationTimestamp"], whole.ago(minutes=8))
+    whole.get("cronjobs", "every-minute", "calm")["status"]["lastScheduleTime"] = whole.ago(minutes=8)
     return whole
 
 

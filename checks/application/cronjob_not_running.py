@@ -5,8 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, duration, kubectl
-from kdiag.facts import Cluster, CronJob, CronJobs, Event, Events, Jobs, Schedule, ScheduleError, parse_schedule
+from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check, duration, kubectl
+from kdiag.facts import (
+    Cluster,
+    CronJob,
+    CronJobs,
+    Event,
+    Events,
+    Jobs,
+    Pods,
+    Schedule,
+    ScheduleError,
+    SystemLeases,
+    controllers_begin,
+    parse_schedule,
+)
 
 _SLACK = timedelta(seconds=90)  # the controller looks every ten seconds, and may be busy
 _REASONS = ("TooManyMissedTimes", "FailedNeedsStart", "UnparseableSchedule", "InvalidSchedule", "UnknownTimeZone")
@@ -18,7 +31,14 @@ _REASONS = ("TooManyMissedTimes", "FailedNeedsStart", "UnparseableSchedule", "In
     layer=Layer.ROLLOUT,
     tags=("job", "cronjob"),
 )
-def cronjob_not_running(cronjobs: CronJobs, jobs: Jobs, cluster: Cluster, events: Events | None) -> Iterator[Finding]:
+def cronjob_not_running(
+    cronjobs: CronJobs,
+    jobs: Jobs,
+    cluster: Cluster,
+    events: Events | None,
+    pods: Pods | None,
+    leases: SystemLeases | None,
+) -> Iterator[Finding | Gap]:
     """Suspended is somebody's wish; a run that waits for the one before it (Forbid) is as it should be."""
     for cron in cronjobs.items:
         if cron.spec.suspend or cron.metadata.deletion_timestamp:
@@ -32,6 +52,9 @@ def cronjob_not_running(cronjobs: CronJobs, jobs: Jobs, cluster: Cluster, events
             continue
         found = _overdue(cron, schedule, cluster)
         if found and not _held(cron, jobs):
+            if controllers_begin(pods, leases, cluster.taken):
+                yield Gap("kube-controller-manager", "it began to work a moment ago: it may not have made the Job yet")
+                return
             yield _late(cron, *found, events)
 
 

@@ -173,6 +173,7 @@ from kdiag.facts.manifests import NodeManifests as NodeManifests
 from kdiag.facts.manifests import ServerURL as ServerURL
 from kdiag.facts.manifests import Standing as Standing
 from kdiag.facts.manifests import Use as Use
+from kdiag.facts.manifests import agreed_server as agreed_server
 from kdiag.facts.manifests import component_seen as component_seen
 from kdiag.facts.manifests import component_standing as component_standing
 from kdiag.facts.manifests import manifest_repair as manifest_repair
@@ -317,6 +318,7 @@ from kdiag.facts.refusals import Refusal as Refusal
 from kdiag.facts.refusals import Refusals as Refusals
 from kdiag.facts.refusals import refusal_kind as refusal_kind
 from kdiag.facts.restart import catching_up as catching_up
+from kdiag.facts.restart import controllers_begin as controllers_begin
 from kdiag.facts.restart import lived as lived
 from kdiag.facts.restart import returning as returning
 from kdiag.facts.restart import stopped as stopped

@@ -15,6 +15,8 @@ from kdiag.facts.system import RETURN, api_server_since
 
 #: Seconds in which a component that has begun to run takes its Lease.
 _BEGIN = 30
+#: Seconds in which the controllers do what was left undone while they were away.
+_CAUGHT_UP = 60
 #: Seconds within which the kubelet mostly starts again what it was told to stop.
 _BACK = 60
 #: Seconds that a container may take to end after it was asked to, and clocks may differ by.
@@ -79,3 +81,15 @@ def catching_up(own: Sequence[Pod], pods: Pods, leases: SystemLeases, now: datet
 
     # Its mirror pods, too, may not have been written again yet.
     return all(p.ready or all(map(lives, p.statuses)) for p in own)
+
+
+def controllers_begin(pods: Pods | None, leases: SystemLeases | None, now: datetime) -> bool:
+    """Whether the controller manager has begun to work a moment ago, and much is still to be caught up with."""
+    if leases is None or pods is None:
+        return False
+    lease = leases.get("kube-controller-manager", "kube-system")
+    began = lease.spec.acquire_time if lease else None
+    if began and (now - began).total_seconds() < _CAUGHT_UP:
+        return True
+    since = api_server_since(pods, leases, now)
+    return since is not None and (now - since).total_seconds() < _CAUGHT_UP

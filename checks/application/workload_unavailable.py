@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check, kubectl, listing
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing
 from kdiag.facts import (
     Cluster,
     DaemonSet,
     Deployment,
     Events,
-    Namespaces,
     Pod,
     StatefulSet,
     Workload,
@@ -43,21 +42,14 @@ _SHORT = {
     ),
     tags=("rollout", "workload"),
 )
-def workload_unavailable(
-    workloads: Workloads, cluster: Cluster, events: Events | None, namespaces: Namespaces | None
-) -> Iterator[Finding | Gap]:
+def workload_unavailable(workloads: Workloads, cluster: Cluster, events: Events | None) -> Iterator[Finding]:
     """A symptom: what keeps the pods from being ready is for other checks to say."""
-    # The pods of a namespace that is deleted go first, and their workloads are not to make new ones.
-    going = {n.name for n in namespaces.items if n.metadata.deletion_timestamp} if namespaces else set()
     for workload in workloads.items:
-        if workload.desired < 1 or workload.metadata.deletion_timestamp or workload.namespace in going:
+        if workload.desired < 1 or workload.metadata.deletion_timestamp:
             continue
         pods = [p for p in workloads.pods_of(workload) if not p.terminating and p.phase != "Succeeded"]
         ready = _ready(workload, pods)
         if ready >= workload.desired or not _broken(workload, pods, workloads, cluster, events):
-            continue
-        if not pods and not _refused(workload) and (namespaces is None or namespaces.gaps):
-            yield Gap(f"namespace {workload.namespace}", "not seen: whether it is being deleted is not known")
             continue
         bad = [p for p in pods if not p.ready]
         enough = ready > 0 and ready >= workload.desired - _may_miss(workload)
@@ -100,7 +92,8 @@ def _broken(
     failing = [p for p in pods if not p.ready and stalled(p, cluster, events)]
     if failing:
         return not _in_flight(workload, pods) or any(_certain(p) for p in failing)
-    if _refused(workload):
+    failure = workload.condition("ReplicaFailure")
+    if failure and failure.status == "True":
         return True
     if len(pods) >= workload.desired:
         return False  # all there, some still starting
@@ -113,11 +106,6 @@ def _broken(
     if any(not p.ready for p in pods) and isinstance(workload, StatefulSet):
         return False  # one after the other
     return _quiet(workload, pods, workloads, cluster)
-
-
-def _refused(workload: Workload) -> bool:
-    failure = workload.condition("ReplicaFailure")
-    return failure is not None and failure.status == "True"
 
 
 def _certain(pod: Pod) -> bool:

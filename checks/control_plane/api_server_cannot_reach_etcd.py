@@ -12,8 +12,8 @@ from kdiag.facts import Cluster, Containers, HostContainer, HostLog, current, pl
 _STEADY = 60
 #: After so many seconds without such a line, of a server that answers, it is over.
 _OVER = 20
-#: etcd takes this long from its start until it listens.
-_OPENING = timedelta(seconds=15)
+#: For so long after etcd's start its client may not have asked again: it waits longer after each attempt.
+_OPENING = timedelta(seconds=45)
 _LINK = re.compile(
     r"transport: error while dialing:? (?:dial )?(?P<dial>.*?)\\*\"|authentication handshake failed: (?P<tls>[^\\\"]*)"
     r"|(?P<preface>error reading server preface: [^\"]*)|(?P<plain>dial tcp:? \S+?:(?:2379|2380|4001): [^\"\\]*)"

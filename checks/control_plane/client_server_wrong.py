@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl
-from kdiag.facts import Cluster, Containers, Listeners, Manifests, ServerURL, current, server_urls
+from kdiag.facts import Cluster, Containers, Listeners, Manifests, agreed_server, current, server_urls
 
 _API = "kube-apiserver"
 #: What a client says that has asked nobody: the address itself is of no use.
@@ -39,7 +38,7 @@ def client_server_wrong(
     serving = [node for node, _ in manifests if _serves(node, listeners, containers, cluster)]
     if asked is None or not serving:
         return
-    agreed = _agreed(manifests)
+    agreed = agreed_server(manifests)
     if agreed is None or (agreed.host, agreed.port) == (asked.host, asked.port):
         return
     right = f"{agreed.scheme}://{agreed.host}:{agreed.port}"
@@ -88,13 +87,3 @@ def _serves(node: str, listeners: Listeners, containers: Containers, cluster: Cl
 def _port(node: str, listeners: Listeners) -> int:
     found = [i.port for i in listeners.get(node) or () if _API.startswith(i.process) and i.process]
     return found[0] if found else 0
-
-
-def _agreed(manifests: Manifests) -> ServerURL | None:
-    """Where at least two kubeconfigs of the nodes lead, and more than anywhere else."""
-    votes: Counter[ServerURL] = Counter()
-    for _, found in manifests:
-        for server, _ in found.servers.values():
-            votes.update(e for e in server_urls(server, default=443) if not e.fault and not e.loopback)
-    most = votes.most_common(1)
-    return most[0][0] if most and most[0][1] >= 2 else None

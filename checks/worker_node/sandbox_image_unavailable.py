@@ -8,6 +8,7 @@ from kdiag.check import Finding, Layer, Ref, Severity, check, shorten
 from kdiag.facts import (
     Cluster,
     Entry,
+    Images,
     KubeletJournal,
     Manifests,
     RuntimeConfigs,
@@ -46,6 +47,7 @@ def sandbox_image_unavailable(
     configs: RuntimeConfigs | None,
     runtime: RuntimeJournal | None,
     manifests: Manifests | None,
+    images: Images | None,
 ) -> Iterator[Finding]:
     """Pods that run go on; no new one starts there. Told by the kubelet, or by the runtime itself."""
     for node, log in journal:
@@ -58,6 +60,8 @@ def sandbox_image_unavailable(
         if entry is None or match is None or cluster.age(entry.when) > _LATELY:
             continue
         image = match["i"]
+        if images and image in (images.get(node) or ()):
+            continue  # it was brought since
         config = configs.get(node) if configs else None
         line = config.sandbox_image_line if config and config.sandbox_image == image else 0
         if config and config.sandbox_image and config.sandbox_image != image:

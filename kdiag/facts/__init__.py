@@ -173,6 +173,7 @@ from kdiag.facts.manifests import NodeManifests as NodeManifests
 from kdiag.facts.manifests import ServerURL as ServerURL
 from kdiag.facts.manifests import Standing as Standing
 from kdiag.facts.manifests import Use as Use
+from kdiag.facts.manifests import agreed_server as agreed_server
 from kdiag.facts.manifests import component_seen as component_seen
 from kdiag.facts.manifests import component_standing as component_standing
 from kdiag.facts.manifests import manifest_repair as manifest_repair

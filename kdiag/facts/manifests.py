@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -883,6 +884,16 @@ _URL = re.compile(
 def server_urls(value: str, *, default: int = 0) -> tuple[ServerURL, ...]:
     """The URLs of a flag: scheme, host and port; ``default`` is the port of a URL that names none."""
     return tuple(_server_url(word.strip(), default) for word in value.split(",") if word.strip())
+
+
+def agreed_server(manifests: Manifests | None) -> ServerURL | None:
+    """Where at least two kubeconfigs of the nodes lead, and more than anywhere else."""
+    votes: Counter[ServerURL] = Counter()
+    for _, found in manifests or ():
+        for server, _ in found.servers.values():
+            votes.update(e for e in server_urls(server, default=443) if not e.fault and not e.loopback)
+    most = votes.most_common(1)
+    return most[0][0] if most and most[0][1] >= 2 else None
 
 
 def _server_url(text: str, default: int) -> ServerURL:

@@ -12,6 +12,7 @@ from kdiag.facts import (
     CronJobs,
     Event,
     Events,
+    Job,
     Jobs,
     Pods,
     Schedule,
@@ -22,6 +23,8 @@ from kdiag.facts import (
 )
 
 _SLACK = timedelta(seconds=90)  # the controller looks every ten seconds, and may be busy
+#: So many runs that a Job keeps from beginning are no overlap.
+_MISSED = 3
 _REASONS = ("TooManyMissedTimes", "FailedNeedsStart", "UnparseableSchedule", "InvalidSchedule", "UnknownTimeZone")
 
 
@@ -51,7 +54,10 @@ def cronjob_not_running(
             yield _unreadable(cron, str(error), events)
             continue
         found = _overdue(cron, schedule, cluster)
-        if found and not _held(cron, jobs):
+        if found and (job := _held(cron, jobs)):
+            if missed := _hung(job, cron, schedule, jobs, pods, cluster):
+                yield _blocked(cron, job, missed, pods)
+        elif found:
             if controllers_begin(pods, leases, cluster.taken):
                 yield Gap("kube-controller-manager", "it began to work a moment ago: it may not have made the Job yet")
                 return
@@ -75,13 +81,61 @@ def _overdue(cron: CronJob, schedule: Schedule, cluster: Cluster) -> tuple[datet
     return first, last
 
 
-def _held(cron: CronJob, jobs: Jobs) -> bool:
-    """Whether its last Job still runs and it may not run beside it."""
+def _held(cron: CronJob, jobs: Jobs) -> Job | None:
+    """Its last Job, where that still runs and no other may run beside it."""
     if cron.spec.concurrency_policy != "Forbid":
-        return False
-    return any(
-        not job.done and job.controller and job.controller.uid == cron.metadata.uid
-        for job in jobs.within(cron.namespace)
+        return None
+    return next((job for job in _own(cron, jobs) if not job.done), None)
+
+
+def _own(cron: CronJob, jobs: Jobs) -> Iterator[Job]:
+    for job in jobs.within(cron.namespace):
+        if job.controller and job.controller.uid == cron.metadata.uid:
+            yield job
+
+
+def _hung(job: Job, cron: CronJob, schedule: Schedule, jobs: Jobs, pods: Pods | None, cluster: Cluster) -> int:
+    """How many runs a Job has kept from beginning, where it seems to hang; 0 where it may as well be long.
+
+    Of one whose pod does not run, that is the fault. A program that works on until it is done has done so before.
+    """
+    began = job.status.start_time
+    running = [p for p in (pods.by_owner.get(job.metadata.uid, ()) if pods else ()) if p.phase == "Running" and p.ready]
+    if began is None or not running or any(s.restart_count for p in running for s in p.all_statuses):
+        return 0
+    ended = [(j.status.start_time, j.status.completion_time) for j in _own(cron, jobs)]
+    lasted = [(end - start).total_seconds() for start, end in ended if start and end]
+    if (lasted or cron.status.last_successful_time) and cluster.age(began) < 3 * max(lasted, default=1200.0) + 300:
+        return 0
+    missed, due = 0, schedule.next(began)
+    while due and due <= cluster.taken - _SLACK and missed < 1000:
+        missed, due = missed + 1, schedule.next(due)
+    return missed if missed >= _MISSED else 0
+
+
+def _blocked(cron: CronJob, job: Job, missed: int, pods: Pods | None) -> Finding:
+    pod = next(iter(pods.by_owner.get(job.metadata.uid, ())), None) if pods else None
+    since = f"{job.status.start_time:%Y-%m-%d %H:%M} UTC" if job.status.start_time else "long ago"
+    before = "" if cron.status.last_successful_time else "; none has ever succeeded"
+    return Finding(
+        cron.ref(),
+        f"{cron.ref()} starts no Job: {job.name} still runs since {since}, and concurrencyPolicy is Forbid{before}",
+        evidence=(
+            Evidence(
+                kubectl("get", "job", job.name, namespace=job.namespace),
+                f"Running; {missed if missed < 1000 else 'a thousand'} start times have passed since",
+            ),
+            *_evidence(cron, None),
+        ),
+        next=(
+            *([kubectl("logs", pod.name, "--tail=20", namespace=pod.namespace)] if pod else []),
+            kubectl("delete", "job", job.name, namespace=job.namespace) + "   # the next start time makes a new one",
+            "activeDeadlineSeconds in jobTemplate.spec ends a Job that hangs",
+        ),
+        touches=(job.ref(),),
+        key="held",
+        severity=Severity.WARNING,
+        since=job.status.start_time.isoformat() if job.status.start_time else "",
     )
 
 

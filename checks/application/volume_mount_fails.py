@@ -9,7 +9,8 @@ from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl,
 from kdiag.facts import Claims, Cluster, Event, Events, Owners, Pod, Pods
 
 _FIRST = re.compile(
-    r"(?:Mount|Map|Attach|Unmap)Volume\.\w+ failed for volume \"(?P<volume>[^\"]+)\"\s*:\s*(?P<why>.*)",
+    r"(?:Mount|Map|Attach|Unmap)Volume\.\w+(?: initialization)? failed for volume"
+    r" \"(?P<volume>[^\"]+)\"\s*:\s*(?P<why>.*)",
     re.DOTALL,
 )
 _WRAPPER = re.compile(r"Unable to attach or mount volumes: unmounted volumes=\[(?P<volume>[^\]]*)\]")
@@ -122,6 +123,14 @@ def _explain(why: str, pod: Pod, source: str) -> tuple[str, tuple[str, ...]]:
                 f"on {node}: ls -ld {match[1]}",
                 f"make the {kind} on every node that may run the pod, or correct hostPath.path or .type "
                 "(DirectoryOrCreate makes it)",
+            ),
+        )
+    if match := re.search(r"path \"(?P<path>/[^\"]+)\" does not exist", why):
+        return (
+            f"local path {match['path']} does not exist there",
+            (
+                f"on {node}: ls -ld {match['path']}   # is a disk to be mounted there, or the folder to be made?",
+                kubectl("get", "pv", "-o", "custom-columns=NAME:.metadata.name,PATH:.spec.local.path"),
             ),
         )
     if match := re.search(r"unknown filesystem type '(\w+)'|need a /sbin/mount\.(\w+) helper|bad option", why):

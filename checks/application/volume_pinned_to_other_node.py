@@ -25,6 +25,8 @@ def volume_pinned_to_other_node(
     for stuck in scheduling.stuck(Why.VOLUME, cluster.taken, claims, volumes):
         pod = stuck.pod
         tied = _tied(claims_of(pod), pod.namespace, claims, volumes)
+        offered = () if tied else _offered(claims_of(pod), pod.namespace, claims, volumes)
+        tied = tied or list(offered)
         first = next(iter(tied), None)
         where = [n.name for n in scheduling.nodes.items if all(volume_reaches(v, n) for _, v in tied)] if tied else []
         what = f"volume {first[1].name} (claim {first[0]})" if first else "its volume"
@@ -49,8 +51,11 @@ def volume_pinned_to_other_node(
                 kubectl("edit", stuck.owner.kind.lower(), stuck.owner.name, namespace=stuck.owner.namespace)
                 + f"  # let it run on {listing(where)}"
                 if where
+                else f"{kubectl('get', 'pv', tied[0][1].name, '-o', 'yaml')} > pv.yaml"
+                "   # correct nodeAffinity, then: kubectl replace --force -f pv.yaml (nobody has used it)"
+                if offered
                 else "bring the node back under its old name, or restore the data into a volume that can be reached",
-                "the data stays where it is: a new claim is an empty one",
+                *(() if offered else ("the data stays where it is: a new claim is an empty one",)),
             ),
             touches=(
                 *(p.ref() for p in stuck.pods[:50]),
@@ -70,6 +75,27 @@ def _tied(
         if volume and volume.spec.node_affinity and volume.spec.node_affinity.required:
             found.append((name, volume))
     return found
+
+
+def _offered(
+    names: tuple[str, ...], namespace: str, claims: Claims | None, volumes: Volumes | None
+) -> tuple[tuple[str, PersistentVolume], ...]:
+    """The free volumes of an unbound claim's class: which of them it is to be, the pod's node decides."""
+    for name in names:
+        claim = claims.get(name, namespace) if claims else None
+        if claim is None or claim.spec.volume_name or not claim.spec.storage_class_name:
+            continue
+        free = [
+            v
+            for v in (volumes.items if volumes else ())
+            if v.spec.storage_class_name == claim.spec.storage_class_name
+            and v.status.phase == "Available"
+            and v.spec.node_affinity
+            and v.spec.node_affinity.required
+        ]
+        if len(free) == 1:
+            return ((name, free[0]),)
+    return ()
 
 
 def _affinity(volume: PersistentVolume) -> str:

@@ -64,6 +64,9 @@ def namespace_stuck_terminating(
         elif namespace.status.conditions:
             why = "its contents are deleted and not gone yet"
             step = _list(namespace, "")
+        elif namespace.status.conditions:
+            why = "kube-controller-manager empties it, and something is still there"
+            step = _list(namespace, "")
         else:
             why = "nothing empties it: is kube-controller-manager running?"
             step = kubectl("get", "pods", "-l", "component=kube-controller-manager", namespace="kube-system")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from ipaddress import ip_address, ip_network
+from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
 from kdiag.facts import (
@@ -66,7 +65,7 @@ def dependency_unreachable(
         nobody = ""
         if dependencies and target is None and server is None and is_address(said.host):
             told = told or next(dependencies.addressed(pod, said.host), None)
-            nobody = _nobody(said.host, dependencies, nodes)
+            nobody = dependencies.nobody(said.host, nodes)
         if target is None and told is None and server is None and not nobody and not complaint.failing:
             continue  # something outside, and the workload lives with it
         if target is not None and target.service is None and not complaint.failing:
@@ -103,34 +102,6 @@ def dependency_unreachable(
             severity=Severity.WARNING if nobody and told is None and not complaint.failing else Severity.ERROR,
             since=complaint.since,
         )
-
-
-def _nobody(address: str, dependencies: Dependencies, nodes: Nodes | None) -> str:
-    """Who should have an address of the cluster's own ranges and does not; empty for one that may be outside."""
-    services, pods = dependencies.services, dependencies.pods
-    if not services.scope and not services.gaps and _inside(address, list(dependencies.by_address)):
-        return "no Service has that address"
-    ranges = [n.spec.pod_cidr for n in nodes.items if n.spec.pod_cidr] if nodes else []
-    if not pods.scope and not pods.gaps and any(_within(address, r) for r in ranges):
-        return "no pod has that address"
-    return ""
-
-
-def _within(address: str, network: str) -> bool:
-    try:
-        return ip_address(address) in ip_network(network, strict=False)
-    except ValueError:
-        return False
-
-
-def _inside(address: str, known: Sequence[str]) -> bool:
-    """Whether it lies within the smallest network that holds all these: the range of Services is no smaller."""
-    of_kind = [ip_address(k) for k in known if is_address(k) and (":" in k) == (":" in address)]
-    if len(of_kind) < 2:
-        return False
-    width = of_kind[0].max_prefixlen
-    differ = max(int(k) ^ int(of_kind[0]) for k in of_kind).bit_length()
-    return int(ip_address(address)) >> differ == int(of_kind[0]) >> differ and differ < width
 
 
 def _meant(port: int, pod: Pod, dependencies: Dependencies) -> Service | None:

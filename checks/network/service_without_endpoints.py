@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from kdiag.check import SERVICE_DEAD, Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest
 from kdiag.facts import (
@@ -12,6 +12,7 @@ from kdiag.facts import (
     Dependencies,
     EndpointSlices,
     Ingresses,
+    Nodes,
     Owners,
     Service,
     labels_text,
@@ -36,10 +37,16 @@ def service_without_endpoints(
     dependencies: Dependencies | None,
     ingresses: Ingresses | None,
     owners: Owners | None,
+    nodes: Nodes | None,
 ) -> Iterator[Finding]:
     """Operators, leader elections and StatefulSets keep such Services empty on purpose: unused, one is fine."""
     for service in backends.services.items:
-        if service.spec.selector or service.external or slices.endpoints(service):
+        if service.spec.selector or service.external:
+            continue
+        addresses = sorted({a for e in slices.endpoints(service) for a in e.addresses})
+        # Written by hand, or by an operator: a pod that was made anew has another address.
+        gone = [a for a in addresses if dependencies and dependencies.nobody(a, nodes) == "no pod has that address"]
+        if addresses and len(gone) < len(addresses):
             continue
         if (service.namespace, service.name) == ("default", "kubernetes") or service.metadata.annotations.leader:
             continue
@@ -49,6 +56,8 @@ def service_without_endpoints(
         # A headless one is often named for its DNS domain alone: only an Ingress or load balancer needs an endpoint.
         if service.headless:
             clients = tuple((ref, how) for ref, how in clients if ref.kind == "Ingress")
+        if gone and not clients:
+            continue
         namesake, sure = (None, False) if clients or service.headless else _namesake(service, backends, owners)
         if not clients and service.spec.type == "ClusterIP" and namesake is None:
             continue
@@ -59,10 +68,11 @@ def service_without_endpoints(
             who = f"no other Service leads to {namesake}"
         else:
             who = f"it is of type {service.spec.type}"
+        has = f"no selector, and no pod has the address of its endpoint {listing(gone, 2)}" if gone else ""
         yield Finding(
             service.ref(),
-            f"Service {service.ref().path} has no selector and no endpoint; {who}",
-            evidence=tuple(_evidence(service, backends, clients)),
+            f"Service {service.ref().path} has {has or 'no selector and no endpoint'}; {who}",
+            evidence=tuple(_evidence(service, backends, clients, gone)),
             next=tuple(_next(service, meant)),
             severity=Severity.ERROR if clients or sure else Severity.WARNING,
         )
@@ -94,11 +104,15 @@ def _meant(service: Service, backends: Backends) -> Mapping[str, str] | None:
     return dict(exact[:1]) if len(exact) == 1 else None
 
 
-def _evidence(service: Service, backends: Backends, clients: tuple[tuple[object, str], ...]) -> Iterator[Evidence]:
+def _evidence(
+    service: Service, backends: Backends, clients: tuple[tuple[object, str], ...], gone: Sequence[str]
+) -> Iterator[Evidence]:
     namespace = service.namespace
     yield Evidence(kubectl("get", "service", service.name, "-o", "wide", namespace=namespace), "SELECTOR <none>")
     label = f"kubernetes.io/service-name={service.name}"
-    yield Evidence(kubectl("get", "endpointslices", "-l", label, namespace=namespace), "no endpoint")
+    yield Evidence(
+        kubectl("get", "endpointslices", "-l", label, namespace=namespace), listing(gone, 3) or "no endpoint"
+    )
     shown = [f"{pods[0].name} {labels_text(labels)}" for labels, pods in backends.label_sets(namespace)]
     if shown:
         yield Evidence(kubectl("get", "pods", "--show-labels", namespace=namespace), listing(shown, 3))

@@ -12,6 +12,7 @@ from itertools import islice
 from kdiag.facts.base import Derived
 from kdiag.facts.configuration import ConfigMap, ConfigMaps, Namespaces
 from kdiag.facts.network import Service, Services
+from kdiag.facts.nodes import Nodes
 from kdiag.facts.pods import Pod, Pods
 from kdiag.facts.podspec import Container, PodSpec, Probe
 from kdiag.model.redact import PREFIX
@@ -362,6 +363,17 @@ class Dependencies(Derived):
         """The Services by their cluster address."""
         return {s.spec.cluster_ip: s for s in self.services.items if s.spec.cluster_ip not in ("", "None")}
 
+    def nobody(self, address: str, nodes: Nodes | None) -> str:
+        """Who should have an address of the cluster's own ranges and does not; empty for one that may be outside."""
+        if not is_address(address) or address in self.by_address:
+            return ""
+        if not self.services.scope and not self.services.gaps and _inside(address, list(self.by_address)):
+            return "no Service has that address"
+        if self.pods.scope or self.pods.gaps or any(p.ip == address for p in self.pods.items):
+            return ""
+        ranges = [n.spec.pod_cidr for n in nodes.items if n.spec.pod_cidr] if nodes else []
+        return "no pod has that address" if any(_within(address, r) for r in ranges) else ""
+
     def asked(self, host: str, namespace: str) -> Resolved | None:
         """As ``resolve``, and the Service of a cluster address too: programs log addresses for the names they know."""
         if service := self.by_address.get(host.strip("[]")):
@@ -453,6 +465,22 @@ def is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _within(address: str, network: str) -> bool:
+    try:
+        return ipaddress.ip_address(address) in ipaddress.ip_network(network, strict=False)
+    except ValueError:
+        return False
+
+
+def _inside(address: str, known: Sequence[str]) -> bool:
+    """Whether it lies within the smallest network that holds all these: the range of Services is no smaller."""
+    of_kind = [ipaddress.ip_address(k) for k in known if is_address(k) and (":" in k) == (":" in address)]
+    if len(of_kind) < 2:
+        return False
+    differ = max(int(k) ^ int(of_kind[0]) for k in of_kind).bit_length()
+    return int(ipaddress.ip_address(address.strip("[]"))) >> differ == int(of_kind[0]) >> differ
 
 
 def respelt(host: str) -> str:

@@ -47,7 +47,7 @@ def manifest_file_missing(
                 use, why = uses[0]
                 subject = static_pod(manifest.component, node)
                 flags = ", ".join(f"--{u.flag.name}" for u, _ in uses[:3])
-                meant = _meant(use, found, manifest.component)
+                meant = _meant(use, found, manifest)
                 starts = "runs, and its next start will fail" if now.runs else "cannot start"
                 yield Finding(
                     subject,
@@ -92,26 +92,22 @@ def _why(use: Use, found: NodeManifests, *, proven: bool) -> str:
     return ""
 
 
-def _meant(use: Use, found: NodeManifests, component: str) -> str:
+def _meant(use: Use, found: NodeManifests, manifest: Manifest) -> str:
     """A file that is there and that was probably meant."""
     folder, _, name = (use.host or use.inside).rpartition("/")
-    there = [
-        p.rpartition("/")[2]
-        for p, i in found.tree.items()
-        if p.rpartition("/")[0] == folder and i.kind == "f" and i.size
-    ]
+    files = [p for p, i in found.tree.items() if i.kind == "f" and i.size and p != use.inside]
+    unseen = not use.volume and bool(found.state(use.inside))
+    if unseen:  # it is spelt right, and the pod is shown others
+        files = [p for p in files if manifest.on_host(p)[1] == p]
+    there = [p.rpartition("/")[2] for p in files if p.rpartition("/")[0] == folder]
     extension = name.rpartition(".")[2]
     near = nearest(name, [n for n in there if n.rpartition(".")[2] == extension])
-    if near:
+    if near and not unseen:
         return f"{folder}/{near}"
-    own = f"/etc/kubernetes/{component.removeprefix('kube-')}.conf"
+    own = f"/etc/kubernetes/{manifest.component.removeprefix('kube-')}.conf"
     if use.flag.name.endswith("kubeconfig") and own != use.inside and found.state(own) and found.state(use.inside):
         return own  # what the flag names is there, and is another component's
-    same = [
-        p
-        for p, i in found.tree.items()
-        if p.rpartition("/")[2] == name and i.kind == "f" and i.size and p != use.inside
-    ]
+    same = [p for p in files if p.rpartition("/")[2] == name]
     return same[0] if len(same) == 1 else ""
 
 

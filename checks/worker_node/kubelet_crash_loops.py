@@ -106,11 +106,15 @@ def _place(setup: KubeletSetup | None, reason: Entry | None) -> tuple[str, tuple
 
 
 def _reserving(config: ConfigFile, text: str) -> str:
-    """The one field that keeps the resource back of which there is too little; empty where several do."""
+    """Of the fields that keep a resource back of which there is too little, the one that keeps most of it back."""
     short = _RESERVED.search(text)
-    fields = [f"{part}.{short[1]}" for part in ("systemReserved", "kubeReserved")] if short else []
-    given = [name for name in fields if config.line(name)]
-    return given[0] if len(given) == 1 else ""
+    if short is None:
+        return ""
+    fields = [("systemReserved", short[1]), ("kubeReserved", short[1])]
+    if short[1] == "memory":
+        fields.append(("evictionHard", "memory.available"))
+    kept = {".".join(f): config.kept_back(*f) for f in fields if config.line(".".join(f))}
+    return max(kept, key=lambda name: kept[name], default="")
 
 
 def _why(unit: Unit, reason: Entry | None) -> str:

@@ -36,20 +36,27 @@ def node_address_changed(
             flag = wanted["--node-ip"]
             if source == "InternalIP" and _four(flag) and not interfaces.has(node, flag):
                 continue  # one finding: the flag decides
+            path = (told.node_ip_in if told else "") or "/var/lib/kubelet/kubeadm-flags.env"
+            line = told.node_ip_line if told else 0
             own = [f"{a.ip} ({i.name})" for i in found for a in i.addresses if not a.ip.is_loopback and i.up]
             asked = (
                 Evidence(kubectl("get", "node", node, "-o", "wide"), f"INTERNAL-IP {address}")
                 if source == "InternalIP"
-                else Evidence("grep node-ip /var/lib/kubelet/kubeadm-flags.env", f"--node-ip={address}", source=node)
+                else Evidence(
+                    f"sed -n {line}p {path}" if line else f"grep node-ip {path}", f"--node-ip={address}", node
+                )
             )
-            what = "is registered with" if source == "InternalIP" else "is told to use (--node-ip)"
+            where = f", {path}:{line}" if line else ""
+            what = "is registered with" if source == "InternalIP" else f"is told to use (--node-ip{where})"
             yield Finding(
                 Ref("Node", node),
                 f"{node} {what} {address}, which none of its interfaces has: it has {listing(own) or 'none'}",
                 evidence=(asked, Evidence("ip addr show", listing(own, 5) or "no address", source=node)),
                 next=(
                     f"ssh {node} ip addr show    # give it the old address back, in DHCP or netplan; or:",
-                    f"ssh {node} grep -n node-ip /var/lib/kubelet/kubeadm-flags.env /etc/default/kubelet",
+                    f"ssh {node} sudoedit {path}    # line {line}"
+                    if line and source != "InternalIP"
+                    else f"ssh {node} grep -n node-ip /var/lib/kubelet/kubeadm-flags.env /etc/default/kubelet",
                     f"ssh {node} sudo systemctl restart kubelet    # registers the address that it finds",
                 ),
                 key=source,

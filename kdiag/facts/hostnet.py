@@ -163,6 +163,8 @@ class HostResolver:
     fail_swap_on: bool | None = None  # None: not said, which means true
     config_read: bool = False
     node_ip: str = ""
+    node_ip_in: str = ""  # the file that says so, and its line
+    node_ip_line: int = 0
     read: frozenset[str] = frozenset()  # the files that were read; of those that are missing, there are no servers
 
     @property
@@ -213,12 +215,15 @@ class HostResolvers(HostFact[HostResolver]):
             fail_swap_on=hints.fail_swap_on,
             config_read=hints.config_read,
             node_ip=hints.node_ip,
+            node_ip_in=hints.node_ip_in,
+            node_ip_line=hints.node_ip_line,
             read=frozenset(asked),
         )
 
 
 def _hints(answers: tuple[Answer, ...]) -> HostResolver:
-    path, said, number, swap, address = "/etc/resolv.conf", "", 0, None, ""
+    path, said, number, swap = "/etc/resolv.conf", "", 0, None
+    address, told = "", ("", 0)
     config = next((a for a in answers if a.key == "kubelet-hints" and a.name == "config"), None)
     lines = answer(answers, "kubelet-hints", "config").splitlines()
     if config is None:
@@ -239,9 +244,18 @@ def _hints(answers: tuple[Answer, ...]) -> HostResolver:
             elif match[3] == "fail-swap-on":
                 swap = match[4].lower() not in ("false", "f", "0")
             elif match[3] == "node-ip":
-                address = match[4]
+                address, told = match[4], (match[1], int(match[2]))
     read = config is not None and not config.error and "No such file" not in config.text
-    return HostResolver(path=path, said_in=said, line=number, fail_swap_on=swap, config_read=read, node_ip=address)
+    return HostResolver(
+        path=path,
+        said_in=said,
+        line=number,
+        fail_swap_on=swap,
+        config_read=read,
+        node_ip=address,
+        node_ip_in=told[0],
+        node_ip_line=told[1],
+    )
 
 
 def _arguments(answers: tuple[Answer, ...]) -> Iterator[str]:
@@ -267,6 +281,7 @@ class NetworkConfig:
     fault: str = ""
     line: int = 0
     plugins: tuple[str, ...] = ()  # the programs that it calls, in order
+    subnets: tuple[str, ...] = ()  # the ranges from which host-local gives pods their addresses, where it says so
 
     @property
     def name(self) -> str:
@@ -441,4 +456,27 @@ def _config(path: str, text: str | None) -> NetworkConfig:
             delegate = entry.get("delegate")
             told = delegate.get("type") if isinstance(delegate, dict) else None
             plugins += [told if isinstance(told, str) and told else "bridge", "host-local"]
-    return NetworkConfig(path=path, text=text, fault=fault, line=line or 1, plugins=tuple(dict.fromkeys(plugins)))
+    subnets = tuple(
+        subnet
+        for entry in (one if listed and isinstance(one, list) else [document])
+        if isinstance(entry, dict) and isinstance(ipam := entry.get("ipam"), dict) and ipam.get("type") == "host-local"
+        for subnet in _subnets(ipam)
+    )
+    return NetworkConfig(
+        path=path,
+        text=text,
+        fault=fault,
+        line=line or 1,
+        plugins=tuple(dict.fromkeys(plugins)),
+        subnets=subnets,
+    )
+
+
+def _subnets(ipam: Mapping[str, Any]) -> Iterator[str]:
+    """Those of both of its forms; a word such as usePodCidr is none."""
+    ranges = ipam.get("ranges")
+    sets = [[ipam], *(ranges if isinstance(ranges, list) else [])]
+    for one in (r for group in sets if isinstance(group, list) for r in group):
+        subnet = one.get("subnet") if isinstance(one, dict) else None
+        if isinstance(subnet, str) and re.fullmatch(r"[0-9A-Fa-f:.]{2,45}/\d{1,3}", subnet):
+            yield subnet

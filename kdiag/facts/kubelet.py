@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from kdiag.facts.hosts import Answer, HostFact, answer, plain_path, safe_path
 from kdiag.facts.nodefiles import FLAGS_ENV as FLAGS_ENV
 from kdiag.facts.nodefiles import KUBELET_CONFIG, PUBLIC_PARTS, READ_KUBELET_CONFIG, READ_KUBELET_ENV
 from kdiag.facts.podyaml import Document, YamlFault, read_yaml
+from kdiag.model.quantity import Quantity
 from kdiag.model.text import nearest
 
 CONFIG = KUBELET_CONFIG
@@ -135,6 +137,14 @@ class ConfigFile:
         """The value of a field that is a string; empty when it is not set or is none."""
         value = self.get(name)
         return value if isinstance(value, str) else ""
+
+    def kept_back(self, part: str, resource: str) -> Decimal:
+        """How much of a resource a mapping such as systemReserved names; 0 where it names none, or a share."""
+        inside = self.get(part)
+        try:
+            return Quantity.parse(inside.get(resource, 0)) if isinstance(inside, dict) else Decimal(0)
+        except (ValueError, TypeError):
+            return Decimal(0)
 
     def named(self, text: str) -> str:
         """The field that a message of the kubelet is about; empty where it names none that is set, or several."""

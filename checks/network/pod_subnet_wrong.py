@@ -1,0 +1,75 @@
+"""The network plugin of a node gives its pods addresses that belong to another node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from kdiag.check import NO_POD_NETWORK, TRAFFIC_LOST, Evidence, Finding, Layer, Ref, Severity, check, kubectl
+from kdiag.facts import NetworkConfig, NetworkSetups, Nodes, file_line
+
+_Range = IPv4Network | IPv6Network
+
+
+@check(
+    title="Pods of a node get another node's addresses",
+    severity=Severity.ERROR,
+    layer=Layer.CNI,
+    explains=(*NO_POD_NETWORK, *TRAFFIC_LOST, "network/routes_to_pods_missing"),
+    tags=("cni", "node", "network"),
+)
+def pod_subnet_wrong(setups: NetworkSetups, nodes: Nodes) -> Iterator[Finding]:
+    """Only for a range that stands in the plugin's file, and where the Node has one: others hand them out anew."""
+    ranges = {n.name: found for n in nodes.items if (found := _range(n.spec.pod_cidr))}
+    right = [node for node, setup in setups if _own(setup.first, ranges.get(node))]
+    for node, setup in setups:
+        first, mine = setup.first, ranges.get(node)
+        if first is None or first.fault or mine is None or _own(first, mine):
+            continue
+        for text in first.subnets:
+            subnet = _range(text)
+            if subnet is None or subnet.version != mine.version:
+                continue
+            whose = next((n for n, other in ranges.items() if n != node and _overlap(subnet, other)), "")
+            if not whose and not right:
+                continue  # nobody here goes by the ranges of the Nodes
+            lines = first.text.splitlines()
+            line = next((n for n, each in enumerate(lines, 1) if text in each), 0) if len(lines) > 1 else 0
+            place = f"{first.path}:{line}" if line else first.path
+            yield Finding(
+                Ref("Node", node),
+                f"{node} gives its pods {'addresses of ' + whose if whose else 'addresses that lead to no node'}: "
+                f"{place} says {text}, and the range of {node} is {mine}",
+                evidence=(
+                    file_line(
+                        first.path, line, first.text.splitlines()[line - 1].strip()[:200] if line else text, node
+                    ),
+                    Evidence(
+                        kubectl("get", "nodes", "-o", "custom-columns=NAME:.metadata.name,CIDR:.spec.podCIDR"),
+                        f"{node} {mine}" + (f", {whose} {ranges[whose]}" if whose else ""),
+                    ),
+                ),
+                next=(
+                    f"ssh {node} sudoedit {first.path}    # {f'line {line}: ' if line else ''}{mine}",
+                    f"ssh {node} sudo ip link delete cni0    # the bridge keeps the old address; it is made anew",
+                    kubectl("get", "pods", "-A", "-o", "wide", f"--field-selector=spec.nodeName={node}")
+                    + "    # delete those with an address of the wrong range",
+                ),
+                key=text,
+            )
+
+
+def _range(text: str) -> _Range | None:
+    try:
+        return ip_network(text, strict=False) if text else None
+    except ValueError:
+        return None
+
+
+def _overlap(one: _Range, other: _Range | None) -> bool:
+    return other is not None and one.version == other.version and one.overlaps(other)  # type: ignore[arg-type]
+
+
+def _own(config: NetworkConfig | None, mine: _Range | None) -> bool:
+    """Whether a file gives addresses of the node's own range."""
+    return any((found := _range(s)) and _overlap(found, mine) for s in config.subnets) if config else False

@@ -115,10 +115,3 @@ def test_a_component_that_only_prints_something_and_ends_well_does_not_return() 
     (status,) = pods[0]["status"]["containerStatuses"]
     status["lastState"]["terminated"].update(startedAt="2026-11-22T19:27:51Z", finishedAt="2026-11-22T19:27:51Z")
     assert result("static_pod_failing", "healthy-edited.yaml", pods=pods, events=[]).status is Status.FAIL
-
-
-def test_a_namespace_that_is_being_emptied_is_no_fault_of_the_controller_manager() -> None:
-    """Its pods are late by now, and the controller manager has said that it deleted them."""
-    taken = datetime.fromisoformat("2026-11-22T21:00:00Z")
-    (late,) = result("namespace_stuck_terminating", "broken-long-grace.yaml", taken=taken).findings
-    assert "kube-controller-manager empties it" in late.message

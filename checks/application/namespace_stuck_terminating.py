@@ -36,14 +36,9 @@ def namespace_stuck_terminating(
         held = {c.type: c.message for c in namespace.status.conditions if c.status == "True"}
         kind = next((k for k in _ORDER if k in held), "")
         name = namespace.name
-        ends = [p.deleted for p in (pods.within(name) if pods else ()) if p.deleted and cluster.age(p.deleted) < 0]
-        waits = bool(ends) and kind in ("", "NamespaceDeletionContentFailure", "NamespaceContentRemaining")
         touches = tuple(p.ref() for p in (pods.troubled if pods else ()) if p.namespace == name and p.deleted)
         touches += tuple(c.ref() for c in (claims.within(name) if claims else ()) if c.metadata.deletion_timestamp)
-        if waits:
-            why = f"its pods have until {max(ends):%H:%M:%S}Z to end, by their grace period"
-            step = kubectl("get", "pods", "-o", "wide", namespace=name)
-        elif kind == "NamespaceDeletionDiscoveryFailure":
+        if kind == "NamespaceDeletionDiscoveryFailure":
             apis = sorted(set(re.findall(r"([a-z0-9.-]+/v\w+): ", held[kind])))
             why = f"the API server cannot list its contents: {', '.join(apis[:3]) or 'an API'} does not answer"
             touches += tuple(Ref("APIService", "{1}.{0}".format(*api.split("/"))) for api in apis)
@@ -64,15 +59,12 @@ def namespace_stuck_terminating(
         elif namespace.status.conditions:
             why = "its contents are deleted and not gone yet"
             step = _list(namespace, "")
-        elif namespace.status.conditions:
-            why = "kube-controller-manager empties it, and something is still there"
-            step = _list(namespace, "")
         else:
             why = "nothing empties it: is kube-controller-manager running?"
             step = kubectl("get", "pods", "-l", "component=kube-controller-manager", namespace="kube-system")
         yield Finding(
             namespace.ref(),
-            f"Namespace {name} {'waits' if waits else 'is stuck'} in Terminating: {why}",
+            f"Namespace {name} is stuck in Terminating: {why}",
             evidence=(
                 Evidence(kubectl("get", "namespace", name), f"Terminating since {deleted:%Y-%m-%d %H:%M:%S}Z"),
                 *(
@@ -83,7 +75,6 @@ def namespace_stuck_terminating(
             ),
             next=(step, "never empty spec.finalizers of the namespace: what is left in it stays in etcd for ever"),
             touches=touches[:_MOST],
-            severity=Severity.INFO if waits else Severity.WARNING,
             since=deleted.isoformat(),
         )
 

@@ -22,7 +22,7 @@ from kdiag.facts.events import Event, Events
 from kdiag.facts.logs import LogLine, Logs
 from kdiag.facts.pods import ContainerStatus, Pod, Pods, Terminated
 from kdiag.facts.podspec import Container, Probe
-from kdiag.facts.probes import probe_text, starved, wrong_port
+from kdiag.facts.probes import other_host, probe_text, starved, wrong_port
 from kdiag.facts.workloads import Jobs, Owners, ReplicaSets
 from kdiag.model.quantity import amount
 from kdiag.model.result import Ref
@@ -621,6 +621,7 @@ class _Judge:
         port, _ = wrong_port(probe, spec)
         definite = port == -1 or "statuscode: 404" in text or "errored" in text or "executable file not found" in text
         definite = definite or "gave HTTP response to HTTPS" in text or "malformed HTTP" in text
+        definite = definite or (bool(host := other_host(probe)) and f"//{host}" in text)
         rolling = self._rolling(pod)
         if definite:
             wait = DEFINITE_START
@@ -630,6 +631,8 @@ class _Judge:
             wait = ROLLOUT if rolling else NORMAL_START
         log = self._log(pod, status.name, previous=False)
         if "connection refused" in text and self._elsewhere(probe, spec, log):
+            wait = DEFINITE_START
+        if probe.grpc and "failed to connect service" in text and self._listens(probe, spec, log):
             wait = DEFINITE_START
         if unready < max(wait, budget):
             return None
@@ -650,6 +653,11 @@ class _Judge:
         if number is None or not heard or any(p.container_port == number for p in spec.ports):
             return False
         return all(port != number and self.cluster.age(when) >= _SETTLED for port, when in heard)
+
+    def _listens(self, probe: Probe, spec: Container, log: tuple[LogLine, ...]) -> bool:
+        """Whether it has said for a while that it listens where the probe asks: then it does not speak gRPC."""
+        heard = [line.when for line in log if (m := _LISTENS.search(line.text)) and int(m["port"]) == probe.port]
+        return bool(heard) and all(self.cluster.age(when) >= _SETTLED for when in heard)
 
     def _rolling(self, pod: Pod) -> bool:
         """Whether pods of another revision of the same workload still serve: then a start may take its time."""
@@ -952,6 +960,10 @@ def probe_verdict(kind: str, probe: Probe, failure: Failure) -> str:
         if code in ("401", "403"):
             return f"{asks} answers {code}: it wants credentials, and a probe has none"
         return f"{asks} answers {code}" + (": the application is unwell" if code.startswith("5") else "")
+    if host := other_host(probe):
+        return f"{asks} is sent to host {host}, not to the pod; a virtual host belongs in httpHeaders"
+    if probe.grpc and "failed to connect service" in text and "refused" not in text:
+        return f"{asks}: no gRPC server answers there"
     if "executable file not found" in text or (probe.exec and "no such file or directory" in text and "exec:" in text):
         return f"{asks}: {probe.exec.command[0] if probe.exec else 'its command'} is not in the image"
     if "deadline exceeded" in text or "timed out" in text or "timeout" in text:

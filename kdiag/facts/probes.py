@@ -44,6 +44,12 @@ def wrong_port(probe: Probe | None, container: Container) -> tuple[int, str]:
     return 0, ""
 
 
+def other_host(probe: Probe) -> str:
+    """The host that an HTTP probe asks in place of the pod, where it is a name: nobody puts the pod's own there."""
+    host = probe.http_get.host if probe.http_get else ""
+    return host if host and host != "localhost" and not host.replace(".", "").isdigit() and ":" not in host else ""
+
+
 def probe_setting(probe: Probe, container: Container) -> str:
     """A probe as ``kubectl describe pod`` shows it."""
     return (

@@ -67,7 +67,7 @@ def _range(text: str) -> _Range | None:
 
 
 def _overlap(one: _Range, other: _Range | None) -> bool:
-    return other is not None and one.version == other.version and one.overlaps(other)  # type: ignore[arg-type]
+    return other is not None and one.version == other.version and one.overlaps(other)
 
 
 def _own(config: NetworkConfig | None, mine: _Range | None) -> bool:

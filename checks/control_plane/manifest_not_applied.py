@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, listing
-from kdiag.facts import Cluster, Manifest, Manifests, Pod, Pods, Units, static_pod
+from kdiag.facts import Cluster, Manifest, Manifests, Pod, Pods, SystemLeases, Units, api_server_returned, static_pod
 
 _TAKEN_UP = 180  # seconds in which a kubelet that works has ended the old pod and made the new one
 
@@ -16,8 +16,12 @@ _TAKEN_UP = 180  # seconds in which a kubelet that works has ended the old pod a
     layer=Layer.NODE,
     tags=("static-pods", "manifests", "kubelet"),
 )
-def manifest_not_applied(manifests: Manifests, pods: Pods, cluster: Cluster, units: Units | None) -> Iterator[Finding]:
+def manifest_not_applied(
+    manifests: Manifests, pods: Pods, cluster: Cluster, units: Units | None, leases: SystemLeases | None
+) -> Iterator[Finding]:
     """The mirror pod shows what the kubelet has read; a kubelet that is dead or stuck reads nothing any more."""
+    if api_server_returned(pods, leases, cluster.taken):
+        return  # the kubelet has not written its mirror pods again
     for node, found in manifests:
         for manifest in found.running:
             part = manifest.component
@@ -30,6 +34,8 @@ def manifest_not_applied(manifests: Manifests, pods: Pods, cluster: Cluster, uni
                 continue
             subject = static_pod(part, node)
             unit = units.unit(node, "kubelet") if units else None
+            if pod.created and changed < pod.created and not (unit and not unit.running):
+                continue  # a copy that kept its time was put there after the pod was made, and may be a second ago
             dead = f"; the kubelet is {unit.state}" if unit and not unit.running else ""
             yield Finding(
                 subject,

@@ -6,7 +6,18 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, Skip, check, kubectl, listing, shorten
-from kdiag.facts import Cluster, ClusterDNS, LogLine, Logs, Services, unread
+from kdiag.facts import (
+    RETURN,
+    Cluster,
+    ClusterDNS,
+    LogLine,
+    Logs,
+    Pods,
+    Services,
+    SystemLeases,
+    api_server_returned,
+    unread,
+)
 
 _DIAL = re.compile(r"dial tcp (\S+?): (i/o timeout|connect: [\w ]+|operation was canceled|.*deadline exceeded)")
 _AWAY = re.compile(r'(?:failed to list|Failed to watch|Get "https?://\S+|Unhandled Error|reflector)')
@@ -35,7 +46,12 @@ _START = 30
     namespaces=("kube-system", "openshift-dns"),
 )
 def coredns_cannot_reach_api(
-    dns: ClusterDNS, cluster: Cluster, logs: Logs | None, services: Services | None
+    dns: ClusterDNS,
+    cluster: Cluster,
+    logs: Logs | None,
+    services: Services | None,
+    pods: Pods | None,
+    leases: SystemLeases | None,
 ) -> Iterator[Finding | Gap | Skip]:
     """Usually the Service network of the pod's node: kube-proxy or the network plugin. Not CoreDNS's own fault."""
     if not dns.known:
@@ -63,6 +79,9 @@ def coredns_cannot_reach_api(
                     hits.append((pod.name, pod.node, waits.text, "it waits for the first answer"))
         if not hits:
             continue
+        if pods and api_server_returned(pods, leases, cluster.taken):
+            yield Gap("CoreDNS", f"the API server came back less than {RETURN} s ago: it may not have asked again yet")
+            return
         ref = workload.ref()
         name, _, text, why = hits[0]
         nodes = sorted({node for _, node, _, _ in hits})

@@ -11,7 +11,7 @@ from kdiag.facts import Cluster, KubeletJournal, Kubelets, Manifests, Nodes, Uni
 _LATELY = 120
 _FORBIDDEN = re.compile(
     r"Unable to register node with API server, reason is forbidden.*|is not allowed to modify node.*"
-    r"|Unable to register node with API server, error getting existing node.* is forbidden: .*"
+    r"|Unable to register node with API server, error getting existing node.* is forbidden: User \\*\"system:node:.*"
     r"|node \\?\"[^\"\\]+\\?\" is not allowed to .*|can only access node lease with the same name.*"
 )
 _NAMES = (
@@ -51,6 +51,8 @@ def kubelet_not_registered(
         last = said[-1]
         match = next((m for p in _NAMES if (m := p.search(last.text))), None)
         as_, is_ = (match["as"], match["is"] or "") if match else ("", "")
+        if is_ == as_ and "error getting existing node" in last.text:
+            continue  # it is refused its own Node: the API server does not know what kubelets may do
         setup = kubelets.get(node) if kubelets else None
         flag = setup.flag("hostname-override") if setup else None
         names = f" as {as_}" if as_ else ""

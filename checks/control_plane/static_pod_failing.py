@@ -114,7 +114,8 @@ def _told(
     if ended and failed and (waiting or status.state.terminated or status.restart_count > 1):
         if ended.message:
             return describe, ended.message
-        words = last_words(logs, pod.namespace, pod.name, status.name)
+        killed = ended.exit_code in (137, 143)
+        words = last_words(logs, pod.namespace, pod.name, status.name, killed=killed)
         if words:
             again = () if status.state.terminated else ("--previous",)
             return kubectl("logs", pod.name, *again, namespace=pod.namespace), words

@@ -87,10 +87,13 @@ _FATAL = (
 )
 
 
-def last_words(logs: Logs | None, namespace: str, pod: str, container: str) -> str:
-    """The line of a container's log that says why it ended, shorn of its header; empty when none does."""
+def last_words(logs: Logs | None, namespace: str, pod: str, container: str, *, killed: bool = False) -> str:
+    """The line of a container's log that says why it ended, shorn of its header; empty when none does.
+
+    What was killed from outside had no time to say so: an error that it logged before is not why.
+    """
     lines = [line.text for line in logs.lines(namespace, pod, container)] if logs else []
-    for pattern in _FATAL:
+    for pattern in _FATAL[:-1] if killed else _FATAL:
         for line in lines:
             if pattern.search(line):
                 return plain(line)

@@ -20,6 +20,7 @@ from kdiag.facts import (
     state_of,
 )
 
+_END = 120  # seconds that a pod may take to end before what waits for it counts as down
 _START = 60  # seconds in which a controller makes the pods that are missing
 _SHORT = {
     "Deployment": "deployment",
@@ -56,7 +57,7 @@ def workload_unavailable(workloads: Workloads, cluster: Cluster, events: Events 
         yield Finding(
             workload.ref(),
             f"{workload.ref()} has {ready} of {workload.desired:,} pods ready",
-            evidence=tuple(_evidence(workload, bad)),
+            evidence=(*_evidence(workload, bad), *_ending(_waits_for(workload, pods, workloads, cluster))),
             next=tuple(_next(workload, bad)),
             touches=tuple(p.ref() for p in bad[:50]),
             severity=Severity.WARNING if enough else Severity.ERROR,
@@ -98,7 +99,7 @@ def _broken(
     if len(pods) >= workload.desired:
         return False  # all there, some still starting
     if any(p.terminating for p in workloads.pods_of(workload)):
-        return False  # they go before new ones come
+        return _waits_for(workload, pods, workloads, cluster) is not None  # they go before new ones come
     if isinstance(workload, Deployment) and workload.spec.paused and not _rolled(workload, workloads):
         return False  # rollout_paused says so
     if not workload.observed and workload.status.observed_generation:
@@ -106,6 +107,15 @@ def _broken(
     if any(not p.ready for p in pods) and isinstance(workload, StatefulSet):
         return False  # one after the other
     return _quiet(workload, pods, workloads, cluster)
+
+
+def _waits_for(workload: Workload, pods: Sequence[Pod], workloads: Workloads, cluster: Cluster) -> Pod | None:
+    """The pod that ends for minutes while nothing stands in its place: Recreate makes no new one before."""
+    if pods or not isinstance(workload, Deployment) or workload.spec.strategy.type != "Recreate":
+        return None
+    # The time of deletion is the one at which its grace period is over.
+    ending = [p for p in workloads.pods_of(workload) if p.deleted and cluster.age(p.deleted) + p.grace > _END]
+    return ending[0] if ending else None
 
 
 def _certain(pod: Pod) -> bool:
@@ -151,6 +161,17 @@ def _evidence(workload: Workload, bad: Sequence[Pod]) -> Iterator[Evidence]:
         yield Evidence(
             kubectl("get", "pods", "-l", str(workload.spec.selector), namespace=workload.namespace),
             listing([f"{count} {state}" for state, count in sorted(states.items())], 4),
+        )
+
+
+def _ending(pod: Pod | None) -> Iterator[Evidence]:
+    if pod and pod.deleted:
+        hook = any(c.lifecycle and c.lifecycle.pre_stop for c in pod.spec.containers)
+        yield Evidence(
+            kubectl("get", "pod", pod.name, namespace=pod.namespace),
+            f"Terminating, and has until {pod.deleted:%H:%M:%S} UTC to end (grace {pod.grace} s"
+            + (", preStop runs first)" if hook else ")")
+            + "; strategy Recreate makes no new pod before",
         )
 
 

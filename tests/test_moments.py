@@ -115,3 +115,36 @@ def test_a_component_that_only_prints_something_and_ends_well_does_not_return() 
     (status,) = pods[0]["status"]["containerStatuses"]
     status["lastState"]["terminated"].update(startedAt="2026-11-22T19:27:51Z", finishedAt="2026-11-22T19:27:51Z")
     assert result("static_pod_failing", "healthy-edited.yaml", pods=pods, events=[]).status is Status.FAIL
+
+
+def just_back(check: str, fixture: str) -> dict[str, Any]:
+    """The Lease of an API server that came back 20 s before this recording."""
+    taken = load(FIXTURES / find(check).id / fixture)["taken"]
+    moment = taken if isinstance(taken, datetime) else datetime.fromisoformat(taken)
+    made = (moment - timedelta(seconds=20)).isoformat()
+    labels = {"apiserver.kubernetes.io/identity": "kube-apiserver"}
+    meta = {"name": "apiserver-x", "namespace": "kube-system", "labels": labels, "creationTimestamp": made}
+    return {"system-leases": [{"metadata": meta, "spec": {"holderIdentity": "x", "renewTime": made}}]}
+
+
+def test_coredns_may_not_have_asked_an_api_server_again_that_is_just_back() -> None:
+    assert result("coredns_cannot_reach_api", "broken.yaml").status is Status.FAIL
+    back = just_back("coredns_cannot_reach_api", "broken.yaml")
+    assert result("coredns_cannot_reach_api", "broken.yaml", **back).status is Status.UNKNOWN
+
+
+def test_a_mirror_pod_lags_behind_an_api_server_that_is_just_back() -> None:
+    assert result("manifest_not_applied", "broken.yaml").status is Status.FAIL
+    back = just_back("manifest_not_applied", "broken.yaml")
+    assert result("manifest_not_applied", "broken.yaml", **back).status is Status.PASS
+
+
+def test_a_copy_that_kept_its_time_may_have_been_put_back_a_second_ago() -> None:
+    """Unless the kubelet is dead, and takes nothing up at all."""
+    fixture = copy.deepcopy(load(FIXTURES / "control_plane/manifest_not_applied/broken.yaml"))
+    pods, hosts = fixture["pods"], fixture["hosts"]
+    for pod in pods:
+        pod["metadata"]["creationTimestamp"] = fixture["taken"]
+    assert result("manifest_not_applied", "broken.yaml", pods=pods).status is Status.FAIL
+    hosts["cp1"].pop("units")
+    assert result("manifest_not_applied", "broken.yaml", pods=pods, hosts=hosts).status is Status.PASS

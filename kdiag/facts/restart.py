@@ -15,6 +15,8 @@ from kdiag.facts.system import RETURN, api_server_since
 
 #: Seconds in which a component that has begun to run takes its Lease.
 _BEGIN = 30
+#: Seconds within which a program ends that cannot start, or that only prints something.
+_AT_ONCE = 20
 #: Seconds in which the controllers do what was left undone while they were away.
 _CAUGHT_UP = 60
 #: Seconds within which the kubelet mostly starts again what it was told to stop.
@@ -38,16 +40,17 @@ def stopped(pod: Pod, status: ContainerStatus, events: Events | None) -> bool:
     end = status.ended
     if end is None or end.finished_at is None:
         return end is None
-    if pod.created and end.finished_at <= pod.created:
-        return True  # a static pod that was taken away and put back keeps its count
-    said = events.latest(pod.ref(), "Killing") if events else None
     ran = lived(end)
+    # A static pod that was taken away and put back keeps its count. Its mirror may be later than its first crash.
+    if pod.created and end.finished_at <= pod.created and ran > _AT_ONCE:
+        return True
+    said = events.latest(pod.ref(), "Killing") if events else None
     if ran and said and said.when and end.started_at and end.started_at <= said.when:
         after = (end.finished_at - said.when).total_seconds()
         if -_SLACK <= after <= _GRACE:
             return said.message.startswith("Stopping container")
     # Who ends by itself and well does so at once, as one that was only asked for its version.
-    return end.exit_code == 0 and ran > 20
+    return end.exit_code == 0 and ran > _AT_ONCE
 
 
 def returning(pod: Pod, now: datetime, events: Events | None) -> bool:

@@ -12,8 +12,9 @@ _DENIED = re.compile(
     r'(\S+) is forbidden: User "(system:serviceaccount:[^"]+)" cannot (?:list|watch) resource "(\w+)"'
     r'(?: in API group "([^"]*)")?'
 )
-# A list that was refused is tried again within a minute.
-_RECENT = 300
+#: A list that was refused is tried again within a minute. Where the roles are not known, one that was quiet for longer
+#: may be allowed by now; what is known to lack its role is told for longer. In seconds.
+_RECENT, _ASKS_AGAIN = 300, 90
 
 
 @check(
@@ -50,7 +51,7 @@ def coredns_forbidden(
         for pod in dns.of(workload):
             for line in logs.lines(pod.namespace, pod.name) if logs else ():
                 found = _DENIED.search(line.text)
-                recent = cluster.age(line.when) < _RECENT if line.when else not pod.ready
+                recent = cluster.age(line.when) < (_RECENT if access else _ASKS_AGAIN) if line.when else not pod.ready
                 if found and recent and not _allowed(found, access):
                     denied[found[3]] = None
                     said, name, user = said or line.text, name or pod.name, found[2]

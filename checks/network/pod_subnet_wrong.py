@@ -35,11 +35,10 @@ def pod_subnet_wrong(setups: NetworkSetups, nodes: Nodes) -> Iterator[Finding]:
                 continue  # nobody here goes by the ranges of the Nodes
             lines = first.text.splitlines()
             line = next((n for n, each in enumerate(lines, 1) if text in each), 0) if len(lines) > 1 else 0
-            place = f"{first.path}:{line}" if line else first.path
             yield Finding(
                 Ref("Node", node),
                 f"{node} gives its pods {'addresses of ' + whose if whose else 'addresses that lead to no node'}: "
-                f"{place} says {text}, and the range of {node} is {mine}",
+                f"{first.path} says {text}, and the range of {node} is {mine}",
                 evidence=(
                     file_line(
                         first.path, line, first.text.splitlines()[line - 1].strip()[:200] if line else text, node

@@ -52,7 +52,9 @@ def built_in_rights_missing(
         if name.startswith(_CONTROLLER) and made and _BOOTSTRAPPING in made.labels:
             account = Subject(kind="ServiceAccount", name=name.removeprefix(_CONTROLLER), namespace="kube-system")
             wanted.append((f"the {account.name} of kube-controller-manager", account, name, name, CLUSTER))
-    proxy = daemonsets.get("kube-proxy", "kube-system") if daemonsets else None
+    # Others than kubeadm give kube-proxy its rights in ways of their own, or a kubeconfig of the node.
+    kubeadm = any(name.startswith("kubeadm:") for name in bindings)
+    proxy = daemonsets.get("kube-proxy", "kube-system") if daemonsets and kubeadm else None
     if proxy and cluster.age(proxy.created) > _NEW:
         account = Subject(
             kind="ServiceAccount", name=proxy.spec.template.spec.service_account_name, namespace="kube-system"

@@ -16,13 +16,14 @@ _SCRIPTS = frozenset({Fault.COMMAND_NOT_FOUND, Fault.WRONG_ARCHITECTURE, Fault.C
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokenScript:
-    """A file of a ConfigMap that cannot be run as its container runs it. ``mend`` says which object has to change."""
+    """A file of a ConfigMap that cannot be run as its container runs it."""
 
     path: str
     config: ConfigMap
     key: str
     why: str
-    mode: bool = False  # the mount's mode is wrong, and not the text
+    #: Whether the mount's mode is wrong, and not the text.
+    mode: bool = False
 
 
 def broken_script(failure: Failure, configmaps: ConfigMaps | None) -> BrokenScript | None:

@@ -152,6 +152,12 @@ PROCESSES_EXHAUSTED = _of(
     "no further process can be started",
     "fork/exec /usr/bin/runc: resource temporarily unavailable",
 )
+INOTIFY_EXHAUSTED = _of(
+    "inotify_exhausted",
+    r"inotify_init1?: too many open files|failed to create fsnotify watcher: too many open files",
+    "the node's limit of inotify instances is used up",
+    'E1122 20:50:54.1 1 kubelet.go:1700] "Failed to start cAdvisor" err="inotify_init: too many open files"',
+)
 
 #: All of them, by what they are called here.
 SIGNATURES = {s.id: s for s in list(globals().values()) if isinstance(s, Signature)}

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import CLIENT_FAILS, Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing, shorten
-from kdiag.facts import Access, Cluster, Complaint, Complaints, Topic
+from kdiag.facts import ASKS_AGAIN, Access, Cluster, Complaint, Complaints, Topic
 
 #: A refusal that a running workload met longer ago than this, or once, may be over: seconds.
 _STILL = 300.0
-#: A client that is refused asks again within a minute. Where the roles are not known, one that was quiet for longer
-#: may have got what it lacked: seconds.
-_ASKS_AGAIN = 90.0
 
 
 @check(
@@ -38,7 +35,7 @@ def api_access_forbidden(complaints: Complaints, cluster: Cluster, access: Acces
         every = [c for items in lacks.values() for c in items]
         newest = max(every, key=lambda c: c.when.timestamp() if c.when else 0.0)
         failing = any(c.failing for c in every)
-        still = _STILL if access else _ASKS_AGAIN
+        still = _STILL if access else ASKS_AGAIN
         again = sum(c.count for c in every) > 1 and cluster.age(newest.when) <= still
         if access is None and not again:
             yield Gap("roles", f"not seen: whether {account} has by now what it lacked is not known")

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from kdiag.check import CLUSTER, Evidence, Finding, Layer, Severity, check, kubectl, listing, shorten
 from kdiag.facts import (
+    ASKS_AGAIN,
     Cluster,
     ContainerLog,
     Flag,
@@ -24,7 +25,6 @@ from kdiag.facts import (
 )
 
 _REFUSED = re.compile(r'\bfailed to (?:list|watch) [^:]{1,80}: Unauthorized|"Failed to watch" err="Unauthorized"')
-_LATELY = 90.0
 #: An API server that has just started may not know its service accounts yet.
 _BACK = timedelta(seconds=5)
 
@@ -98,7 +98,7 @@ def _lately(log: ContainerLog, since: datetime | None, cluster: Cluster) -> LogL
         for line in log.lines
         if line.when and (since is None or line.when > since + _BACK) and _REFUSED.search(line.text)
     ]
-    if log.previous or log.namespace != "kube-system" or len(said) < 2 or cluster.age(said[-1].when) > _LATELY:
+    if log.previous or log.namespace != "kube-system" or len(said) < 2 or cluster.age(said[-1].when) > ASKS_AGAIN:
         return None
     return said[-1]
 

@@ -22,7 +22,7 @@ def cluster_dns_not_asked(
     dependencies: Dependencies, owners: Owners, cluster: Cluster, complaints: Complaints | None
 ) -> Iterator[Finding]:
     """The node's resolver cannot know a short name. What it, or a server of one's own, knows beyond: the log tells."""
-    inside = frozenset({p.ip for p in dependencies.pods.items if p.ip} | set(dependencies.by_address))
+    inside = dependencies.pod_addresses | dependencies.by_address.keys()
     for group in dependencies.pods.templates:
         pod = next((p for p in group if not p.finished and not p.terminating), None)
         if pod is None or pod.namespace == "kube-system":

@@ -6,15 +6,14 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Gap, Layer, Severity, Skip, check, kubectl, listing, shorten
-from kdiag.facts import Access, Cluster, ClusterDNS, Logs, unread
+from kdiag.facts import ASKS_AGAIN, Access, Cluster, ClusterDNS, Logs, unread
 
 _DENIED = re.compile(
     r'(\S+) is forbidden: User "(system:serviceaccount:[^"]+)" cannot (?:list|watch) resource "(\w+)"'
     r'(?: in API group "([^"]*)")?'
 )
-#: A list that was refused is tried again within a minute. Where the roles are not known, one that was quiet for longer
-#: may be allowed by now; what is known to lack its role is told for longer. In seconds.
-_RECENT, _ASKS_AGAIN = 300, 90
+#: What is known to lack its role is told for longer than what may have got it since: seconds.
+_RECENT = 300
 
 
 @check(
@@ -51,7 +50,7 @@ def coredns_forbidden(
         for pod in dns.of(workload):
             for line in logs.lines(pod.namespace, pod.name) if logs else ():
                 found = _DENIED.search(line.text)
-                recent = cluster.age(line.when) < (_RECENT if access else _ASKS_AGAIN) if line.when else not pod.ready
+                recent = cluster.age(line.when) < (_RECENT if access else ASKS_AGAIN) if line.when else not pod.ready
                 if found and recent and not _allowed(found, access):
                     denied[found[3]] = None
                     said, name, user = said or line.text, name or pod.name, found[2]

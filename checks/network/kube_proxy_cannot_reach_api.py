@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, listing, shorten
 from kdiag.facts import (
+    ASKS_AGAIN,
+    NO_KUBE_PROXY,
     Cluster,
     ConfigMaps,
     DaemonSet,
@@ -30,8 +32,8 @@ _FAILED = re.compile(
     r'(?:Get \\*"(?P<url>https?://[^/"\\]{1,260})[^"\\]*\\*": (?P<why>[^"\\]{3,200})'
     r"|(?P<refused>Unauthorized|the server has asked for the client to provide credentials))"
 )
-#: It tries again within a minute; one failed attempt is no outage.
-_LATELY, _AGAIN = 90.0, 15.0
+#: One failed attempt is no outage: seconds.
+_AGAIN = 15.0
 #: After an outage of the API server its clients find back within this time.
 _BACK = timedelta(seconds=45)
 
@@ -62,7 +64,7 @@ def kube_proxy_cannot_reach_api(
     """Its pods are Running and Ready all the same: it waits. The kubelets of these nodes do reach the API server."""
     daemonset = kube_proxy(daemonsets)
     if daemonset is None:
-        yield Skip("no DaemonSet kube-proxy: Services are programmed another way")
+        yield Skip(NO_KUBE_PROXY)
         return
     ready = {n.name for n in nodes.items if n.ready}
     since = api_server_since(pods, leases, cluster.taken)
@@ -142,7 +144,7 @@ def _elsewhere(found: re.Match[str], right: ServerURL | None) -> bool:
 def _goes_on(lines: Sequence[LogLine], cluster: Cluster) -> bool:
     """Whether it fails at present and has for a while; the newest line comes first."""
     newest, oldest = lines[0].when, lines[-1].when
-    if newest is None or oldest is None or cluster.age(newest) > _LATELY:
+    if newest is None or oldest is None or cluster.age(newest) > ASKS_AGAIN:
         return False
     return (newest - oldest).total_seconds() >= _AGAIN
 

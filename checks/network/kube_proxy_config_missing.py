@@ -6,7 +6,18 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, listing, nearest
-from kdiag.facts import Cluster, ConfigMaps, DaemonSet, DaemonSets, Nodes, Pods, daemon_outages, kube_proxy, mount_of
+from kdiag.facts import (
+    NO_KUBE_PROXY,
+    Cluster,
+    ConfigMaps,
+    DaemonSet,
+    DaemonSets,
+    Nodes,
+    Pods,
+    daemon_outages,
+    kube_proxy,
+    mount_of,
+)
 
 
 @check(
@@ -31,7 +42,7 @@ def kube_proxy_config_missing(
     """Seen before any pod crashes: pods that run keep what they read, and those that start will not."""
     daemonset = kube_proxy(daemonsets)
     if daemonset is None:
-        yield Skip("no DaemonSet kube-proxy: Services are programmed another way")
+        yield Skip(NO_KUBE_PROXY)
         return
     container = next((c for c in daemonset.pod_spec.containers if "proxy" in c.name), None)
     container = container or daemonset.pod_spec.first

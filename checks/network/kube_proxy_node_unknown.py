@@ -6,7 +6,20 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Gap, Layer, Severity, Skip, check, kubectl, listing, nearest, shorten
-from kdiag.facts import Cluster, ConfigMaps, DaemonSet, DaemonSets, Logs, Nodes, Pods, flag, kube_proxy, plain, unread
+from kdiag.facts import (
+    NO_KUBE_PROXY,
+    Cluster,
+    ConfigMaps,
+    DaemonSet,
+    DaemonSets,
+    Logs,
+    Nodes,
+    Pods,
+    flag,
+    kube_proxy,
+    plain,
+    unread,
+)
 
 _LOST = re.compile(
     r"Failed to retrieve node (?:info|IPs?)|Can't determine this node's IP"
@@ -39,7 +52,7 @@ def kube_proxy_node_unknown(
     """It asks once, when it starts, and says whether it found one; --hostname-override decides the name."""
     daemonset = kube_proxy(daemonsets)
     if daemonset is None:
-        yield Skip("no DaemonSet kube-proxy: Services are programmed another way")
+        yield Skip(NO_KUBE_PROXY)
         return
     mine = [p for p in pods.by_owner.get(daemonset.metadata.uid, ()) if p.node and not p.deleted]
     told = _told(daemonset, configs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, listing, shorten
-from kdiag.facts import Cluster, DaemonSets, Logs, Nodes, Pods, daemon_outages, kube_proxy, last_words
+from kdiag.facts import NO_KUBE_PROXY, Cluster, DaemonSets, Logs, Nodes, Pods, daemon_outages, kube_proxy, last_words
 
 
 @check(
@@ -33,7 +33,7 @@ def kube_proxy_not_running(
     """What it programmed before stays in the kernel: old Services go on, and each change is lost on those nodes."""
     daemonset = kube_proxy(daemonsets)
     if daemonset is None:
-        yield Skip("no DaemonSet kube-proxy: Services are programmed another way")
+        yield Skip(NO_KUBE_PROXY)
         return
     ref = daemonset.ref()
     show = kubectl("get", "pods", "-l", "k8s-app=kube-proxy", "-o", "wide", namespace=ref.namespace)

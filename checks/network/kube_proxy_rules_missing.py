@@ -21,6 +21,7 @@ from kdiag.check import (
     plural,
 )
 from kdiag.facts import (
+    NO_KUBE_PROXY,
     Cluster,
     ConfigMaps,
     Containers,
@@ -67,7 +68,7 @@ def kube_proxy_rules_missing(
     """Only in iptables mode: the others have no such rules. Where kube-proxy itself does not run, that is the fault."""
     daemonset = kube_proxy(daemonsets)
     if daemonset is None:
-        yield Skip("no DaemonSet kube-proxy: Services are programmed another way")
+        yield Skip(NO_KUBE_PROXY)
         return
     mode = _mode(configs)
     if mode not in ("", "iptables"):

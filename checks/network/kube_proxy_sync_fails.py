@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, Skip, check, kubectl, listing, shorten
-from kdiag.facts import Cluster, DaemonSets, Logs, Pods, kube_proxy, plain, unread
+from kdiag.facts import NO_KUBE_PROXY, Cluster, DaemonSets, Logs, Pods, kube_proxy, plain, unread
 
 _FAILED = re.compile(
     r"Sync failed|Failed to execute iptables-restore|nft(?:ables)? .*failed|Failed to (?:sync|ensure|create) .*chain"
@@ -34,7 +34,7 @@ def kube_proxy_sync_fails(
     """Services that were there before work on; what changed since does not. Two failures in a row, the last now."""
     daemonset = kube_proxy(daemonsets)
     if daemonset is None:
-        yield Skip("no DaemonSet kube-proxy: Services are programmed another way")
+        yield Skip(NO_KUBE_PROXY)
         return
     failing: dict[str, tuple[str, str]] = {}
     for pod in pods.by_owner.get(daemonset.metadata.uid, ()):

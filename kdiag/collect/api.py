@@ -80,11 +80,10 @@ class ApiSource:
     def probe(self, seconds: float = REQUEST_SECONDS) -> None:
         """Ask for the version. Raises CollectError when the API server cannot be used at all, or not in that time."""
         answer = self._client.get("/version", timeout=seconds)
-        now = datetime.now(UTC)
-        self._first_answer = (answer.date or now, now)
+        moment = self._met(answer)
         self._barred = answer.status == 403
         if answer.status == 401:
-            end = self.target.credentials.expired(answer.date or now)
+            end = self.target.credentials.expired(moment)
             why = f"the client certificate has expired on {end:%Y-%m-%d}; renew it" if end else "log in again"
             raise AccessDenied(
                 f"{self.target.server} does not accept the credentials of user {self.target.user or '(none)'!r} (401 "
@@ -121,9 +120,14 @@ class ApiSource:
                 break
             self._pause(_ROLES_PAUSE)
             answer = self._first(path)
-            now = datetime.now(UTC)
-            self._first_answer = (answer.date or now, now)
+            self._met(answer)
         return answer
+
+    def _met(self, answer: Response) -> datetime:
+        """Keep what time it is at the server, beside our own, and return it."""
+        now = datetime.now(UTC)
+        self._first_answer = (answer.date or now, now)
+        return self._first_answer[0]
 
     def _first(self, path: str) -> Response:
         """The first answer out of the store. Raises CollectError, early where the server knows that it has none."""

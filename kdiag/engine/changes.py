@@ -240,25 +240,27 @@ class Changes:
         for host, found in manifests.by_node.items() if manifests else ():
             shows = f"ssh {host} sudo ls -l --time-style=full-iso {found.folder} /etc/kubernetes"
             authority = found.tree.get(_AUTHORITY)
-            made = authority.changed if authority else None
-            for component, info, what in _written(found):
-                if info and info.changed and not (made and info.changed - made <= _MAKING):
-                    yield Change(when=info.changed, what=what, object=static_pod(component, host), command=shows)
+            made = authority.changed + _MAKING if authority and authority.changed else _FIRST
             own = found.tree.get("/etc/kubernetes/kubelet.conf")
-            if own and own.changed and not (made and own.changed - made <= _MAKING):
-                yield Change(when=own.changed, what="kubelet.conf written", object=Ref("Node", host), command=shows)
+            for ref, info, what in (*_written(host, found), (Ref("Node", host), own, "kubelet.conf written")):
+                if info and info.changed and info.changed > made:
+                    yield Change(when=info.changed, what=what, object=ref, command=shows)
 
 
-def _written(found: NodeManifests) -> Iterator[tuple[str, FileInfo | None, str]]:
+def _written(host: str, found: NodeManifests) -> Iterator[tuple[Ref, FileInfo | None, str]]:
     """The components of a node, each with the file or folder that tells when it was last changed, and what was."""
     for manifest in found.files:
         if manifest.component:
             info = found.tree.get(f"{found.folder}/{manifest.file}")
-            yield manifest.component, info, f"manifest {clean_line(manifest.file)} written"
+            yield static_pod(manifest.component, host), info, f"manifest {clean_line(manifest.file)} written"
     for component in found.meant if found.used else ():
         if not found.all_of(component):
             # Of what is gone only the folder tells: its time is that of the last file that came or went.
-            yield component, found.tree.get(found.folder), f"a file came into {found.folder} or left it"
+            yield (
+                static_pod(component, host),
+                found.tree.get(found.folder),
+                f"a file came into {found.folder} or left it",
+            )
 
 
 def began(finding: Finding) -> datetime | None:

@@ -45,21 +45,15 @@ def evaluate(check: Check, facts: Facts) -> Result:
                 skipped = clean_line(item.reason) if isinstance(item, Skip) else f"yielded {item!r}"
     except Exception as exc:  # the one place where a check may break: it becomes a result of its own
         return Result(check.id, Status.ERROR, tuple(findings), tuple(gaps), reason=_words_of(exc))
-    if "terminating" not in check.tags:  # those say what holds a namespace that goes; its objects are not missed
-        going = _going(facts)
-        findings = [f for f in findings if f.subject.namespace not in going]
+    # Those with this tag say what holds a namespace that goes; its objects are not missed.
+    known = facts.get(Namespaces) if findings and "terminating" not in check.tags else None
+    if known:
+        findings = [f for f in findings if f.subject.namespace not in known.going]
     if findings:
         return Result(check.id, Status.FAIL, tuple(findings), tuple(gaps))
     if gaps:
         return Result(check.id, Status.UNKNOWN, gaps=tuple(gaps))
     return Result(check.id, Status.SKIPPED, reason=skipped) if skipped else Result(check.id, Status.PASS)
-
-
-def _going(facts: Facts) -> frozenset[str]:
-    """The namespaces that were deleted: what they hold breaks one by one, and is meant to."""
-    known = facts.get(Namespaces)
-    found = known.items if isinstance(known, Namespaces) else ()
-    return frozenset(n.name for n in found if n.metadata.deletion_timestamp)
 
 
 def _asked(check: Check, facts: Facts) -> tuple[dict[str, Fact | None], dict[Gap, None], dict[Gap, None]]:

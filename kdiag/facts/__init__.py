@@ -76,6 +76,7 @@ from kdiag.facts.dependencies import is_address as is_address
 from kdiag.facts.dependencies import respelt as respelt
 from kdiag.facts.endings import exit_text as exit_text
 from kdiag.facts.endings import lifetime as lifetime
+from kdiag.facts.endings import lived as lived
 from kdiag.facts.endings import telling as telling
 from kdiag.facts.endpoints import Idle as Idle
 from kdiag.facts.endpoints import answers_itself as answers_itself
@@ -319,7 +320,6 @@ from kdiag.facts.refusals import Refusals as Refusals
 from kdiag.facts.refusals import refusal_kind as refusal_kind
 from kdiag.facts.restart import catching_up as catching_up
 from kdiag.facts.restart import controllers_begin as controllers_begin
-from kdiag.facts.restart import lived as lived
 from kdiag.facts.restart import returning as returning
 from kdiag.facts.restart import stopped as stopped
 from kdiag.facts.runtime import Containers as Containers
@@ -383,8 +383,10 @@ from kdiag.facts.storage import VolumeAttachments as VolumeAttachments
 from kdiag.facts.storage import VolumeNodeAffinity as VolumeNodeAffinity
 from kdiag.facts.storage import Volumes as Volumes
 from kdiag.facts.storage import differences as differences
+from kdiag.facts.system import ASKS_AGAIN as ASKS_AGAIN
 from kdiag.facts.system import CANNOT_START as CANNOT_START
 from kdiag.facts.system import COMPONENTS as COMPONENTS
+from kdiag.facts.system import NO_KUBE_PROXY as NO_KUBE_PROXY
 from kdiag.facts.system import NO_NETWORK as NO_NETWORK
 from kdiag.facts.system import RETURN as RETURN
 from kdiag.facts.system import ClusterDNS as ClusterDNS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 import msgspec
@@ -139,6 +140,11 @@ class Namespaces(Objects[Namespace]):
     spare: ClassVar[bool] = True
     sources = (ApiList("namespaces", "v1", "namespaces", namespaced=False),)
     items: tuple[Namespace, ...] = field(default=())
+
+    @cached_property
+    def going(self) -> frozenset[str]:
+        """Those that were deleted: what they hold breaks one by one, and is meant to."""
+        return frozenset(n.name for n in self.items if n.metadata.deletion_timestamp)
 
 
 class _QuotaSpec(Lean, frozen=True, gc=False):

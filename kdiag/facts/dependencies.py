@@ -363,13 +363,18 @@ class Dependencies(Derived):
         """The Services by their cluster address."""
         return {s.spec.cluster_ip: s for s in self.services.items if s.spec.cluster_ip not in ("", "None")}
 
+    @cached_property
+    def pod_addresses(self) -> frozenset[str]:
+        """The addresses of the pods."""
+        return frozenset(p.ip for p in self.pods.items if p.ip)
+
     def nobody(self, address: str, nodes: Nodes | None) -> str:
         """Who should have an address of the cluster's own ranges and does not; empty for one that may be outside."""
         if not is_address(address) or address in self.by_address:
             return ""
         if not self.services.scope and not self.services.gaps and _inside(address, list(self.by_address)):
             return "no Service has that address"
-        if self.pods.scope or self.pods.gaps or any(p.ip == address for p in self.pods.items):
+        if self.pods.scope or self.pods.gaps or address in self.pod_addresses:
             return ""
         ranges = [n.spec.pod_cidr for n in nodes.items if n.spec.pod_cidr] if nodes else []
         return "no pod has that address" if any(_within(address, r) for r in ranges) else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 
 from kdiag.facts.logs import LogLine
 from kdiag.facts.pods import Terminated
@@ -88,8 +89,19 @@ def exit_text(end: Terminated) -> str:
     return f"exit code {code} ({_CODES[code]})" if code in _CODES else f"exit code {code}"
 
 
+def lived(end: Terminated) -> float:
+    """For how many seconds a container ran; 0 for one that never began, of which the runtime gives the year 1970."""
+    span = _span(end)
+    return span.total_seconds() if span else 0.0
+
+
 def lifetime(end: Terminated | None) -> str:
     """How long that run lived; empty when it never started."""
-    if end is None or not end.started_at or not end.finished_at or end.started_at.year < 2000:
-        return ""
-    return duration(end.finished_at - end.started_at)
+    span = _span(end) if end else None
+    return "" if span is None else duration(span)
+
+
+def _span(end: Terminated) -> timedelta | None:
+    if end.started_at is None or end.finished_at is None or end.started_at.year < 2000:
+        return None
+    return end.finished_at - end.started_at

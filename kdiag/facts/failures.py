@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from kdiag.facts.base import Derived
 from kdiag.facts.cluster import Cluster
-from kdiag.facts.endings import telling
+from kdiag.facts.endings import lived, telling
 from kdiag.facts.events import Event, Events
 from kdiag.facts.logs import LogLine, Logs
 from kdiag.facts.pods import ContainerStatus, Pod, Pods, Terminated
@@ -591,9 +591,8 @@ class _Judge:
             return ago < 3600 and (status.ready or up < NORMAL_START)
         if end.exit_code == 255 and end.reason == "Unknown":
             return False  # the node was restarted
-        lived = (end.finished_at - end.started_at).total_seconds() if end.finished_at and end.started_at else 0.0
-        lived = lived if 0 <= lived < 86400 else 0.0
-        if ago > 600 or up > max(60.0, 2 * lived):
+        ran = lived(end)
+        if ago > 600 or up > max(60.0, 2 * ran if ran < 86400 else 0.0):
             return False
         proven = status.ready and up >= _JUST_STARTED
         return status.restart_count >= (3 if proven else 2)

@@ -16,7 +16,7 @@ from kdiag.model.text import clean
 
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d) ?")
 #: As klog begins a value of several lines; each line has a tab before it, and " >" ends it.
-_BLOCK = re.compile(r"=<$")
+_BLOCK = "=<"
 _MOST = 20
 _LOST = b"unable to retrieve container logs for "
 
@@ -39,7 +39,7 @@ def whole_messages(lines: Iterable[L]) -> tuple[L, ...]:
     taken: list[L] = []
     for line in lines:
         if not taken:
-            (taken if _BLOCK.search(line.text) else found).append(line)
+            (taken if line.text.endswith(_BLOCK) else found).append(line)
         elif line.text.startswith("\t") and len(taken) < _MOST:
             taken.append(line)
         elif line.text.startswith(" >"):

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from kdiag.facts.endings import lived
 from kdiag.facts.events import Events
 from kdiag.facts.nodes import SystemLeases
-from kdiag.facts.pods import ContainerStatus, Pod, Pods, Terminated
+from kdiag.facts.pods import ContainerStatus, Pod, Pods
 from kdiag.facts.system import RETURN, api_server_since
 
 #: Seconds in which a component that has begun to run takes its Lease.
@@ -26,13 +27,6 @@ _GRACE, _SLACK = 60, 5
 #: One that began to ask before the API server answered may still give up after it did.
 _NOTICED = timedelta(seconds=15)
 _PAUSES = ("", "CrashLoopBackOff", "ContainerCreating", "PodInitializing")
-
-
-def lived(end: Terminated) -> float:
-    """For how many seconds a container ran; 0 for one that never began, of which the runtime gives the year 1970."""
-    if end.started_at is None or end.finished_at is None or end.started_at.year < 2000:
-        return 0.0
-    return (end.finished_at - end.started_at).total_seconds()
 
 
 def stopped(pod: Pod, status: ContainerStatus, events: Events | None) -> bool:

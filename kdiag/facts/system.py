@@ -367,6 +367,9 @@ def _worked_since(name: str, pods: Pods, moment: datetime) -> int:
     return len(owners)
 
 
+#: A client of the API server that fails asks again within a minute: one that was quiet for so many seconds may get
+#: through by now.
+ASKS_AGAIN = 90.0
 #: How long after the API server has come back what lives on its answers may be silent: watches, Leases, statuses.
 RETURN = 60
 
@@ -465,6 +468,10 @@ def _why_not_ready(pod: Pod, now: datetime) -> str:
     if pod.phase == "Pending":
         return "its pod does not start"
     return "its pod runs and is not ready"
+
+
+#: Why a check of kube-proxy has nothing to look at.
+NO_KUBE_PROXY = "no DaemonSet kube-proxy: Services are programmed another way"
 
 
 def kube_proxy(daemonsets: DaemonSets) -> DaemonSet | None:

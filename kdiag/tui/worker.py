@@ -213,9 +213,8 @@ class _Progress(Watch):
                     return
                 try:
                     self._judge(self._whole())
-                except (
-                    Exception
-                ) as exc:  # a fault of kdiag's own: the whole verdict meets it again, or comes all the same
+                except Exception as exc:
+                    # A fault of kdiag's own: the whole verdict meets it again, or comes all the same.
                     why = shorten(clean_line(f"{type(exc).__name__}: {exc}"), 160)
                     self._channel.send(
                         Note(f"no findings before all is read: what was read so far cannot be judged ({why})")

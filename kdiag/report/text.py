@@ -33,8 +33,8 @@ def render(
     lines: list[str] = [_headline(verdict, style, seconds, wide), *changed]
     for note in verdict.notes:
         # Nothing is cut: where a command stands in it, it may break over lines all the same.
-        first, *rest = _wrapped(f"note: {note}", style.width)
-        lines += [style.paint(first, "yellow"), *(style.paint(f"      {line}", "yellow") for line in rest)]
+        for number, line in enumerate(_wrapped(note, style.width - 6)):
+            lines.append(style.paint(f"{'      ' if number else 'note: '}{line}", "yellow"))
     for number, cause in enumerate(verdict.causes, 1):
         lines.append("")
         lines += cause_lines(number, cause, style, wide, changed=verdict.changed(cause))

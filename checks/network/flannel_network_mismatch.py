@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from ipaddress import IPv4Network, ip_network
 
@@ -18,6 +17,7 @@ from kdiag.facts import (
     Pods,
     daemon_outages,
     last_words,
+    read_object,
 )
 
 _KEY = "net-conf.json"
@@ -92,11 +92,7 @@ def flannel_network_mismatch(
 
 def _network(config: ConfigMap) -> IPv4Network | None:
     """The IPv4 network of flannel's configuration; None for any other ConfigMap."""
-    try:
-        said = json.loads(config.data.get(_KEY, ""))
-    except ValueError:
-        return None
-    return _range(said.get("Network")) if isinstance(said, dict) else None
+    return _range(read_object(config.data.get(_KEY, "")).get("Network"))
 
 
 def _range(text: object) -> IPv4Network | None:

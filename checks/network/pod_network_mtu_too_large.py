@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check
-from kdiag.facts import Interface, Interfaces, NetworkSetup, NetworkSetups
+from kdiag.facts import Interface, Interfaces, NetworkSetup, NetworkSetups, read_object
 
 # What a tunnel adds to each packet, by the name that its plugin gives it. Cilium's carries its own number on routes.
 _TUNNELS = (
@@ -63,11 +62,8 @@ def pod_network_mtu_too_large(interfaces: Interfaces, setups: NetworkSetups | No
 
 def _named(setup: NetworkSetup | None) -> Iterator[str]:
     """The bridges that the plugin's configuration names."""
-    try:
-        document = json.loads(setup.first.text) if setup and setup.first else {}
-    except (ValueError, RecursionError):
-        return
-    plugins = document.get("plugins", [document]) if isinstance(document, dict) else []
+    document = read_object(setup.first.text) if setup and setup.first else {}
+    plugins = document.get("plugins", [document])
     for plugin in plugins if isinstance(plugins, list) else []:
         kind = str(plugin.get("type")) if isinstance(plugin, dict) else ""
         if kind in _BRIDGES:

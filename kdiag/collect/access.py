@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from kdiag.collect.http import Client, Deadline, Response
 from kdiag.collect.kubeconfig import Target
 from kdiag.errors import CollectError
 from kdiag.facts.base import ApiGet, ApiList, PodLog, Source
+from kdiag.model.jsontext import read_object
 from kdiag.model.step import State, Step
 from kdiag.model.text import clean_line, listing, plural, shorten
 
@@ -271,11 +271,7 @@ def _command(source: Source, namespace: str) -> str:
 
 
 def _json(answer: Response) -> dict[str, Any]:
-    try:
-        found = json.loads(bytes(answer.body[: 4 << 20]))
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return read_object(bytes(answer.body[: 4 << 20]))
 
 
 def _path(document: dict[str, Any], *keys: str) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from kdiag.errors import AccessDenied, CollectError, ConfigError, KdiagError
+from kdiag.model.jsontext import read_json
 from kdiag.model.text import clean, shorten
 
 if TYPE_CHECKING:
@@ -631,8 +632,8 @@ def _exit_text(code: int) -> str:
 
 def _read_ticket(output: bytes, version: str, name: str) -> _Ticket:
     try:
-        answer = json.loads(output)
-    except (ValueError, RecursionError):
+        answer = read_json(output)
+    except ValueError:
         said = one_line(output[:400].decode("utf-8", "replace"), 80) or "nothing"
         raise AccessDenied(f"{name} wrote no credential but: {said}") from None
     if not isinstance(answer, dict) or answer.get("kind") != "ExecCredential":

@@ -18,6 +18,7 @@ from kdiag.collect.kubeconfig import Target
 from kdiag.engine import guard, jsonpath
 from kdiag.engine.readonly import readonly
 from kdiag.errors import BadAnswer, CollectError
+from kdiag.model.jsontext import read_json, read_object
 from kdiag.model.text import clean_line, shorten
 
 _TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
@@ -142,7 +143,10 @@ class StandIn:
         verb = words[0]
         if verb not in answers:
             raise BadAnswer(f"kubectl {verb} {self._lacking}")
-        text, status = answers[verb](words[1:], namespace)
+        try:
+            text, status = answers[verb](words[1:], namespace)
+        except (AttributeError, KeyError, TypeError, RecursionError):
+            raise BadAnswer("the answer has not the form that such an answer has") from None
         return text.encode(), status
 
     # get
@@ -192,8 +196,7 @@ class StandIn:
         self._discovered = True
         for path in ("/api", "/apis"):
             text, _ = self._ask(path, accept=_DISCOVERY)
-            document = json.loads(text)
-            for group in document.get("items", ()):
+            for group in read_object(text).get("items", ()):
                 name = group.get("metadata", {}).get("name", "")
                 for version in group.get("versions", ())[:1]:
                     root = f"/apis/{name}/{version['version']}" if name else f"/api/{version['version']}"
@@ -249,8 +252,8 @@ class StandIn:
                 words["continue"] = token
             text, status = self._ask(f"{path}?{urlencode(words)}", accept=accept)
             try:
-                document = json.loads(text)
-            except (ValueError, RecursionError):
+                document = read_json(text)
+            except ValueError:
                 raise BadAnswer(f"{path}: the answer is not JSON") from None
             if status != 200:
                 said = document.get("message", text) if isinstance(document, dict) else text
@@ -510,7 +513,7 @@ def _seconds(text: str) -> int:
 
 def _message(text: str) -> str:
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
+        document = read_json(text)
+    except ValueError:
         return shorten(clean_line(text), 200)
     return shorten(clean_line(str(document.get("message", ""))), 300) if isinstance(document, dict) else ""

@@ -21,6 +21,7 @@ from kdiag.engine.runbook import Kind, Outcome, Step
 from kdiag.engine.shell import filled
 from kdiag.errors import BadAnswer
 from kdiag.facts.base import ApiList
+from kdiag.model.jsontext import read_object
 from kdiag.model.result import Finding
 from kdiag.model.text import clean
 
@@ -129,8 +130,11 @@ class _Held:
         for _, body, error in self._observed[key]:
             if error:
                 raise BadAnswer(f"{key} {_NEEDS}: {error}")
-            document = json.loads(body)
-            found += [item for item in document.get("items") or () if isinstance(item, dict)]
+            document = read_object(body)
+            items = document.get("items") or []
+            if not document or not isinstance(items, list):
+                raise BadAnswer(f"{key} cannot be read in this recording")
+            found += [item for item in items if isinstance(item, dict)]
         return found
 
     def _log(self, place: str, previous: bool) -> tuple[str, int]:

@@ -18,6 +18,7 @@ from typing import Any
 
 from kdiag.collect.paths import expanded, user_folder
 from kdiag.errors import ConfigError
+from kdiag.model.jsontext import read_object
 from kdiag.model.text import clean_line, shorten
 
 _MOST = 1 << 20
@@ -122,10 +123,9 @@ def state_folder(environ: Mapping[str, str]) -> Path:
 def kept(environ: Mapping[str, str], name: str) -> dict[str, Any]:
     """What kdiag keeps under this name in its state folder; nothing when there is none, or when it cannot be read."""
     try:
-        document = json.loads((state_folder(environ) / f"{name}.json").read_text())
-    except (OSError, ValueError, RecursionError):
+        return read_object((state_folder(environ) / f"{name}.json").read_bytes())
+    except OSError:
         return {}
-    return document if isinstance(document, dict) else {}
 
 
 def keep(environ: Mapping[str, str], name: str, document: Mapping[str, Any]) -> None:

@@ -26,6 +26,7 @@ import msgspec
 
 from kdiag import __version__
 from kdiag.errors import SnapshotError
+from kdiag.model.jsontext import TooDeep, read_json
 from kdiag.model.observation import Observation
 from kdiag.model.redact import PREFIX, Redactor, names_a_secret
 from kdiag.model.text import clean_line, shorten
@@ -89,7 +90,11 @@ class Recorder:
             self._entries.append(entry)
             if (seen.error or seen.absent) and not seen.body:
                 return
-            body, suffix = redact(bytes(seen.body), self._redactor)
+            try:
+                body, suffix = redact(bytes(seen.body), self._redactor)
+            except TooDeep as exc:
+                entry.error = seen.error or f"it was not recorded: {exc}"
+                return
             number = sum(e.key == seen.key and e.host == seen.host for e in self._entries)
             folder = _PLAIN.sub("_", f"node-{seen.host}" if seen.source == "node" else seen.source)[:80]
             entry.file = f"{folder}/{_PLAIN.sub('_', seen.key)[:60]}.{number:04d}.{suffix}"
@@ -125,12 +130,20 @@ class Recorder:
 
 
 def redact(body: bytes, redactor: Redactor) -> tuple[bytes, str]:
-    """The body without credentials, and the suffix of its file."""
+    """The body without credentials, and the suffix of its file.
+
+    Raises TooDeep for a document that is nested without end: as mere text it would keep what only its fields tell to
+    be a credential.
+    """
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
+        document = _redacted(read_json(body), redactor)
+    except RecursionError:
+        raise TooDeep from None
+    except TooDeep:
+        raise
+    except ValueError:
         return redactor.text(body.decode("utf-8", "replace")).encode(), "txt"
-    return json.dumps(_redacted(document, redactor), ensure_ascii=True, separators=(",", ":")).encode(), "json"
+    return json.dumps(document, ensure_ascii=True, separators=(",", ":")).encode(), "json"
 
 
 def _redacted(value: Any, redactor: Redactor, name: str = "") -> Any:
@@ -199,7 +212,7 @@ class Snapshot:
             self._index = msgspec.json.decode(path.read_bytes(), type=_Index)
         except OSError as exc:
             raise SnapshotError(f"cannot read {path}: {exc.strerror}") from exc
-        except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
             raise SnapshotError(f"{path} is damaged: {shorten(clean_line(str(exc)), 120)}") from exc
         if self._index.format > FORMAT:
             raise SnapshotError(

@@ -10,6 +10,7 @@ from typing import Any
 from kdiag.engine.intake import known, sources
 from kdiag.errors import UsageError
 from kdiag.facts.base import ApiList
+from kdiag.model.jsontext import read_object
 from kdiag.model.observation import Observation
 from kdiag.model.text import clean_line, nearest, shorten
 
@@ -39,7 +40,7 @@ def narrowed(seen: Iterable[Observation], namespace: str) -> Iterator[Observatio
 
 
 def _narrow(one: Observation, namespace: str) -> Observation:
-    document = _document(one)
+    document = read_object(bytes(one.body))
     if one.key == "run":
         if (held := document.get("namespace")) and held != namespace:
             asked = clean_line(namespace)
@@ -51,16 +52,8 @@ def _narrow(one: Observation, namespace: str) -> Observation:
     return dataclasses.replace(one, scope=namespace, body=json.dumps({**document, "items": kept}).encode())
 
 
-def _document(one: Observation) -> dict[str, Any]:
-    try:
-        found = json.loads(bytes(one.body))
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def _items(one: Observation) -> list[Any]:
-    found = _document(one).get("items")
+    found = read_object(bytes(one.body)).get("items")
     return found if isinstance(found, list) else []
 
 

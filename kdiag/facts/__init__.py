@@ -438,4 +438,5 @@ from kdiag.facts.workloads import Strategy as Strategy
 from kdiag.facts.workloads import Workload as Workload
 from kdiag.facts.workloads import Workloads as Workloads
 from kdiag.facts.workloads import scaled as scaled
+from kdiag.model.jsontext import read_object as read_object
 from kdiag.model.quantity import amount as amount

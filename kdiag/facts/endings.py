@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 
 from kdiag.facts.logs import LogLine
 from kdiag.facts.pods import Terminated
+from kdiag.model.jsontext import read_object
 from kdiag.model.text import duration, shorten
 
 #: Words that a line which tells why a program ended has in it.
@@ -44,17 +45,14 @@ def _message(line: str) -> str:
     """What a line of JSON says, without its fields; another line as it is."""
     if not line.startswith("{"):
         return line
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return line
+    record = read_object(line)
     said = _field(record, _SAYS)
     about = _field(record, _ABOUT)
     return f"{said}: {about}" if said and about and about not in said else said or line
 
 
-def _field(record: object, names: tuple[str, ...]) -> str:
-    found = (record.get(name) for name in names) if isinstance(record, dict) else ()
+def _field(record: Mapping[str, object], names: tuple[str, ...]) -> str:
+    found = (record.get(name) for name in names)
     return next((" ".join(text.split()) for text in found if isinstance(text, str) and text.strip()), "")
 
 

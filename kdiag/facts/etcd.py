@@ -15,6 +15,7 @@ from kdiag.facts.logs import LogLine
 from kdiag.facts.manifests import FileInfo, Manifests
 from kdiag.facts.nodefiles import READ_LISTENERS
 from kdiag.facts.runtime import Containers, HostContainer, NodeContainers, log_lines
+from kdiag.model.jsontext import read_json, read_object
 
 DATA = "/var/lib/etcd"
 _FORMAT = r"%y\t%Y\t%s\t%T@\t%m\t%U\t%p\t%l\n"
@@ -105,24 +106,19 @@ _LEVELS = {"D": "debug", "I": "info", "N": "info", "W": "warn", "E": "error", "C
 
 def _line(line: LogLine) -> EtcdLine:
     text = line.text
-    if text.startswith("{"):
-        try:
-            record = json.loads(text)
-        except (ValueError, RecursionError):
-            record = None
-        if isinstance(record, dict):
-            fields = {
-                str(k): v if isinstance(v, str) else json.dumps(v)
-                for k, v in record.items()
-                if k not in ("level", "ts", "caller", "msg", "error", "stacktrace")
-            }
-            return EtcdLine(
-                level=str(record.get("level", "")),
-                message=str(record.get("msg", "")),
-                error=str(record.get("error", "") or ""),
-                when=line.when,
-                fields=fields,
-            )
+    if text.startswith("{") and (record := read_object(text)):
+        fields = {
+            str(k): v if isinstance(v, str) else json.dumps(v)
+            for k, v in record.items()
+            if k not in ("level", "ts", "caller", "msg", "error", "stacktrace")
+        }
+        return EtcdLine(
+            level=str(record.get("level", "")),
+            message=str(record.get("msg", "")),
+            error=str(record.get("error", "") or ""),
+            when=line.when,
+            fields=fields,
+        )
     if match := _OLD.match(text):
         when = datetime.strptime(match[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
         return EtcdLine(level=_LEVELS[match[2]], message=match[3], when=line.when or when)
@@ -305,8 +301,8 @@ def _json(text: str) -> Any:
     for line in text.splitlines():
         if line.startswith(("[", "{")):
             try:
-                found = json.loads(line)
-            except (ValueError, RecursionError):
+                found = read_json(line)
+            except ValueError:
                 continue
             if isinstance(found, list) or (isinstance(found, dict) and "level" not in found):
                 return found
@@ -316,13 +312,8 @@ def _json(text: str) -> Any:
 def _error(text: str) -> str:
     lines = [x for x in text.splitlines() if x.strip()]
     for line in lines:
-        if line.startswith("{"):
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(record, dict) and record.get("error"):
-                return str(record["error"])
+        if line.startswith("{") and (error := read_object(line).get("error")):
+            return str(error)
     return lines[-1] if lines else "no answer"
 
 

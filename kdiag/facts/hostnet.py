@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from kdiag.facts.nodefiles import (
     READ_LISTENERS,
     matching,
 )
+from kdiag.model.jsontext import TooDeep, read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,15 +423,15 @@ def _config(path: str, text: str | None) -> NetworkConfig:
     if not text.strip():
         return NetworkConfig(path=path, text=text, fault="it is empty", line=1)
     try:
-        document = json.loads(text)
+        document = read_json(text)
+    except TooDeep as exc:
+        return NetworkConfig(path=path, text=text, fault=str(exc), line=1)
     except ValueError as exc:
         message = getattr(exc, "msg", str(exc))
         line = getattr(exc, "lineno", 1)
         return NetworkConfig(
             path=path, text=text, fault=f"it is no JSON ({message[:1].lower()}{message[1:]})", line=line
         )
-    except RecursionError:
-        return NetworkConfig(path=path, text=text, fault="it is nested too deeply", line=1)
     if not isinstance(document, dict):
         return NetworkConfig(path=path, text=text, fault="it is no JSON object", line=1)
     one: Any = document.get("plugins")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from kdiag.facts.hosts import Answer, HostFact
 from kdiag.facts.logs import whole_messages
 from kdiag.facts.system import plain
 from kdiag.facts.units import RUNTIMES
+from kdiag.model.jsontext import read_object
 from kdiag.model.redact import RUN
 from kdiag.model.text import clean
 
@@ -172,11 +172,8 @@ class RuntimeJournal(_Journal):
 def _entry(line: str) -> Entry | None:
     if not line.startswith("{"):
         return None
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(record, dict) or not (text := _field(record.get("MESSAGE"))):
+    record = read_object(line)
+    if not (text := _field(record.get("MESSAGE"))):
         return None
     return Entry(
         text=RUN.text(clean(text))[:_LONGEST],

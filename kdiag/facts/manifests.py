@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections import Counter
@@ -24,6 +23,7 @@ from kdiag.facts.podyaml import Document, Problem, YamlFault, pod_problems, read
 from kdiag.facts.runtime import Containers
 from kdiag.facts.system import COMPONENTS, mount_of
 from kdiag.facts.wire import convert, without_nulls
+from kdiag.model.jsontext import read_json
 from kdiag.model.result import CLUSTER, Evidence, Ref, Severity
 from kdiag.model.text import clean_line, shorten
 
@@ -759,9 +759,9 @@ class Images(HostFact[tuple[str, ...]]):
     def parse(node: str, answers: tuple[Answer, ...]) -> tuple[str, ...]:
         """The tags of all images."""
         try:
-            listed = json.loads(answer(answers, "images")).get("images") or []
+            listed = read_json(answer(answers, "images")).get("images") or []
             return tuple(str(tag) for image in listed for tag in (image.get("repoTags") or ()))
-        except (AttributeError, TypeError, RecursionError) as exc:
+        except (AttributeError, TypeError) as exc:
             raise ValueError(f"no list of images: {exc}") from exc
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +15,7 @@ from kdiag.facts.logs import LogLine, whole_messages
 from kdiag.facts.nodefiles import CONTAINERD as CONTAINERD
 from kdiag.facts.nodefiles import READ_CONTAINERD
 from kdiag.facts.system import COMPONENTS
+from kdiag.model.jsontext import first_object, read_object
 from kdiag.model.redact import RUN
 
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6})\d*)?(Z|[+-]\d\d:?\d\d)")
@@ -205,12 +205,8 @@ class Containers(HostFact[NodeContainers]):
 
 def _records(text: str, key: str) -> tuple[list[dict[str, Any]], str]:
     """The items of crictl's JSON, or what it said instead."""
-    start = text.find("{")
-    try:
-        document = json.JSONDecoder().raw_decode(text, start)[0] if start >= 0 else None
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
+    document = first_object(text)
+    if document is None:
         return [], _said(text) or "no answer"
     items = document.get(key) or []
     return [i for i in items if isinstance(i, dict)] if isinstance(items, list) else [], ""
@@ -249,12 +245,8 @@ def _container(item: Mapping[str, Any]) -> HostContainer:
 def _with_end(container: HostContainer, text: str) -> HostContainer:
     import dataclasses
 
-    start = text.find("{")
-    try:
-        document = json.JSONDecoder().raw_decode(text, start)[0] if start >= 0 else None
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
+    document = first_object(text)
+    if document is None:
         return container
     status = _mapping(document, "status")
     code = _int(status.get("exitCode"))
@@ -365,13 +357,8 @@ def log_lines(text: str) -> tuple[LogLine, ...]:
             found.append(LogLine(RUN.text(pending)[:4000], when))
             pending = ""
             continue
-        record: Any = None
-        if raw.startswith('{"log"'):
-            try:
-                record = json.loads(raw)
-            except (ValueError, RecursionError):
-                record = None
-        if isinstance(record, dict):
+        record = read_object(raw) if raw.startswith('{"log"') else {}
+        if record:
             found.append(LogLine(RUN.text(_text(record.get("log")).rstrip("\n"))[:4000], moment(record.get("time"))))
         elif raw.strip():
             found.append(LogLine(RUN.text(raw)[:4000]))
@@ -416,14 +403,10 @@ class RuntimeAnswers(HostFact[RuntimeAnswer]):
         version = answer(answers, "cri-version")
         fields = {k.lower(): v for k, v in re.findall(r'\b(\w{1,64})"?\s*:\s*"?([^",\n]+)"?', version)}
         info = answer(answers, "cri-info")
-        start = info.find("{")
-        try:
-            document = json.JSONDecoder().raw_decode(info, start)[0] if start >= 0 else None
-        except (ValueError, RecursionError):
-            document = None
+        document = first_object(info)
         name = fields.get("runtimename", "").strip()
         lost = next((a.error for a in answers if a.key == "cri-version" and a.error), "")
-        if not isinstance(document, dict):
+        if document is None:
             return RuntimeAnswer(
                 name=name,
                 version=fields.get("runtimeversion", "").strip(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from kdiag.facts.pods import ContainerStatus, Pod, Pods, Waiting
 from kdiag.facts.podspec import Container, PodSpec
 from kdiag.facts.storage import Claims
 from kdiag.facts.workloads import DaemonSet, DaemonSets, Deployments, Workload
+from kdiag.model.jsontext import read_object
 from kdiag.model.result import Evidence, Gap, Ref
 from kdiag.model.text import duration
 
@@ -103,11 +103,8 @@ def last_words(logs: Logs | None, namespace: str, pod: str, container: str, *, k
 def plain(line: str) -> str:
     """What a klog or JSON line says, without its header."""
     if line.startswith("{"):
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            return line
-        if isinstance(record, dict) and isinstance(record.get("msg"), str):
+        record = read_object(line)
+        if isinstance(record.get("msg"), str):
             error = record.get("error")
             return f"{record['msg']}: {error}" if error else str(record["msg"])
         return line

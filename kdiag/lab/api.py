@@ -14,6 +14,7 @@ from kdiag import __version__
 from kdiag.collect.http import Deadline, dialled, os_reason, tls_context
 from kdiag.collect.kubeconfig import Target
 from kdiag.errors import BadAnswer, ConfigError, LabError, Unreachable
+from kdiag.model.jsontext import read_object
 from kdiag.model.text import clean_line, shorten
 
 Object = dict[str, Any]
@@ -145,11 +146,7 @@ class Answer:
 
     def object(self) -> Object:
         """The body as an object; empty when it is none."""
-        try:
-            found = json.loads(self.body)
-        except (ValueError, RecursionError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        return read_object(self.body)
 
     def message(self) -> str:
         """Why not, in a line."""

@@ -10,6 +10,7 @@ from typing import Any
 from kdiag.errors import LabError
 from kdiag.lab.api import Api, Object, Ref, field
 from kdiag.lab.steps import MARK
+from kdiag.model.jsontext import read_json
 from kdiag.model.text import listing, plural
 
 NAME = Ref("ConfigMap", "kube-system", "kdiag-practice")
@@ -125,8 +126,8 @@ def _foreign(api: Api, pods: Iterable[Object]) -> Iterable[str]:
 
 def _decoded(text: object, otherwise: Any) -> Any:
     try:
-        found = json.loads(str(text or "null"))
-    except (ValueError, RecursionError):
+        found = read_json(str(text or "null"))
+    except ValueError:
         return otherwise
     return found if isinstance(found, type(otherwise)) else otherwise
 

@@ -131,7 +131,7 @@ class Store:
             return None
         except OSError as exc:
             raise LabError(f"cannot read {path}: {exc.strerror}") from None
-        except msgspec.DecodeError as exc:
+        except (msgspec.DecodeError, RecursionError) as exc:
             raise LabError(f"{path} cannot be read ({exc}); move it away if nothing is to be restored") from None
 
     def _write(self, path: Path, value: object) -> None:

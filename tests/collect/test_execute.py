@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from kdiag.collect.execute import MOST_LINES, Executor, shown
+from kdiag.collect.http import Deadline
 from kdiag.collect.kubeconfig import Overrides, load
 from kdiag.collect.kubectl import Live, StandIn
 from kdiag.collect.replay import Replay
@@ -312,6 +313,53 @@ def test_our_own_client_sends_only_gets(api: FakeAPI, tmp_path: Path) -> None:
         for line in ("kubectl get pods", "kubectl get --raw /livez", "kubectl -n shop logs web-1", "kubectl events -A"):
             run(runs, line)
         assert {request.method for request in api.requests} == {"GET"}
+
+
+class Says:
+    """An API server that answers the same to everything."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def get(self, path: str, accept: str, deadline: Deadline) -> tuple[str, int]:
+        return self._text, 200
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "5",
+        '"x"',
+        "null",
+        '{"items": 5}',
+        '{"items": ["x"]}',
+        '{"items": [{"metadata": 5}]}',
+        '{"items": [{"versions": [{}]}]}',
+        '{"kind": "Table"}',
+        pytest.param("[" * 100_000, id="deep"),
+        pytest.param('{"items": [{"spec": ' + '{"a":' * 900 + "1" + "}" * 900 + "}]}", id="just not too deep"),
+    ],
+)
+@pytest.mark.parametrize(
+    "line",
+    [
+        "kubectl get pods",
+        "kubectl get pods -A -o yaml --sort-by=.metadata.name",
+        "kubectl get pods -o jsonpath='{.items[*].metadata.name}'",
+        "kubectl get pods -o custom-columns=NAME:.metadata.name",
+        "kubectl get pod web -o name",
+        "kubectl get widgets",
+        "kubectl logs deployment/web",
+        "kubectl logs -l app=web",
+        "kubectl events",
+    ],
+)
+def test_an_answer_of_another_form_is_a_line(text: str, line: str) -> None:
+    done = run(Executor(environ={}, kubectl="", stand_in=lambda: StandIn(Says(text))), line)
+    assert (done.status is None) == bool(done.error)
 
 
 # On nodes

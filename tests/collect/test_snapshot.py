@@ -62,6 +62,16 @@ def test_no_credential_reaches_the_disk_and_what_was_taken_out_is_counted(tmp_pa
     assert json.loads((folder / INDEX).read_text())["redacted"] >= 9
 
 
+@pytest.mark.parametrize("depth", [600, 100_000])
+def test_what_is_nested_without_end_is_not_recorded_and_says_so(tmp_path: Path, depth: int) -> None:
+    body = json.dumps({"items": [POD]}).replace('"web"', "[" * depth + "]" * depth, 1).encode()
+    folder = record(tmp_path / "s", Observation("api", "pods", body=body), page(CONFIG, key="configmaps"))
+    pods, configmaps = Snapshot(folder).observations()
+    assert (bytes(pods.body), pods.error) == (b"", "it was not recorded: it is nested too deeply")
+    assert not configmaps.error
+    assert not any(CANARY in path.read_text() for path in folder.rglob("*") if path.is_file())
+
+
 def test_equal_values_stay_equal_in_one_recording(tmp_path: Path) -> None:
     one = {"env": [{"name": "DB_PASSWORD", "value": CANARY}, {"name": "ROOT_PASSWORD", "value": CANARY}]}
     back = list(Snapshot(record(tmp_path / "s", page(one))).observations())
@@ -93,7 +103,18 @@ def test_a_recording_that_did_not_come_to_its_end_is_refused(tmp_path: Path) -> 
         Snapshot(tmp_path / "s")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "x"}', "\x00\xff", '{"format": 1, "observations": 5}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"format": "x"}',
+        "\x00\xff",
+        '{"format": 1, "observations": 5}',
+        pytest.param('{"format": 1, "more": ' + "[" * 100_000, id="deep"),
+    ],
+)
 def test_an_index_that_is_damaged_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
     folder = record(tmp_path / "s", page(POD))
     (folder / INDEX).write_text(text)

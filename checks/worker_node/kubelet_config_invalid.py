@@ -29,6 +29,7 @@ from kdiag.facts import (
 _WEIGHTY = ("staticPodPath", "clusterDNS", "authentication", "authorization", "failSwapOn", "containerRuntimeEndpoint")
 _REFUSED = re.compile(
     r"failed to load kubelet config|failed to validate kubelet config|invalid configuration|feature gate"
+    r"|quantities must match|unable to parse quantity|unknown tls version|unsupported eviction signal"
 )
 _OTHER = re.compile(r"no such file|permission denied|client CA")
 
@@ -64,7 +65,9 @@ def kubelet_config_invalid(
         refused = reason if reason and _REFUSED.search(reason.text) and not _OTHER.search(reason.text) else None
         fatal = [f for f in config.faults if f.fatal]
         if not fatal and refused:
-            fatal = [ConfigFault(_line_of(config, refused.said), _tail(refused.said))]
+            field = config.named(refused.said.partition(", path: ")[0])
+            line = config.line(field) if field else _line_of(config, refused.said)
+            fatal = [ConfigFault(line, _tail(refused.said), field=field)]
         elif fatal and reason and not refused:
             fatal = []  # it got past its configuration, so whatever looks odd in there is not what stops it
         for fault in fatal[:3]:
@@ -75,7 +78,11 @@ def kubelet_config_invalid(
                 shorten(f"kubelet on {node} {fails}: {where}: {fault.what}", 240)
                 + ("" if waits else on_control_plane(node, manifests)),
                 evidence=(
-                    file_line(config.path, fault.line, config.quoted(fault.line) or "(empty)", node),
+                    *(
+                        [file_line(config.path, fault.line, config.quoted(fault.line) or "(empty)", node)]
+                        if fault.line or config.empty
+                        else []
+                    ),
                     unit_state(unit, node, "ActiveState", "SubState"),
                     *([journal_line(refused, node)] if refused else []),
                 ),

@@ -73,6 +73,16 @@ _NESTED: Mapping[tuple[str, ...], tuple[str, ...]] = {
     ("authentication", "anonymous"): ("enabled",),
     ("authorization",): ("mode", "webhook"),
 }
+#: The values that a message names: "unknown tls version \"VersionTLS14\"", "Cipher suite TLS_X not supported".
+_SAID_VALUE = re.compile(r'"([^"\s]{2,})"|Cipher suite (\S+)')
+_AMOUNTS = ("evictionHard", "evictionSoft", "evictionMinimumReclaim", "systemReserved", "kubeReserved")
+_SIGNALS = (
+    *("memory.available", "allocatableMemory.available", "nodefs.available", "nodefs.inodesFree", "imagefs.available"),
+    *("imagefs.inodesFree", "containerfs.available", "containerfs.inodesFree", "pid.available"),
+)
+_QUANTITY = "it must be an amount such as 100Mi"
+_SHARE = re.compile(r"\d+(?:\.\d*)?%")
+_TLS_VERSIONS = ("VersionTLS10", "VersionTLS11", "VersionTLS12", "VersionTLS13")
 _DURATION = re.compile(r"-?(?:0|(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|ms|s|m|h))+")
 _NOUNS = {
     "bool": "true or false",
@@ -152,6 +162,9 @@ class ConfigFile:
         fields = [f for f in self.lines if f.rpartition(".")[2].lower() in words or f.lower() in words]
         # "imageGCLowThresholdPercent 80 must be less than imageGCHighThresholdPercent": only one of them is set.
         inner = [f for f in fields if not any(other.startswith(f"{f}.") for other in fields)]
+        if not fields:
+            said = {a or b for a, b in _SAID_VALUE.findall(text.replace('\\"', '"'))}
+            inner = [f for f in self.lines if any(v in said for v in _scalars(self.get(f)))]
         return inner[0] if len(inner) == 1 else ""
 
     def quoted(self, line: int) -> str:
@@ -527,6 +540,11 @@ def _values(document: Document, values: Mapping[str, Any]) -> Iterator[ConfigFau
         port = values.get(name)
         if isinstance(port, int) and not isinstance(port, bool) and not 0 <= port <= 65535:
             yield ConfigFault(document.line(name), f"{name} is {port}, it must be a port up to 65535", field=name)
+    yield from _amounts(document, values)
+    version = values.get("tlsMinVersion")
+    if isinstance(version, str) and version and version not in _TLS_VERSIONS:
+        what = f"tlsMinVersion is {version}, it must be one of {', '.join(_TLS_VERSIONS)}"
+        yield ConfigFault(document.line("tlsMinVersion"), what, field="tlsMinVersion")
     endpoint = values.get("containerRuntimeEndpoint")
     if endpoint == "":
         yield ConfigFault(
@@ -535,6 +553,40 @@ def _values(document: Document, values: Mapping[str, Any]) -> Iterator[ConfigFau
             fatal=False,
             field="containerRuntimeEndpoint",
         )
+
+
+def _amounts(document: Document, values: Mapping[str, Any]) -> Iterator[ConfigFault]:
+    """Sizes that are none: the kubelet ends without naming the field."""
+    size = values.get("containerLogMaxSize")
+    if isinstance(size, str) and size and not _is_quantity(size):
+        what = f'containerLogMaxSize is "{size}", {_QUANTITY}'
+        yield ConfigFault(document.line("containerLogMaxSize"), what, field="containerLogMaxSize")
+    for part in _AMOUNTS:
+        inside = values.get(part)
+        for key, value in inside.items() if isinstance(inside, dict) else ():
+            name = f"{part}.{key}"
+            signals = _SIGNALS if part.startswith("eviction") else ()
+            if signals and key not in signals:
+                meant = nearest(str(key), signals)
+                what = f"{part} has no signal {key}" + (f", meant is {meant}" if meant else "")
+                yield ConfigFault(document.line(part, key), what, field=name)
+            elif isinstance(value, str) and not (_is_quantity(value) or (signals and _SHARE.fullmatch(value))):
+                yield ConfigFault(document.line(part, key), f'{name} is "{value}", {_QUANTITY}', field=name)
+
+
+def _is_quantity(text: str) -> bool:
+    try:
+        Quantity.parse(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _scalars(value: Any) -> Iterator[str]:
+    if isinstance(value, list):
+        yield from (v for v in value if isinstance(v, str))
+    elif isinstance(value, str):
+        yield value
 
 
 def _meant(name: str, known: tuple[str, ...], values: Mapping[str, Any]) -> str:

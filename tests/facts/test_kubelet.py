@@ -157,3 +157,42 @@ def test_survives_any_text(text: str) -> None:
     )
     Kubelets.parse("w1", answers)
     tuple(Kubelets.follow("w1", answers))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("memory.available: 100Mi", "memory.available: 100MB", 'evictionHard.memory.available is "100MB"'),
+        ("memory.available: 100Mi", "memory.available: 10 %", 'evictionHard.memory.available is "10 %"'),
+        ("memory.available: 100Mi", "memory.avaliable: 100Mi", "has no signal memory.avaliable, meant is memory.avail"),
+        ("syncFrequency: 0s", "containerLogMaxSize: 10MB", 'containerLogMaxSize is "10MB"'),
+        ("syncFrequency: 0s", "systemReserved:\n  cpu: half", 'systemReserved.cpu is "half"'),
+        ("syncFrequency: 0s", "tlsMinVersion: VersionTLS14", "tlsMinVersion is VersionTLS14"),
+    ],
+)
+def test_knows_which_amount_or_version_the_kubelet_cannot_read(old: str, new: str, what: str) -> None:
+    (fault,) = read_config(CONFIG, CONFIGURATION.replace(old, new)).faults
+    assert what in fault.what
+    assert fault.fatal
+    assert fault.line > 0
+
+
+def test_takes_the_amounts_that_the_kubelet_takes() -> None:
+    more = "  nodefs.available: 10%\n  pid.available: 1k\ncontainerLogMaxSize: 10Mi\nkubeReserved:\n  cpu: 200m\n"
+    text = CONFIGURATION.replace("  memory.available: 100Mi\n", "  memory.available: 100Mi\n" + more)
+    assert read_config(CONFIG, text).faults == ()
+
+
+@pytest.mark.parametrize(
+    ("words", "field"),
+    [
+        ("unrecognized feature gate: NoSuchGate", "featureGates.NoSuchGate"),
+        ('unknown policy: "statik"', "cpuManagerPolicy"),
+        ("Cipher suite TLS_NULL not supported or doesn't exist", "tlsCipherSuites"),
+        ('two of them: "statik" and "TLS_NULL"', ""),
+        ("nothing of it", ""),
+    ],
+)
+def test_finds_the_field_that_a_message_names_by_its_name_or_value(words: str, field: str) -> None:
+    text = CONFIGURATION + "featureGates:\n  NoSuchGate: true\ncpuManagerPolicy: statik\ntlsCipherSuites: [TLS_NULL]\n"
+    assert read_config(CONFIG, text).named(words) == field

@@ -100,17 +100,10 @@ from kdiag.facts.events import SCALE_UP as SCALE_UP
 from kdiag.facts.events import Event as Event
 from kdiag.facts.events import Events as Events
 from kdiag.facts.events import Involved as Involved
-from kdiag.facts.failures import Failure as Failure
 from kdiag.facts.failures import Failures as Failures
-from kdiag.facts.failures import Fault as Fault
-from kdiag.facts.failures import edit as edit
-from kdiag.facts.failures import editable as editable
-from kdiag.facts.failures import memory as memory
-from kdiag.facts.failures import probe_verdict as probe_verdict
-from kdiag.facts.failures import secrets_of as secrets_of
-from kdiag.facts.failures import set_image as set_image
-from kdiag.facts.failures import source_of as source_of
-from kdiag.facts.failures import touched as touched
+from kdiag.facts.faults import Failure as Failure
+from kdiag.facts.faults import Fault as Fault
+from kdiag.facts.faults import touched as touched
 from kdiag.facts.firewall import Fate as Fate
 from kdiag.facts.firewall import Filter as Filter
 from kdiag.facts.firewall import Filters as Filters
@@ -306,6 +299,7 @@ from kdiag.facts.policy import shown_peers as shown_peers
 from kdiag.facts.policy import shown_ports as shown_ports
 from kdiag.facts.probes import probe_setting as probe_setting
 from kdiag.facts.probes import probe_text as probe_text
+from kdiag.facts.probes import probe_verdict as probe_verdict
 from kdiag.facts.probes import startup_for as startup_for
 from kdiag.facts.probes import starved as starved
 from kdiag.facts.probes import wrong_port as wrong_port
@@ -410,6 +404,11 @@ from kdiag.facts.system import plain as plain
 from kdiag.facts.system import stuck as stuck
 from kdiag.facts.system import unreachable as unreachable
 from kdiag.facts.system import unread as unread
+from kdiag.facts.templates import edit as edit
+from kdiag.facts.templates import editable as editable
+from kdiag.facts.templates import secrets_of as secrets_of
+from kdiag.facts.templates import set_image as set_image
+from kdiag.facts.templates import source_of as source_of
 from kdiag.facts.units import RUNTIMES as RUNTIMES
 from kdiag.facts.units import Unit as Unit
 from kdiag.facts.units import Units as Units
@@ -440,3 +439,4 @@ from kdiag.facts.workloads import Workloads as Workloads
 from kdiag.facts.workloads import scaled as scaled
 from kdiag.model.jsontext import read_object as read_object
 from kdiag.model.quantity import amount as amount
+from kdiag.model.quantity import memory as memory

@@ -6,12 +6,10 @@ that is starting, that ended as it should, or that has recovered is no failure.
 
 from __future__ import annotations
 
-import enum
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from functools import cached_property
 from typing import NamedTuple
 
@@ -19,116 +17,13 @@ from kdiag.facts.base import Derived
 from kdiag.facts.cluster import Cluster
 from kdiag.facts.endings import lived, telling
 from kdiag.facts.events import Event, Events
+from kdiag.facts.faults import Failure, Fault
 from kdiag.facts.logs import LogLine, Logs
 from kdiag.facts.pods import ContainerStatus, Pod, Pods, Terminated
 from kdiag.facts.podspec import Container, Probe
-from kdiag.facts.probes import other_host, probe_text, starved, wrong_port
+from kdiag.facts.probes import LISTENS, other_host, wrong_port
 from kdiag.facts.workloads import Jobs, Owners, ReplicaSets
-from kdiag.model.quantity import amount
 from kdiag.model.result import Ref
-from kdiag.model.text import shorten
-
-
-class Fault(enum.Enum):
-    """What is wrong with one container, or with a pod as a whole."""
-
-    IMAGE_NOT_FOUND = "image not found"
-    IMAGE_DENIED = "image denied"
-    REGISTRY_UNREACHABLE = "registry unreachable"
-    IMAGE_NAME_INVALID = "image name invalid"
-    IMAGE_NEVER_PULLED = "image never pulled"
-    IMAGE_OTHER = "image not pulled"
-    CONFIGMAP_MISSING = "ConfigMap missing"
-    SECRET_MISSING = "Secret missing"  # noqa: S105
-    KEY_MISSING = "key missing"
-    RUNS_AS_ROOT = "runs as root"
-    CONFIG_OTHER = "configuration refused"
-    COMMAND_NOT_FOUND = "command not found"
-    WRONG_ARCHITECTURE = "wrong architecture"
-    MOUNT_FAILS = "mount fails"
-    OUT_OF_MEMORY = "out of memory"
-    PORT_IN_USE = "port in use"
-    PERMISSION_DENIED = "permission denied"
-    LIVENESS = "killed by its liveness probe"
-    SLOW_START = "killed before it has started"
-    STARTUP = "killed by its startup probe"
-    POST_START = "postStart hook fails"
-    INIT_FAILS = "init container fails"
-    INIT_WAITS = "init container waits"
-    CRASH = "crashes"
-    CLEAN_EXIT = "exits cleanly"
-    READINESS = "not ready"
-    CREATING = "not created"
-    UNSCHEDULED = "not scheduled"
-    NODE_SILENT = "node does not report"
-    GATE = "readiness gate"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """One failing container of one pod. ``about`` is what the fault names: a ConfigMap, a command, a port."""
-
-    pod: Pod
-    owner: Ref
-    fault: Fault
-    container: str = ""
-    init: bool = False
-    text: str = ""
-    about: str = ""
-    key: str = ""
-    reason: str = ""
-    end: Terminated | None = None
-    restarts: int = 0
-    ready: bool = False
-    log: tuple[LogLine, ...] = ()
-    previous: bool = False
-    since: datetime | None = None
-
-    @property
-    def spec(self) -> Container:
-        """The container in the template."""
-        return self.pod.spec.container(self.container) or Container(name=self.container)
-
-    @property
-    def where(self) -> str:
-        """The workload, with the container where there is more than one."""
-        what = f"{self.owner.kind} {self.owner.path}"
-        if self.init:
-            return f"{what}: init container {self.container}"
-        if any(c.name == self.container for c in self.pod.spec.init_containers):
-            return f"{what}: sidecar {self.container}"
-        return f"{what}: container {self.container}" if len(self.pod.spec.containers) > 1 else what
-
-    @property
-    def status(self) -> str:
-        """What ``kubectl get pod`` and ``describe`` show of it, in one line."""
-        parts = [f"{self.container}: {self.reason}" if self.container else self.reason]
-        if self.restarts:
-            parts.append(f"{self.restarts} restarts")
-        if self.end:
-            parts.append(f"last ended {self.end.reason or 'Error'}, exit code {self.end.exit_code}")
-        return ", ".join(parts)
-
-    @property
-    def said(self) -> str:
-        """``text`` without the wrapping that every runtime error has around it."""
-        text = " ".join(self.text.split())
-        for word in ("unable to start container process: ", "error during container init: ", "ErrImagePull: "):
-            text = text.rpartition(word)[2]
-        text = re.sub(r"^(?:rpc error: code = \w+ desc = )+", "", text)
-        return shorten(re.sub(r": unknown$", "", text), 400)
-
-    @property
-    def started(self) -> str:
-        """``since`` as an RFC 3339 time; empty when not known."""
-        return self.since.isoformat() if self.since else ""
-
-    @property
-    def log_command(self) -> tuple[str, ...]:
-        """The words after ``kubectl -n ns`` that show the log in which the reason stands."""
-        words = ("logs", self.pod.name) + (("-c", self.container) if len(self.pod.spec.all_containers) > 1 else ())
-        return (*words, "--previous") if self.previous else words
-
 
 _PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "SignatureValidationFailed"})
 _CONFIG = frozenset({"CreateContainerConfigError"})
@@ -274,16 +169,6 @@ class Failures(Derived):
         for failure in self.all():
             found.setdefault(failure.owner, []).append(failure)
         return {owner: tuple(items) for owner, items in found.items()}
-
-
-def touched(group: list[Failure], *more: Ref) -> tuple[Ref, ...]:
-    """What a finding about these failures touches: their pods (a few stand for all), and more."""
-    return (*more, *(f.pod.ref() for f in group[:20]))
-
-
-def memory(value: Decimal | None) -> str:
-    """An amount of memory as a person writes it; ``none`` where there is none."""
-    return "none" if value is None else amount("memory", value)
 
 
 class _Judge:
@@ -648,14 +533,14 @@ class _Judge:
     def _elsewhere(self, probe: Probe, spec: Container, log: tuple[LogLine, ...]) -> bool:
         """Whether it has said for a while where it listens, and that is not where the probe asks."""
         number = spec.port_number(probe.port) if probe.port is not None else None
-        heard = [(int(m["port"]), line.when) for line in log if (m := _LISTENS.search(line.text))]
+        heard = [(int(m["port"]), line.when) for line in log if (m := LISTENS.search(line.text))]
         if number is None or not heard or any(p.container_port == number for p in spec.ports):
             return False
         return all(port != number and self.cluster.age(when) >= _SETTLED for port, when in heard)
 
     def _listens(self, probe: Probe, spec: Container, log: tuple[LogLine, ...]) -> bool:
         """Whether it has said for a while that it listens where the probe asks: then it does not speak gRPC."""
-        heard = [line.when for line in log if (m := _LISTENS.search(line.text)) and int(m["port"]) == probe.port]
+        heard = [line.when for line in log if (m := LISTENS.search(line.text)) and int(m["port"]) == probe.port]
         return bool(heard) and all(self.cluster.age(when) >= _SETTLED for when in heard)
 
     def _rolling(self, pod: Pod) -> bool:
@@ -767,7 +652,7 @@ class _Judge:
         if probe.port is None or not spec.ports or wrong_port(probe, spec)[0]:
             return False
         heard = {
-            int(m["port"]) for line in self._log(pod, status.name, previous=True) if (m := _LISTENS.search(line.text))
+            int(m["port"]) for line in self._log(pod, status.name, previous=True) if (m := LISTENS.search(line.text))
         }
         if heard and spec.port_number(probe.port) not in heard:
             return False  # it listens, but elsewhere
@@ -854,125 +739,3 @@ def _mounted(text: str, pod: Pod, container: Container) -> str:
             return mount.mount_path
     read_only = re.search(r"read-only file ?system|EROFS", text, re.IGNORECASE)
     return "/" if read_only and container.security_context.read_only_root_filesystem else ""
-
-
-_EDITABLE = frozenset({"Deployment", "StatefulSet", "DaemonSet", "CronJob", "ReplicaSet", "ReplicationController"})
-
-
-def edit(failure: Failure, hint: str = "") -> str:
-    """The command that changes the template. Pods and Jobs cannot be edited: they are made anew."""
-    ref = failure.owner
-    kind = ref.kind.lower()
-    where = f"kubectl -n {ref.namespace}"
-    then = f"   # {hint}" if hint else ""
-    if ref.kind not in ("Pod", "Job"):
-        return f"{where} edit {kind} {ref.name}{then}"
-    again = f"{where} replace --force -f {ref.name}.yaml" if ref.kind == "Pod" else "delete the Job and create it anew"
-    return f"{where} get {kind} {ref.name} -o yaml > {ref.name}.yaml   # {hint or 'correct it'}, then: {again}"
-
-
-def editable(failure: Failure) -> bool:
-    """Whether the workload's template can be changed in place."""
-    return failure.owner.kind in _EDITABLE
-
-
-def set_image(failure: Failure, image: str) -> str:
-    """The command that gives a container another image; the word for it where a person has to choose."""
-    ref = failure.owner
-    if ref.kind not in _EDITABLE and ref.kind != "Pod":
-        return edit(failure, "another image")
-    return f"kubectl -n {ref.namespace} set image {ref.kind.lower()}/{ref.name} {failure.container}={image}"
-
-
-def source_of(failure: Failure) -> str:
-    """How the template uses the ConfigMap or Secret that a failure is about: a variable, all variables, a volume."""
-    name, spec = failure.about, failure.pod.spec
-    for container in spec.all_containers:
-        for env in container.env:
-            source = env.value_from
-            for ref in (source.config_map_key_ref, source.secret_key_ref) if source else ():
-                if ref and ref.name == name:
-                    return f"env {env.name} of container {container.name} (key {ref.key})"
-        for from_ in container.env_from:
-            for whole in (from_.config_map_ref, from_.secret_ref):
-                if whole and whole.name == name:
-                    return f"envFrom of container {container.name}"
-    for volume in spec.volumes:
-        names = [
-            volume.config_map.name if volume.config_map else "",
-            volume.secret.secret_name if volume.secret else "",
-        ]
-        for part in volume.projected.sources if volume.projected else ():
-            names += [part.config_map.name if part.config_map else "", part.secret.name if part.secret else ""]
-        if name in names:
-            return f"volume {volume.name}"
-    return "a reference of the template"
-
-
-def secrets_of(pods: Iterable[Pod]) -> set[str]:
-    """The Secrets that the template of these pods needs, where one of them is well: so these exist."""
-    found: set[str] = set()
-    well = next((p for p in pods if p.ready), None)
-    if well is None:
-        return found
-    for container in well.spec.all_containers:
-        for env in container.env:
-            ref = env.value_from.secret_key_ref if env.value_from else None
-            found |= {ref.name} if ref and not ref.optional else set()
-        found |= {s.secret_ref.name for s in container.env_from if s.secret_ref and not s.secret_ref.optional}
-    for volume in well.spec.volumes:
-        found |= {volume.secret.secret_name} if volume.secret and not volume.secret.optional else set()
-    return found
-
-
-_LISTENS = re.compile(r"(?i)(?:listen|serv|start|bound|running)\w*\b[^\n]{0,60}?[: ](?P<port>\d{2,5})\b(?![.:\d])")
-
-
-def probe_verdict(kind: str, probe: Probe, failure: Failure) -> str:
-    """Why a probe fails, from what it asks, what it got and the ports that the container has."""
-    spec, text = failure.spec, failure.text
-    asks = probe_text(probe, spec)
-    number, declared = wrong_port(probe, spec)
-    others = {n: p for n, p in spec.probes() if n != kind and p.port is not None}
-    if number == -1:
-        return f"{asks}: no port of the container is called {probe.port}" + (
-            f" (it has {declared})" if declared else ""
-        )
-    unseen = not text or text.startswith("Container ")  # the event of the kill, without that of the probe
-    refused = "connection refused" in text or unseen
-    port = spec.port_number(probe.port) if probe.port is not None else None
-    if refused and number:
-        return f"{asks} {'fails' if unseen else 'is refused'}: the container declares port {declared}, not {number}"
-    if "connection refused" in text:
-        for name, other in others.items():
-            if (wanted := spec.port_number(other.port or 0)) and wanted != port:
-                return f"{asks} is refused; its {name} probe asks port {wanted}"
-        for line in reversed(failure.log):
-            if (match := _LISTENS.search(line.text)) and int(match["port"]) != port:
-                return f"{asks} is refused; its log speaks of port {match['port']}"
-        if port is not None:
-            return f"{asks} is refused: nothing listens on port {port}"
-    if match := re.search(r"statuscode: (\d+)", text):
-        code = match[1]
-        if code == "404":
-            return f"{asks} answers 404: there is no such path"
-        if code in ("401", "403"):
-            return f"{asks} answers {code}: it wants credentials, and a probe has none"
-        return f"{asks} answers {code}" + (": the application is unwell" if code.startswith("5") else "")
-    if host := other_host(probe):
-        return f"{asks} is sent to host {host}, not to the pod; a virtual host belongs in httpHeaders"
-    if probe.grpc and "failed to connect service" in text and "refused" not in text:
-        return f"{asks}: no gRPC server answers there"
-    if "executable file not found" in text or (probe.exec and "no such file or directory" in text and "exec:" in text):
-        return f"{asks}: {probe.exec.command[0] if probe.exec else 'its command'} is not in the image"
-    if "deadline exceeded" in text or "timed out" in text or "timeout" in text:
-        slow = starved(spec)
-        return f"{asks} does not answer within {probe.timeout_seconds} s" + (f"; {slow}" if slow else "")
-    if "HTTP response to HTTPS" in text:
-        return f"{asks}: the probe speaks HTTPS and the container HTTP"
-    if "malformed HTTP" in text or "server gave" in text:
-        return (
-            f"{asks}: the container does not speak {probe.http_get.scheme if probe.http_get else 'that protocol'} there"
-        )
-    said = "" if unseen else re.sub(r"^\w+ probe (?:failed|errored[^:]*): ?", "", failure.said)
-    return f"{asks} fails" + (f": {shorten(said, 90)}" if said else "")

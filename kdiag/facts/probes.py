@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 
+from kdiag.facts.faults import Failure
 from kdiag.facts.podspec import Container, Probe
 from kdiag.model.quantity import amount
 from kdiag.model.text import shorten
@@ -80,3 +82,57 @@ def starved(container: Container) -> str:
     """A CPU limit so small that programs start and answer slowly, as text; empty where there is none."""
     limit = container.resources.limits.get("cpu")
     return f"its CPU limit is {amount('cpu', limit)}" if limit is not None and limit <= _STARVED else ""
+
+
+#: How programs say in their log on which port they listen.
+LISTENS = re.compile(r"(?i)(?:listen|serv|start|bound|running)\w*\b[^\n]{0,60}?[: ](?P<port>\d{2,5})\b(?![.:\d])")
+
+
+def probe_verdict(kind: str, probe: Probe, failure: Failure) -> str:
+    """Why a probe fails, from what it asks, what it got and the ports that the container has."""
+    spec, text = failure.spec, failure.text
+    asks = probe_text(probe, spec)
+    number, declared = wrong_port(probe, spec)
+    others = {n: p for n, p in spec.probes() if n != kind and p.port is not None}
+    if number == -1:
+        return f"{asks}: no port of the container is called {probe.port}" + (
+            f" (it has {declared})" if declared else ""
+        )
+    unseen = not text or text.startswith("Container ")  # the event of the kill, without that of the probe
+    refused = "connection refused" in text or unseen
+    port = spec.port_number(probe.port) if probe.port is not None else None
+    if refused and number:
+        return f"{asks} {'fails' if unseen else 'is refused'}: the container declares port {declared}, not {number}"
+    if "connection refused" in text:
+        for name, other in others.items():
+            if (wanted := spec.port_number(other.port or 0)) and wanted != port:
+                return f"{asks} is refused; its {name} probe asks port {wanted}"
+        for line in reversed(failure.log):
+            if (match := LISTENS.search(line.text)) and int(match["port"]) != port:
+                return f"{asks} is refused; its log speaks of port {match['port']}"
+        if port is not None:
+            return f"{asks} is refused: nothing listens on port {port}"
+    if match := re.search(r"statuscode: (\d+)", text):
+        code = match[1]
+        if code == "404":
+            return f"{asks} answers 404: there is no such path"
+        if code in ("401", "403"):
+            return f"{asks} answers {code}: it wants credentials, and a probe has none"
+        return f"{asks} answers {code}" + (": the application is unwell" if code.startswith("5") else "")
+    if host := other_host(probe):
+        return f"{asks} is sent to host {host}, not to the pod; a virtual host belongs in httpHeaders"
+    if probe.grpc and "failed to connect service" in text and "refused" not in text:
+        return f"{asks}: no gRPC server answers there"
+    if "executable file not found" in text or (probe.exec and "no such file or directory" in text and "exec:" in text):
+        return f"{asks}: {probe.exec.command[0] if probe.exec else 'its command'} is not in the image"
+    if "deadline exceeded" in text or "timed out" in text or "timeout" in text:
+        slow = starved(spec)
+        return f"{asks} does not answer within {probe.timeout_seconds} s" + (f"; {slow}" if slow else "")
+    if "HTTP response to HTTPS" in text:
+        return f"{asks}: the probe speaks HTTPS and the container HTTP"
+    if "malformed HTTP" in text or "server gave" in text:
+        return (
+            f"{asks}: the container does not speak {probe.http_get.scheme if probe.http_get else 'that protocol'} there"
+        )
+    said = "" if unseen else re.sub(r"^\w+ probe (?:failed|errored[^:]*): ?", "", failure.said)
+    return f"{asks} fails" + (f": {shorten(said, 90)}" if said else "")

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from kdiag.facts.configuration import ConfigMap, ConfigMaps, MountedFile
-from kdiag.facts.failures import Failure, Fault
+from kdiag.facts.faults import Failure, Fault
 
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh"})
 #: A carriage return, as facts have it.

@@ -56,3 +56,8 @@ def amount(resource: str, value: Decimal) -> str:
             if abs(value) >= _POWER[suffix]:
                 return f"{round(float(value / _POWER[suffix]), 1):g}{suffix}"
     return f"{value.normalize():f}" if value % 1 else f"{int(value)}"
+
+
+def memory(value: Decimal | None) -> str:
+    """An amount of memory as a person writes it; ``none`` where there is none."""
+    return "none" if value is None else amount("memory", value)

@@ -16,7 +16,6 @@ from kdiag.facts import (
     Fault,
     Logs,
     VolumeMount,
-    broken_script,
     edit,
     touched,
 )
@@ -39,14 +38,11 @@ def container_command_not_found(
     failures: Failures, events: Events | None, logs: Logs | None, configmaps: ConfigMaps | None
 ) -> Iterator[Finding]:
     """The runtime says which file it looked for; a shell inside says it with exit code 126 or 127."""
-    for fault in (Fault.COMMAND_NOT_FOUND, Fault.WRONG_ARCHITECTURE, Fault.CRASH, Fault.INIT_FAILS):
-        for group in failures.of(fault, events, logs):
-            if script := broken_script(group[0], configmaps):
-                yield _unusable(group, script)
-    for group in failures.of(Fault.COMMAND_NOT_FOUND, events, logs):
+    for group in failures.of(Fault.SCRIPT, events, logs, configmaps):
+        if script := group[0].script:
+            yield _unusable(group, script)
+    for group in failures.of(Fault.COMMAND_NOT_FOUND, events, logs, configmaps):
         one = group[0]
-        if broken_script(one, configmaps):
-            continue
         namespace = one.pod.namespace
         spec = one.spec
         typed = [*spec.command, *spec.args]

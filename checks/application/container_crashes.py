@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, shorten
-from kdiag.facts import Cluster, ConfigMaps, Events, Failures, Fault, Logs, broken_script, exit_text, touched
+from kdiag.facts import Cluster, ConfigMaps, Events, Failures, Fault, Logs, exit_text, touched
 
 _LEFT = 86_400
 _WRAPPED = re.compile(r"^(?:failed to (?:create|start) (?:containerd )?(?:container|task)[^:]{0,80}: )+")
@@ -26,10 +26,8 @@ def container_crashes(
     failures: Failures, cluster: Cluster, events: Events | None, logs: Logs | None, configmaps: ConfigMaps | None
 ) -> Iterator[Finding]:
     """What no closer check knows: the exit code in words and the line of the log that says most."""
-    for group in failures.of(Fault.CRASH, events, logs):
+    for group in failures.of(Fault.CRASH, events, logs, configmaps):
         one = group[0]
-        if broken_script(one, configmaps):
-            continue
         namespace = one.pod.namespace
         said = one.text if one.log else _WRAPPED.sub("", one.said)
         # A container that was never made has no log: the runtime's answer is all there is.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check, kubectl
-from kdiag.facts import ConfigMaps, Events, Failures, Fault, Logs, Nodes, broken_script, from_configmap, touched
+from kdiag.facts import ConfigMaps, Events, Failures, Fault, Logs, Nodes, from_configmap, touched
 
 
 @check(
@@ -23,10 +23,8 @@ def container_wrong_architecture(
     failures: Failures, events: Events | None, logs: Logs | None, nodes: Nodes | None, configmaps: ConfigMaps | None
 ) -> Iterator[Finding | Gap]:
     """An image without a build for the node fails at the pull, a wrong single build at the start."""
-    for group in failures.of(Fault.WRONG_ARCHITECTURE, events, logs):
+    for group in failures.of(Fault.WRONG_ARCHITECTURE, events, logs, configmaps):
         one = group[0]
-        if broken_script(one, configmaps):
-            continue
         if (configmaps is None or configmaps.gaps) and (program := from_configmap(one)):
             yield Gap("configmaps", f"not seen: {program} comes from one, and without #! it fails with the same words")
             continue

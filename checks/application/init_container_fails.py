@@ -11,7 +11,6 @@ from kdiag.facts import (
     Failures,
     Fault,
     Logs,
-    broken_script,
     edit,
     exit_text,
     touched,
@@ -33,10 +32,8 @@ def init_container_fails(
     failures: Failures, events: Events | None, logs: Logs | None, configmaps: ConfigMaps | None
 ) -> Iterator[Finding]:
     """The exit code in words and the line of its log that says most."""
-    for group in failures.of(Fault.INIT_FAILS, events, logs):
+    for group in failures.of(Fault.INIT_FAILS, events, logs, configmaps):
         one = group[0]
-        if broken_script(one, configmaps):
-            continue
         namespace = one.pod.namespace
         code = exit_text(one.end) if one.end else "it fails"
         waiting = listing([c.name for c in one.pod.spec.containers])

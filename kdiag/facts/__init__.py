@@ -101,6 +101,7 @@ from kdiag.facts.events import Event as Event
 from kdiag.facts.events import Events as Events
 from kdiag.facts.events import Involved as Involved
 from kdiag.facts.failures import Failures as Failures
+from kdiag.facts.faults import BrokenScript as BrokenScript
 from kdiag.facts.faults import Failure as Failure
 from kdiag.facts.faults import Fault as Fault
 from kdiag.facts.faults import touched as touched
@@ -348,8 +349,6 @@ from kdiag.facts.scheduling import standing as standing
 from kdiag.facts.scheduling import tolerates as tolerates
 from kdiag.facts.scheduling import unmet_spread as unmet_spread
 from kdiag.facts.scheduling import volume_reaches as volume_reaches
-from kdiag.facts.scripts import BrokenScript as BrokenScript
-from kdiag.facts.scripts import broken_script as broken_script
 from kdiag.facts.scripts import from_configmap as from_configmap
 from kdiag.facts.serving import Front as Front
 from kdiag.facts.serving import Fronts as Fronts

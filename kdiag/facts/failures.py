@@ -1,7 +1,8 @@
 """Why containers fail: each failing container has one fault, so that of many checks exactly one speaks.
 
-What the kubelet says in the status decides; events and logs only tell apart what one exit code can mean. A container
-that is starting, that ended as it should, or that has recovered is no failure.
+What the kubelet says in the status decides; events and logs only tell apart what one exit code can mean, and ConfigMaps
+whether a script of theirs is what cannot be run. A container that is starting, that ended as it should, or that has
+recovered is no failure.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 from kdiag.facts.base import Derived
 from kdiag.facts.cluster import Cluster
+from kdiag.facts.configuration import ConfigMaps
 from kdiag.facts.endings import lived, telling
 from kdiag.facts.events import Event, Events
 from kdiag.facts.faults import Failure, Fault
@@ -22,6 +24,7 @@ from kdiag.facts.logs import LogLine, Logs
 from kdiag.facts.pods import ContainerStatus, Pod, Pods, Terminated
 from kdiag.facts.podspec import Container, Probe
 from kdiag.facts.probes import LISTENS, other_host, wrong_port
+from kdiag.facts.scripts import with_script
 from kdiag.facts.workloads import Jobs, Owners, ReplicaSets
 from kdiag.model.result import Ref
 
@@ -130,7 +133,10 @@ _SETTLED = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class Failures(Derived):
-    """The containers that fail, each with its one fault. Ask with the events and logs there are: they sharpen it."""
+    """The containers that fail, each with its one fault.
+
+    Ask with the events, logs and ConfigMaps there are: they sharpen it, and it does not need them.
+    """
 
     pods: Pods = field(default_factory=Pods)
     owners: Owners = field(default_factory=Owners)
@@ -143,21 +149,32 @@ class Failures(Derived):
         return cls(pods=pods, owners=Owners.derive(replicasets, jobs), jobs=jobs, cluster=cluster)
 
     @cached_property
-    def _known(self) -> dict[tuple[int, int], tuple[Failure, ...]]:
+    def _known(self) -> dict[tuple[int, int, int], tuple[Failure, ...]]:
         return {}
 
-    def all(self, events: Events | None = None, logs: Logs | None = None) -> tuple[Failure, ...]:
-        """Every failing container, classified once for the same events and logs."""
-        key = (id(events), id(logs))
+    def all(
+        self, events: Events | None = None, logs: Logs | None = None, configmaps: ConfigMaps | None = None
+    ) -> tuple[Failure, ...]:
+        """Every failing container, classified once for the same events, logs and ConfigMaps."""
+        key = (id(events), id(logs), id(configmaps))
         if key not in self._known:
-            judge = _Judge(self, events, logs)
-            self._known[key] = tuple(f for pod in self.pods.troubled for f in judge.pod(pod))
+            if configmaps is None:
+                judge = _Judge(self, events, logs)
+                self._known[key] = tuple(f for pod in self.pods.troubled for f in judge.pod(pod))
+            else:
+                self._known[key] = tuple(with_script(f, configmaps) for f in self.all(events, logs))
         return self._known[key]
 
-    def of(self, fault: Fault, events: Events | None = None, logs: Logs | None = None) -> list[list[Failure]]:
+    def of(
+        self,
+        fault: Fault,
+        events: Events | None = None,
+        logs: Logs | None = None,
+        configmaps: ConfigMaps | None = None,
+    ) -> list[list[Failure]]:
         """The failures of one kind: a list for each workload, container and thing that the fault is about."""
         found: dict[tuple[Ref, str, str, str], list[Failure]] = {}
-        for failure in self.all(events, logs):
+        for failure in self.all(events, logs, configmaps):
             if failure.fault is fault:
                 found.setdefault((failure.owner, failure.container, failure.about, failure.key), []).append(failure)
         return list(found.values())

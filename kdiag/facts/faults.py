@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
+from kdiag.facts.configuration import ConfigMap
 from kdiag.facts.logs import LogLine
 from kdiag.facts.pods import Pod, Terminated
 from kdiag.facts.podspec import Container
@@ -30,6 +31,7 @@ class Fault(enum.Enum):
     CONFIG_OTHER = "configuration refused"
     COMMAND_NOT_FOUND = "command not found"
     WRONG_ARCHITECTURE = "wrong architecture"
+    SCRIPT = "script cannot be run"
     MOUNT_FAILS = "mount fails"
     OUT_OF_MEMORY = "out of memory"
     PORT_IN_USE = "port in use"
@@ -50,8 +52,23 @@ class Fault(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenScript:
+    """A file of a ConfigMap that cannot be run as its container runs it."""
+
+    path: str
+    config: ConfigMap
+    key: str
+    why: str
+    #: Whether the mount's mode is wrong, and not the text.
+    mode: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """One failing container of one pod. ``about`` is what the fault names: a ConfigMap, a command, a port."""
+    """One failing container of one pod. ``about`` is what the fault names: a ConfigMap, a command, a port.
+
+    ``script``: what is wrong with what it runs, for ``Fault.SCRIPT``.
+    """
 
     pod: Pod
     owner: Ref
@@ -68,6 +85,7 @@ class Failure:
     log: tuple[LogLine, ...] = ()
     previous: bool = False
     since: datetime | None = None
+    script: BrokenScript | None = None
 
     @property
     def spec(self) -> Container:

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from dataclasses import dataclass
 
-from kdiag.facts.configuration import ConfigMap, ConfigMaps, MountedFile
-from kdiag.facts.faults import Failure, Fault
+from kdiag.facts.configuration import ConfigMaps, MountedFile
+from kdiag.facts.faults import BrokenScript, Failure, Fault
 
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh"})
 #: A carriage return, as facts have it.
 _RETURN = "␍"
+#: What a script that cannot be run looks like to the kubelet.
 _SCRIPTS = frozenset({Fault.COMMAND_NOT_FOUND, Fault.WRONG_ARCHITECTURE, Fault.CRASH, Fault.INIT_FAILS})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrokenScript:
-    """A file of a ConfigMap that cannot be run as its container runs it."""
-
-    path: str
-    config: ConfigMap
-    key: str
-    why: str
-    #: Whether the mount's mode is wrong, and not the text.
-    mode: bool = False
+def with_script(failure: Failure, configmaps: ConfigMaps) -> Failure:
+    """The failure, or in its place that of the script which its container runs."""
+    script = _broken(failure, configmaps) if failure.fault in _SCRIPTS else None
+    if script is None:
+        return failure
+    return dataclasses.replace(failure, fault=Fault.SCRIPT, about=script.path, key="", script=script)
 
 
-def broken_script(failure: Failure, configmaps: ConfigMaps | None) -> BrokenScript | None:
+def _broken(failure: Failure, configmaps: ConfigMaps) -> BrokenScript | None:
     """What is wrong with the script of a failing container: its line ends, its first line or its mode."""
-    if configmaps is None or failure.fault not in _SCRIPTS:
-        return None
     spec = failure.spec
     words = [*spec.command, *spec.args]
     for number, (path, shell) in enumerate(_paths(words)):

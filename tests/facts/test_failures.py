@@ -7,7 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from kdiag.facts import Events, Failures, Image, LogLine, Logs, Terminated, exit_text, lifetime, telling
+from kdiag.facts import (
+    ConfigMaps,
+    Events,
+    Failures,
+    Fault,
+    Image,
+    LogLine,
+    Logs,
+    Terminated,
+    exit_text,
+    lifetime,
+    telling,
+)
 from tests.recording import FIXTURES, fixture_facts
 
 
@@ -18,9 +30,21 @@ def test_judges_each_container_once(path: Path) -> None:
     facts = fixture_facts(path)
     failures = facts.get(Failures)
     assert failures is not None
-    found = failures.all(facts.get(Events), facts.get(Logs))
+    found = failures.all(facts.get(Events), facts.get(Logs), facts.get(ConfigMaps))
     places = [(f.pod.path, f.container) for f in found]
     assert len(places) == len(set(places))
+
+
+def test_a_script_of_a_configmap_is_the_fault_only_where_the_configmap_is_seen() -> None:
+    facts = fixture_facts(FIXTURES / "application/container_command_not_found/broken-mounted-script.yaml")
+    failures, configmaps = facts.get(Failures), facts.get(ConfigMaps)
+    assert failures is not None
+    with_them = failures.all(facts.get(Events), facts.get(Logs), configmaps)
+    without = failures.all(facts.get(Events), facts.get(Logs))
+    assert {f.fault for f in with_them} == {Fault.SCRIPT}
+    assert Fault.SCRIPT not in {f.fault for f in without}
+    assert [(f.pod.path, f.container) for f in with_them] == [(f.pod.path, f.container) for f in without]
+    assert all(f.script is not None and f.script.path == f.about for f in with_them)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ not named was seen and is empty), other answers under their keys, logs by contai
     api: dead               # no list and no document of the API was to be had
     server: https://lab:6443    # where the client's kubeconfig leads
     dead: "lab:6443: connection refused"
+    refused_user: kubernetes-admin      # who may not list pods, and in which groups that user is
+    refused_groups: ["kubeadm:cluster-admins", "system:authenticated"]
     hosts:                  # what the nodes themselves said; KEY or KEY/NAME
       cp1:
         units: |
@@ -94,6 +96,7 @@ def observations(fixture: dict[str, Any]) -> list[Observation]:
     dead = fixture.get("api") == "dead"
     if dead:
         run["dead"] = fixture.get("dead", "10.89.0.11:6443: connection refused")
+    run |= {key: fixture[key] for key in ("refused_user", "refused_groups") if key in fixture}
     found.append(Observation("api", "run", body=json.dumps(run).encode()))
     for source in sources(all_facts()):
         if isinstance(source, ApiList | ApiGet) and dead:

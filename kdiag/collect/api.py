@@ -42,6 +42,7 @@ LOG_SECONDS = 10.0
 #: Events beyond this many are not read, and that is said.
 MOST_EVENTS = 50_000
 _MOST_PAGES = 5_000
+_WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 _CONTINUE = re.compile(rb'"continue"\s*:\s*("(?:[^"\\]|\\.)*")')
 #: The kinds that take longest, first: everything else is read beside them.
 _FIRST = ("pods", "events", "nodes", "replicasets", "configmaps")
@@ -64,6 +65,7 @@ class ApiSource:
         self.target = target
         self._pause = pause
         self._barred = False
+        self._refused: tuple[str, tuple[str, ...]] = "", ()
         self._log_seconds = log_seconds
         self.namespace = namespace
         self.notes: list[str] = []
@@ -104,6 +106,7 @@ class ApiSource:
         if answer.status >= 500 and b"etcd" in bytes(answer.body[:65536]):
             raise Unreachable(f"{self.target.server} answers, but not from its store: {_refusal(answer, 'list pods')}")
         if answer.status == 403 and not self.namespace:
+            self._refused = self._who()
             self.namespace = fallback or self.target.namespace or "default"
             self.notes.append(
                 f"this user may not list pods in all namespaces: only namespace {self.namespace} is read "
@@ -161,6 +164,23 @@ class ApiSource:
         except CollectError:
             return False
 
+    def _who(self) -> tuple[str, tuple[str, ...]]:
+        """Who we are to the server, and in which groups; nobody where it does not say."""
+        try:
+            kind = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+            answer = self._client.post_review(_WHO, kind, timeout=FIRST_SECONDS)
+        except CollectError:
+            return "", ()
+        status = _told(answer).get("status")
+        info = status.get("userInfo") if isinstance(status, dict) else None
+        if answer.status not in (200, 201) or not isinstance(info, dict):
+            return "", ()
+        name, groups = info.get("username"), info.get("groups")
+        return (
+            clean_line(name) if isinstance(name, str) else "",
+            tuple(clean_line(g) for g in groups[:50] if isinstance(g, str)) if isinstance(groups, list) else (),
+        )
+
     def _exists(self) -> None:
         """Raises NoSuchNamespace where the server says so; who may not ask goes on."""
         answer = self._client.get(f"/api/v1/namespaces/{quote(self.namespace, safe='')}", timeout=FIRST_SECONDS)
@@ -183,6 +203,9 @@ class ApiSource:
             "namespace": self.namespace,
             "skew": skew if abs(skew) > 2 else 0.0,
         }
+        user, groups = self._refused
+        if user:
+            record |= {"refused_user": user, "refused_groups": list(groups)}
         return Observation("api", "run", body=json.dumps(record).encode())
 
     def observe(self, sources: Iterable[Source], emit: Emit) -> None:

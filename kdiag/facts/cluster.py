@@ -24,6 +24,8 @@ class _Run(msgspec.Struct, gc=False):
     version: str = ""
     skew: float = 0.0
     dead: str = ""
+    refused_user: str = ""
+    refused_groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,8 @@ class Cluster(Fact):
     """When and of what this was taken.
 
     ``taken`` is the API server's own clock; ``skew`` is how many seconds ours is ahead of it. ``dead`` is why the API
-    server could not be asked, when the nodes were read in its place.
+    server could not be asked, when the nodes were read in its place. ``refused_user`` is who we are, with its groups,
+    where the API server refuses us the pods of all namespaces and tells whom it takes us for.
     """
 
     sources = (RunInfo(),)
@@ -41,6 +44,8 @@ class Cluster(Fact):
     namespace: str = ""
     skew: float = 0.0
     dead: str = ""
+    refused_user: str = ""
+    refused_groups: tuple[str, ...] = ()
 
     @classmethod
     def builder(cls) -> Builder:
@@ -73,6 +78,8 @@ class _ClusterBuilder:
             namespace=run.namespace,
             skew=run.skew,
             dead=clean_line(run.dead),
+            refused_user=clean_line(run.refused_user),
+            refused_groups=tuple(clean_line(g) for g in run.refused_groups),
         )
 
     def finish(self) -> Fact:

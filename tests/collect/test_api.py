@@ -260,6 +260,14 @@ def test_a_user_of_one_namespace_sees_that_namespace(read: Read, tmp_path: Path)
     assert "403" in gaps(facts, Nodes)
 
 
+def test_who_may_not_list_pods_is_told_with_the_groups(read: Read) -> None:
+    with FakeAPI({"/api/v1/pods": [POD]}, rbac=[]) as api:
+        cluster = read(api, narrow=True).get(Cluster)
+    assert cluster is not None
+    assert cluster.refused_user == "kubernetes-admin"
+    assert "system:authenticated" in cluster.refused_groups
+
+
 def test_credentials_that_are_refused_stop_the_run(read: Read) -> None:
     with FakeAPI({}) as api:
         api.fault("/", Fault.status(401))

@@ -87,6 +87,7 @@ class Check:
     explains_here: tuple[str, ...]
     tags: tuple[str, ...]
     namespaces: tuple[str, ...]
+    holds_deletion: bool = False
     run: Run
     needs: dict[str, type[Fact]]
     wants: dict[str, type[Fact]]
@@ -111,6 +112,7 @@ def check(
     explains_here: Sequence[str] = (),
     tags: Sequence[str] = (),
     namespaces: Sequence[str] = (),
+    holds_deletion: bool = False,
 ) -> Callable[[Run], Check]:
     """Turn a pure function over facts into a check.
 
@@ -120,7 +122,10 @@ def check(
     ``explains`` names the checks whose findings this one causes directly; what those explain follows.
     ``explains_here`` names those that it causes on its own object alone: a client that cannot reach its server crashes,
     and that says nothing of the server's crash. ``namespaces`` are those that it reads: when the user asked for another
-    one it is skipped. Raises CheckDefinitionError for a malformed check.
+    one it is skipped. ``holds_deletion``: it tells what keeps an object from being deleted. Only the findings of such a
+    check are heard in a namespace that is being deleted: what else breaks there is not missed.
+
+    Raises CheckDefinitionError for a malformed check.
     """
 
     def wrap(run: Run) -> Check:
@@ -148,6 +153,7 @@ def check(
             explains_here=tuple(explains_here),
             tags=tuple(tags),
             namespaces=tuple(namespaces),
+            holds_deletion=holds_deletion,
             run=run,
             needs=needs,
             wants=wants,

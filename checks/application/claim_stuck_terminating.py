@@ -21,6 +21,7 @@ _PROTECTION = "kubernetes.io/pvc-protection"
         "application/namespace_stuck_terminating",
     ),
     tags=("storage", "volumes", "terminating"),
+    holds_deletion=True,
 )
 def claim_stuck_terminating(claims: Claims, pods: Pods, cluster: Cluster) -> Iterator[Finding]:
     """A claim that a running pod uses waits for that pod by design, and is not a fault while nothing else needs it."""

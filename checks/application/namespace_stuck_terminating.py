@@ -24,6 +24,7 @@ _ORDER = (
     severity=Severity.WARNING,
     layer=Layer.POD,
     tags=("namespace", "terminating", "finalizers"),
+    holds_deletion=True,
 )
 def namespace_stuck_terminating(
     namespaces: Namespaces, cluster: Cluster, pods: Pods | None, claims: Claims | None

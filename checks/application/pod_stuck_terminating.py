@@ -20,6 +20,7 @@ _LATE = 120.0  # seconds beyond the end of the grace period: unmounting and slow
         "application/volume_attached_elsewhere",
     ),
     tags=("pods", "terminating", "finalizers"),
+    holds_deletion=True,
 )
 def pod_stuck_terminating(
     pods: Pods, cluster: Cluster, owners: Owners | None, nodes: Nodes | None

@@ -14,6 +14,7 @@ from kdiag.facts import Claims, Cluster, PersistentVolume, VolumeAttachments, Vo
     layer=Layer.VOLUME,
     explains=(),
     tags=("storage", "volumes", "terminating"),
+    holds_deletion=True,
 )
 def volume_stuck_terminating(
     volumes: Volumes, cluster: Cluster, claims: Claims | None, attachments: VolumeAttachments | None

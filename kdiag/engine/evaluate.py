@@ -45,8 +45,7 @@ def evaluate(check: Check, facts: Facts) -> Result:
                 skipped = clean_line(item.reason) if isinstance(item, Skip) else f"yielded {item!r}"
     except Exception as exc:  # the one place where a check may break: it becomes a result of its own
         return Result(check.id, Status.ERROR, tuple(findings), tuple(gaps), reason=_words_of(exc))
-    # Those with this tag say what holds a namespace that goes; its objects are not missed.
-    known = facts.get(Namespaces) if findings and "terminating" not in check.tags else None
+    known = facts.get(Namespaces) if findings and not check.holds_deletion else None
     if known:
         findings = [f for f in findings if f.subject.namespace not in known.going]
     if findings:

@@ -43,7 +43,7 @@ def test_what_breaks_in_a_namespace_that_goes_is_not_missed() -> None:
     old = Namespace(metadata=Meta(name="old", deletion_timestamp=datetime(2026, 1, 1, tzinfo=UTC)))
     facts = SEEN.replaced(Namespaces.of([old, Namespace(metadata=Meta(name="shop"))]))
     assert [f.subject.namespace for f in evaluate(made(run), facts).findings] == ["shop"]
-    assert len(evaluate(made(run, tags=("terminating",)), facts).findings) == 2
+    assert len(evaluate(made(run, holds_deletion=True), facts).findings) == 2
 
 
 def test_nothing_found_passes() -> None:

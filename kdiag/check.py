@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Sequence
@@ -162,9 +163,15 @@ def check(
     return wrap
 
 
+_PLAIN = re.compile(r"[\w@%+=:,./ -]+", re.ASCII)  # what a shell takes as it stands
+
+
 def kubectl(*words: str, namespace: str = "") -> str:
     """A kubectl command as a person types it, quoted for a shell."""
+    parts = ("kubectl", "-n", namespace, *words) if namespace else ("kubectl", *words)
+    line = " ".join(parts)
+    if line.count(" ") == len(parts) - 1 and "" not in parts and _PLAIN.fullmatch(line):
+        return line  # as nearly all are: one look in place of one for each word
     import shlex
 
-    scope = ["-n", namespace] if namespace else []
-    return shlex.join(["kubectl", *scope, *words])
+    return shlex.join(parts)

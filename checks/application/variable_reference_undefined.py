@@ -31,8 +31,10 @@ def variable_reference_undefined(
         pod = next((p for p in group if not p.finished and not p.terminating), None)
         if pod is None:
             continue
-        failing = {s.name for p in group[:20] for s in p.all_statuses if not s.ready and s.restart_count}
         for container in pod.spec.all_containers:
+            if not _refers(container):
+                continue
+            failing = {s.name for p in group[:20] for s in p.all_statuses if not s.ready and s.restart_count}
             for lost in _lost(container, pod, services, configmaps):
                 hurt = container.name in failing
                 if not (lost.meant or lost.later or hurt):
@@ -75,6 +77,11 @@ def _lost(container: Container, pod: Pod, services: Services, configmaps: Config
             meant = _near(name, [*known, *every, *links])
             if meant or whole:
                 yield _Lost(name=name, where="its command line", text=word, meant=meant)
+
+
+def _refers(container: Container) -> bool:
+    """Whether it has a reference at all, which few have."""
+    return any("$(" in text for text in (*container.command, *container.args, *(e.value for e in container.env)))
 
 
 def _near(name: str, candidates: list[str]) -> str:

@@ -22,13 +22,12 @@ def cluster_dns_not_asked(
     dependencies: Dependencies, owners: Owners, cluster: Cluster, complaints: Complaints | None
 ) -> Iterator[Finding]:
     """The node's resolver cannot know a short name. What it, or a server of one's own, knows beyond: the log tells."""
-    inside = dependencies.pod_addresses | dependencies.by_address.keys()
     for group in dependencies.pods.templates:
         pod = next((p for p in group if not p.finished and not p.terminating), None)
         if pod is None or pod.namespace == "kube-system":
             continue
         workload = owners.top(pod)
-        asked = _asked(pod.spec, inside)
+        asked = _asked(pod.spec, dependencies)
         # Of one namespace alone it is not seen which servers are the cluster's.
         if asked is None or (pod.spec.dns_policy == "None" and dependencies.services.scope):
             if finding := _without_searches(pod, group, workload, dependencies, complaints, cluster):
@@ -95,15 +94,15 @@ def _without_searches(
     )
 
 
-def _asked(spec: PodSpec, inside: frozenset[str]) -> str | None:
+def _asked(spec: PodSpec, dependencies: Dependencies) -> str | None:
     """Who is asked for names, where that is not the cluster's DNS."""
     if spec.dns_policy == "None":
         servers = spec.dns_config.nameservers if spec.dns_config else ()
-        near = any(s in inside or s.startswith(("169.254.", "127.", "fe80:", "::1")) for s in servers)
+        near = any(dependencies.has_address(s) or s.startswith(("169.254.", "127.", "fe80:", "::1")) for s in servers)
         return None if near or not servers else listing(servers, 2)
     if spec.dns_policy == "Default" or (spec.dns_policy == "ClusterFirst" and spec.host_network):
         added = spec.dns_config.nameservers if spec.dns_config else ()
-        return None if any(s in inside for s in added) else "its node's resolver"
+        return None if any(map(dependencies.has_address, added)) else "its node's resolver"
     return None
 
 

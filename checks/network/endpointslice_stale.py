@@ -44,7 +44,7 @@ def endpointslice_stale(
         if listed == {p.name for p in backends.of(service)}:
             continue  # one for each pod, as it is nearly everywhere
         addresses = {a for e in endpoints for a in e.addresses}
-        pods = [p for p in backends.of(service) if not p.terminating]
+        pods = backends.live(service)
         absent = [
             p for p in pods if p.ready and p.ip and _missed(p, listed, addresses) and cluster.age(p.created) > lag
         ]

@@ -21,7 +21,6 @@ def host_alias_hides_service(
 ) -> Iterator[Finding]:
     """An alias may be meant: an error where the log complains of it, a warning where nobody has its address."""
     seen: set[tuple[Ref, str]] = set()
-    inside = {p.ip for p in dependencies.pods.items if p.ip}
     for group in dependencies.pods.templates:
         pod = next((p for p in group if not p.finished and not p.terminating), None)
         if pod is None or not pod.spec.host_aliases:
@@ -29,7 +28,7 @@ def host_alias_hides_service(
         workload = owners.top(pod)
         for host, address, service in _hidden(pod, dependencies, slices):
             proof = _proof(complaints, workload, host, address)
-            dead = address not in inside and _near(address, service, dependencies)
+            dead = address not in dependencies.pod_addresses and _near(address, service, dependencies)
             if (workload, host) in seen or not (proof or dead):
                 continue
             seen.add((workload, host))

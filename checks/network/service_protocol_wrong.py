@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from kdiag.check import SERVICE_DEAD, Evidence, Finding, Layer, Severity, check, kubectl, listing
 from kdiag.facts import Backends, Pod, PodSpec, Service, ServicePort, declared, image_port, listeners
@@ -24,15 +24,15 @@ def service_protocol_wrong(backends: Backends) -> Iterator[Finding]:
     for service in backends.services.items:
         if service.external or not service.spec.selector or (service.namespace, service.name) == _DNS:
             continue
-        pods = [p for p in backends.of(service) if not p.terminating]
+        pods = backends.live(service)
         for number, port in enumerate(service.spec.ports) if pods else ():
-            if (proof := _proof(service, port, pods, backends)) is not None:
+            if (proof := _proof(service, port, backends)) is not None:
                 yield _finding(service, number, port, pods[0], proof)
 
 
-def _proof(service: Service, port: ServicePort, pods: Sequence[Pod], backends: Backends) -> tuple[str, str] | None:
+def _proof(service: Service, port: ServicePort, backends: Backends) -> tuple[str, str] | None:
     """The protocol that the pods speak there, and how we know; None when it may well be right."""
-    specs = list({id(p.spec): p.spec for p in pods}.values())
+    specs = backends.templates(service)
     found = [_declared(s, port) for s in specs]
     if not all(found) or any(port.protocol in protocols for protocols in found):
         return None

@@ -21,10 +21,10 @@ def service_selects_strangers(backends: Backends, owners: Owners) -> Iterator[Fi
     for service in backends.services.items:
         if service.external or service.headless or not service.spec.selector:
             continue
-        groups: dict[Ref, list[Pod]] = {}
-        for pod in backends.of(service):
-            if pod.ready and not pod.terminating and not pod.finished:
-                groups.setdefault(owners.top(pod), []).append(pod)
+        pods = backends.of(service)
+        if len({id(p.owner) for p in pods}) < 2 and pods[:1] and pods[0].owner:
+            continue  # of one controller, as nearly everywhere
+        groups = owners.group([p for p in pods if p.ready and not p.terminating])
         if len(groups) < 2:
             continue
         for port in service.spec.ports:

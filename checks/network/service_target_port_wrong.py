@@ -13,7 +13,6 @@ from kdiag.facts import (
     EndpointSlices,
     Logs,
     Pod,
-    PodSpec,
     Service,
     ServicePort,
     declared,
@@ -47,10 +46,10 @@ def service_target_port_wrong(
     for service in backends.services.items:
         if service.external or not service.spec.selector or (service.namespace, service.name) == _DNS:
             continue
-        pods = [p for p in backends.of(service) if not p.terminating]
+        pods = backends.live(service)
         for number, port in enumerate(service.spec.ports) if pods else ():
             if isinstance(port.target, str):
-                yield from _by_name(service, number, port, pods, slices)
+                yield from _by_name(service, number, port, backends, slices)
             elif (guess := _by_number(service, port, pods, backends, used=_used(service, dependencies))) is not None:
                 refused = _refused(service, port, dependencies, logs)
                 severity = Severity.ERROR if guess.sure or refused else Severity.WARNING
@@ -58,9 +57,9 @@ def service_target_port_wrong(
 
 
 def _by_name(
-    service: Service, number: int, port: ServicePort, pods: Sequence[Pod], slices: EndpointSlices | None
+    service: Service, number: int, port: ServicePort, backends: Backends, slices: EndpointSlices | None
 ) -> Iterator[Finding]:
-    specs = _specs(pods)
+    specs, pods = backends.templates(service), backends.live(service)
     every = [p for s in specs for c in (*s.containers, *s.init_containers) for p in c.ports]
     if any(find_port(s, port.target, port.protocol) for s in specs) or any(p.name == port.target for p in every):
         return  # some pods have it; or they have it with the other protocol, which is another fault
@@ -116,7 +115,7 @@ def _used(service: Service, dependencies: Dependencies | None) -> bool:
 def _by_number(
     service: Service, port: ServicePort, pods: Sequence[Pod], backends: Backends, *, used: bool
 ) -> _Guess | None:
-    target, specs = int(port.target), _specs(pods)
+    target, specs = int(port.target), backends.templates(service)
     taken: set[int] = set()  # declared for this protocol
     proven: set[int] = set()  # by a probe that the pods pass, or by what the image is known to do
     images = True  # whether every container is one that listens on one port only
@@ -245,7 +244,3 @@ def _patch(service: Service, number: int, meant: str | int | None) -> str:
         [{"op": "replace", "path": f"/spec/ports/{number}/targetPort", "value": meant}], separators=(",", ":")
     )
     return kubectl("patch", "service", service.name, "--type=json", "-p", patch, namespace=service.namespace)
-
-
-def _specs(pods: Sequence[Pod]) -> list[PodSpec]:
-    return list({id(p.spec): p.spec for p in pods}.values())

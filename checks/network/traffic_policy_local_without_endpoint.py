@@ -31,6 +31,8 @@ def traffic_policy_local_without_endpoint(
 ) -> Iterator[Finding]:
     """A node without an endpoint is by design; a client on such a node, or a load balancer without any, is not."""
     for service in backends.services.items:
+        if "Local" not in (service.spec.internal_traffic_policy, service.spec.external_traffic_policy):
+            continue
         if service.external or service.headless or not slices.of_service(service):
             continue
         ready = [e for e in slices.endpoints(service) if e.ready]

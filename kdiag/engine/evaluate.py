@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterable
 
@@ -38,7 +37,7 @@ def evaluate(check: Check, facts: Facts) -> Result:
     try:
         for item in check.run(**asked):
             if isinstance(item, Finding):
-                findings.append(_with_severity(check, cleaned(item)))
+                findings.append(cleaned(item, check.severity))
             elif isinstance(item, Gap):
                 gaps[item] = None
             else:
@@ -76,10 +75,6 @@ def _asked(check: Check, facts: Facts) -> tuple[dict[str, Fact | None], dict[Gap
 def evaluate_all(checks: Iterable[Check], facts: Facts) -> list[Result]:
     """Every check's result, in the order of the checks."""
     return [evaluate(check, facts) for check in checks]
-
-
-def _with_severity(check: Check, finding: Finding) -> Finding:
-    return finding if finding.severity is not None else dataclasses.replace(finding, severity=check.severity)
 
 
 def _words(name: str) -> str:

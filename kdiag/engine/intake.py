@@ -14,9 +14,18 @@ from kdiag.facts.hosts import UNREADABLE, HostFact
 from kdiag.model.observation import Observation
 from kdiag.model.result import Gap
 
+_INPUTS: dict[type[Fact], Mapping[str, type[Fact]]] = {}
+_ROOTS: dict[type[Fact], frozenset[type[Fact]]] = {}
 
-def inputs(fact: type[Derived]) -> dict[str, type[Fact]]:
-    """The facts that a derived fact is made of, by parameter."""
+
+def inputs(fact: type[Derived]) -> Mapping[str, type[Fact]]:
+    """The facts that a derived fact is made of, by parameter; looked up once, for it is asked for by every check."""
+    if fact not in _INPUTS:
+        _INPUTS[fact] = _inputs(fact)
+    return _INPUTS[fact]
+
+
+def _inputs(fact: type[Derived]) -> Mapping[str, type[Fact]]:
     hints = typing.get_type_hints(fact.derive)
     hints.pop("return", None)
     return {name: hints[name] for name in inspect.signature(fact.derive).parameters}
@@ -24,19 +33,18 @@ def inputs(fact: type[Derived]) -> dict[str, type[Fact]]:
 
 def roots(facts: Iterable[type[Fact]]) -> tuple[type[Fact], ...]:
     """The facts that come straight from observations, behind all of these."""
-    found: dict[type[Fact], None] = {}
-    todo = list(facts)
-    seen: set[type[Fact]] = set()
-    while todo:
-        fact = todo.pop()
-        if fact in seen:
-            continue
-        seen.add(fact)
-        if issubclass(fact, Derived):
-            todo.extend(inputs(fact).values())
-        else:
-            found[fact] = None
+    found: set[type[Fact]] = set()
+    for fact in facts:
+        found |= _roots_of(fact)
     return tuple(sorted(found, key=lambda f: f.__name__))
+
+
+def _roots_of(fact: type[Fact]) -> frozenset[type[Fact]]:
+    if not issubclass(fact, Derived):
+        return frozenset({fact})
+    if fact not in _ROOTS:
+        _ROOTS[fact] = frozenset().union(*map(_roots_of, inputs(fact).values()))
+    return _ROOTS[fact]
 
 
 def needed(checks: Iterable[Check]) -> tuple[type[Fact], ...]:

@@ -368,6 +368,10 @@ class Dependencies(Derived):
         """The addresses of the pods."""
         return frozenset(p.ip for p in self.pods.items if p.ip)
 
+    def has_address(self, address: str) -> bool:
+        """Whether a Service or a pod that was read has this address."""
+        return address in self.by_address or address in self.pod_addresses
+
     def nobody(self, address: str, nodes: Nodes | None) -> str:
         """Who should have an address of the cluster's own ranges and does not; empty for one that may be outside."""
         if not is_address(address) or address in self.by_address:

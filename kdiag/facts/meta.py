@@ -203,7 +203,10 @@ class Condition(Lean, frozen=True, gc=False):
 
 def condition(conditions: tuple[Condition, ...], kind: str) -> Condition | None:
     """The condition of that type, if the object has it."""
-    return next((c for c in conditions if c.type == kind), None)
+    for one in conditions:
+        if one.type == kind:
+            return one
+    return None
 
 
 def selects(wanted: Mapping[str, str], labels: Mapping[str, str]) -> bool:

@@ -12,7 +12,8 @@ import msgspec
 
 from kdiag.facts.base import ApiList, Derived, Objects
 from kdiag.facts.meta import IntOrString, LabelSelector, Lean, Object, TracedMeta, labels_text
-from kdiag.facts.pods import Pod, Pods
+from kdiag.facts.pods import FINISHED, Pod, Pods
+from kdiag.facts.podspec import PodSpec
 
 
 class ServicePort(Lean, frozen=True, gc=False):
@@ -241,18 +242,42 @@ class Backends(Derived):
         known = self._known.get((service.namespace, service.name))
         if known is None:
             found = self.selected(service.namespace, service.spec.selector)
-            known = self._known[service.namespace, service.name] = tuple(p for p in found if not p.finished)
+            known = self._known[service.namespace, service.name] = tuple(p for p in found if p.phase not in FINISHED)
         return known
 
     @cached_property
     def _known(self) -> dict[tuple[str, str], tuple[Pod, ...]]:
         return {}  # asked for by many checks, worked out once
 
+    def live(self, service: Service) -> tuple[Pod, ...]:
+        """Those of them that are not on their way out."""
+        key = (service.namespace, service.name)
+        known = self._live.get(key)
+        if known is None:
+            known = self._live[key] = tuple(p for p in self.of(service) if p.deleted is None)
+        return known
+
+    @cached_property
+    def _live(self) -> dict[tuple[str, str], tuple[Pod, ...]]:
+        return {}
+
+    def templates(self, service: Service) -> tuple[PodSpec, ...]:
+        """The distinct templates of those."""
+        key = (service.namespace, service.name)
+        known = self._templates.get(key)
+        if known is None:
+            known = self._templates[key] = tuple({id(p.spec): p.spec for p in self.live(service)}.values())
+        return known
+
+    @cached_property
+    def _templates(self) -> dict[tuple[str, str], tuple[PodSpec, ...]]:
+        return {}
+
     def one_of(self, service: Service) -> Pod | None:
         """One pod that stands for all behind a Service: a running one, where there is one. Worked out once."""
         key = (service.namespace, service.name)
         if key not in self._one_of:
-            pods = [p for p in self.of(service) if not p.terminating]
+            pods = self.live(service)
             self._one_of[key] = next((p for p in pods if p.phase == "Running"), pods[0] if pods else None)
         return self._one_of[key]
 

@@ -27,6 +27,8 @@ from kdiag.model.result import Gap, Ref
 from kdiag.model.text import clean, clean_line, shorten
 
 RAW = msgspec.Raw()
+#: The phases of a pod that ran to its end.
+FINISHED = ("Succeeded", "Failed")
 
 
 class Waiting(Lean, frozen=True, gc=False):
@@ -124,7 +126,7 @@ class Pod(Lean, frozen=True, gc=False, kw_only=True):
     @property
     def finished(self) -> bool:
         """Whether it ran to its end and is not meant to run again."""
-        return self.phase in ("Succeeded", "Failed")
+        return self.phase in FINISHED
 
     @property
     def terminating(self) -> bool:
@@ -225,12 +227,15 @@ class _Kin(NamedTuple):
     mirror: bool
     labels: dict[str, str]
     spec: PodSpec | None  # None where it is not shared
+    pods: list[Pod]
 
 
 #: The condition of nearly every pod, as an API server writes it: who sees it in the text need not decode the five
 #: conditions (a fifth of the time that decoding a pod takes). In a string the quotes are escaped, so nothing else can
 #: look like it.
-_READY = re.compile(rb'"type":"Ready",(?:"observedGeneration":\d+,)?"status":"True"')
+_READY = b'"type":"Ready","status":"True"'
+#: The same from Kubernetes 1.34 on.
+_READY_NOW = re.compile(rb'"type":"Ready",(?:"observedGeneration":\d+,)?"status":"True"')
 _RAW_FIELDS = tuple(f.name for f in msgspec.structs.fields(_Spec) if f.type is msgspec.Raw)
 _SCALARS = tuple(f.name for f in msgspec.structs.fields(_Spec) if f.type is not msgspec.Raw and f.name != "node_name")
 _TYPES = {f.name: f.type for f in msgspec.structs.fields(PodSpec)}
@@ -243,6 +248,8 @@ class Pods(Objects[Pod]):
     item: ClassVar[type[Any]] = Pod
     sources = (ApiList("pods", "v1", "pods"),)
     items: tuple[Pod, ...] = field(default=())
+    #: ``alike``, where whoever read the pods knows it already.
+    groups: tuple[tuple[Pod, ...], ...] = field(default=(), repr=False, compare=False)
 
     @classmethod
     def builder(cls) -> Builder:
@@ -269,6 +276,8 @@ class Pods(Objects[Pod]):
 
         A large cluster has thirty times fewer such groups than pods: what asks for no more than that goes over them.
         """
+        if self.groups:
+            return self.groups
         found: dict[tuple[str, int, int, int], list[Pod]] = {}
         for pod in self.items:
             key = (pod.namespace, id(pod.owner), id(pod.labels), id(pod.spec))
@@ -346,7 +355,10 @@ class PodBuilder:
 
     def _take(self, raw: _Pod) -> None:
         try:
-            self._items.append(self._pod(raw))
+            kin = self._kin_of(raw.metadata, raw.spec)
+            pod = self._pod(raw, kin)
+            self._items.append(pod)
+            kin.pods.append(pod)
         except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError) as exc:
             what = shorten(clean_line(f"{raw.metadata.namespace}/{raw.metadata.name}"), 120)
             self._gaps.append(Gap("pods", f"{what} cannot be read: {shorten(clean_line(str(exc)), 160)}"))
@@ -357,12 +369,11 @@ class PodBuilder:
             word = self._words[text] = clean_line(text)
         return word
 
-    def _pod(self, raw: _Pod) -> Pod:
+    def _pod(self, raw: _Pod, kin: _Kin) -> Pod:
         # Runs 150,000 times on a large cluster: what is plain is kept plain.
         meta, spec, status = raw.metadata, raw.spec, raw.status
-        kin = self._kin_of(meta, spec)
         conditions = bytes(status.conditions)
-        ready = _READY.search(conditions) is not None or _is_ready(conditions)
+        ready = _READY in conditions or _READY_NOW.search(conditions) is not None or _is_ready(conditions)
         if (
             ready
             and status.phase == "Running"
@@ -424,6 +435,7 @@ class PodBuilder:
                 owner is not None and owner.kind == "Node",
                 named,
                 self._template(owner, named, spec, sizes),
+                [],
             )
             self._kin[meta.namespace, owners, labels, *sizes] = kin
         return kin
@@ -456,7 +468,16 @@ class PodBuilder:
 
     def finish(self) -> Fact:
         """The pods."""
-        return Pods(items=tuple(self._items), gaps=fold_gaps(self._gaps), scope=self._scope, absent=self._absent)
+        groups: list[tuple[Pod, ...]] = []
+        for kin in self._kin.values():
+            groups += [tuple(kin.pods)] if kin.spec else [(pod,) for pod in kin.pods]
+        return Pods(
+            items=tuple(self._items),
+            groups=tuple(filter(None, groups)),
+            gaps=fold_gaps(self._gaps),
+            scope=self._scope,
+            absent=self._absent,
+        )
 
 
 def _spec(raw: _Spec) -> PodSpec:

@@ -55,8 +55,7 @@ CLUSTER = Ref("Cluster", "cluster")
 CONTROLLERS = Ref("Cluster", "controllers")
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(msgspec.Struct, frozen=True, gc=False):
     """One observation: the command that a person would have typed, and what of its answer tells."""
 
     command: str
@@ -64,8 +63,7 @@ class Evidence:
     source: str = "api"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True, gc=False):
     """One thing that is wrong, about one object, with what was seen to say so.
 
     ``touches`` names further objects that the fault sits in or breaks directly; folding uses them.
@@ -105,21 +103,23 @@ class Result:
     reason: str = ""
 
 
-def cleaned(finding: Finding) -> Finding:
-    """The finding with every string safe to show, whatever the check put into it."""
+def cleaned(finding: Finding, severity: Severity) -> Finding:
+    """The finding with every string safe to show, whatever the check put into it, and with a severity."""
     return Finding(
         subject=_ref(finding.subject),
         message=clean_line(finding.message),
         evidence=tuple(
             Evidence(clean_line(e.command), clean_line(e.shown), clean_line(e.source)) for e in finding.evidence
         ),
-        next=tuple(clean_line(step) for step in finding.next),
-        touches=tuple(_ref(t) for t in finding.touches),
+        next=tuple(map(clean_line, finding.next)),
+        touches=tuple(map(_ref, finding.touches)),
         key=clean_line(finding.key),
-        severity=finding.severity,
+        severity=severity if finding.severity is None else finding.severity,
         since=clean_line(finding.since),
     )
 
 
 def _ref(ref: Ref) -> Ref:
+    if f"{ref.kind}{ref.name}{ref.namespace}".isprintable():
+        return ref
     return Ref(clean_line(ref.kind), clean_line(ref.name), clean_line(ref.namespace))

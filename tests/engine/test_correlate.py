@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
+import msgspec
 import pytest
 
 from kdiag.check import CLUSTER, Check, Finding, Layer, Ref, Severity
@@ -183,8 +183,8 @@ def test_a_fingerprint_survives_another_message_and_tells_objects_apart() -> Non
     assert one.fingerprint == Node(check("a"), Finding(WEB, "1 of 3 pods", key="app")).fingerprint
     others = [
         Node(check("b"), one.finding),
-        Node(check("a"), dataclasses.replace(one.finding, subject=SERVICE)),
-        Node(check("a"), dataclasses.replace(one.finding, key="other")),
+        Node(check("a"), msgspec.structs.replace(one.finding, subject=SERVICE)),
+        Node(check("a"), msgspec.structs.replace(one.finding, key="other")),
     ]
     assert len({one.fingerprint, *(o.fingerprint for o in others)}) == 4
 

@@ -13,7 +13,7 @@ from kdiag.collect.together import Group, gathered
 from kdiag.engine.intake import sources
 from kdiag.engine.plan import node_follow
 from kdiag.facts.base import NodeCommand
-from kdiag.facts.manifests import CERTIFICATES
+from kdiag.facts.nodefiles import CERTIFICATES
 from kdiag.model.observation import Observation
 from tests.recording import all_facts, node_observations
 from tests.sshd import Place

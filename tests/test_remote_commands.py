@@ -13,7 +13,7 @@ from kdiag.engine.intake import sources
 from kdiag.engine.plan import node_follow
 from kdiag.facts.base import NodeCommand, NodeFollow
 from kdiag.facts.hosts import HostFact
-from kdiag.facts.manifests import CERTIFICATES
+from kdiag.facts.nodefiles import CERTIFICATES
 from tests.recording import FIXTURES, all_facts, load, node_observations
 
 COMMANDS = tuple(s for s in sources(all_facts()) if isinstance(s, NodeCommand))

@@ -15,8 +15,8 @@ from kdiag.collect.batch import refuse_writes
 from kdiag.collect.together import Group, gathered
 from kdiag.facts.base import NodeCommand, NodeFollow, Source
 from kdiag.facts.etcd import CTL, DATA, DATABASES
-from kdiag.facts.manifests import CERTIFICATES
-from kdiag.facts.nodefiles import PUBLIC_PARTS
+from kdiag.facts.filelist import LISTED
+from kdiag.facts.nodefiles import CERTIFICATES, PUBLIC_PARTS
 from kdiag.facts.system import COMPONENTS
 
 
@@ -31,7 +31,6 @@ class Shape:
 _STEP = "/[A-Za-z0-9_@+~-][A-Za-z0-9._@+~-]*"
 PATH = Shape(f"({_STEP})+")
 PATHS = Shape(f"({_STEP})+( ({_STEP})+)*")
-_FORMAT = r"%y\t%Y\t%s\t%T@\t%m\t%U\t%p\t%l\n"
 _LOG = Shape("/var/log/pods/kube-[a-z0-9-]+_[a-z0-9.-]+_[A-Za-z0-9-]+/[a-z0-9][a-z0-9.-]*/[0-9]+[.]log")
 _LOGS = (
     ("tail", "-n", Shape("[0-9]+"), _LOG),
@@ -58,8 +57,8 @@ FOLLOWED: Mapping[str, tuple[tuple[str | Shape, ...], ...]] = {
     "pki-count": (),
     "etcd-log": _LOGS,
     "etcd-data": (
-        ("find", DATA, "-maxdepth", "2", "-printf", _FORMAT),
-        ("find", PATH, "-maxdepth", "2", "-printf", _FORMAT),
+        ("find", DATA, "-maxdepth", "2", "-printf", LISTED),
+        ("find", PATH, "-maxdepth", "2", "-printf", LISTED),
     ),
     "etcd-databases": (DATABASES,),
     "etcdctl-status": (("etcdctl", "endpoint", "status", *CTL),),
@@ -92,12 +91,12 @@ FOLLOWED: Mapping[str, tuple[tuple[str | Shape, ...], ...]] = {
         ("grep", "-n", "-o", "-E", PUBLIC_PARTS, PATH),
     ),
     "kubelet-files": (("stat", "-L", "-c", "%F|%n", PATHS),),
-    "manifest-paths": (("find", "-L", "/", "-maxdepth", "16", "(", _TESTS, ")", "-printf", _FORMAT, "-o", "-prune"),),
+    "manifest-paths": (("find", "-L", "/", "-maxdepth", "16", "(", _TESTS, ")", "-printf", LISTED, "-o", "-prune"),),
     "manifest-servers": (
         ("grep", "-Hn", "server:", Shape(f"{_CONF}( {_CONF})*")),
         ("grep", "-Hn", "-o", "-E", PUBLIC_PARTS, PATHS),
     ),
-    "manifest-other-files": (("find", Shape(f"({_STEP})+/"), "-maxdepth", "1", "-printf", _FORMAT),),
+    "manifest-other-files": (("find", Shape(f"({_STEP})+/"), "-maxdepth", "1", "-printf", LISTED),),
     "manifest-other": (("grep", "-Hn", "", Shape(" ".join(f"({_STEP})+/{part}[.]yaml" for part in COMPONENTS))),),
     "manifest-certificates": (("grep", "-azoHE", "-e", CERTIFICATES, PATHS),),
     "manifest-linked": (("grep", "-Hn", "", Shape(f"{_MANIFEST}( {_MANIFEST})*")),),
@@ -105,7 +104,7 @@ FOLLOWED: Mapping[str, tuple[tuple[str | Shape, ...], ...]] = {
         (
             *("find", "/tmp", "/root", "/home", "/etc/kubernetes", "/var/tmp", "-maxdepth", "3"),  # noqa: S108
             *("-type", "f", "(", "-name", "kube-*.y*ml*", "-o", "-name", "etcd*.y*ml*", "-o", "-name", "kube-*.bak"),
-            *(")", "-printf", _FORMAT),
+            *(")", "-printf", LISTED),
         ),
     ),
     "pod-log": _LOGS,

@@ -13,15 +13,16 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 from kdiag.facts.base import NodeCommand, NodeFollow
+from kdiag.facts.filelist import LISTED, FileInfo, listed
 from kdiag.facts.hosts import Answer, HostFact, answer, safe_path
-from kdiag.facts.manifests import FileInfo, Manifest, Manifests, NodeManifests, show_certificates
-from kdiag.facts.nodefiles import PUBLIC_PARTS, READ_CLOCK, READ_KUBELET_CONFIG, matching
+from kdiag.facts.manifests import Manifests, NodeManifests
+from kdiag.facts.nodefiles import PUBLIC_PARTS, READ_CLOCK, READ_KUBELET_CONFIG, matching, show_certificates
+from kdiag.facts.staticpods import Manifest
 from kdiag.model.text import clean_line, shorten
 
 PKI = "/etc/kubernetes/pki"
 KUBELET_PKI = "/var/lib/kubelet/pki"
 _CONFIGS = ("admin", "super-admin", "controller-manager", "scheduler", "kubelet")
-_FORMAT = r"%y\t%Y\t%s\t%T@\t%m\t%U\t%p\t%l\n"
 _MOST = 60
 _MOST_OF_ONE = 8
 _NOTHING_IN_IT = re.compile(r"(?:could not|unable to) (?:read|load|find)", re.IGNORECASE)
@@ -140,7 +141,7 @@ class Certificates(HostFact[Pki]):
     sources = (
         *(s for s in Manifests.sources if isinstance(s, NodeCommand) and s.key in ("manifest-files", "manifests")),
         NodeCommand(
-            "pki-kubelet", ("find", f"{KUBELET_PKI}/", "-maxdepth", "1", "-printf", _FORMAT), sudo=True, answers=(0, 1)
+            "pki-kubelet", ("find", f"{KUBELET_PKI}/", "-maxdepth", "1", "-printf", LISTED), sudo=True, answers=(0, 1)
         ),
         NodeCommand(
             "pki-kubeconfigs",
@@ -347,22 +348,7 @@ def _public_digests(text: str) -> frozenset[str]:
 
 
 def _files(manifests: NodeManifests, answers: tuple[Answer, ...]) -> dict[str, FileInfo]:
-    found = dict(manifests.tree)
-    for line in answer(answers, "pki-kubelet").splitlines():
-        parts = line.split("\t")
-        if len(parts) == 8 and parts[6].startswith("/"):
-            own, target, size, changed, mode, owner, path, link = parts
-            seconds = re.match(r"\d{1,11}", changed)
-            found[path] = FileInfo(
-                path=path,
-                kind=target if own == "l" else own,
-                link=link if own == "l" else "",
-                size=int(size) if size.isdigit() else 0,
-                changed=datetime.fromtimestamp(int(seconds[0]), UTC) if seconds else None,
-                mode=mode,
-                owner=owner,
-            )
-    return found
+    return {**manifests.tree, **{info.path: info for info in listed(answer(answers, "pki-kubelet"))}}
 
 
 def _raw_configs(answers: tuple[Answer, ...]) -> dict[str, dict[str, list[str]]]:

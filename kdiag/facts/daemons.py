@@ -9,8 +9,9 @@ from kdiag.facts.cluster import Cluster
 from kdiag.facts.hosts import HostFact
 from kdiag.facts.journal import Entry, JournalLog
 from kdiag.facts.kubelet import Kubelets, KubeletSetup
-from kdiag.facts.manifests import Manifests, stands_still, static_pod
+from kdiag.facts.manifests import Manifests
 from kdiag.facts.runtime import RuntimeConfigs
+from kdiag.facts.standing import stands_still, static_pod
 from kdiag.facts.units import Unit, Units
 from kdiag.model.result import CLUSTER, Evidence, Ref, Severity
 

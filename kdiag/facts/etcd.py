@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from kdiag.facts.base import NodeCommand, NodeFollow
+from kdiag.facts.filelist import LISTED, FileInfo, listed
 from kdiag.facts.hosts import Answer, HostFact, answer, safe_path
 from kdiag.facts.logs import LogLine
-from kdiag.facts.manifests import FileInfo, Manifests
+from kdiag.facts.manifests import Manifests
 from kdiag.facts.nodefiles import READ_LISTENERS
 from kdiag.facts.runtime import Containers, HostContainer, NodeContainers, log_lines
 from kdiag.model.jsontext import read_json, read_object
 
 DATA = "/var/lib/etcd"
-_FORMAT = r"%y\t%Y\t%s\t%T@\t%m\t%U\t%p\t%l\n"
 _LINES = 400
 _PKI = "/etc/kubernetes/pki/etcd"
 _CTL_EXITS = (0, 1, 2, 3, 4, 5, 128)
@@ -142,7 +142,7 @@ DATABASES = (
     *("find", "/var/lib", "/opt", "/root", "/tmp", "-maxdepth", "4", "("),  # noqa: S108
     *("-path", "/var/lib/containerd", "-o", "-path", "/var/lib/containers", "-o", "-path"),
     *("/var/lib/docker", "-o", "-path", "/var/lib/kubelet", ")", "-prune", "-o"),
-    *("-path", "*/member/snap/db", "-printf", _FORMAT),
+    *("-path", "*/member/snap/db", "-printf", LISTED),
 )
 
 
@@ -166,33 +166,15 @@ class EtcdData(HostFact[EtcdFiles]):
         host = found.on_host(found.value("data-dir", DATA))[1].rstrip("/") if found else ""
         for folder in dict.fromkeys((DATA, host)):
             if safe_path(folder):
-                argv = ("find", folder, "-maxdepth", "2", "-printf", _FORMAT)
+                argv = ("find", folder, "-maxdepth", "2", "-printf", LISTED)
                 yield NodeCommand("etcd-data", argv, sudo=True, name=folder, answers=(0, 1), limit=65536)
         yield NodeCommand("etcd-databases", DATABASES, sudo=True, answers=(0, 1), limit=65536)
 
     @staticmethod
     def parse(node: str, answers: tuple[Answer, ...]) -> EtcdFiles:
         """What ``find`` listed; a folder that is not there is empty."""
-        folders = {
-            a.name: {i.path: i for i in _listed(a.text)} for a in answers if a.key == "etcd-data" and not a.error
-        }
-        return EtcdFiles(folders=folders, databases=tuple(_listed(answer(answers, "etcd-databases"))))
-
-
-def _listed(text: str) -> Iterator[FileInfo]:
-    for line in text.splitlines():
-        parts = line.split("\t")
-        if len(parts) == 8 and parts[6].startswith("/"):
-            seconds = re.match(r"\d{1,11}", parts[3])
-            yield FileInfo(
-                path=parts[6],
-                kind=parts[1] if parts[0] == "l" else parts[0],
-                link=parts[7] if parts[0] == "l" else "",
-                size=int(parts[2]) if parts[2].isdigit() else 0,
-                changed=datetime.fromtimestamp(int(seconds[0]), UTC) if seconds else None,
-                mode=parts[4],
-                owner=parts[5],
-            )
+        folders = {a.name: {i.path: i for i in listed(a.text)} for a in answers if a.key == "etcd-data" and not a.error}
+        return EtcdFiles(folders=folders, databases=tuple(listed(answer(answers, "etcd-databases"))))
 
 
 @dataclass(frozen=True, slots=True)

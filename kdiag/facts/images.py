@@ -1,10 +1,14 @@
-"""The names of images: their parts, and the one that was probably meant."""
+"""The names of images: their parts, the one that was probably meant, and those that the nodes have."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
+from kdiag.facts.base import NodeCommand
+from kdiag.facts.hosts import Answer, HostFact, answer
+from kdiag.model.jsontext import read_json
 from kdiag.model.text import nearest
 
 
@@ -49,3 +53,19 @@ def close_image(image: Image, others: Iterable[str]) -> str:
     tags = {i.tag: i for i in found if i.repository == like and i.tag}
     one = tags.get(image.tag) or next(iter(tags.values()), None)
     return f"{one.short}:{one.tag}" if one else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images(HostFact[tuple[str, ...]]):
+    """The names under which each node's runtime has images."""
+
+    sources = (NodeCommand("images", ("crictl", "images", "-o", "json"), sudo=True, seconds=8, limit=1 << 20),)
+
+    @staticmethod
+    def parse(node: str, answers: tuple[Answer, ...]) -> tuple[str, ...]:
+        """The tags of all images."""
+        try:
+            listed = read_json(answer(answers, "images")).get("images") or []
+            return tuple(str(tag) for image in listed for tag in (image.get("repoTags") or ()))
+        except (AttributeError, TypeError) as exc:
+            raise ValueError(f"no list of images: {exc}") from exc

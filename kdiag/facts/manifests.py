@@ -1,315 +1,38 @@
-"""Static pod manifests as the kubelet reads them, and the files of the node that they name."""
+"""The static pods' manifests of each node, as the kubelet reads them, and the files of the node that they name."""
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 
 import msgspec
 
 from kdiag.facts.base import NodeCommand, NodeFollow
-from kdiag.facts.cluster import Cluster
-from kdiag.facts.flagnames import flag_kind
+from kdiag.facts.filelist import LISTED, FileInfo, listed
 from kdiag.facts.hosts import Answer, HostFact, answer, safe_path
-from kdiag.facts.nodefiles import PUBLIC_PARTS, READ_INTERFACES, READ_KERNEL, READ_KUBELET_CONFIG, matching
-from kdiag.facts.pods import Pods
-from kdiag.facts.podspec import Container, PodSpec
-from kdiag.facts.podyaml import Document, Problem, YamlFault, pod_problems, read_yaml
-from kdiag.facts.runtime import Containers
-from kdiag.facts.system import COMPONENTS, mount_of
+from kdiag.facts.nodefiles import (
+    PUBLIC_PARTS,
+    READ_INTERFACES,
+    READ_KERNEL,
+    READ_KUBELET_CONFIG,
+    matching,
+    show_certificates,
+)
+from kdiag.facts.podspec import PodSpec
+from kdiag.facts.podyaml import Problem, YamlFault, pod_problems, read_yaml
+from kdiag.facts.staticpods import Manifest
+from kdiag.facts.system import COMPONENTS
 from kdiag.facts.wire import convert, without_nulls
-from kdiag.model.jsontext import read_json
-from kdiag.model.result import CLUSTER, Evidence, Ref, Severity
 from kdiag.model.text import clean_line, shorten
 
 FOLDER = "/etc/kubernetes/manifests"
 _ROOT = "/etc/kubernetes"
-#: What grep -azo shows with it of a file: its certificates, and where one begins that does not end.
-CERTIFICATES = "-----BEGIN (TRUSTED )?CERTIFICATE-----([^-]*-----END (TRUSTED )?CERTIFICATE-----)?"
-_FORMAT = r"%y\t%Y\t%s\t%T@\t%m\t%U\t%p\t%l\n"
-#: Shells that a manifest may start its component through: what they run cannot be told from the list of words.
-_SHELLS = frozenset({"sh", "bash", "ash", "busybox", "dash"})
-#: Flags whose value is a file that must be there when the component starts.
-_FILE_FLAG = re.compile(
-    r"(?:file|kubeconfig|certificate|client-key|certificate-authority|sni-cert-key|config)$|^config$"
-)
-_NOT_FILE = re.compile(r"log|^token-auth-webhook|^runtime-config$")
 _MOST_PATHS = 120
 #: Where a manifest is put when somebody takes it out of the folder.
 _PLACES = ("/tmp", "/root", "/home", "/etc/kubernetes", "/var/tmp")  # noqa: S108
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileInfo:
-    """One file of a node, as ``find`` shows it; ``kind`` is f, d, p, s …, that of the target for a link."""
-
-    path: str
-    kind: str = "f"
-    link: str = ""
-    size: int = 0
-    changed: datetime | None = None
-    mode: str = ""
-    owner: str = ""
-
-    @property
-    def there(self) -> bool:
-        """Whether there is anything, and not just a link to nowhere."""
-        return self.kind not in ("N", "L", "l", "?")
-
-    @property
-    def noun(self) -> str:
-        """What it is, for a sentence."""
-        kinds = {"f": "a file", "d": "a folder", "p": "a pipe", "s": "a socket", "b": "a device", "c": "a device"}
-        return kinds.get(self.kind, f"a link to {self.link}, which is not there" if self.link else "a broken link")
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """One flag of a command line, and where it stands."""
-
-    name: str
-    value: str
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """A file that a flag names: its path inside the container, and on the node where a hostPath volume shows it.
-
-    ``host`` is empty where no volume is mounted there; ``volume`` is then empty as well. A volume that is not of the
-    node (``host`` empty, ``volume`` not) cannot be judged.
-    """
-
-    flag: Flag
-    inside: str
-    volume: str = ""
-    host: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class HostVolume:
-    """A hostPath volume of a manifest, and where its path stands."""
-
-    name: str
-    path: str
-    type: str
-    line: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """One file of the folder. ``fault``: it is no YAML. ``problems``: it is no pod, or has misspelt fields."""
-
-    info: FileInfo
-    lines: tuple[str, ...] = ()
-    read: bool = True
-    fault: YamlFault | None = None
-    document: Document = field(default_factory=Document)
-    problems: tuple[Problem, ...] = ()
-    spec: PodSpec | None = None
-    binary: bool = False
-
-    @property
-    def path(self) -> str:
-        """Its whole path."""
-        return self.info.path
-
-    @property
-    def file(self) -> str:
-        """Its name in the folder."""
-        return self.info.path.rpartition("/")[2]
-
-    @property
-    def taken(self) -> bool:
-        """Whether the kubelet makes a pod of it."""
-        return self.spec is not None
-
-    @property
-    def refused(self) -> tuple[Problem, ...]:
-        """Why the kubelet takes it for no pod."""
-        return tuple(p for p in self.problems if p.fatal)
-
-    @property
-    def name(self) -> str:
-        """metadata.name; empty where it cannot be read."""
-        name = self.document.at("metadata", "name")
-        return name if isinstance(name, str) else ""
-
-    @property
-    def namespace(self) -> str:
-        """metadata.namespace."""
-        namespace = self.document.at("metadata", "namespace")
-        return namespace if isinstance(namespace, str) and namespace else "default"
-
-    @cached_property
-    def component(self) -> str:
-        """Which component of the control plane it runs, or was meant to run; empty for any other pod."""
-        labels = self.document.at("metadata", "labels")
-        label = labels.get("component") if isinstance(labels, dict) else ""
-        containers = [c.name for c in self.spec.containers] if self.spec else []
-        for word in (self.name, label, *containers):
-            if word in COMPONENTS:
-                return str(word)
-        if self.spec and self.name:
-            return ""
-        stem = self.file.partition(".")[0]
-        if stem in COMPONENTS:
-            return stem
-        text = "\n".join(self.lines)
-        return next((c for c in COMPONENTS if re.search(rf"^\s*(?:- ?)?(?:name: *)?{c}\s*$", text, re.MULTILINE)), "")
-
-    @cached_property
-    def index(self) -> int:
-        """Which of its containers runs the component."""
-        found = self.spec.containers if self.spec else ()
-        return next((i for i, c in enumerate(found) if c.name == self.component), 0)
-
-    @property
-    def container(self) -> Container:
-        """The container that runs the component."""
-        return self.spec.containers[self.index] if self.spec else Container()
-
-    @property
-    def program(self) -> str:
-        """The name of what it starts; empty where the image decides or a shell does."""
-        words = self.container.command
-        base = words[0].rpartition("/")[2] if words else ""
-        return "" if base in _SHELLS or not base else base
-
-    @property
-    def shell(self) -> bool:
-        """Whether a shell starts the component, so that its flags cannot be told."""
-        words = self.container.command
-        return bool(words) and words[0].rpartition("/")[2] in _SHELLS
-
-    @cached_property
-    def words(self) -> tuple[tuple[str, int], ...]:
-        """The words of its command and args, each with its line; none where a shell takes them."""
-        if self.shell:
-            return ()
-        found: list[tuple[str, int]] = []
-        for part, given in (("command", self.container.command), ("args", self.container.args)):
-            found += [(w, self.line("spec", "containers", self.index, part, i)) for i, w in enumerate(given)]
-        return tuple(found)
-
-    @cached_property
-    def flags(self) -> tuple[Flag, ...]:
-        """The flags of the component, in their order."""
-        words = self.words
-        found: list[Flag] = []
-        for at, (word, line) in enumerate(words):
-            if not re.match(r"--?[A-Za-z]", word):
-                continue
-            name, equals, value = word.lstrip("-").partition("=")
-            if not equals and at + 1 < len(words) and not words[at + 1][0].startswith("-"):
-                value = words[at + 1][0]
-            found.append(Flag(name, value, line))
-        return tuple(found)
-
-    @cached_property
-    def strays(self) -> tuple[tuple[str, int], ...]:
-        """The words that are neither a flag nor a flag's value: the component takes none, and exits."""
-        if self.program != self.component:
-            return ()  # another program may read the words before the component does
-        found: list[tuple[str, int]] = []
-        taken = False  # by the flag before it, as its value
-        for word, line in self.words[1:]:
-            if taken or "<redacted:" in word:
-                taken = False
-            elif not word.startswith("-"):
-                found.append((word, line))
-            elif self.component != "etcd" and not word.startswith("--"):
-                # Of one dash and one letter they know -v and -h; etcd takes one dash or two.
-                if re.match(r"-[A-Za-z][^=]", word) and not re.match(r"-v\d", word):
-                    found.append((word, line))
-            else:
-                taken = "=" not in word and flag_kind(self.component, word.lstrip("-")) != "bool"
-        return tuple(found)
-
-    def named(self, text: str) -> Flag | None:
-        """The flag that a message of the component is about: by its name, or by a value that only one flag has."""
-        by_name = [
-            (match.start(), one)
-            for one in self.flags
-            if (match := re.search(rf"(?<![\w-])--{re.escape(one.name)}(?![\w-])", text))
-        ]
-        if by_name:
-            return min(by_name, key=lambda found: found[0])[1]
-        words = {w.strip(".:,") for w in re.findall(r"[\w./:@*+,=-]{3,}", text.replace("\\", ""))}
-        by_value: dict[str, Flag] = {}
-        for one in self.flags:
-            parts = [one.value, *one.value.split(","), *(p.partition("=")[0] for p in one.value.split(","))]
-            if words & {p for p in parts if len(p) > 2 and p not in ("true", "false")}:
-                by_value.setdefault(one.value, one)
-        return next(iter(by_value.values())) if len(by_value) == 1 else None
-
-    def flag(self, name: str) -> Flag | None:
-        """The flag of that name: the last one counts."""
-        return next((f for f in reversed(self.flags) if f.name == name), None)
-
-    def value(self, name: str, default: str = "") -> str:
-        """The value of a flag, or the default when it is not given."""
-        found = self.flag(name)
-        return found.value if found else default
-
-    def line(self, *path: str | int) -> int:
-        """The line of a place in the document."""
-        return self.document.line(*path)
-
-    def text(self, line: int) -> str:
-        """One line of the file, stripped."""
-        return self.lines[line - 1].strip() if 0 < line <= len(self.lines) else ""
-
-    def where(self, line: int) -> str:
-        """``/etc/kubernetes/manifests/etcd.yaml:24``."""
-        return f"{self.path}:{line}"
-
-    def quote(self, node: str, line: int, also: int = 0) -> Evidence:
-        """A line of the file as evidence, or the lines from one to another."""
-        last = max(also, line)
-        shown = " ⏎ ".join(s for n in range(line, last + 1) if (s := self.text(n)))
-        span = f"{line}p" if last == line else f"{line},{last}p"
-        return Evidence(f"sed -n {span} {self.path}", shorten(shown, 300) or "(an empty line)", node)
-
-    def host_volumes(self) -> tuple[HostVolume, ...]:
-        """Its hostPath volumes."""
-        return tuple(
-            HostVolume(v.name, v.host_path.path, v.host_path.type, self.line("spec", "volumes", i, "hostPath", "path"))
-            for i, v in enumerate(self.spec.volumes if self.spec else ())
-            if v.host_path and v.host_path.path
-        )
-
-    def on_host(self, inside: str) -> tuple[str, str]:
-        """The volume that shows a path of the container, and the path on the node; empty where there is none."""
-        if not self.spec:
-            return "", ""
-        volume, below = mount_of(self.spec, self.container, inside)
-        if not volume:
-            return "", ""
-        sub = next((m.sub_path for m in self.container.volume_mounts if m.name == volume and m.sub_path), "")
-        root = next((v.path for v in self.host_volumes() if v.name == volume), "")
-        parts = [p.strip("/") for p in (sub, below) if p.strip("/")]
-        return volume, "/".join([root.rstrip("/"), *parts]) if root else ""
-
-    @cached_property
-    def uses(self) -> tuple[Use, ...]:
-        """The files that its flags name."""
-        found: list[Use] = []
-        for one in self.flags:
-            if not _FILE_FLAG.search(one.name) or _NOT_FILE.search(one.name):
-                continue
-            for word in one.value.split(","):
-                path = word.partition(":")[0].strip() if one.name == "tls-sni-cert-key" else word.strip()
-                if "/" not in path or "://" in path:
-                    continue
-                path = path if path.startswith("/") else f"/{path}"
-                found.append(Use(one, path, *self.on_host(path)))
-        return tuple(found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -401,7 +124,7 @@ class Manifests(HostFact[NodeManifests]):
 
     sources = (
         NodeCommand(
-            "manifest-files", ("find", f"{_ROOT}/", "-maxdepth", "3", "-printf", _FORMAT), sudo=True, limit=1 << 19
+            "manifest-files", ("find", f"{_ROOT}/", "-maxdepth", "3", "-printf", LISTED), sudo=True, limit=1 << 19
         ),
         NodeCommand("manifests", ("grep", "-rHn", "", FOLDER), sudo=True, limit=1 << 20),
         READ_KUBELET_CONFIG,
@@ -428,7 +151,7 @@ class Manifests(HostFact[NodeManifests]):
         host: dict[str, FileInfo | None] = dict.fromkeys(asked)
         seen = [a for a in answers if a.key == "manifest-paths" and not a.error]
         if seen:
-            for info in _files(seen[0].text):
+            for info in listed(seen[0].text):
                 host[info.path] = info
         else:
             host = {}
@@ -448,7 +171,7 @@ class Manifests(HostFact[NodeManifests]):
             host=host,
             servers=_servers(answers),
             certificates=certificates,
-            elsewhere=tuple(_files(found[0].text)) if found else None,
+            elsewhere=tuple(listed(found[0].text)) if found else None,
             addresses=frozenset(
                 address
                 for key in ("addresses", "interfaces")
@@ -474,7 +197,7 @@ def _follow(answers: tuple[Answer, ...]) -> Iterator[NodeCommand]:
             tests += [*(("-o",) if tests else ()), "-path", path]
         yield NodeCommand(
             "manifest-paths",
-            ("find", "-L", "/", "-maxdepth", "16", "(", *tests, ")", "-printf", _FORMAT, "-o", "-prune"),
+            ("find", "-L", "/", "-maxdepth", "16", "(", *tests, ")", "-printf", LISTED, "-o", "-prune"),
             sudo=True,
             limit=1 << 19,
         )
@@ -490,7 +213,7 @@ def _follow(answers: tuple[Answer, ...]) -> Iterator[NodeCommand]:
     if folder != FOLDER and safe_path(folder):
         # By their names: such a folder may hold anything, and no more of it is read.
         paths = tuple(f"{folder}/{component}.yaml" for component in COMPONENTS)
-        listing = ("find", f"{folder}/", "-maxdepth", "1", "-printf", _FORMAT)
+        listing = ("find", f"{folder}/", "-maxdepth", "1", "-printf", LISTED)
         yield NodeCommand("manifest-other-files", listing, sudo=True, name=folder, answers=(0, 1))
         yield NodeCommand("manifest-other", ("grep", "-Hn", "", *paths), sudo=True, limit=1 << 20, answers=(0, 1, 2))
     for manifest in first.files:
@@ -504,7 +227,7 @@ def _follow(answers: tuple[Answer, ...]) -> Iterator[NodeCommand]:
         names = ["-name", "kube-*.y*ml*", "-o", "-name", "etcd*.y*ml*", "-o", "-name", "kube-*.bak"]
         yield NodeCommand(
             "manifest-elsewhere",
-            ("find", *_PLACES, "-maxdepth", "3", "-type", "f", "(", *names, ")", "-printf", _FORMAT),
+            ("find", *_PLACES, "-maxdepth", "3", "-type", "f", "(", *names, ")", "-printf", LISTED),
             sudo=True,
         )
 
@@ -524,20 +247,20 @@ class _Folder:
 def _other(answers: tuple[Answer, ...], declared: str | None) -> str:
     """The folder that the kubelet is told of, where that is another one and holds manifests."""
     folder = (declared or FOLDER).rstrip("/")
-    listed = {i.path for i in _files(answer(answers, "manifest-other-files", folder))} if folder != FOLDER else set()
-    held = [c for c in COMPONENTS if f"{folder}/{c}.yaml" in listed]
+    inside = {i.path for i in listed(answer(answers, "manifest-other-files", folder))} if folder != FOLDER else set()
+    held = [c for c in COMPONENTS if f"{folder}/{c}.yaml" in inside]
     return folder if held and any(a.key == "manifest-other" and not a.error for a in answers) else FOLDER
 
 
 def _folder(answers: tuple[Answer, ...], folder: str = FOLDER) -> _Folder:
     """What a folder holds, with all that was listed of the node."""
-    tree = {info.path: info for info in _files(answer(answers, "manifest-files"))}
+    tree = {info.path: info for info in listed(answer(answers, "manifest-files"))}
     if tree:
         tree.setdefault(_ROOT, FileInfo(path=_ROOT, kind="d"))
     shown = "manifests"
     if folder != FOLDER:
         shown = "manifest-other"
-        tree |= {info.path: info for info in _files(answer(answers, "manifest-other-files", folder))}
+        tree |= {info.path: info for info in listed(answer(answers, "manifest-other-files", folder))}
     inside = [i for p, i in sorted(tree.items()) if p.startswith(folder + "/")]
     whole = any(a.key == shown and not a.error for a in answers)
     named = [i for i in inside if "/" not in i.path[len(folder) + 1 :]]
@@ -598,31 +321,6 @@ def _contents(text: str, paths: set[str]) -> dict[str, tuple[str, ...]]:
     return {path: tuple(lines) for path, lines in found.items()}
 
 
-def _files(text: str) -> Iterator[FileInfo]:
-    for line in text.splitlines():
-        parts = line.split("\t")
-        if len(parts) < 7 or not parts[6].startswith("/"):
-            continue
-        own, target, size, changed, mode, owner, path = parts[:7]
-        link = parts[7] if len(parts) > 7 else ""
-        yield FileInfo(
-            path=path.rstrip("/") or "/",
-            kind=target if own == "l" else own,
-            link=link if own == "l" else "",
-            size=_number(size),
-            changed=_moment(changed),
-            mode=mode,
-            owner=owner,
-        )
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        return datetime.fromtimestamp(float(text), UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
 def _number(text: str) -> int:
     found = re.search(r"\d{1,18}", text)
     return int(found[0]) if found else 0
@@ -665,12 +363,6 @@ def _certificate_paths(files: Iterable[Manifest]) -> tuple[str, ...]:
             if host and safe_path(host) and re.search(r"\.(crt|pem|cert|cer)$", host):
                 found[host] = None
     return tuple(found)[:8]
-
-
-def show_certificates(key: str, path: str) -> NodeCommand:
-    """A command that shows the certificates of a file and nothing else that may be in it."""
-    argv = ("grep", "-azoHE", "-e", CERTIFICATES, path)
-    return NodeCommand(key, argv, sudo=True, limit=131_072, name=path, answers=(0, 1, 2))
 
 
 def _certificate(one: Answer) -> dict[str, str]:
@@ -747,174 +439,6 @@ def _servers(answers: tuple[Answer, ...]) -> dict[str, tuple[str, int]]:
         if match := re.match(r"(/[^:]+):(\d+):\s*server:\s*[\"']?([^\s\"']+)", line):
             found.setdefault(match[1], (match[3], int(match[2])))
     return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class Images(HostFact[tuple[str, ...]]):
-    """The names under which each node's runtime has images."""
-
-    sources = (NodeCommand("images", ("crictl", "images", "-o", "json"), sudo=True, seconds=8, limit=1 << 20),)
-
-    @staticmethod
-    def parse(node: str, answers: tuple[Answer, ...]) -> tuple[str, ...]:
-        """The tags of all images."""
-        try:
-            listed = read_json(answer(answers, "images")).get("images") or []
-            return tuple(str(tag) for image in listed for tag in (image.get("repoTags") or ()))
-        except (AttributeError, TypeError) as exc:
-            raise ValueError(f"no list of images: {exc}") from exc
-
-
-def static_pod(component: str, node: str) -> Ref:
-    """The pod that the kubelet makes of a component's manifest."""
-    return Ref("Pod", f"{component}-{node}", "kube-system")
-
-
-def stands_still(manifests: Manifests, component: str) -> tuple[Ref, ...]:
-    """What stands still when one of a component's static pods does not run."""
-    others = sum(1 for _, found in manifests if component in found.meant)
-    if component in ("etcd", "kube-apiserver"):
-        return (CLUSTER,) if others <= 1 else ()
-    return (Ref("Lease", component, "kube-system"),) if component in COMPONENTS else ()
-
-
-#: How long a component must have run for its manifest to be proven good, and how long the kubelet may take to see one.
-_STEADY = 90
-_NOTICED = 120
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How a component does under its manifest. ``runs``: it works now, whatever its next start brings.
-
-    ``proven``: it was started from the manifest as it is, and stayed up.
-    """
-
-    runs: bool = False
-    proven: bool = False
-
-
-def component_standing(
-    manifest: Manifest, node: str, containers: Containers | None, pods: Pods | None, cluster: Cluster
-) -> Standing:
-    """Whether a component runs now, by its node's runtime or else by the API server."""
-    changed = manifest.info.changed
-    fresh = changed is not None and cluster.age(changed) < _NOTICED
-    seen = containers.get(node) if containers else None
-    if seen is not None and seen.listed:
-        live = next((c for c in seen.of(manifest.component) if c.running), None)
-        began = (live.started or live.created) if live else None
-        if began is None:
-            return Standing()
-        newer = changed is not None and began > changed
-        steady = cluster.age(began) > _STEADY
-        return Standing(steady and (newer or not fresh), steady and newer)
-    pod = pods.get(f"{manifest.component}-{node}", "kube-system") if pods else None
-    return Standing(bool(pod and pod.ready and not fresh))
-
-
-def component_seen(
-    component: str, node: str, containers: Containers | None, pods: Pods | None, cluster: Cluster
-) -> bool:
-    """Whether anything tells how a component does. That the API server is dead tells it of that one and of etcd."""
-    seen = containers.get(node) if containers else None
-    pod = pods.get(f"{component}-{node}", "kube-system") if pods else None
-    dead = bool(cluster.dead) and component in ("etcd", "kube-apiserver")
-    return dead or pod is not None or bool(seen and seen.listed)
-
-
-def manifest_severity(manifests: Manifests, component: str, now: Standing) -> Severity:
-    """How bad it is that a component's manifest is wrong."""
-    if now.runs:
-        return Severity.WARNING
-    if component not in COMPONENTS:
-        return Severity.ERROR
-    others = sum(1 for _, found in manifests if component in found.meant)
-    return Severity.ERROR if others > 1 else Severity.CRITICAL
-
-
-def manifest_subject(manifest: Manifest, node: str) -> Ref:
-    """What a fault of a manifest is about: its pod, or the node where nobody can tell which pod was meant."""
-    if manifest.component:
-        return static_pod(manifest.component, node)
-    return Ref("Pod", f"{manifest.name}-{node}", manifest.namespace) if manifest.name else Ref("Node", node)
-
-
-def manifest_repair(node: str, manifest: Manifest, line: int, what: str) -> tuple[str, ...]:
-    """The steps that correct a line of a manifest, and show whether that helped."""
-    name = manifest.component or manifest.name or manifest.file
-    return (
-        f"ssh {node} sudoedit {manifest.path}    # line {line}: {what}",
-        "the kubelet takes the change up by itself within 20 s; keep no copy of the file in that folder",
-        f"ssh {node} sudo crictl ps -a --name {name}",
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class ServerURL:
-    """One URL of a flag; ``fault`` says why it is none."""
-
-    text: str
-    scheme: str = ""
-    host: str = ""
-    port: int = 0
-    fault: str = ""
-
-    @property
-    def loopback(self) -> bool:
-        """Whether it leads to the machine itself."""
-        return self.host in ("localhost", "::1") or self.host.startswith("127.")
-
-    @property
-    def anywhere(self) -> bool:
-        """Whether it stands for all addresses of the machine."""
-        return self.host in ("0.0.0.0", "::", "")  # noqa: S104
-
-    @property
-    def literal(self) -> bool:
-        """Whether the host is an address and not a name."""
-        return bool(re.fullmatch(r"\d+(\.\d+){3}|[0-9a-fA-F]*:[0-9a-fA-F:.]*", self.host))
-
-
-_URL = re.compile(
-    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<host>\[[^\]]*\]|[^:/?#\s]*)(?::(?P<port>[^/?#]*))?(?P<rest>.*)"
-)
-
-
-def server_urls(value: str, *, default: int = 0) -> tuple[ServerURL, ...]:
-    """The URLs of a flag: scheme, host and port; ``default`` is the port of a URL that names none."""
-    return tuple(_server_url(word.strip(), default) for word in value.split(",") if word.strip())
-
-
-def agreed_server(manifests: Manifests | None) -> ServerURL | None:
-    """Where at least two kubeconfigs of the nodes lead, and more than anywhere else."""
-    votes: Counter[ServerURL] = Counter()
-    for _, found in manifests or ():
-        for server, _ in found.servers.values():
-            votes.update(e for e in server_urls(server, default=443) if not e.fault and not e.loopback)
-    most = votes.most_common(1)
-    return most[0][0] if most and most[0][1] >= 2 else None
-
-
-def _server_url(text: str, default: int) -> ServerURL:
-    match = _URL.fullmatch(text)
-    if not match:
-        return ServerURL(text, fault="it is no URL such as https://127.0.0.1:2379")
-    scheme, host, port = match["scheme"].lower(), match["host"].strip("[]"), match["port"]
-    if scheme not in ("http", "https", "unix", "unixs"):
-        return ServerURL(text, scheme, host, fault=f"{match['scheme']} is no scheme for it")
-    if scheme.startswith("unix"):
-        return ServerURL(text, scheme, host)
-    if port is None and not default:
-        return ServerURL(text, scheme, host, fault="it names no port")
-    if port is not None and not (re.fullmatch(r"\d{1,6}", port) and 0 < int(port) < 65536):
-        return ServerURL(text, scheme, host, fault=f'"{port}" is no port')
-    number = int(port) if port else default
-    if re.fullmatch(r"[\d.]+", host) and not re.fullmatch(
-        r"(25[0-5]|2[0-4]\d|1?\d?\d)(\.(25[0-5]|2[0-4]\d|1?\d?\d)){3}", host
-    ):
-        return ServerURL(text, scheme, host, number, fault=f"{host} is no address")
-    return ServerURL(text, scheme, host, number)
 
 
 def misplaced(manifest: Manifest, found: NodeManifests) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -16,6 +16,8 @@ PUBLIC_PARTS = (
     r"(server|tls-server-name|insecure-skip-tls-verify|certificate-authority|certificate-authority-data|client-certificate|client-certificate-data"
     r"|client-key)\"?: *\"?[A-Za-z0-9+/=:._@-]+"
 )
+#: What grep -azo shows with it of a file: its certificates, and where one begins that does not end.
+CERTIFICATES = "-----BEGIN (TRUSTED )?CERTIFICATE-----([^-]*-----END (TRUSTED )?CERTIFICATE-----)?"
 
 READ_KUBELET_CONFIG = NodeCommand("kubelet-config", ("cat", KUBELET_CONFIG), sudo=True, name=KUBELET_CONFIG)
 READ_KUBELET_ENV = tuple(NodeCommand("kubelet-env", ("cat", path), sudo=True, name=path) for path in ENV)
@@ -52,3 +54,9 @@ def matching(text: str, pattern: str) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(text.splitlines(), 1):
         if wanted.search(line):
             yield number, line
+
+
+def show_certificates(key: str, path: str) -> NodeCommand:
+    """A command that shows the certificates of a file and nothing else that may be in it."""
+    argv = ("grep", "-azoHE", "-e", CERTIFICATES, path)
+    return NodeCommand(key, argv, sudo=True, limit=131_072, name=path, answers=(0, 1, 2))

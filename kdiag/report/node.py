@@ -37,9 +37,9 @@ from kdiag.facts.base import Fact
 from kdiag.facts.hosts import HostFact
 from kdiag.facts.journal import Entry, JournalLog
 from kdiag.facts.machine import Filesystem
-from kdiag.facts.manifests import Manifest
 from kdiag.facts.runtime import NodeContainers
 from kdiag.facts.signatures import meaning
+from kdiag.facts.staticpods import Manifest
 from kdiag.model.result import Ref
 from kdiag.model.step import State
 from kdiag.model.text import clean_line, duration, listing, plural, shorten

@@ -15,7 +15,7 @@ from kdiag.collect.http import Deadline
 from kdiag.collect.shell import Output
 from kdiag.collect.together import Group, apart, gathered
 from kdiag.facts.base import NodeCommand
-from kdiag.facts.manifests import CERTIFICATES
+from kdiag.facts.nodefiles import CERTIFICATES
 
 LONG = 60.0
 

@@ -15,7 +15,7 @@ from kdiag.errors import CheckDefinitionError
 from kdiag.facts.base import NodeCommand
 from kdiag.facts.certificates import Certificate, Certificates, parse_pem
 from kdiag.facts.hosts import Answer
-from kdiag.facts.manifests import CERTIFICATES
+from kdiag.facts.nodefiles import CERTIFICATES
 
 PKI = "/etc/kubernetes/pki"
 TREE = (

@@ -1,0 +1,98 @@
+"""How a component does under its manifest, what its failure stops, and how the manifest is mended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kdiag.facts.cluster import Cluster
+from kdiag.facts.manifests import Manifests
+from kdiag.facts.pods import Pods
+from kdiag.facts.runtime import Containers
+from kdiag.facts.staticpods import Manifest
+from kdiag.facts.system import COMPONENTS
+from kdiag.model.result import CLUSTER, Ref, Severity
+
+
+def static_pod(component: str, node: str) -> Ref:
+    """The pod that the kubelet makes of a component's manifest."""
+    return Ref("Pod", f"{component}-{node}", "kube-system")
+
+
+def stands_still(manifests: Manifests, component: str) -> tuple[Ref, ...]:
+    """What stands still when one of a component's static pods does not run."""
+    others = sum(1 for _, found in manifests if component in found.meant)
+    if component in ("etcd", "kube-apiserver"):
+        return (CLUSTER,) if others <= 1 else ()
+    return (Ref("Lease", component, "kube-system"),) if component in COMPONENTS else ()
+
+
+#: How long a component must have run for its manifest to be proven good, and how long the kubelet may take to see one.
+_STEADY = 90
+_NOTICED = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a component does under its manifest. ``runs``: it works now, whatever its next start brings.
+
+    ``proven``: it was started from the manifest as it is, and stayed up.
+    """
+
+    runs: bool = False
+    proven: bool = False
+
+
+def component_standing(
+    manifest: Manifest, node: str, containers: Containers | None, pods: Pods | None, cluster: Cluster
+) -> Standing:
+    """Whether a component runs now, by its node's runtime or else by the API server."""
+    changed = manifest.info.changed
+    fresh = changed is not None and cluster.age(changed) < _NOTICED
+    seen = containers.get(node) if containers else None
+    if seen is not None and seen.listed:
+        live = next((c for c in seen.of(manifest.component) if c.running), None)
+        began = (live.started or live.created) if live else None
+        if began is None:
+            return Standing()
+        newer = changed is not None and began > changed
+        steady = cluster.age(began) > _STEADY
+        return Standing(steady and (newer or not fresh), steady and newer)
+    pod = pods.get(f"{manifest.component}-{node}", "kube-system") if pods else None
+    return Standing(bool(pod and pod.ready and not fresh))
+
+
+def component_seen(
+    component: str, node: str, containers: Containers | None, pods: Pods | None, cluster: Cluster
+) -> bool:
+    """Whether anything tells how a component does. That the API server is dead tells it of that one and of etcd."""
+    seen = containers.get(node) if containers else None
+    pod = pods.get(f"{component}-{node}", "kube-system") if pods else None
+    dead = bool(cluster.dead) and component in ("etcd", "kube-apiserver")
+    return dead or pod is not None or bool(seen and seen.listed)
+
+
+def manifest_severity(manifests: Manifests, component: str, now: Standing) -> Severity:
+    """How bad it is that a component's manifest is wrong."""
+    if now.runs:
+        return Severity.WARNING
+    if component not in COMPONENTS:
+        return Severity.ERROR
+    others = sum(1 for _, found in manifests if component in found.meant)
+    return Severity.ERROR if others > 1 else Severity.CRITICAL
+
+
+def manifest_subject(manifest: Manifest, node: str) -> Ref:
+    """What a fault of a manifest is about: its pod, or the node where nobody can tell which pod was meant."""
+    if manifest.component:
+        return static_pod(manifest.component, node)
+    return Ref("Pod", f"{manifest.name}-{node}", manifest.namespace) if manifest.name else Ref("Node", node)
+
+
+def manifest_repair(node: str, manifest: Manifest, line: int, what: str) -> tuple[str, ...]:
+    """The steps that correct a line of a manifest, and show whether that helped."""
+    name = manifest.component or manifest.name or manifest.file
+    return (
+        f"ssh {node} sudoedit {manifest.path}    # line {line}: {what}",
+        "the kubelet takes the change up by itself within 20 s; keep no copy of the file in that folder",
+        f"ssh {node} sudo crictl ps -a --name {name}",
+    )

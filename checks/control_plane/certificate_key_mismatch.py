@@ -6,7 +6,11 @@ from collections.abc import Iterator
 
 from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check
 from kdiag.facts import (
+    Certificate,
     Certificates,
+    CertificateUse,
+    Flag,
+    Manifest,
     Manifests,
     NodeManifests,
     Pki,
@@ -46,18 +50,29 @@ def certificate_key_mismatch(certificates: Certificates, manifests: Manifests | 
     """The public half of the key is compared with that of the certificate; no private key is read."""
     alone = sum(pki.control_plane for _, pki in certificates) == 1
     for node, pki in certificates:
-        for use in certificate_uses(pki, manifests.get(node) if manifests else None):
+        found = manifests.get(node) if manifests else None
+        for use in certificate_uses(pki, found):
             cert, key = use.certificate, pki.keys.get(use.key_path)
             if cert is None or not key or key == cert.key:
                 continue
             part = use.component if use.component.startswith(("kube-", "etcd")) else ""
             dead = use.dead or part == "etcd"
             starts = f"{use.component} does not start with the two" if dead else use.breaks
+            manifest = found.of(use.component) if found else None
+            flag, meant = _misnamed(use, cert, key, pki, manifest)
+            place = f"{manifest.where(flag.line)} --{flag.name}: " if manifest and flag else ""
             yield Finding(
                 Ref("Node", node),
-                f"{use.key_path} is not the key of {use.path} on {node}: {starts}",
-                evidence=tuple(_evidence(node, use.path, use.key_path, cert.key, key)),
-                next=(
+                f"{place}{use.key_path} is not the key of {use.path} on {node}, meant is {meant}: {starts}"
+                if place
+                else f"{use.key_path} is not the key of {use.path} on {node}: {starts}",
+                evidence=(
+                    *([manifest.quote(node, flag.line)] if manifest and flag else []),
+                    *_evidence(node, use.path, use.key_path, cert.key, key),
+                ),
+                next=manifest_repair(node, manifest, flag.line, f"--{flag.name}={meant}")
+                if manifest and flag
+                else (
                     f"ssh {node} sudo ls -la --time-style=full-iso {use.path} {use.key_path}    # which is newer?",
                     *_renew(node, use.path),
                 ),
@@ -70,10 +85,23 @@ def certificate_key_mismatch(certificates: Certificates, manifests: Manifests | 
                 severity=(Severity.CRITICAL if alone else Severity.ERROR) if dead else Severity.ERROR,
             )
         yield from _others(node, pki)
-        found = manifests.get(node) if manifests else None
         if found is not None:
             yield from _signing(node, pki, found)
             yield from _tokens(node, pki, found)
+
+
+def _misnamed(
+    use: CertificateUse, cert: Certificate, key: str, pki: Pki, manifest: Manifest | None
+) -> tuple[Flag | None, str]:
+    """The flag that names another file than kubeadm's, where kubeadm's would go with the other of the two."""
+    if manifest is None or not use.usual:
+        return None, ""
+    usual_key, usual = f"{use.usual}.key", pki.get(f"{use.usual}.crt")
+    if use.key_path != usual_key and pki.keys.get(usual_key) == cert.key:
+        return manifest.flag(use.key_flag), usual_key
+    if use.path != f"{use.usual}.crt" and usual is not None and usual.key == key:
+        return manifest.flag(use.flag), f"{use.usual}.crt"
+    return None, ""
 
 
 def _signing(node: str, pki: Pki, found: NodeManifests) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, listing
-from kdiag.facts import Certificate, Certificates, Manifest, Manifests, Pki, static_pod
+from kdiag.facts import Certificate, Certificates, Manifest, Manifests, Pki, manifest_repair, static_pod
 
 _API = "/etc/kubernetes/pki/apiserver.crt"
 _ETCD = "/etc/kubernetes/pki/etcd/server.crt"
@@ -40,16 +40,16 @@ def certificate_names_incomplete(certificates: Certificates, manifests: Manifest
         path = api.on_host(api.value("tls-cert-file"))[1] if api and api.value("tls-cert-file") else _API
         if cert := pki.get(path):
             serving.append((node, path, cert))
-            yield from _own(node, path, cert, api)
+            yield from _own(node, path, cert, api, _manifest(manifests, node, "kube-controller-manager"))
             yield from _etcd(node, pki, api)
     if len(serving) == len(masters) and serving:
         found = [_manifest(manifests, node) for node, _ in masters]
         yield from _callers(certificates, serving, sni=any(m and m.flag("tls-sni-cert-key") for m in found))
 
 
-def _manifest(manifests: Manifests | None, node: str) -> Manifest | None:
+def _manifest(manifests: Manifests | None, node: str, part: str = "kube-apiserver") -> Manifest | None:
     found = manifests.get(node) if manifests else None
-    return found.of("kube-apiserver") if found else None
+    return found.of(part) if found else None
 
 
 def _callers(
@@ -80,31 +80,45 @@ def _callers(
         )
 
 
-def _own(node: str, path: str, cert: Certificate, api: Manifest | None) -> Iterator[Finding]:
+def _own(node: str, path: str, cert: Certificate, api: Manifest | None, manager: Manifest | None) -> Iterator[Finding]:
     """The first address of the Services' range: by it the pods call the API server."""
-    first = ""
-    try:
-        if api and (ranges := api.value("service-cluster-ip-range")):
-            first = str(ipaddress.ip_network(ranges.split(",")[0].strip(), strict=False)[1])
-    except (ValueError, IndexError):
+    given = api.flag("service-cluster-ip-range") if api else None
+    first = _first(given.value) if given else ""
+    if api is None or given is None or not first or not cert.names or covers(cert, first):
         return
-    if first and cert.names and not covers(cert, first):
+    names = Evidence(f"sudo openssl x509 -noout -ext subjectAltName -in {path}", listing(cert.names, 12), node)
+    pod = static_pod("kube-apiserver", node)
+    other = manager.flag("service-cluster-ip-range") if manager else None
+    if manager and other and _first(other.value) and covers(cert, _first(other.value)):
         yield Finding(
-            Ref("Node", node),
-            f"kube-apiserver's certificate on {node} is not valid for {first}, the address of the Service kubernetes: "
-            "pods cannot talk to it",
-            evidence=(
-                Evidence(f"sudo openssl x509 -noout -ext subjectAltName -in {path}", listing(cert.names, 12), node),
-                Evidence(
-                    f"sudo grep -n service-cluster-ip-range {api.path if api else ''}",
-                    f"--service-cluster-ip-range={api.value('service-cluster-ip-range') if api else ''}",
-                    node,
-                ),
-            ),
-            next=tuple(_renew(node, path, "apiserver", "--service-cidr CIDR    # the right one")),
-            touches=(Ref("Service", "kubernetes", "default"), static_pod("kube-apiserver", node)),
+            pod,
+            f"{pod.name} has another range of Services than the cluster: {api.where(given.line)} --{given.name}="
+            f"{given.value}; kube-controller-manager and the certificate are of {other.value}",
+            evidence=(api.quote(node, given.line), manager.quote(node, other.line), names),
+            next=manifest_repair(node, api, given.line, f"--{given.name}={other.value}"),
+            touches=(Ref("Service", "kubernetes", "default"), pod, CLUSTER),
             key=first,
         )
+        return
+    yield Finding(
+        Ref("Node", node),
+        f"kube-apiserver's certificate on {node} is not valid for {first}, the address of the Service kubernetes: "
+        "pods cannot talk to it",
+        evidence=(
+            names,
+            Evidence(f"sudo grep -n {given.name} {api.path}", f"--{given.name}={given.value}", node),
+        ),
+        next=tuple(_renew(node, path, "apiserver", "--service-cidr CIDR    # the right one")),
+        touches=(Ref("Service", "kubernetes", "default"), pod),
+        key=first,
+    )
+
+
+def _first(ranges: str) -> str:
+    try:
+        return str(ipaddress.ip_network(ranges.split(",")[0].strip(), strict=False)[1])
+    except (ValueError, IndexError):
+        return ""
 
 
 def _etcd(node: str, pki: Pki, api: Manifest | None) -> Iterator[Finding]:

@@ -55,7 +55,7 @@ def certificate_wrong_ca(certificates: Certificates, manifests: Manifests | None
             if flag := _misled(use, refused, pki, found):
                 by_flag.setdefault(flag, []).append(use)
                 continue
-            yield _finding(node, pki, use, cert, refused, alone=len(masters) == 1)
+            yield _finding(node, pki, use, cert, refused, found, alone=len(masters) == 1)
         for flag, uses in by_flag.items():
             yield _flag(node, flag, uses, pki, found, alone=len(masters) == 1)
         yield from _root(node, pki, found)
@@ -185,6 +185,7 @@ def _finding(
     use: CertificateUse,
     cert: Certificate,
     refused: list[tuple[str, Certificate]],
+    found: NodeManifests | None,
     *,
     alone: bool,
 ) -> Finding:
@@ -194,16 +195,24 @@ def _finding(
     component = use.component if use.component not in ("kubectl", "kubelet") else ""
     parts = [p for p in (component, "kube-apiserver" if use.dead else "", use.checker if use.dead else "") if p]
     flag = f" (--{use.flag})" if use.flag and use.where else ""
+    manifest = found.of(use.component) if found else None
+    other = manifest.flag(use.flag) if manifest and _another(use, refused, pki) else None
+    named = manifest and other and f"{manifest.where(other.line)} --{other.name}={use.path}, meant is {use.usual}.crt"
     return Finding(
         Ref("Node", node),
-        f"{use.role} on {node} is not signed by {places}: {use.breaks}",
+        f"{use.role} on {node} is the wrong one: {named}: {use.breaks}"
+        if named
+        else f"{use.role} on {node} is not signed by {places}: {use.breaks}",
         evidence=(
+            *([manifest.quote(node, other.line)] if manifest and other else []),
             Evidence(f"sudo openssl verify -CAfile {refused[0][0]} {use.path}", f"{by}{flag}", node)
             if not refused[0][0].endswith(".conf")
             else Evidence(f"sudo openssl x509 -noout -issuer -in {use.path}", f"{by}{flag}", node),
             Evidence("", f"{refused[0][0]} holds CA {refused[0][1].subject}, serial {refused[0][1].serial}", node),
         ),
-        next=tuple(_next(node, use, signer)),
+        next=manifest_repair(node, manifest, other.line, f"--{other.name}={use.usual}.crt")
+        if manifest and other
+        else tuple(_next(node, use, signer)),
         touches=(
             *(static_pod(p, node) for p in dict.fromkeys(parts)),
             *(
@@ -216,6 +225,12 @@ def _finding(
         key=use.path,
         severity=(Severity.CRITICAL if alone else Severity.ERROR) if use.dead else Severity.ERROR,
     )
+
+
+def _another(use: CertificateUse, refused: list[tuple[str, Certificate]], pki: Pki) -> bool:
+    """Whether the flag names another certificate than kubeadm's, and that one would do."""
+    usual = pki.get(f"{use.usual}.crt") if use.usual and use.path != f"{use.usual}.crt" else None
+    return usual is not None and all(usual.signed_by(authority) for _, authority in refused)
 
 
 def _config(node: str, place: str, authority: Certificate, cert: Certificate) -> Finding:

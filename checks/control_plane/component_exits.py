@@ -6,7 +6,18 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, shorten
-from kdiag.facts import Cluster, Containers, HostContainer, HostLog, LogLine, Manifests, current, plain, static_pod
+from kdiag.facts import (
+    Cluster,
+    Containers,
+    HostContainer,
+    HostLog,
+    LogLine,
+    Manifest,
+    Manifests,
+    current,
+    plain,
+    static_pod,
+)
 
 _PARTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _STARTING = 20
@@ -66,10 +77,12 @@ def component_exits(containers: Containers, cluster: Cluster, manifests: Manifes
             line = _decisive(log, last)
             if line is None or _OTHERS.search(line):
                 continue
+            manifest = mine.of(part) if mine else None
+            if manifest and _replaced(last, manifest, cluster):
+                continue
             pod = static_pod(part, node)
             alone = sum(bool(other.of(part)) for _, other in containers) == 1
             code = f", exit code {last.exit_code}" if last.exit_code is not None else ""
-            manifest = mine.of(part) if mine else None
             flag = manifest.named(line) if manifest else None
             if manifest and flag is None and _KUBECONFIG.search(line):
                 flag = manifest.flag("kubeconfig")
@@ -118,6 +131,14 @@ def _ends(last: HostContainer, all_of: tuple[HostContainer, ...], cluster: Clust
     if last.state != "exited" or (last.exit_code in (0, 137, 143) and cluster.age(last.finished) < 30):
         return False
     return last.exit_code not in (0, None, 137, 143) or last.attempt > 0
+
+
+def _replaced(last: HostContainer, manifest: Manifest, cluster: Cluster) -> bool:
+    """Whether the kubelet has ended it because its manifest was written, and is about to start what that says."""
+    written = manifest.info.changed
+    if written is None or last.running or last.created is None or last.finished is None:
+        return False
+    return last.created < written <= last.finished and cluster.age(last.finished) < _RAN
 
 
 def _log(logs: tuple[HostLog, ...], last: HostContainer) -> HostLog | None:

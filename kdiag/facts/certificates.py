@@ -441,6 +441,8 @@ class CertificateUse:
     path: str
     key_path: str = ""
     flag: str = ""
+    key_flag: str = ""
+    usual: str = ""  # where kubeadm keeps the two, without .crt and .key
     where: str = ""
     checker: str = ""
     trust: str = ""  # the checker's flag that names the CA
@@ -563,6 +565,8 @@ def _uses(pki: Pki, manifests: NodeManifests | None) -> Iterator[CertificateUse]
             path=path,
             key_path=key,
             flag=place.cert,
+            key_flag=place.key,
+            usual=place.default,
             where=where,
             checker=place.trust[0],
             trust=place.trust[1],

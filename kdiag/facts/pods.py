@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from sys import intern
 from typing import Any, ClassVar, NamedTuple
 
@@ -317,7 +317,6 @@ class PodBuilder:
         self._labels: dict[bytes, dict[str, str]] = {}
         self._owners: dict[bytes, OwnerRef | None] = {}
         self._templates: dict[tuple[str, str, int, int, int], PodSpec] = {}
-        self._words: dict[str, str] = {}
 
     def feed(self, seen: Observation) -> None:
         """Take one page, or the error that came in its place."""
@@ -363,12 +362,6 @@ class PodBuilder:
             what = shorten(clean_line(f"{raw.metadata.namespace}/{raw.metadata.name}"), 120)
             self._gaps.append(Gap("pods", f"{what} cannot be read: {shorten(clean_line(str(exc)), 160)}"))
 
-    def _word(self, text: str) -> str:
-        word = self._words.get(text)
-        if word is None:
-            word = self._words[text] = clean_line(text)
-        return word
-
     def _pod(self, raw: _Pod, kin: _Kin) -> Pod:
         # Runs 150,000 times on a large cluster: what is plain is kept plain.
         meta, spec, status = raw.metadata, raw.spec, raw.status
@@ -387,7 +380,7 @@ class PodBuilder:
                 labels=kin.labels,
                 owner=kin.owner,
                 mirror=kin.mirror,
-                node=self._word(spec.node_name),
+                node=_word(spec.node_name),
                 phase="Running",
                 ip=status.pod_i_p if status.pod_i_p.isprintable() else clean_line(status.pod_i_p),
                 ready=True,
@@ -401,8 +394,8 @@ class PodBuilder:
             labels=kin.labels,
             owner=kin.owner,
             mirror=kin.mirror,
-            node=self._word(spec.node_name),
-            phase=self._word(status.phase),
+            node=_word(spec.node_name),
+            phase=_word(status.phase),
             ip=clean_line(status.pod_i_p),
             ready=ready,
             created=meta.creation_timestamp,
@@ -430,7 +423,7 @@ class PodBuilder:
         if kin is None:
             owner, named = self._owner(owners), self._label_set(labels)
             kin = _Kin(
-                self._word(meta.namespace),
+                _word(meta.namespace),
                 owner,
                 owner is not None and owner.kind == "Node",
                 named,
@@ -480,11 +473,17 @@ class PodBuilder:
         )
 
 
+@lru_cache(maxsize=65_536)
+def _word(text: str) -> str:
+    """A word that recurs (a node, a reason, an image), safe to show, and kept once."""
+    return intern(clean_line(text))
+
+
 def _spec(raw: _Spec) -> PodSpec:
     parts: dict[str, Any] = {name: getattr(raw, name) for name in _SCALARS}
     for name in _RAW_FIELDS:
-        part = _part(clean_json(bytes(getattr(raw, name))), _TYPES[name])
-        if part is not None:
+        text: msgspec.Raw = getattr(raw, name)
+        if len(text) and (part := _part(clean_json(bytes(text)), _TYPES[name])) is not None:
             parts[name] = part
     return kept(PodSpec(**parts))
 
@@ -519,9 +518,9 @@ def _part(text: bytes, shape: Any) -> Any:
 
 def _clean_condition(c: Condition) -> Condition:
     return Condition(
-        intern(clean_line(c.type)),
-        intern(clean_line(c.status)),
-        intern(clean_line(c.reason)),
+        _word(c.type),
+        _word(c.status),
+        _word(c.reason),
         clean(c.message),
         c.last_transition_time,
         c.last_update_time,
@@ -532,8 +531,8 @@ def _clean_condition(c: Condition) -> Condition:
 def _clean_status(s: ContainerStatus) -> ContainerStatus:
     return msgspec.structs.replace(
         s,
-        name=intern(clean_line(s.name)),
-        image=intern(clean_line(s.image)),
+        name=_word(s.name),
+        image=_word(s.image),
         state=_clean_state(s.state),
         last_state=_clean_state(s.last_state),
     )

@@ -32,7 +32,7 @@ from typing import Self
 from urllib.parse import unquote, urlsplit
 
 from kdiag import __version__
-from kdiag.collect.credentials import in_seconds, one_line
+from kdiag.collect.fields import in_seconds, one_line
 from kdiag.collect.kubeconfig import Target
 from kdiag.errors import AccessDenied, BadAnswer, CollectError, ConfigError, Unreachable, Untrusted
 

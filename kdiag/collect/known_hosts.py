@@ -20,7 +20,7 @@ from enum import Enum
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from kdiag.collect.credentials import one_line, read_file
+from kdiag.collect.fields import one_line, read_file
 from kdiag.errors import ConfigError
 
 _CERTIFICATE = "-cert-v01@openssh.com"

@@ -18,7 +18,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import yaml
 
-from kdiag.collect.credentials import Credentials, Fields, kind_of, one_line, read_file
+from kdiag.collect.credentials import Credentials
+from kdiag.collect.fields import Fields, kind_of, one_line, read_file
 from kdiag.collect.paths import home_of
 from kdiag.errors import ConfigError
 from kdiag.model.text import listing, nearest

@@ -61,7 +61,7 @@ def load(environ: Mapping[str, str]) -> Settings:
         return Settings()
     import yaml
 
-    from kdiag.collect.credentials import read_file
+    from kdiag.collect.fields import read_file
 
     data = read_file(path, "configuration")
     if len(data) > _MOST:

@@ -11,7 +11,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import Protocol
 
-from kdiag.collect.credentials import in_seconds, one_line
+from kdiag.collect.fields import in_seconds, one_line
 from kdiag.collect.http import Deadline
 from kdiag.errors import BadAnswer, CollectError
 

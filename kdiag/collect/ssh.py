@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from kdiag.collect.credentials import in_seconds, one_line
+from kdiag.collect.fields import in_seconds, one_line
 
 # The dialling and its reasons are those of the API's client: one deadline over all addresses, one wording.
 from kdiag.collect.http import WATCHDOG, Deadline, Guard, dialled, os_reason

@@ -18,7 +18,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
-from kdiag.collect.credentials import one_line, read_file
+from kdiag.collect.fields import one_line, read_file
 from kdiag.collect.paths import expanded, home_of
 from kdiag.errors import ConfigError
 

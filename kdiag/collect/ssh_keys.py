@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kdiag.collect import known_hosts
-from kdiag.collect.credentials import one_line, read_file
+from kdiag.collect.fields import one_line, read_file
 from kdiag.collect.known_hosts import KnownHosts
 from kdiag.collect.paths import home_of
 from kdiag.collect.ssh_config import HostEntry

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import trustme
 
-from kdiag.collect.credentials import Credentials, Fields, read_file
+from kdiag.collect.credentials import Credentials
+from kdiag.collect.fields import Fields, read_file
 from kdiag.collect.http import Deadline
 from kdiag.errors import AccessDenied, ConfigError, KdiagError
 
@@ -131,7 +132,7 @@ def test_reads_a_client_certificate_from_files_or_data(tmp_path: Path) -> None:
 
 
 def test_a_pipe_that_nobody_writes_to_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kdiag.collect.credentials._PIPE_SECONDS", 0.05)
+    monkeypatch.setattr("kdiag.collect.fields._PIPE_SECONDS", 0.05)
     reads, writes = os.pipe()
     try:
         with pytest.raises(ConfigError, match="is a pipe that nothing was written to"):

@@ -24,6 +24,11 @@ def one_line(text: str, width: int = 200) -> str:
     return shorten(clean(" ".join(text.split())), width)
 
 
+def quoted(name: str) -> str:
+    """A name in quotes, on one line."""
+    return f'"{one_line(name, 80)}"'
+
+
 def in_seconds(seconds: float) -> str:
     """A time limit, for people."""
     return f"{max(0.1, round(seconds, 1)):g} s" if seconds < 10 else f"{seconds:.0f} s"

@@ -8,28 +8,21 @@ that holds it. Without any kubeconfig, a pod's service account is used. Nothing 
 from __future__ import annotations
 
 import base64
-import ipaddress
 import os
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import SplitResult, unquote, urlsplit
-
-import yaml
 
 from kdiag.collect.credentials import Credentials
-from kdiag.collect.fields import Fields, kind_of, one_line, read_file
+from kdiag.collect.endpoint import endpoint, proxy_url, server_url
+from kdiag.collect.fields import Fields, kind_of, one_line, quoted, read_file
+from kdiag.collect.kubefile import parse
 from kdiag.collect.paths import home_of
 from kdiag.errors import ConfigError
 from kdiag.model.text import listing, nearest
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-# libyaml composes recursively and ends the process when the nesting is deep; no kubeconfig comes near this.
-_DEPTH_LIMIT = 100
-# Aliases share what they name, but each merge key (<<) copies it: 32 of them multiply a file at most 100,000 times.
-_MERGE_LIMIT = 32
-_ALIAS_LIMIT = 10_000
 _EXEC_EXTENSION = "client.authentication.k8s.io/exec"
 _HEADER_NAME = frozenset("!#$&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
@@ -111,7 +104,7 @@ def load(
     if not merged.origin and not overrides.server:
         if overrides.context:
             raise ConfigError(
-                f"context {_quoted(overrides.context)} does not exist: {_nothing_found(paths, asked, empty)}"
+                f"context {quoted(overrides.context)} does not exist: {_nothing_found(paths, asked, empty)}"
             )
         token = service_account / "token"
         if environ.get("KUBERNETES_SERVICE_HOST") and environ.get("KUBERNETES_SERVICE_PORT") and token.is_file():
@@ -197,79 +190,12 @@ def _add(merged: _Merged, document: Fields) -> None:
         for entry in document.sections(plural):
             name = entry.text("name")
             if name in seen:
-                raise ConfigError(f"{document.where}: two {plural} have the name {_quoted(name)}")
+                raise ConfigError(f"{document.where}: two {plural} have the name {quoted(name)}")
             seen.add(name)
             below = entry.section(singular)
             values = below.values if below else {}
-            into.setdefault(name, Fields(values, f"{singular} {_quoted(name)} of {document.where}", document.folder))
+            into.setdefault(name, Fields(values, f"{singular} {quoted(name)} of {document.where}", document.folder))
     merged.current = merged.current or document.text("current-context")
-
-
-def parse(data: bytes, path: Path) -> Fields | None:
-    """The first document of a kubeconfig; None when there is nothing but blanks and comments in it."""
-    where = f"kubeconfig {one_line(str(path))}"
-    try:
-        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeDecodeError as exc:
-        line = data.count(b"\n", 0, exc.start) + 1
-        raise ConfigError(f"{where}, line {line}: this is not text; is it a binary file?") from None
-    if not text.strip():
-        return None
-    try:
-        _refuse_bombs(text, where)
-        loader = _Loader(text)
-        try:
-            value = loader.get_data() if loader.check_data() else None
-        finally:
-            loader.dispose()
-    except yaml.MarkedYAMLError as exc:
-        mark = exc.problem_mark or exc.context_mark
-        # libyaml puts what is missing at the end on the line after the last.
-        at = f", line {min(mark.line, text.rstrip().count(chr(10))) + 1}" if mark else ""
-        reason = one_line(str(exc.problem or exc.context or "it is cut short"), 120)
-        raise ConfigError(f"{where}{at}: this is not YAML ({reason}); was the file written whole?") from None
-    except yaml.reader.ReaderError as exc:
-        line = text.count("\n", 0, exc.position) + 1
-        raise ConfigError(
-            f"{where}, line {line}: there is a character that YAML forbids; is it a binary file?"
-        ) from None
-    except (RecursionError, ValueError, TypeError, yaml.YAMLError) as exc:
-        raise ConfigError(f"{where} cannot be read as YAML: {one_line(str(exc), 120)}") from None
-    if value is None:
-        return None
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{where} is no kubeconfig: it holds {kind_of(value)}, not a mapping")
-    return Fields(value, where, Path(os.path.abspath(path)).parent)
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # whichever is there
-    """YAML without dates: a context may be called 2024-01-01."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own name and shape
-        first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
-        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-def _refuse_bombs(text: str, where: str) -> None:
-    """A file of a kilobyte can describe gigabytes, or nest until the parser dies; look at its events first."""
-    if "*" not in text and text.count("[") + text.count("{") + text.count("- ") + text.count("? ") < _DEPTH_LIMIT:
-        return
-    depth = aliases = merges = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        elif isinstance(event, yaml.AliasEvent):
-            aliases += 1
-        elif isinstance(event, yaml.ScalarEvent) and event.value == "<<":
-            merges += 1
-        line = event.start_mark.line + 1 if event.start_mark else 0
-        if depth > _DEPTH_LIMIT:
-            raise ConfigError(f"{where}, line {line}: nested more than {_DEPTH_LIMIT} deep; this is no kubeconfig")
-        if aliases > _ALIAS_LIMIT or (merges and aliases > _MERGE_LIMIT):
-            raise ConfigError(f"{where}, line {line}: too many YAML aliases ({aliases}); this is no kubeconfig")
 
 
 def _in_cluster(overrides: Overrides, environ: Mapping[str, str], folder: Path) -> Target:
@@ -307,9 +233,9 @@ def _resolve(merged: _Merged, overrides: Overrides, environ: Mapping[str, str], 
         or authority is not None
         or bool(user.text("client-certificate") or user.text("client-certificate-data"))
     )
-    url = _server(cluster.text("server"), cluster.where, secure=secure)
-    host, port = _endpoint(url)
-    proxy = _proxy(cluster, url, host, port, environ)
+    url = server_url(cluster.text("server"), cluster.where, secure=secure)
+    host, port = endpoint(url)
+    proxy = proxy_url(cluster, url, host, port, environ)
     shown = {
         "server": url.geturl(),
         "tls-server-name": cluster.text("tls-server-name"),
@@ -342,17 +268,13 @@ def _resolve(merged: _Merged, overrides: Overrides, environ: Mapping[str, str], 
     )
 
 
-def _quoted(name: str) -> str:
-    return f'"{one_line(name, 80)}"'
-
-
 def _choices(names: Mapping[str, Fields], wanted: str = "") -> str:
     """What there is instead, for the end of an error."""
     if not names:
         return "there is none"
     close = nearest(wanted, list(names)) if wanted else None
-    meant = f"did you mean {_quoted(close)}? " if close else ""
-    return f"{meant}there is {listing([one_line(name, 80) or _quoted('') for name in names], 8)}"
+    meant = f"did you mean {quoted(close)}? " if close else ""
+    return f"{meant}there is {listing([one_line(name, 80) or quoted('') for name in names], 8)}"
 
 
 def _context(merged: _Merged, overrides: Overrides) -> tuple[str, Fields]:
@@ -361,11 +283,11 @@ def _context(merged: _Merged, overrides: Overrides) -> tuple[str, Fields]:
         return name, merged.contexts[name]
     if overrides.context:
         raise ConfigError(
-            f"context {_quoted(name)} does not exist in {merged.origin}; {_choices(merged.contexts, name)}"
+            f"context {quoted(name)} does not exist in {merged.origin}; {_choices(merged.contexts, name)}"
         )
     if name:
         raise ConfigError(
-            f"current-context {_quoted(name)} does not exist in {merged.origin}; "
+            f"current-context {quoted(name)} does not exist in {merged.origin}; "
             f"{_choices(merged.contexts, name)}; choose with --context"
         )
     if overrides.server or overrides.cluster:
@@ -382,7 +304,7 @@ def _cluster(merged: _Merged, overrides: Overrides, context_name: str, context: 
     if entry is None:
         if overrides.cluster:
             raise ConfigError(
-                f"cluster {_quoted(name)} does not exist in {merged.origin}; {_choices(merged.clusters, name)}"
+                f"cluster {quoted(name)} does not exist in {merged.origin}; {_choices(merged.clusters, name)}"
             )
         if not overrides.server:
             raise ConfigError(_names_missing(merged, context_name, "cluster", name, merged.clusters))
@@ -407,7 +329,7 @@ def _user(merged: _Merged, overrides: Overrides, context_name: str, context: Fie
     entry = merged.users.get(name)
     if entry is None:
         if overrides.user:
-            raise ConfigError(f"user {_quoted(name)} does not exist in {merged.origin}; {_choices(merged.users, name)}")
+            raise ConfigError(f"user {quoted(name)} does not exist in {merged.origin}; {_choices(merged.users, name)}")
         if name and not overrides.token and not overrides.client_certificate:
             raise ConfigError(_names_missing(merged, context_name, "user", name, merged.users))
         entry = Fields({}, "the command line", Path.cwd())
@@ -437,9 +359,9 @@ def _user(merged: _Merged, overrides: Overrides, context_name: str, context: Fie
 
 def _names_missing(merged: _Merged, context: str, kind: str, name: str, there: Mapping[str, Fields]) -> str:
     if not name:
-        return f"context {_quoted(context)} of {merged.origin} names no {kind}; {_choices(there)}"
+        return f"context {quoted(context)} of {merged.origin} names no {kind}; {_choices(there)}"
     return (
-        f"context {_quoted(context)} names {kind} {_quoted(name)}, which does not exist in {merged.origin}; "
+        f"context {quoted(context)} names {kind} {quoted(name)}, which does not exist in {merged.origin}; "
         f"{_choices(there, name)}"
     )
 
@@ -481,125 +403,6 @@ def _exec_config(cluster: Fields) -> object:
         if extension.text("name") == _EXEC_EXTENSION:
             return extension.values.get("extension")
     return None
-
-
-def _server(server: str, where: str, *, secure: bool) -> SplitResult:
-    """The URL of the API server; one without a scheme is completed as client-go does it."""
-    if not server:
-        raise ConfigError(f"{where} has no server; it must name one, as in https://10.0.0.1:6443")
-    wrong = f"{where}: server {_quoted(_without_password(server))} is not a URL such as https://10.0.0.1:6443"
-    if any(char.isspace() or not char.isprintable() for char in server):
-        raise ConfigError(f"{wrong}: there is a blank or unprintable character in it")
-    try:
-        url = urlsplit(server)
-        if "://" not in server:
-            url = urlsplit(f"{'https' if secure else 'http'}://{server}")
-            if url.path not in ("", "/"):
-                raise ConfigError(f"{wrong}: the https:// is missing")
-        host, _ = _endpoint(url)
-    except ValueError as exc:
-        raise ConfigError(f"{wrong}: {one_line(str(exc), 80)}") from None
-    if url.scheme not in ("http", "https"):
-        raise ConfigError(f"{wrong}: only https and http can be spoken")
-    if not host:
-        raise ConfigError(f"{wrong}: it names no host")
-    if url.username is not None or url.password is not None:
-        raise ConfigError(f"{wrong}: a user name belongs into the user entry, not into the URL")
-    if not url.path.isascii():
-        raise ConfigError(f"{wrong}: its path must be ASCII")
-    return url._replace(query="", fragment="")
-
-
-def _without_password(url: str) -> str:
-    head, at, tail = url.rpartition("@")
-    return f"{head.partition('://')[0]}://…@{tail}" if at else url
-
-
-def _endpoint(url: SplitResult) -> tuple[str, int]:
-    host = url.hostname or ""
-    port = url.port
-    if port == 0:
-        raise ValueError("port 0 is none")
-    if host and not host.isascii():
-        try:
-            host = host.encode("idna").decode("ascii")
-        except UnicodeError:
-            raise ValueError("the host name is not a name") from None
-    return host, port or (443 if url.scheme == "https" else 80)
-
-
-def _proxy(cluster: Fields, url: SplitResult, host: str, port: int, environ: Mapping[str, str]) -> str:
-    """The proxy to go through, or ""; one that cannot be spoken to is an error rather than passed over."""
-    where, proxy = f"{cluster.where}: proxy-url", cluster.text("proxy-url")
-    if not proxy:
-        where, proxy = _proxy_of_environment(url.scheme, environ)
-        if not proxy or _is_excepted(host, port, environ):
-            return ""
-    shown = _quoted(_without_password(proxy))
-    try:
-        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        name, _ = _endpoint(parts)
-    except ValueError as exc:
-        raise ConfigError(f"{where} {shown} is not a URL: {one_line(str(exc), 80)}") from None
-    if parts.scheme != "http":
-        raise ConfigError(
-            f"{where} {shown} is not supported: only http:// proxies are, not {one_line(parts.scheme, 20)}"
-        )
-    if not name or any(char.isspace() or not char.isprintable() for char in unquote(proxy)):
-        raise ConfigError(f"{where} {shown} is not a URL such as http://proxy.example:3128")
-    return parts.geturl()
-
-
-def _proxy_of_environment(scheme: str, environ: Mapping[str, str]) -> tuple[str, str]:
-    upper = f"{scheme}_proxy".upper()
-    # A CGI request could set HTTP_PROXY by a header named Proxy.
-    if upper == "HTTP_PROXY" and environ.get("REQUEST_METHOD"):
-        return upper, ""
-    for name in (upper, upper.lower()):
-        if environ.get(name):
-            return name, environ[name]
-    return upper, ""
-
-
-def _is_excepted(host: str, port: int, environ: Mapping[str, str]) -> bool:
-    """Whether NO_PROXY covers the host, by Go's rules: names with their subdomains, addresses, networks, ``*``."""
-    address = _address(host)
-    if host == "localhost" or (address is not None and address.is_loopback):
-        return True
-    for entry in (environ.get("NO_PROXY") or environ.get("no_proxy") or "").split(","):
-        rule = entry.strip().lower()
-        if rule == "*":
-            return True
-        if not rule:
-            continue
-        if "/" in rule:
-            try:
-                if address is not None and address in ipaddress.ip_network(rule, strict=False):
-                    return True
-            except (ValueError, TypeError):
-                pass
-            continue
-        name, colon, wanted = rule.rpartition(":")
-        if colon and wanted.isdigit() and (_address(rule) is None):
-            if int(wanted) != port:
-                continue
-            rule = name
-        rule = rule.strip("[]")
-        if address is not None:
-            if _address(rule) == address:
-                return True
-            continue
-        suffix = rule.removeprefix("*") if rule.startswith("*.") else rule
-        if host == suffix or host.endswith(suffix if suffix.startswith(".") else f".{suffix}"):
-            return True
-    return False
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
 
 
 def _impersonation(user: Fields) -> dict[str, tuple[str, ...]]:

@@ -413,6 +413,7 @@ def test_an_authority_that_was_cut_short_is_named(home: Path) -> None:
         ({"HTTPS_PROXY": "http://p:1", "no_proxy": "10.0.0.1"}, ""),
         ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "10.0.0.1:6443"}, ""),
         ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "10.0.0.1:443,0.0.1"}, "http://p:1"),
+        ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "10.0.0.1:²"}, "http://p:1"),
         ({"HTTPS_PROXY": "http://p:1", "NO_PROXY": "*"}, ""),
     ],
 )

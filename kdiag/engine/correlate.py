@@ -31,12 +31,12 @@ class Node:
     @property
     def worst(self) -> Severity:
         """The worst severity in its tree."""
-        return max([self.severity, *(s.worst for s in self.symptoms)])
+        return max([self.severity, *(s.worst for s in self.symptoms)]) if self.symptoms else self.severity
 
     @property
     def size(self) -> int:
         """How many symptoms hang below it, at any depth."""
-        return sum(1 + s.size for s in self.symptoms)
+        return sum(1 + s.size for s in self.symptoms) if self.symptoms else 0
 
     @property
     def fingerprint(self) -> str:
@@ -205,6 +205,8 @@ def _parent(
     if not found:
         return None
     unique = list({id(n): n for n in found}.values())
+    # What hurts nobody yet explains what hurts only where nothing else does.
+    unique = [n for n in unique if n.severity >= Severity.ERROR] or unique
     # What is wrong with the object itself comes before what is wrong with what it needs.
     unique = [n for n in unique if n.finding.subject == node.finding.subject] or unique
     ids = {n.check.id for n in unique}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -550,6 +549,8 @@ def line_of(text: str, pattern: str) -> int:
 
 def _containerd(text: str) -> tuple[dict[str, Any], str, int]:
     """The document, or why it is none and where."""
+    import tomllib
+
     try:
         return tomllib.loads(text), "", 0
     except tomllib.TOMLDecodeError as exc:

@@ -1,34 +1,28 @@
-"""From options to facts: what check, trace and record share."""
+"""One run: the facts that are read of a live cluster, of its nodes where it is dead, or of a recording."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import dataclasses
-import os
-import queue
-import re
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdiag.errors import UsageError
 from kdiag.facts.base import Fact
+from kdiag.session.nodes import Reading
+from kdiag.session.options import deadline, inventory_of, target
+from kdiag.session.progress import Progress, Watch
 
 if TYPE_CHECKING:
-    from kdiag.collect.http import Deadline
     from kdiag.collect.inventory import Inventory, Machine, Plan
     from kdiag.collect.kubeconfig import Target
     from kdiag.engine.intake import Facts
     from kdiag.errors import CollectError
-    from kdiag.facts.base import NodeCommand
     from kdiag.model.observation import Observation
 
-_ADMIN = "/etc/kubernetes/admin.conf"
 #: How long an API server may take for its first answer where the nodes can be asked instead, in seconds.
 _PATIENCE = 15.0
 
@@ -40,138 +34,6 @@ class Seen:
     facts: Facts
     source: str
     notes: tuple[str, ...] = ()
-
-
-def seconds(text: str) -> float:
-    """A duration as kubectl takes it: ``90``, ``90s``, ``1m30s``, ``1h``. Raises UsageError for anything else."""
-    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
-    if not match or not any(match.groups()):
-        raise UsageError(f"--timeout {text!r} is no duration: write 60s, 2m or 1m30s")
-    hours, minutes, rest = (float(g or 0) for g in match.groups())
-    total = hours * 3600 + minutes * 60 + rest
-    if not 0.1 <= total <= 86400:
-        raise UsageError(f"--timeout {text!r} is out of range: from 0.1s to 24h")
-    return total
-
-
-class Watch:
-    """Is told how a run goes on, from whichever thread it happens in. By itself it does nothing with that."""
-
-    def begins(self, whole: Callable[[], Facts]) -> None:
-        """The run begins. ``whole`` gives, at any time, the facts of all that has been read to its end."""
-
-    def expects(self, names: Sequence[str], *, node: bool = False) -> None:
-        """These lists of the API, or these nodes, will be read."""
-
-    def reads(self, name: str, *, node: bool = False) -> None:
-        """It is being read."""
-
-    def ends(self, name: str, error: str, *, node: bool = False) -> None:
-        """It has been read, or could not be, and why."""
-
-    def notes(self, text: str) -> None:
-        """The run has something to say of itself."""
-
-
-class Progress:
-    """One line on standard error that says what is being done, on a terminal and after ``patience`` seconds."""
-
-    def __init__(self, patience: float = 0.7) -> None:
-        self._patience = patience
-        self._on = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self._start = time.monotonic()
-        self._shown = False
-        self._text = ""
-        self._lock = threading.Lock()
-        self._timer: threading.Timer | None = None
-
-    def __call__(self, text: str) -> None:
-        """Show this line in place of the one before."""
-        if not self._on:
-            return
-        with self._lock:
-            self._text = text
-            left = self._patience - (time.monotonic() - self._start)
-            if left <= 0:
-                self._show()
-            elif self._timer is None:
-                # What is said too early is shown later: it may be the last word for half a minute.
-                self._timer = threading.Timer(left, self._late)
-                self._timer.daemon = True
-                self._timer.start()
-
-    def _late(self) -> None:
-        with self._lock:
-            self._show()
-
-    def _show(self) -> None:
-        if self._text:
-            sys.stderr.write(f"\r\x1b[K{self._text}")
-            sys.stderr.flush()
-            self._shown = True
-
-    def done(self) -> None:
-        """Take the line away."""
-        with self._lock:
-            self._text = ""
-            if self._timer:
-                self._timer.cancel()
-                self._timer = None
-            if self._shown:
-                sys.stderr.write("\r\x1b[K")
-                sys.stderr.flush()
-                self._shown = False
-
-
-def target(options: argparse.Namespace, *, local: bool = False) -> Target:
-    """The API server that the options and the environment name; ``local``: on a node, else the one that it serves."""
-    from kdiag.errors import ConfigError
-
-    try:
-        return _target(options, options.kubeconfig)
-    except ConfigError:
-        # On a control-plane node, root has a kubeconfig that kubectl must be told of.
-        if not local or options.kubeconfig or not os.access(_ADMIN, os.R_OK):
-            raise
-        return _target(options, _ADMIN)
-
-
-def _target(options: argparse.Namespace, kubeconfig: str) -> Target:
-    from kdiag.collect.kubeconfig import Overrides, load
-
-    overrides = Overrides(
-        kubeconfig=kubeconfig,
-        context=options.context,
-        cluster=options.cluster,
-        user=options.user,
-        namespace=getattr(options, "namespace", ""),
-        server=options.server,
-        tls_server_name=options.tls_server_name,
-        insecure_skip_tls_verify=options.insecure_skip_tls_verify,
-        certificate_authority=options.certificate_authority,
-        client_certificate=options.client_certificate,
-        client_key=options.client_key,
-        token=options.token,
-        as_user=options.as_user,
-        as_groups=tuple(options.as_groups),
-        as_uid=options.as_uid,
-        as_user_extra=tuple(_extra(pair) for pair in options.as_user_extra),
-    )
-    return load(overrides, os.environ)
-
-
-def _extra(pair: str) -> tuple[str, str]:
-    key, equals, value = pair.partition("=")
-    if not key or not equals:
-        raise UsageError(f"--as-user-extra {pair!r} is not KEY=VALUE")
-    return key, value
-
-
-def deadline(options: argparse.Namespace) -> Deadline:
-    """The bound on the whole run."""
-    from kdiag.collect.http import Deadline
-
-    return Deadline(seconds(options.timeout))
 
 
 def live(
@@ -231,7 +93,7 @@ class _Run:
         self._over: set[str] = set()
         self._errors: dict[str, str] = {}
         self._where: Target | None = None
-        self._ahead: _Reading | None = None  # nodes that are read while the API server is asked
+        self._ahead: Reading | None = None  # nodes that are read while the API server is asked
         self._notes: list[str] = []
         self.ways: dict[str, str] = {}
         wanted = not getattr(options, "no_nodes", False)
@@ -245,7 +107,7 @@ class _Run:
             self._watch.begins(self.whole)
         inventory = inventory_of(self._options)
         where: Target | None = None
-        early: _Reading | None = None
+        early: Reading | None = None
         try:
             where = self._where = target(self._options, local=inventory.local)
             early = self._ahead = self._early(inventory, where)
@@ -289,7 +151,7 @@ class _Run:
         ahead = self._ahead
         return found.beside(self._beforehand(ahead)) if ahead else found
 
-    def _beforehand(self, ahead: _Reading) -> Facts:
+    def _beforehand(self, ahead: Reading) -> Facts:
         """What nodes have said that wait for the API server to be heard first: while it hangs, that is all there is."""
         from kdiag.engine.intake import Intake
         from kdiag.facts import Cluster
@@ -366,14 +228,14 @@ class _Run:
             if self._watch:
                 self._watch.notes(text)
 
-    def _started(self, plan: Plan) -> _Reading | None:
+    def _started(self, plan: Plan) -> Reading | None:
         if not plan.targets:
             return None
         if self._watch:
             self._watch.expects([t.host for t in plan.targets], node=True)
-        return _Reading(plan, self._commands, self._kinds, self._bound, self._watch)
+        return Reading(plan, self._commands, self._kinds, self._bound, self._watch)
 
-    def _early(self, inventory: Inventory, where: Target) -> _Reading | None:
+    def _early(self, inventory: Inventory, where: Target) -> Reading | None:
         """Begin with the nodes that are known already, so that they do not wait for the API server."""
         if not self._commands:
             return None
@@ -389,7 +251,7 @@ class _Run:
         return [*machines, *more]
 
     def _instead(
-        self, inventory: Inventory, where: Target | None, reason: str, early: _Reading | None, *, dead: bool
+        self, inventory: Inventory, where: Target | None, reason: str, early: Reading | None, *, dead: bool
     ) -> bool:
         """Read the nodes in the place of an API server that cannot be used. False when no way to any is known."""
         if not self._commands:
@@ -409,7 +271,7 @@ class _Run:
         self._unread(reading.plan)
         return True
 
-    def _beside(self, inventory: Inventory, where: Target, early: _Reading | None) -> None:
+    def _beside(self, inventory: Inventory, where: Target, early: Reading | None) -> None:
         """Read the nodes that the API server names, less those that are read already."""
         from kdiag.collect.inventory import Machine
         from kdiag.facts import Nodes
@@ -446,7 +308,7 @@ class _Run:
         if early or late:
             self._unread(plan)
 
-    def _take(self, reading: _Reading, names: Mapping[str, str]) -> None:
+    def _take(self, reading: Reading, names: Mapping[str, str]) -> None:
         """Take what the nodes say, under the names that the API server has for them; without ``names`` as it comes."""
         from kdiag.facts.hosts import HostFact
         from kdiag.model.text import listing
@@ -503,107 +365,8 @@ class _Run:
         return Observation("api", "run", body=json.dumps(record).encode())
 
 
-class _Reading:
-    """Nodes that are being read, on a thread of their own; what they say is taken from it by whoever waits for it."""
-
-    def __init__(
-        self,
-        plan: Plan,
-        commands: list[NodeCommand],
-        kinds: tuple[type[Fact], ...],
-        bound: Deadline,
-        watch: Watch | None,
-    ) -> None:
-        from kdiag.engine.intake import known
-        from kdiag.engine.plan import node_commands, node_follow
-        from kdiag.model.observation import Observation
-
-        self.plan = plan
-        self._said: queue.SimpleQueue[Observation | str | None] = queue.SimpleQueue()
-        #: Of each node that has said all: what it said.
-        self.complete: dict[str, list[Observation]] = {}
-
-        def follow(host: str, found: list[Observation]) -> list[NodeCommand]:
-            return list(node_follow(kinds, host, found))
-
-        errors: dict[str, str] = {}
-        held: dict[str, list[Observation]] = {}
-
-        def emit(seen: Observation) -> None:
-            if seen.key == "node":
-                errors[seen.host] = seen.error
-            held.setdefault(seen.host, []).append(seen)
-            self._said.put(seen)
-
-        def step(host: str, over: bool) -> None:
-            if over:
-                self.complete[host] = held.pop(host, [])
-                self._said.put(host)
-            if watch and over:
-                watch.ends(host, errors.get(host, ""), node=True)
-            elif watch:
-                watch.reads(host, node=True)
-
-        def work() -> None:
-            # Imported here, so that the API is asked meanwhile: the library for SSH takes its time.
-            from kdiag.collect.nodes import read_nodes
-
-            try:
-                every = list(node_commands(known()))
-                read_nodes(plan.targets, commands, bound, emit=emit, step=step, follow=follow, known=every)
-            except Exception as exc:  # a fault of kdiag's own: no node is then to be taken for read
-                for one in plan.targets:
-                    error = f"{type(exc).__name__}: {exc}"
-                    self._said.put(Observation("node", "node", host=one.host, error=error))
-            finally:
-                self._said.put(None)
-
-        threading.Thread(target=work, name="kdiag-nodes", daemon=True).start()
-
-    def answers(self) -> Iterator[tuple[str, list[Observation]]]:
-        """All that each says, node by node as they come to their end, until all have or their time is up."""
-        held: dict[str, list[Observation]] = {}
-        while (seen := self._said.get()) is not None:
-            if isinstance(seen, str):
-                yield seen, held.pop(seen, [])
-            else:
-                held.setdefault(seen.host, []).append(seen)
-        yield from held.items()
-
-    def names(self, machines: Sequence[Machine]) -> dict[str, str]:
-        """Of the nodes that are being read, those that are among these machines, with the name that they have there."""
-        found: dict[str, str] = {}
-        by_name = {m.name: m for m in machines}
-        by_address = {address: m for m in machines for address in m.addresses}
-        for host, known in self.plan.addresses.items():
-            machine = by_name.get(host)
-            if machine and known and machine.addresses and not set(known) & set(machine.addresses):
-                continue  # made anew under an old name: the machine that was read is another one
-            machine = machine or next((by_address[a] for a in (*known, host) if a in by_address), None)
-            if machine and machine.name not in found.values():
-                found[host] = machine.name
-        return found
-
-
 def _keys(kind: type[Fact]) -> Iterator[str]:
     return (source.key for source in kind.sources)
-
-
-def inventory_of(options: argparse.Namespace) -> Inventory:
-    """Where the options, the environment and kdiag's own configuration say that the nodes are."""
-    from kdiag.collect.inventory import Inventory, on_a_node
-
-    local = bool(getattr(options, "local", False)) or on_a_node()
-    return Inventory(os.environ, ssh_config=getattr(options, "ssh_config", ""), local=local, ask=passphrase())
-
-
-def passphrase() -> Callable[[str], str | None] | None:
-    """Asks for a passphrase, where somebody sits at a terminal; never from cron."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return None
-    import getpass
-
-    return lambda prompt: getpass.getpass(prompt, stream=sys.stderr)
 
 
 def _end_of_logs(left: int, read: int) -> Observation:

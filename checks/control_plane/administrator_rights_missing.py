@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, listing
-from kdiag.facts import Cluster, Manifests
+from kdiag.facts import ADMINISTRATORS, Cluster, Manifests
 
-#: The group of admin.conf since kubeadm 1.29, and the binding of the same name that makes it administrators.
-_GROUP = "kubeadm:cluster-admins"
 _SUPER = "/etc/kubernetes/super-admin.conf"
 
 
@@ -20,7 +18,7 @@ _SUPER = "/etc/kubernetes/super-admin.conf"
 )
 def administrator_rights_missing(cluster: Cluster, manifests: Manifests | None) -> Iterator[Finding | Skip]:
     """The workloads run on. Nothing else can be told over the API, so this is said before anything else."""
-    if _GROUP not in cluster.refused_groups:
+    if ADMINISTRATORS not in cluster.refused_groups:
         return
     found = [(node, m) for node, m in manifests or () if m.of("kube-apiserver")]
     for _, mine in found:
@@ -30,10 +28,11 @@ def administrator_rights_missing(cluster: Cluster, manifests: Manifests | None) 
             yield Skip("the API server does not decide by RBAC")
             return
     node = found[0][0] if found else "CONTROL-PLANE-NODE"
+    admin = f"ssh {node} sudo kubectl --kubeconfig {_SUPER}"
     yield Finding(
-        Ref("ClusterRoleBinding", _GROUP),
-        f"{cluster.refused_user} of group {_GROUP} may not list pods: ClusterRoleBinding {_GROUP}, which makes that "
-        "group administrators, is gone or changed",
+        Ref("ClusterRoleBinding", ADMINISTRATORS),
+        f"{cluster.refused_user} of group {ADMINISTRATORS} may not list pods: ClusterRoleBinding {ADMINISTRATORS}, "
+        "which makes that group administrators, is gone or changed",
         evidence=(
             Evidence(
                 kubectl("auth", "whoami"),
@@ -42,9 +41,8 @@ def administrator_rights_missing(cluster: Cluster, manifests: Manifests | None) 
             Evidence(kubectl("get", "pods", "-A"), "Forbidden"),
         ),
         next=(
-            f"ssh {node} sudo kubectl --kubeconfig {_SUPER} get clusterrolebinding {_GROUP} -o yaml    # it may do all",
-            f"ssh {node} sudo kubectl --kubeconfig {_SUPER} create clusterrolebinding {_GROUP} "
-            f"--clusterrole=cluster-admin --group={_GROUP}",
+            f"{admin} get clusterrolebinding {ADMINISTRATORS} -o yaml    # this user may do all",
+            f"{admin} create clusterrolebinding {ADMINISTRATORS} --clusterrole=cluster-admin --group={ADMINISTRATORS}",
             "where it exists with another roleRef: delete it first, for a roleRef cannot be changed",
         ),
     )

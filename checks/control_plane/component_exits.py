@@ -73,11 +73,11 @@ def component_exits(containers: Containers, cluster: Cluster, manifests: Manifes
             last = current(seen, part)
             if last is None or not _ends(last, seen.of(part), cluster):
                 continue
+            manifest = mine.of(part) if mine else None
             log = _log(seen.log(part), last)
-            line = _decisive(log, last)
+            line = _decisive(log, last, sure=manifest is not None or _ran(last) < _STARTING)
             if line is None or _OTHERS.search(line):
                 continue
-            manifest = mine.of(part) if mine else None
             if manifest and _replaced(last, manifest, cluster):
                 continue
             pod = static_pod(part, node)
@@ -125,12 +125,15 @@ def _ends(last: HostContainer, all_of: tuple[HostContainer, ...], cluster: Clust
         again = ended is not None and ended.exit_code not in (0, None) and last.attempt >= 2
         young = cluster.age(last.started or last.created) < _STARTING
         return again and young and ended is not None and cluster.age(ended.finished) < 400
-    ran = (last.finished - last.started).total_seconds() if last.finished and last.started else 0.0
-    if ran > _RAN and cluster.age(last.finished) < _RAN:
+    if _ran(last) > _RAN and cluster.age(last.finished) < _RAN:
         return False  # it was stopped, and the kubelet is about to start it again
     if last.state != "exited" or (last.exit_code in (0, 137, 143) and cluster.age(last.finished) < 30):
         return False
     return last.exit_code not in (0, None, 137, 143) or last.attempt > 0
+
+
+def _ran(last: HostContainer) -> float:
+    return (last.finished - last.started).total_seconds() if last.finished and last.started else 0.0
 
 
 def _replaced(last: HostContainer, manifest: Manifest, cluster: Cluster) -> bool:
@@ -148,12 +151,12 @@ def _log(logs: tuple[HostLog, ...], last: HostContainer) -> HostLog | None:
     return next((g for g in own if g.attempt == last.attempt), own[0] if own else None)
 
 
-def _decisive(log: HostLog | None, last: HostContainer) -> str | None:
-    """The line that says why it ended; None when none does."""
+def _decisive(log: HostLog | None, last: HostContainer, *, sure: bool) -> str | None:
+    """The line that says why it ended; None when none does. ``sure``: it was not asked to stop."""
     if re.search(r"StartError|ContainerCannotRun", last.reason) and last.message:
         return last.message
     lines: tuple[LogLine, ...] = log.lines if log else ()
-    stopped = last.exit_code in (0, None, 137, 143)
+    stopped = last.exit_code in (0, None, 137, 143) or not sure
     for pattern in _LAST[:-1] if stopped else _LAST:
         for line in reversed(lines):
             if pattern.search(line.text):

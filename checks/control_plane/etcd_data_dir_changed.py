@@ -19,6 +19,7 @@ _MOMENT = 600
     severity=Severity.CRITICAL,
     layer=Layer.ETCD,
     explains=(
+        "control_plane/administrator_rights_missing",
         "control_plane/api_server_unhealthy",
         "control_plane/etcd_not_running",
         "network/cluster_dns_unavailable",

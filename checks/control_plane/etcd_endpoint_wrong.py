@@ -1,15 +1,19 @@
-"""The API server looks for etcd where no etcd listens, or does not trust what it finds there."""
+"""The API server looks for etcd where no etcd listens, or for its objects where etcd keeps none."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 
-from kdiag.check import ETCD_FAILS, Evidence, Finding, Layer, Severity, check, listing
+from kdiag.check import CLUSTER, ETCD_FAILS, Evidence, Finding, Layer, Severity, check, kubectl, listing
 from kdiag.facts import (
+    ADMINISTRATORS,
+    PKI,
     Cluster,
     Containers,
     Manifest,
     Manifests,
+    Namespaces,
     NodeManifests,
     Pods,
     ServerURL,
@@ -21,6 +25,10 @@ from kdiag.facts import (
     static_pod,
 )
 
+_CA = f"{PKI}/ca.crt"
+#: From the CA of a new cluster to its first objects.
+_MAKING = timedelta(minutes=5)
+
 
 @check(
     title="API server looks for etcd in the wrong place",
@@ -30,11 +38,16 @@ from kdiag.facts import (
         *ETCD_FAILS,
         "control_plane/manifest_differs_between_nodes",
         "control_plane/certificate_wrong_ca",
+        "control_plane/administrator_rights_missing",
     ),
     tags=("static-pods", "manifests", "apiserver", "etcd"),
 )
 def etcd_endpoint_wrong(
-    manifests: Manifests, cluster: Cluster, containers: Containers | None, pods: Pods | None
+    manifests: Manifests,
+    cluster: Cluster,
+    containers: Containers | None,
+    pods: Pods | None,
+    namespaces: Namespaces | None,
 ) -> Iterator[Finding]:
     """--etcd-servers against the flags of etcd's own manifests; an etcd outside can only be judged by the form."""
     etcds = {node: etcd for node, found in manifests if (etcd := found.of("etcd"))}
@@ -43,6 +56,7 @@ def etcd_endpoint_wrong(
         flag = api.flag("etcd-servers") if api else None
         if api is None or flag is None:
             continue
+        yield from _prefix(node, api, found, cluster, namespaces)
         now = component_standing(api, node, containers, pods, cluster)
         if now.proven:
             continue
@@ -78,6 +92,37 @@ def etcd_endpoint_wrong(
                     key=name,
                     severity=severity,
                 )
+
+
+def _prefix(
+    node: str, api: Manifest, found: NodeManifests, cluster: Cluster, namespaces: Namespaces | None
+) -> Iterator[Finding]:
+    """Under another prefix etcd holds nothing: the API server makes an empty cluster there."""
+    flag = api.flag("etcd-prefix")
+    if flag is None or flag.value.strip("/") == "registry":
+        return
+    made, written = found.tree.get(_CA), api.info.changed
+    if made is None or made.changed is None or written is None or written - made.changed < _MAKING:
+        return  # it was so from the beginning
+    system = next((n for n in namespaces.items if n.name == "kube-system"), None) if namespaces else None
+    young = system is not None and system.created is not None and system.created > made.changed + _MAKING
+    if not young and ADMINISTRATORS not in cluster.refused_groups:
+        return
+    pod = static_pod("kube-apiserver", node)
+    empty = (
+        Evidence(kubectl("get", "namespace", "kube-system"), f"made {system.created:%Y-%m-%d %H:%M:%S} UTC, anew")
+        if young and system and system.created
+        else Evidence(kubectl("auth", "whoami"), f"of group {ADMINISTRATORS}, which no binding gives rights any more")
+    )
+    yield Finding(
+        pod,
+        f"{pod.name} works on an empty cluster: {api.where(flag.line)} --etcd-prefix={flag.value}; what was made "
+        "before is still in etcd, under /registry",
+        evidence=(api.quote(node, flag.line), empty),
+        next=manifest_repair(node, api, flag.line, "take the flag out: the default is /registry"),
+        touches=(pod, CLUSTER),
+        key=flag.name,
+    )
 
 
 def _wrong(one: ServerURL, node: str, etcds: Mapping[str, Manifest], manifests: Manifests) -> tuple[str, str] | None:

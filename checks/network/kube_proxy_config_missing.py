@@ -15,6 +15,8 @@ from kdiag.facts import (
     Nodes,
     Pods,
     daemon_outages,
+    file_of_config,
+    flag_value,
     kube_proxy,
     mount_of,
 )
@@ -47,9 +49,9 @@ def kube_proxy_config_missing(
     container = next((c for c in daemonset.pod_spec.containers if "proxy" in c.name), None)
     container = container or daemonset.pod_spec.first
     words = (*container.command, *container.args)
-    path = _value(words, "--config")
-    wanted = [("--config", path)] if path else [("--kubeconfig", _value(words, "--kubeconfig"))]
-    if path and (found := _mapped(daemonset, configs, path)):
+    path = flag_value(words, "--config")
+    wanted = [("--config", path)] if path else [("--kubeconfig", flag_value(words, "--kubeconfig"))]
+    if path and (found := file_of_config(daemonset, path)):
         config = configs.get(found[0], daemonset.namespace)
         text = config.data.get(found[1], "") if config else ""
         if other := re.search(r'^\s+kubeconfig:\s*"?(/[^\s"]+)', text, re.MULTILINE):
@@ -94,32 +96,10 @@ def kube_proxy_config_missing(
         )
 
 
-def _value(words: tuple[str, ...], flag: str) -> str:
-    for at, word in enumerate(words):
-        if word.startswith(f"{flag}="):
-            return word.partition("=")[2]
-        if word == flag and at + 1 < len(words):
-            return words[at + 1]
-    return ""
-
-
-def _mapped(daemonset: DaemonSet, configs: ConfigMaps, path: str) -> tuple[str, str] | None:
-    """The ConfigMap and key behind a file of the pods."""
-    spec = daemonset.pod_spec
-    for container in spec.containers:
-        volume, below = mount_of(spec, container, path)
-        for one in spec.volumes:
-            if one.name == volume and one.config_map:
-                items = one.config_map.items
-                key = next((i.key for i in items if i.path == below), "" if items else below)
-                return one.config_map.name, key
-    return None
-
-
 def _missing(daemonset: DaemonSet, configs: ConfigMaps, path: str) -> tuple[str, list[str]] | None:
     """The ConfigMap that lacks the file and the keys that it has; None where the file is there or cannot be judged."""
     spec = daemonset.pod_spec
-    if found := _mapped(daemonset, configs, path):
+    if found := file_of_config(daemonset, path):
         name, key = found
         config = configs.get(name, daemonset.namespace)
         if config is not None and key and config.has(key):

@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, listing, shorten
-from kdiag.facts import NO_KUBE_PROXY, Cluster, DaemonSets, Logs, Nodes, Pods, daemon_outages, kube_proxy, last_words
+from kdiag.facts import (
+    NO_KUBE_PROXY,
+    Cluster,
+    ConfigMaps,
+    DaemonSet,
+    DaemonSets,
+    Logs,
+    Nodes,
+    Pods,
+    daemon_outages,
+    file_of_config,
+    flag_value,
+    kube_proxy,
+    last_words,
+    line_meant,
+)
+
+#: Where the complaint comes from, which the line of the file says better.
+_WRAPPING = re.compile(r"^failed (?:validate|complete|load)\w*: (?:KubeProxyConfiguration\.)?")
 
 
 @check(
@@ -28,7 +47,12 @@ from kdiag.facts import NO_KUBE_PROXY, Cluster, DaemonSets, Logs, Nodes, Pods, d
     namespaces=("kube-system",),
 )
 def kube_proxy_not_running(
-    daemonsets: DaemonSets, pods: Pods, nodes: Nodes, cluster: Cluster, logs: Logs | None
+    daemonsets: DaemonSets,
+    pods: Pods,
+    nodes: Nodes,
+    cluster: Cluster,
+    logs: Logs | None,
+    configs: ConfigMaps | None,
 ) -> Iterator[Finding | Skip]:
     """What it programmed before stays in the kernel: old Services go on, and each change is lost on those nodes."""
     daemonset = kube_proxy(daemonsets)
@@ -60,13 +84,38 @@ def kube_proxy_not_running(
     evidence = [Evidence(show, f"{outages[0].node}: {outages[0].why}")]
     if words and pod:
         evidence.append(Evidence(kubectl("logs", pod.name, "--previous", namespace=pod.namespace), shorten(words, 300)))
+    place, next_ = "", (show, kubectl("describe", "daemonset", ref.name, namespace=ref.namespace))
+    touches = [Ref("Node", node) for node in where]
+    if meant := _meant(daemonset, configs, words):
+        config, key, line, text = meant
+        place = f"ConfigMap {config.path}, line {line} of {key}: "
+        evidence.insert(
+            0, Evidence(kubectl("get", "configmap", config.name, "-o", "yaml", namespace=ref.namespace), text)
+        )
+        next_ = (
+            kubectl("edit", "configmap", config.name, namespace=ref.namespace) + f"    # line {line} of {key}",
+            kubectl("rollout", "restart", f"daemonset/{ref.name}", namespace=ref.namespace),
+        )
+        touches.append(config)
     everywhere = len(where) >= daemonset.desired > 0
     yield Finding(
         ref,
         f"DaemonSet {ref.path} does not run on {'any node' if everywhere else listing(where)}: "
-        + shorten(words or outages[0].why, 130),
+        + place
+        + shorten((_WRAPPING.sub("", words) if place else words) or outages[0].why, 130),
         evidence=tuple(evidence),
-        next=(show, kubectl("describe", "daemonset", ref.name, namespace=ref.namespace)),
-        touches=tuple(Ref("Node", node) for node in where),
+        next=next_,
+        touches=tuple(touches),
         severity=Severity.CRITICAL if everywhere else Severity.ERROR,
     )
+
+
+def _meant(daemonset: DaemonSet, configs: ConfigMaps | None, words: str) -> tuple[Ref, str, int, str] | None:
+    """The ConfigMap, key, line and text that kube-proxy's last words are about."""
+    container = next((c for c in daemonset.pod_spec.containers if "proxy" in c.name), daemonset.pod_spec.first)
+    path = flag_value((*container.command, *container.args), "--config")
+    found = file_of_config(daemonset, path) if path and configs else None
+    config = configs.get(found[0], daemonset.namespace) if configs and found else None
+    text = config.data.get(found[1], "") if config and found else ""
+    line = line_meant(text, words)
+    return (config.ref(), found[1], line, text.splitlines()[line - 1].strip()) if config and found and line else None

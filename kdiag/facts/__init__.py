@@ -27,6 +27,9 @@ from kdiag.facts.claims import Candidate as Candidate
 from kdiag.facts.claims import Lack as Lack
 from kdiag.facts.claims import Unbound as Unbound
 from kdiag.facts.claims import UnboundClaims as UnboundClaims
+from kdiag.facts.clues import Clue as Clue
+from kdiag.facts.clues import clue as clue
+from kdiag.facts.cluster import ADMINISTRATORS as ADMINISTRATORS
 from kdiag.facts.cluster import Cluster as Cluster
 from kdiag.facts.cluster import Health as Health
 from kdiag.facts.cluster import HealthCheck as HealthCheck
@@ -391,11 +394,14 @@ from kdiag.facts.system import api_server_since as api_server_since
 from kdiag.facts.system import component as component
 from kdiag.facts.system import corefile_map as corefile_map
 from kdiag.facts.system import daemon_outages as daemon_outages
+from kdiag.facts.system import file_of_config as file_of_config
 from kdiag.facts.system import flag as flag
+from kdiag.facts.system import flag_value as flag_value
 from kdiag.facts.system import installs_network as installs_network
 from kdiag.facts.system import kube_proxy as kube_proxy
 from kdiag.facts.system import last_words as last_words
 from kdiag.facts.system import leaderless as leaderless
+from kdiag.facts.system import line_meant as line_meant
 from kdiag.facts.system import mount_of as mount_of
 from kdiag.facts.system import network_daemonsets as network_daemonsets
 from kdiag.facts.system import never_scheduled as never_scheduled

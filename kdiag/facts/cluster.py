@@ -15,6 +15,9 @@ from kdiag.model.observation import Observation
 from kdiag.model.result import Gap
 from kdiag.model.text import clean, clean_line, shorten
 
+#: The group of kubeadm's admin.conf since 1.29, and the binding of the same name that makes it administrators.
+ADMINISTRATORS = "kubeadm:cluster-admins"
+
 
 class _Run(msgspec.Struct, gc=False):
     taken: Time

@@ -468,6 +468,51 @@ def _why_not_ready(pod: Pod, now: datetime) -> str:
 
 
 #: Why a check of kube-proxy has nothing to look at.
+#: What a validation says of a field: its path, and the value that stands there.
+_SAID_FIELD = re.compile(r'(?:\w+Configuration\.)?((?:\w+\.)*\w+)(?:\[[\w.-]*\])?: Invalid value: (?:"([^"]*)")?')
+_SAID_LINE = re.compile(r"\b(?:yaml: |)line (\d{1,5})\b")
+
+
+def file_of_config(daemonset: DaemonSet, path: str) -> tuple[str, str] | None:
+    """The ConfigMap and key behind a file of a DaemonSet's pods; None where it is mounted from elsewhere."""
+    spec = daemonset.pod_spec
+    for container in spec.containers:
+        volume, below = mount_of(spec, container, path)
+        for one in spec.volumes:
+            if one.name == volume and one.config_map:
+                items = one.config_map.items
+                key = next((i.key for i in items if i.path == below), "" if items else below)
+                return one.config_map.name, key
+    return None
+
+
+def flag_value(words: tuple[str, ...], flag: str) -> str:
+    """What a command line gives for a flag, in one word or in two."""
+    for at, word in enumerate(words):
+        if word.startswith(f"{flag}="):
+            return word.partition("=")[2]
+        if word == flag and at + 1 < len(words):
+            return words[at + 1]
+    return ""
+
+
+def line_meant(text: str, words: str) -> int:
+    """The line of a YAML file that a program complains of: by its number, its value or its field; 0 where none is."""
+    lines = text.splitlines()
+    if "yaml" in words and (at := _SAID_LINE.search(words)) and int(at[1]) <= len(lines):
+        return int(at[1])
+    said = _SAID_FIELD.search(words)
+    if said is None:
+        return 0
+    keys = [step.lower() for step in reversed(said[1].split("."))]
+    for wanted in keys:
+        found = [n for n, line in enumerate(lines, 1) if line.strip().partition(":")[0].lower() == wanted]
+        exact = [n for n in found if said[2] and lines[n - 1].partition(":")[2].strip(" \"'") == said[2]]
+        if len(exact) == 1 or len(found) == 1:
+            return (exact or found)[0]
+    return 0
+
+
 NO_KUBE_PROXY = "no DaemonSet kube-proxy: Services are programmed another way"
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import FrameType
 
 from kdiag.cli.exits import Exit
+from kdiag.cli.output import columns, silence
 
 TYPE_CHECKING = False  # true for a type checker: the help must not wait for the module typing (3 ms)
 if TYPE_CHECKING:
@@ -68,14 +69,10 @@ def program() -> str:
 
 
 class Layout(argparse.RawDescriptionHelpFormatter):
-    """Help as wide as the terminal. Asked here: argparse imports shutil for it, with its three compressors (3 ms)."""
+    """Help as wide as the terminal."""
 
     def __init__(self, prog: str) -> None:
-        try:
-            columns = int(os.environ.get("COLUMNS", "0")) or os.get_terminal_size(sys.stdout.fileno()).columns
-        except (ValueError, OSError, AttributeError):
-            columns = 80
-        super().__init__(prog, width=(columns or 80) - 2)
+        super().__init__(prog, width=columns(80) - 2)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         """As it is written, where the lines fit: a longer one goes on below where its last column begins."""
@@ -207,8 +204,6 @@ def _explained(exc: Exception) -> int:
         _say(clean_line(str(exc)))
         return Exit.BLIND if isinstance(exc, CollectError) else Exit.USAGE
     if isinstance(exc, OSError) and exc.filename is None:
-        from kdiag.cli.output import silence
-
         _say(_unwritten(exc))
         silence()  # what is left of it would be tried again
         return Exit.BLIND

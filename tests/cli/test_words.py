@@ -188,3 +188,10 @@ def test_kubectl_asks_for_its_plugins_candidates(tmp_path: Path) -> None:
         [asked, "check", "--fail-on", ""], env=environment(tmp_path), capture_output=True, text=True, check=False
     )
     assert done.stdout.split()[:2] == ["info", "warning"]
+
+
+@pytest.mark.parametrize(("columns", "widest"), [("60", 60), ("5000", 100), ("", 100), ("many", 100), ("-1", 100)])
+def test_a_text_is_as_wide_as_columns_says_also_into_a_pipe(tmp_path: Path, columns: str, widest: int) -> None:
+    text = kdiag("explain", "service_selects_nothing", home=tmp_path, env={"COLUMNS": columns}).stdout
+    prose = [line for line in text.splitlines() if line[:1].isalpha()]
+    assert widest - 15 < max(map(len, prose)) <= widest

@@ -148,3 +148,20 @@ def test_a_copy_that_kept_its_time_may_have_been_put_back_a_second_ago() -> None
     assert result("manifest_not_applied", "broken.yaml", pods=pods).status is Status.FAIL
     hosts["cp1"].pop("units")
     assert result("manifest_not_applied", "broken.yaml", pods=pods, hosts=hosts).status is Status.PASS
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(5, Status.PASS), (30, Status.FAIL)])
+def test_what_ended_before_its_manifest_was_written_again_says_nothing_for_some_seconds(
+    seconds: float, status: Status
+) -> None:
+    """It is still the newest container there is: the kubelet has not read the manifest as it is now."""
+    path = "/etc/kubernetes/manifests/kube-apiserver.yaml"
+    hosts = copy.deepcopy(load(FIXTURES / "control_plane/component_exits/broken-audit-policy.yaml")["hosts"])
+    lines = hosts["cp1"]["manifest-files"].splitlines()
+    (row,) = [line.split("\t") for line in lines if line.split("\t")[6] == path]
+    written = float(row[3]) + 60
+    hosts["cp1"]["manifest-files"] = "\n".join(
+        line.replace(row[3], f"{written:.10f}") if line.split("\t")[6] == path else line for line in lines
+    )
+    taken = datetime.fromtimestamp(written + seconds).astimezone()
+    assert result("component_exits", "broken-audit-policy.yaml", hosts=hosts, taken=taken).status is status

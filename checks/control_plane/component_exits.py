@@ -21,9 +21,12 @@ from kdiag.facts import (
 
 _PARTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _STARTING = 20
+_NOTICED = 20  # seconds: by then the kubelet has read a manifest that was written
 _RAN = 60  # seconds: who ran for longer did not end at its start
 #: Of a kubeconfig whose parts do not fit together, its file is not named.
 _KUBECONFIG = re.compile(r"context was not found|invalid configuration: |no configuration has been provided")
+#: What says only that these are last words.
+_WRAPPING = re.compile(r"^Error: |^panic: |(?: \[recovered(?:, repanicked)?\])+$")
 #: The lines that end a program, the most telling first.
 _LAST = tuple(
     re.compile(pattern)
@@ -78,7 +81,7 @@ def component_exits(containers: Containers, cluster: Cluster, manifests: Manifes
             line = _decisive(log, last, sure=manifest is not None or _ran(last) < _STARTING)
             if line is None or _OTHERS.search(line):
                 continue
-            if manifest and _replaced(last, manifest, cluster):
+            if manifest and (_replaced(last, manifest, cluster) or _before(last, manifest, cluster)):
                 continue
             pod = static_pod(part, node)
             alone = sum(bool(other.of(part)) for _, other in containers) == 1
@@ -91,10 +94,14 @@ def component_exits(containers: Containers, cluster: Cluster, manifests: Manifes
             place = f"{manifest.where(flag.line)} --{flag.name}: " if manifest and flag else ""
             if flag and flag.name == "kubeconfig":
                 place = f"{flag.value}: "
-            file = f"line {flag.line}: --{flag.name}" if flag else "correct what the line names"
+            edit, file = f"/etc/kubernetes/manifests/{part}.yaml", "correct what the line names"
+            if flag:
+                file = f"line {flag.line}: --{flag.name}"
+            if flag and manifest and flag.value.startswith("/") and flag.value in line and "no such file" not in line:
+                edit, file = manifest.on_host(flag.value)[1] or flag.value, f"what --{flag.name} names"
             yield Finding(
                 pod,
-                shorten(f"{pod.name} ends at start: {place}{plain(line).removeprefix('Error: ')}", 260),
+                shorten(f"{pod.name} ends at start: {place}{_WRAPPING.sub('', plain(line))}", 260),
                 evidence=(
                     *([manifest.quote(node, flag.line)] if manifest and flag else []),
                     Evidence(
@@ -107,7 +114,7 @@ def component_exits(containers: Containers, cluster: Cluster, manifests: Manifes
                     ),
                 ),
                 next=(
-                    f"ssh {node} sudoedit /etc/kubernetes/manifests/{part}.yaml    # {file}",
+                    f"ssh {node} sudoedit {edit}    # {file}",
                     f"ssh {node} sudo crictl ps -a --name {part}    # Running, and its ATTEMPT stands still",
                 ),
                 touches=(
@@ -142,6 +149,17 @@ def _replaced(last: HostContainer, manifest: Manifest, cluster: Cluster) -> bool
     if written is None or last.running or last.created is None or last.finished is None:
         return False
     return last.created < written <= last.finished and cluster.age(last.finished) < _RAN
+
+
+def _before(last: HostContainer, manifest: Manifest, cluster: Cluster) -> bool:
+    """Whether it ended under the manifest as it was before, and the kubelet has had no time to start the new one."""
+    written = manifest.info.changed
+    return (
+        written is not None
+        and last.finished is not None
+        and last.finished < written
+        and cluster.age(written) < _NOTICED
+    )
 
 
 def _log(logs: tuple[HostLog, ...], last: HostContainer) -> HostLog | None:

@@ -22,6 +22,10 @@ _FILE_FLAG = re.compile(
 )
 _NOT_FILE = re.compile(r"log|^token-auth-webhook|^runtime-config$")
 
+#: A name of two words or more as a program writes it inside, and the length up to which one could be anything.
+_CAMEL = re.compile(r"\b[A-Za-z]*[a-z][A-Z][A-Za-z]*")
+_SHORT = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Flag:
@@ -187,7 +191,10 @@ class Manifest:
         return tuple(found)
 
     def named(self, text: str) -> Flag | None:
-        """The flag that a message of the component is about: by its name, or by a value that only one flag has."""
+        """The flag that a message of the component is about: by its name, or by a value that only one flag has.
+
+        A name may also stand there as the program calls it inside: MaxRequestsInFlight, leaseDuration.
+        """
         by_name = [
             (match.start(), one)
             for one in self.flags
@@ -201,7 +208,11 @@ class Manifest:
             parts = [one.value, *one.value.split(","), *(p.partition("=")[0] for p in one.value.split(","))]
             if words & {p for p in parts if len(p) > 2 and p not in ("true", "false")}:
                 by_value.setdefault(one.value, one)
-        return next(iter(by_value.values())) if len(by_value) == 1 else None
+        if len(by_value) == 1:
+            return next(iter(by_value.values()))
+        inside = [w.lower() for w in _CAMEL.findall(text) if len(w) > _SHORT]
+        by_field = [f for w in inside for f in self.flags if f.name.replace("-", "").endswith(w)]
+        return by_field[0] if by_field and not by_value else None
 
     def flag(self, name: str) -> Flag | None:
         """The flag of that name: the last one counts."""

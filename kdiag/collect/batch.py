@@ -44,7 +44,8 @@ _FRAME = 4096
 
 # The script
 
-# Runs one command between its frames; kdiag_w is what bounds its time, if it is to be bounded by itself.
+# Runs one command between its frames; kdiag_w is what bounds its time, if it is to be bounded by itself. Who the user
+# is, matters where sudo may have refused, and is told then.
 _ONE = r"""
 kdiag_one() {
 kdiag_i=$1 kdiag_r=
@@ -57,48 +58,56 @@ if [ -z "$kdiag_r" ] && ! command -v "$1" >/dev/null; then
 printf '\n%s end %s 127\n' "$kdiag_n" "$kdiag_i"; return
 fi
 $kdiag_w $kdiag_r "$@" </dev/null 2>&1
-printf '\n%s end %s %s\n' "$kdiag_n" "$kdiag_i" "$?"
+kdiag_s=$?
+printf '\n%s end %s %s\n' "$kdiag_n" "$kdiag_i" "$kdiag_s"
+if [ "$kdiag_s" = 1 ] && [ -n "$kdiag_r" ] && [ -z "$kdiag_u" ]; then
+kdiag_u=told
+printf '%s user %s\n' "$kdiag_n" "$(id -un 2>/dev/null)"
+fi
 }
 """
 _PROLOGUE = r"""
 eval "$kdiag_f"
-if timeout -k 1 9 sh -c :; then kdiag_t='timeout -k 2'; elif timeout 9 sh -c :; then kdiag_t=timeout; else kdiag_t=; fi
-if head -c 1 </dev/null; then kdiag_h='head -c'; else kdiag_h=; fi
+kdiag_u= kdiag_t='timeout -k 2'
+if ! kdiag_uid=$(timeout -k 1 9 id -u 2>/dev/null); then
+if timeout 9 sh -c :; then kdiag_t=timeout; else kdiag_t=; fi
 kdiag_uid=$(id -u 2>/dev/null)
-if [ "$kdiag_uid" != 0 ]; then
-printf '%s user %s\n' "$kdiag_n" "$(${kdiag_t:+$kdiag_t 3} id -un 2>/dev/null)"
 fi
-kdiag_run() {
-kdiag_j=$1 kdiag_c=${kdiag_h:+$kdiag_h $2} kdiag_w=${kdiag_t:+$kdiag_t $3}
-shift 3
-kdiag_one "$kdiag_j" "$@" | ${kdiag_c:-cat}
-printf '\n%s over %s\n' "$kdiag_n" "$kdiag_j"
+if head -c 1 </dev/null; then kdiag_h='head -c'; else kdiag_h=; fi
+kdiag_cut() {
+${kdiag_h:-cat} ${kdiag_h:+"$1"}
 }
-kdiag_all_of() {
-kdiag_c=${kdiag_h:+$kdiag_h $1} kdiag_w=
+kdiag_for() {
+kdiag_w=${kdiag_t:+$kdiag_t $1}
+shift
+kdiag_one "$@"
+}
+kdiag_quick() {
+kdiag_w=
 if [ -n "$kdiag_t" ]; then
-printf '%s\n' "kdiag_n=$kdiag_n kdiag_uid=$kdiag_uid kdiag_w=" "$kdiag_f" "$3" | $kdiag_t "$2" sh -s | ${kdiag_c:-cat}
+printf '%s\n' "kdiag_n=$kdiag_n kdiag_uid=$kdiag_uid kdiag_u= kdiag_w=" "$kdiag_f" "$2" | $kdiag_t "$1" sh -s
 else
-eval "$3" | ${kdiag_c:-cat}
+eval "$2"
 fi
-printf '\n%s stop -\n' "$kdiag_n"
 }
 """
 # What goes through the pipe beside an answer, at most.
-_FRAMES = 320
+_FRAMES = 512
 # Programs that wait for a daemon, or compute, run beside those that only read files: by the lane that they are in.
 _LANES = {"crictl": 1, "etcdctl": 2, "timedatectl": 2, "openssl": 3}
 # In these lanes nothing waits for anybody: one limit of time does for all, which spares a process or two for each.
 _QUICK_LANES = {0, 3}
 _QUICK_SECONDS = 6
-_QUICK_LIMIT = 1 << 20
+# What may be longer than this does not share its room with the short ones: one endless answer would fill it.
+_SHORT_LIMIT = 1 << 20
 
 
 def render(commands: Sequence[NodeCommand], nonce: str, *, singly: bool = False) -> bytes:
     """One POSIX sh script that runs these commands; CheckDefinitionError for one that is not allowed.
 
     Nothing runs unless all of the script has arrived. The nonce is not among the arguments of any process. ``singly``
-    has each command bounded by itself; else a quick one that hangs takes those behind it with it.
+    has each command bounded by itself, in time and in length; else one that says too much takes those behind it in its
+    lane with it, and so does a quick one that hangs.
     """
     if not _NONCE.fullmatch(nonce):
         raise ValueError("a nonce is 16 to 64 hexadecimal digits")
@@ -110,28 +119,43 @@ def render(commands: Sequence[NodeCommand], nonce: str, *, singly: bool = False)
     lines = ["kdiag_all() {", f"kdiag_n={nonce}", f"kdiag_f={shlex.quote(_ONE.strip())}"]
     lines += [f"printf '%s\\n' {shlex.quote(line)}" for line in plan]
     lines.append(_PROLOGUE.strip())
-    quick: dict[int, list[str]] = {}
-    lanes: dict[int, list[str]] = {0: []}
-    room, seconds = _FRAMES, 1
+    lanes: dict[int, list[tuple[int, NodeCommand]]] = {0: []}
     for number, command in enumerate(commands):
         refuse_writes(command.argv)
         if command.seconds not in _SECONDS or command.limit not in _LIMITS:
             raise CheckDefinitionError(f"{one_line(str(command), 120)}: its limits are out of range")
-        words = f"{'sudo' if command.sudo else 'plain'} {shlex.join(command.argv)}"
-        lane = _LANES.get(command.argv[0], 0)
-        if lane in _QUICK_LANES and command.limit <= _QUICK_LIMIT and not singly:
-            quick.setdefault(lane, []).append(f"kdiag_one {number} {words}")
-            room += command.limit + _FRAMES
-            seconds = min(max(seconds, command.seconds), _QUICK_SECONDS)
-        else:
-            kept = command.limit + _FRAMES
-            lanes.setdefault(lane, []).append(f"kdiag_run {number} {kept} {command.seconds} {words}")
-    for lane, ones in quick.items():
-        together = shlex.quote("\n".join(ones))
-        lanes.setdefault(lane, []).insert(0, f"kdiag_all_of {min(room, _BATCH_LIMIT)} {seconds} {together}")
-    lines += _side_by_side([lane for _, lane in sorted(lanes.items())])
+        lanes.setdefault(_LANES.get(command.argv[0], 0), []).append((number, command))
+    lines += _side_by_side([_lane(lane, ones, singly=singly) for lane, ones in sorted(lanes.items())])
     lines += ["printf '\\n%s done\\n' \"$kdiag_n\"", "}", "kdiag_all", "exit 0"]
     return "\n".join([*lines, ""]).encode()
+
+
+def _lane(lane: int, ones: Sequence[tuple[int, NodeCommand]], *, singly: bool) -> list[str]:
+    """The lines that run these commands one after the other."""
+    calls = [f"{number} {'sudo' if c.sudo else 'plain'} {shlex.join(c.argv)}" for number, c in ones]
+    rooms = [c.limit + _FRAMES for _, c in ones]
+    if singly:
+        return [
+            line
+            for (number, c), call, room in zip(ones, calls, rooms, strict=True)
+            for line in (f"kdiag_for {c.seconds} {call} | kdiag_cut {room}", _frame(f"over {number}"))
+        ]
+    if lane not in _QUICK_LANES:
+        lines = [f"kdiag_for {c.seconds} {call}" for (_, c), call in zip(ones, calls, strict=True)]
+        return ["{", *lines, f"}} | kdiag_cut {min(sum(rooms), _BATCH_LIMIT)}", _frame("stop -")]
+    found: list[str] = []
+    for short in (True, False):
+        here = [n for n, (_, c) in enumerate(ones) if (c.limit <= _SHORT_LIMIT) is short]
+        if here:
+            seconds = min(max(ones[n][1].seconds for n in here), _QUICK_SECONDS)
+            script = shlex.quote("\n".join(f"kdiag_one {calls[n]}" for n in here))
+            room = min(sum(rooms[n] for n in here), _BATCH_LIMIT)
+            found += [f"kdiag_quick {seconds} {script} | kdiag_cut {room}", _frame("stop -")]
+    return found
+
+
+def _frame(text: str) -> str:
+    return f"printf '\\n%s {text}\\n' \"$kdiag_n\""
 
 
 def _side_by_side(lanes: Sequence[list[str]]) -> list[str]:

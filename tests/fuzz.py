@@ -11,7 +11,7 @@ import dataclasses
 import json
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -241,16 +241,3 @@ def _changed(one: Observation, rng: random.Random, places: int) -> Observation:
 def keys_of(seen: Sequence[Observation]) -> tuple[str, ...]:
     """What was asked, without the record of the run."""
     return tuple(sorted({o.key for o in seen if not o.error and o.body} - {"run"}))
-
-
-def words_of(document: Mapping[str, Any]) -> Iterator[str]:
-    """Every text of a document, keys as well."""
-    todo: list[Any] = [document]
-    while todo:
-        one = todo.pop()
-        if isinstance(one, dict):
-            todo += [*one, *one.values()]
-        elif isinstance(one, list):
-            todo += one
-        elif isinstance(one, str):
-            yield one

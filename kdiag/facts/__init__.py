@@ -229,7 +229,6 @@ from kdiag.facts.pods import Running as Running
 from kdiag.facts.pods import State as State
 from kdiag.facts.pods import Terminated as Terminated
 from kdiag.facts.pods import Waiting as Waiting
-from kdiag.facts.pods import group_by_controller as group_by_controller
 from kdiag.facts.podspec import Affinity as Affinity
 from kdiag.facts.podspec import ClaimVolume as ClaimVolume
 from kdiag.facts.podspec import ConfigMapVolume as ConfigMapVolume

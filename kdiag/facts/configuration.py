@@ -181,7 +181,6 @@ class Limit(Lean, frozen=True, gc=False):
     max: dict[str, Quantity] = {}
     min: dict[str, Quantity] = {}
     default: dict[str, Quantity] = {}
-    default_request: dict[str, Quantity] = {}
 
 
 class _LimitSpec(Lean, frozen=True, gc=False):
@@ -209,7 +208,6 @@ class PriorityClass(Object, frozen=True, gc=False):
     """A priority class."""
 
     value: int = 0
-    global_default: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

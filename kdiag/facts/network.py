@@ -24,7 +24,6 @@ class ServicePort(Lean, frozen=True, gc=False):
     protocol: str = "TCP"
     target_port: IntOrString = 0
     node_port: int = 0
-    app_protocol: str = ""
 
     @property
     def target(self) -> IntOrString:
@@ -314,7 +313,6 @@ class HTTPPath(Lean, frozen=True, gc=False):
     """One path of a rule."""
 
     path: str = ""
-    path_type: str = ""
     backend: Backend = Backend()
 
 

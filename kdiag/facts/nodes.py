@@ -36,9 +36,7 @@ class NodeInfo(Lean, frozen=True, gc=False):
 
     kubelet_version: str = ""
     container_runtime_version: str = ""
-    kernel_version: str = ""
     os_image: str = ""
-    operating_system: str = ""
     architecture: str = ""
 
 
@@ -46,7 +44,6 @@ class _Spec(Lean, frozen=True, gc=False):
     unschedulable: bool = False
     taints: tuple[Taint, ...] = ()
     pod_cidr: str = msgspec.field(name="podCIDR", default="")
-    provider_id: str = msgspec.field(name="providerID", default="")
 
 
 class _Status(Lean, frozen=True, gc=False):

@@ -8,7 +8,7 @@ restarted) keeps no container statuses: there is nothing in them that its ``read
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, lru_cache
@@ -547,11 +547,3 @@ def _clean_state(state: State) -> State:
             terminated, reason=clean_line(terminated.reason), message=RUN.text(clean(terminated.message))
         )
     return State(waiting, state.running, terminated)
-
-
-def group_by_controller(pods: Iterable[Pod]) -> dict[str, list[Pod]]:
-    """Pods by controller uid; a pod without one stands alone."""
-    found: dict[str, list[Pod]] = {}
-    for pod in pods:
-        found.setdefault(pod.owner.uid if pod.owner else f"{pod.namespace}/{pod.name}", []).append(pod)
-    return found

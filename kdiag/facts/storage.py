@@ -175,14 +175,8 @@ class _AttachSpec(Lean, frozen=True, gc=False):
     source: _AttachSource = _AttachSource()
 
 
-class _AttachError(Lean, frozen=True, gc=False):
-    message: str = ""
-
-
 class _AttachStatus(Lean, frozen=True, gc=False):
     attached: bool = False
-    attach_error: _AttachError | None = None
-    detach_error: _AttachError | None = None
 
 
 class VolumeAttachment(Object, frozen=True, gc=False):

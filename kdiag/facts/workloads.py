@@ -58,18 +58,11 @@ class _WorkloadStatus(Lean, frozen=True, gc=False):
     replicas: int = 0
     updated_replicas: int = 0
     ready_replicas: int = 0
-    available_replicas: int = 0
-    unavailable_replicas: int = 0
-    fully_labeled_replicas: int = 0
     conditions: tuple[Condition, ...] = ()
-    current_revision: str = ""
     update_revision: str = ""
     desired_number_scheduled: int = 0
     current_number_scheduled: int = 0
     number_ready: int = 0
-    number_available: int = 0
-    number_unavailable: int = 0
-    updated_number_scheduled: int = 0
 
 
 class Workload(Object, frozen=True, gc=False):
@@ -201,8 +194,6 @@ class DaemonSets(Objects[DaemonSet]):
 class _JobSpec(Lean, frozen=True, gc=False):
     parallelism: int | None = None
     completions: int | None = None
-    backoff_limit: int = 6
-    active_deadline_seconds: int | None = None
     suspend: bool = False
     template: PodTemplate = PodTemplate()
 
@@ -321,14 +312,10 @@ class Metric(Lean, frozen=True, gc=False):
 class _AutoscalerSpec(Lean, frozen=True, gc=False):
     scale_target_ref: ScaleTarget = ScaleTarget()
     min_replicas: int = 1
-    max_replicas: int = 0
     metrics: tuple[Metric, ...] = ()
 
 
 class _AutoscalerStatus(Lean, frozen=True, gc=False):
-    current_replicas: int = 0
-    desired_replicas: int = 0
-    last_scale_time: Time | None = None
     conditions: tuple[Condition, ...] = ()
 
 

@@ -19,6 +19,7 @@ _PROTECTION = "kubernetes.io/pvc-protection"
         "application/pod_not_ready",
         "application/workload_unavailable",
         "application/namespace_stuck_terminating",
+        "application/volume_mount_fails",
     ),
     tags=("storage", "volumes", "terminating"),
     holds_deletion=True,

@@ -23,7 +23,12 @@ from kdiag.facts import (
     title="No volume fits a claim",
     severity=Severity.ERROR,
     layer=Layer.VOLUME,
-    explains=("application/pod_waits_for_claim", "application/pod_not_ready", "application/workload_unavailable"),
+    explains=(
+        "application/pod_waits_for_claim",
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+        "application/volume_mount_fails",
+    ),
     tags=("storage", "volumes"),
 )
 def claim_unbindable(

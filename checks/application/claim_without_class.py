@@ -12,7 +12,12 @@ from kdiag.facts import Differs, Events, Lack, StorageClasses, UnboundClaims
     title="Claim has no storage class and there is no default",
     severity=Severity.ERROR,
     layer=Layer.VOLUME,
-    explains=("application/pod_waits_for_claim", "application/pod_not_ready", "application/workload_unavailable"),
+    explains=(
+        "application/pod_waits_for_claim",
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+        "application/volume_mount_fails",
+    ),
     tags=("storage", "volumes"),
 )
 def claim_without_class(unbound: UnboundClaims, classes: StorageClasses, events: Events | None) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, shorten
-from kdiag.facts import Cluster, ConfigMaps, Events, Failures, Fault, Logs, exit_text, touched
+from kdiag.facts import Cluster, ConfigMaps, Events, Failures, Fault, Logs, Services, clue, edit, exit_text, touched
 
 _LEFT = 86_400
 _WRAPPED = re.compile(r"^(?:failed to (?:create|start) (?:containerd )?(?:container|task)[^:]{0,80}: )+")
@@ -23,9 +23,14 @@ _WRAPPED = re.compile(r"^(?:failed to (?:create|start) (?:containerd )?(?:contai
     ),
 )
 def container_crashes(
-    failures: Failures, cluster: Cluster, events: Events | None, logs: Logs | None, configmaps: ConfigMaps | None
+    failures: Failures,
+    cluster: Cluster,
+    events: Events | None,
+    logs: Logs | None,
+    configmaps: ConfigMaps | None,
+    services: Services | None,
 ) -> Iterator[Finding]:
-    """What no closer check knows: the exit code in words and the line of the log that says most."""
+    """What no closer check knows: the exit code in words, the line of the log that says most, what that points at."""
     for group in failures.of(Fault.CRASH, events, logs, configmaps):
         one = group[0]
         namespace = one.pod.namespace
@@ -34,11 +39,14 @@ def container_crashes(
         made = bool(one.end or one.log)
         over = all(f.pod.finished for f in group)
         how = f"{'has ended' if over else 'crashes'}, {exit_text(one.end)}" if one.end else "cannot be started"
+        if over and one.pod.reason == "DeadlineExceeded":
+            how, said = "was ended by the kubelet: it ran longer than its activeDeadlineSeconds", ""
         # Somebody ran a pod once: a day later nobody waits for it any more.
         left = over and all(cluster.age(f.pod.created) > _LEFT for f in group)
+        hint = clue(one, configmaps, services)
         yield Finding(
             one.owner,
-            f"{one.where} {how}" + (f": {shorten(said, 110)}" if said else ""),
+            f"{one.where} {how}" + (f": {shorten(said, 110)}" if said else "") + (f"; {hint.text}" if hint else ""),
             evidence=(
                 Evidence(kubectl("get", "pod", one.pod.name, namespace=namespace), one.status),
                 Evidence(
@@ -49,6 +57,7 @@ def container_crashes(
                 ),
             ),
             next=(
+                *([edit(one, hint.change)] if hint else []),
                 *([kubectl(*one.log_command, namespace=namespace)] if made else []),
                 kubectl("describe", "pod", one.pod.name, namespace=namespace),
             ),

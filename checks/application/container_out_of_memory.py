@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl
-from kdiag.facts import Events, Failures, Fault, Logs, edit, editable, lifetime, memory, touched
+from kdiag.facts import (
+    Events,
+    Failure,
+    Failures,
+    Fault,
+    LimitRanges,
+    Logs,
+    Workloads,
+    edit,
+    editable,
+    lifetime,
+    memory,
+    touched,
+)
 
 
 @check(
@@ -21,7 +34,13 @@ from kdiag.facts import Events, Failures, Fault, Logs, edit, editable, lifetime,
         "restarts",
     ),
 )
-def container_out_of_memory(failures: Failures, events: Events | None, logs: Logs | None) -> Iterator[Finding]:
+def container_out_of_memory(
+    failures: Failures,
+    events: Events | None,
+    logs: Logs | None,
+    ranges: LimitRanges | None,
+    workloads: Workloads | None,
+) -> Iterator[Finding]:
     """Say the limit; without one it is the node that was full. One that has recovered is a warning."""
     for group in failures.of(Fault.OUT_OF_MEMORY, events, logs):
         one = group[0]
@@ -29,7 +48,7 @@ def container_out_of_memory(failures: Failures, events: Events | None, logs: Log
         limit = one.spec.resources.limits.get("memory")
         asked = one.spec.resources.requests.get("memory")
         why = (
-            f"it needs more than its limit of {memory(limit)}"
+            f"it needs more than its limit of {memory(limit)}{_given(one, ranges, workloads)}"
             if limit
             else f"it has no limit, so node {one.pod.node} ran out"
         )
@@ -58,3 +77,16 @@ def container_out_of_memory(failures: Failures, events: Events | None, logs: Log
             severity=Severity.WARNING if all(f.ready and f.restarts < 3 for f in group) else None,
             since=one.started,
         )
+
+
+def _given(one: Failure, ranges: LimitRanges | None, workloads: Workloads | None) -> str:
+    """Where the limit is from, when the template has none of its own."""
+    workload = workloads.get(one.owner) if workloads else None
+    own = workload.spec.template.spec.container(one.container) if workload else None
+    if ranges is None or own is None or "memory" in own.resources.limits:
+        return ""
+    limit = one.spec.resources.limits["memory"]
+    found = [
+        r.name for r in ranges.within(one.pod.namespace) if any(x.default.get("memory") == limit for x in r.spec.limits)
+    ]
+    return f", the default of LimitRange {found[0]}" if found else ""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, shorten
 from kdiag.facts import (
+    BLANK,
     LINE_BREAK,
     PLACE_NAME,
     Cluster,
@@ -13,6 +14,7 @@ from kdiag.facts import (
     Complaints,
     Dependencies,
     Dependency,
+    EndpointSlices,
     Resolved,
     Topic,
 )
@@ -41,7 +43,7 @@ _RECURS = 30.0
     tags=("dns", "service", "network"),
 )
 def dependency_name_unresolved(
-    complaints: Complaints, cluster: Cluster, dependencies: Dependencies | None
+    complaints: Complaints, cluster: Cluster, dependencies: Dependencies | None, slices: EndpointSlices | None
 ) -> Iterator[Finding]:
     """Of a workload that runs well, only a name that it was told of and that no Service has, or what goes on."""
     seen: set[tuple[Ref, str]] = set()
@@ -54,10 +56,10 @@ def dependency_name_unresolved(
         if not complaint.failing and not _goes_on(complaint, cluster) and (there or target is None or told is None):
             continue
         workload = complaint.workload
-        if said.phrase.by == LINE_BREAK:
+        if said.phrase.by in (BLANK, LINE_BREAK):
             if (workload, host.split(".")[0]) not in seen:
                 seen.add((workload, host.split(".")[0]))
-                yield _line_break(complaint, host, told)
+                yield _ends_wrong(complaint, host, told)
             continue
         name = host or "a host"
         if (workload, host.split(".")[0]) in seen:
@@ -70,9 +72,13 @@ def dependency_name_unresolved(
         if target:
             command = kubectl("get", "service", target.name, namespace=target.namespace)
             evidence.append(Evidence(command, "it exists" if there else f'services "{target.name}" not found'))
+            if there and _pod_of(target, host) and slices:
+                label = f"kubernetes.io/service-name={target.name}"
+                command = kubectl("get", "endpointslices", "-l", label, "-o", "yaml", namespace=target.namespace)
+                evidence.append(Evidence(command, f"hostnames: {listing(_hostnames(target, slices), 4) or 'none'}"))
         yield Finding(
             workload,
-            f"{workload} cannot resolve {name}{f' ({told.origin})' if told else ''}{_why(target)}",
+            f"{workload} cannot resolve {name}{f' ({told.origin})' if told else ''}{_why(target, host, slices)}",
             evidence=tuple(evidence),
             next=tuple(_next(complaint, target, host or "NAME")),
             touches=(Ref("Service", target.name, target.namespace),) if target else (),
@@ -82,8 +88,9 @@ def dependency_name_unresolved(
         )
 
 
-def _line_break(complaint: Complaint, host: str, told: Dependency | None) -> Finding:
-    """A setting that ends in a line break, as ``echo x | base64`` and a block of YAML make them."""
+def _ends_wrong(complaint: Complaint, host: str, told: Dependency | None) -> Finding:
+    """A setting that ends in a blank, or in a line break, as ``echo x | base64`` and a block of YAML make them."""
+    blank = complaint.said.phrase.by == BLANK
     pod, workload = complaint.pod, complaint.workload
     container = pod.spec.container(complaint.container)
     keys = [
@@ -94,7 +101,11 @@ def _line_break(complaint: Complaint, host: str, told: Dependency | None) -> Fin
     restart = kubectl("rollout", "restart", f"{workload.kind.lower()}/{workload.name}", namespace=workload.namespace)
     steps: tuple[str, ...]
     touches: tuple[Ref, ...] = ()
-    if told and told.source:
+    plain = next((e.name for e in container.env if e.value != host == e.value.strip().lower()), "") if container else ""
+    if plain:
+        where, touches = f"env {plain}", ()
+        steps = (kubectl("edit", workload.kind.lower(), workload.name, namespace=workload.namespace) + f"   # {plain}",)
+    elif told and told.source:
         where, touches = told.origin, (told.source,)
         change = kubectl("edit", "configmap", told.source.name, namespace=pod.namespace)
         steps = (f"{change}   # |- in place of |", restart)
@@ -108,11 +119,14 @@ def _line_break(complaint: Complaint, host: str, told: Dependency | None) -> Fin
         steps = (kubectl("edit", workload.kind.lower(), workload.name, namespace=workload.namespace), restart)
     return Finding(
         workload,
-        f"{workload} asks for {host} with a line break at the end of the name ({where})",
+        f"{workload} asks for {host} with a {'blank' if blank else 'line break'} at the end of the name ({where})",
         evidence=(
             Evidence(
                 kubectl(*complaint.command, namespace=pod.namespace),
-                f"{shorten(complaint.said.text, 200)} ⏎ : the error goes on in the next line",
+                shorten(complaint.said.text, 200)
+                + (
+                    f": between {host} and the colon is a blank" if blank else " ⏎ : the error goes on in the next line"
+                ),
             ),
         ),
         next=steps,
@@ -123,12 +137,31 @@ def _line_break(complaint: Complaint, host: str, told: Dependency | None) -> Fin
     )
 
 
-def _why(target: Resolved | None) -> str:
+def _why(target: Resolved | None, host: str, slices: EndpointSlices | None) -> str:
     if target is None:
         return ""
     if target.service is not None:
+        if slices and (pod := _pod_of(target, host)) and pod not in (known := _hostnames(target, slices)):
+            behind = {e.target_ref.name for e in slices.endpoints(target.service) if e.target_ref}
+            if pod in behind:
+                return f": Pod {target.namespace}/{pod} lacks hostname {pod} with subdomain {target.name}"
+            return f": no pod of Service {target.name} has the hostname {pod}" + (
+                f"; there is {listing(known, 3)}" if known else ""
+            )
         return ": the Service is there, its DNS does not answer"
     return f": namespace {target.namespace} has no Service {target.name}"
+
+
+def _pod_of(target: Resolved | None, host: str) -> str:
+    """The pod that ``mysql-0.mysql`` names, where the Service gives its pods names."""
+    labels = host.lower().split(".")
+    headless = target is not None and target.service is not None and target.service.headless
+    return labels[0] if target and headless and len(labels) > 1 and labels[1] == target.name else ""
+
+
+def _hostnames(target: Resolved | None, slices: EndpointSlices) -> list[str]:
+    service = target.service if target else None
+    return sorted({e.hostname for e in slices.endpoints(service) if e.hostname}) if service else []
 
 
 def _goes_on(complaint: Complaint, cluster: Cluster) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
 from kdiag.facts import (
+    NO_ADDRESS,
     Backends,
     Cluster,
     Complaint,
@@ -82,6 +83,7 @@ def dependency_unreachable(
         if told:
             command = kubectl("get", complaint.workload.kind.lower(), complaint.workload.name, "-o", "yaml")
             evidence.append(Evidence(f"{command} -n {pod.namespace}", f"{told.origin}: {shorten(told.value, 80)}"))
+        malformed = said.phrase.by == NO_ADDRESS
         meant = _meant(said.port or (told.port if told else 0), pod, dependencies) if nobody and dependencies else None
         if nobody:
             kinds = "services" if "Service" in nobody else "pods"
@@ -89,12 +91,20 @@ def dependency_unreachable(
             evidence.append(Evidence(wide, f"nothing{f'; {_service(meant)}' if meant else ''}"))
         yield Finding(
             complaint.workload,
-            f"{complaint.workload} cannot connect to {place}"
+            (
+                f"{complaint.workload} takes {shorten(told.value if told else place, 60)} for host and port"
+                if malformed
+                else f"{complaint.workload} cannot connect to {place}"
+            )
             + (f" ({told.origin})" if told else "")
             + (f": {nobody}{f'; {_service(meant)}' if meant else ''}" if nobody else ""),
             evidence=tuple(evidence),
             next=tuple(
-                _by_name(complaint, told, meant) if nobody else _next(complaint, target, server, said.host, said.port)
+                _as_address(complaint, told)
+                if malformed
+                else _by_name(complaint, told, meant)
+                if nobody
+                else _next(complaint, target, server, said.host, said.port)
             ),
             touches=tuple(_touches(target, server)),
             key=place,
@@ -102,6 +112,16 @@ def dependency_unreachable(
             severity=Severity.WARNING if nobody and told is None and not complaint.failing else Severity.ERROR,
             since=complaint.since,
         )
+
+
+def _as_address(complaint: Complaint, told: Dependency | None) -> Iterator[str]:
+    workload, namespace = complaint.workload, complaint.pod.namespace
+    form = "its program wants HOST:PORT there, no URL and no name alone"
+    if told and told.source:
+        yield kubectl("edit", "configmap", told.source.name, namespace=namespace) + f"   # {form}"
+        yield kubectl("rollout", "restart", f"{workload.kind.lower()}/{workload.name}", namespace=namespace)
+    else:
+        yield kubectl("edit", workload.kind.lower(), workload.name, namespace=namespace) + f"   # {form}"
 
 
 def _meant(port: int, pod: Pod, dependencies: Dependencies) -> Service | None:

@@ -11,6 +11,8 @@ from kdiag.facts import (
     Failures,
     Fault,
     Logs,
+    Services,
+    clue,
     edit,
     exit_text,
     touched,
@@ -29,7 +31,11 @@ from kdiag.facts import (
     ),
 )
 def init_container_fails(
-    failures: Failures, events: Events | None, logs: Logs | None, configmaps: ConfigMaps | None
+    failures: Failures,
+    events: Events | None,
+    logs: Logs | None,
+    configmaps: ConfigMaps | None,
+    services: Services | None,
 ) -> Iterator[Finding]:
     """The exit code in words and the line of its log that says most."""
     for group in failures.of(Fault.INIT_FAILS, events, logs, configmaps):
@@ -37,9 +43,12 @@ def init_container_fails(
         namespace = one.pod.namespace
         code = exit_text(one.end) if one.end else "it fails"
         waiting = listing([c.name for c in one.pod.spec.containers])
+        hint = clue(one, configmaps, services)
         yield Finding(
             one.owner,
-            f"{one.where} fails, {code}" + (f": {shorten(one.text, 110)}" if one.text else ""),
+            f"{one.where} fails, {code}"
+            + (f": {shorten(one.text, 110)}" if one.text else "")
+            + (f"; {hint.text}" if hint else ""),
             evidence=(
                 Evidence(
                     kubectl("get", "pod", one.pod.name, namespace=namespace), f"{one.status}; {waiting} never starts"
@@ -48,7 +57,7 @@ def init_container_fails(
             ),
             next=(
                 kubectl(*one.log_command, namespace=namespace),
-                edit(one),
+                edit(one, hint.change if hint else ""),
             ),
             touches=touched(group),
             key=one.container,

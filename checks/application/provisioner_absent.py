@@ -24,7 +24,12 @@ _PATIENCE = 600
     title="Provisioner does not make the volume",
     severity=Severity.ERROR,
     layer=Layer.VOLUME,
-    explains=("application/pod_waits_for_claim", "application/pod_not_ready", "application/workload_unavailable"),
+    explains=(
+        "application/pod_waits_for_claim",
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+        "application/volume_mount_fails",
+    ),
     tags=("storage", "csi", "volumes"),
 )
 def provisioner_absent(

@@ -12,6 +12,7 @@ from kdiag.facts import Dependencies, Services, StatefulSet, StatefulSets, Workl
     title="StatefulSet's Service does not exist",
     severity=Severity.WARNING,
     layer=Layer.DEPENDENCY,
+    explains=("application/dependency_name_unresolved", "application/workload_unavailable"),
     tags=("statefulset", "dns", "service"),
 )
 def statefulset_service_missing(

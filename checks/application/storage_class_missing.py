@@ -12,7 +12,12 @@ from kdiag.facts import Events, Lack, StorageClasses, UnboundClaims, Volumes
     title="Storage class does not exist",
     severity=Severity.ERROR,
     layer=Layer.VOLUME,
-    explains=("application/pod_waits_for_claim", "application/pod_not_ready", "application/workload_unavailable"),
+    explains=(
+        "application/pod_waits_for_claim",
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+        "application/volume_mount_fails",
+    ),
     tags=("storage", "volumes"),
 )
 def storage_class_missing(

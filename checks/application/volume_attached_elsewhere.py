@@ -72,7 +72,7 @@ def volume_attached_elsewhere(
             seen.add((owner, name))
             yield Finding(
                 owner,
-                _message(owner, name, where, others, owners),
+                _message(owner, claim, where, others, owners),
                 evidence=tuple(_evidence(pod, claim, others, where, said.message if told and said else "")),
                 next=tuple(_next(owner, claim, others, where, owners)),
                 touches=(
@@ -93,16 +93,17 @@ def _attached(claim: PersistentVolumeClaim, attachments: VolumeAttachments | Non
     return ""
 
 
-def _message(owner: Ref, name: str, where: str, others: list[Pod], owners: Owners) -> str:
-    on = f" on {where}" if where else " on another node"
+def _message(owner: Ref, claim: PersistentVolumeClaim, where: str, others: list[Pod], owners: Owners) -> str:
+    name, on = claim.name, f" on {where}" if where else " on another node"
+    one = "pod" if "ReadWriteOncePod" in claim.spec.access_modes else "node"
     if not others:
         return f"{owner} waits for claim {name}: its volume is still attached{on}, where no pod uses it"
     holder = owners.top(others[0])
     if others[0].terminating:
         return f"{owner} waits for claim {name}: a pod that does not end holds it{on}"
     if holder == owner and owner.kind == "Deployment":
-        return f"{owner} waits for claim {name}: its own older pod holds it{on}, and one node at a time may have it"
-    return f"{owner} waits for claim {name}: {holder} holds it{on}, and one node at a time may have it"
+        return f"{owner} waits for claim {name}: its own older pod holds it{on}, and one {one} at a time may have it"
+    return f"{owner} waits for claim {name}: {holder} holds it{on}, and one {one} at a time may have it"
 
 
 def _evidence(pod: Pod, claim: PersistentVolumeClaim, others: list[Pod], where: str, said: str) -> Iterator[Evidence]:

@@ -6,7 +6,17 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
-from kdiag.facts import Claims, Cluster, Event, Events, Owners, Pod, Pods
+from kdiag.facts import (
+    Claims,
+    Cluster,
+    Event,
+    Events,
+    Owners,
+    PersistentVolumeClaim,
+    Pod,
+    Pods,
+    StorageClasses,
+)
 
 _FIRST = re.compile(
     r"(?:Mount|Map|Attach|Unmap)Volume\.\w+(?: initialization)? failed for volume"
@@ -34,7 +44,12 @@ _OTHERS = re.compile(
     tags=("storage", "volumes", "kubelet"),
 )
 def volume_mount_fails(
-    pods: Pods, events: Events, owners: Owners, cluster: Cluster, claims: Claims | None
+    pods: Pods,
+    events: Events,
+    owners: Owners,
+    cluster: Cluster,
+    claims: Claims | None,
+    classes: StorageClasses | None,
 ) -> Iterator[Finding]:
     """The kubelet tries again every two minutes, so a pod that still waits has fresh events."""
     waiting = [
@@ -49,8 +64,12 @@ def volume_mount_fails(
             if (owner, volume) in seen:
                 continue
             seen.add((owner, volume))
+            claim = _pending(pod, volume, claims)
+            if claim and classes and (known := classes.get(claim.spec.storage_class_name or "")) and known.waits:
+                yield _past_the_scheduler(owner, pod, claim, volume, event)
+                continue
             source = _source(pod, volume, claims)
-            text, steps = _explain(why, pod, source)
+            text, steps = _explain(why, pod, source) if claim is None else _unbound(claim)
             yield Finding(
                 owner,
                 f"{owner} cannot mount {source} on {pod.node}: {text}",
@@ -61,7 +80,7 @@ def volume_mount_fails(
                     ),
                 ),
                 next=steps,
-                touches=(pod.ref(),),
+                touches=(pod.ref(), *((claim.ref(),) if claim else ())),
                 key=volume,
                 since=event.first.isoformat() if event.first else "",
             )
@@ -87,6 +106,51 @@ def _failures(pod: Pod, events: Events, cluster: Cluster) -> Iterator[tuple[str,
         for volume in match["volume"].replace(",", " ").split():
             if not volume.startswith("kube-api-access"):
                 yield volume, "", wrapped
+
+
+def _pending(pod: Pod, volume: str, claims: Claims | None) -> PersistentVolumeClaim | None:
+    """The claim behind a volume, where it is not bound and the scheduler has chosen no node for it."""
+    source = next((v.persistent_volume_claim for v in pod.spec.volumes if v.name == volume), None)
+    claim = claims.get(source.claim_name, pod.namespace) if claims and source else None
+    waits = claim is not None and claim.status.phase == "Pending" and not claim.metadata.annotations.selected_node
+    return claim if waits else None
+
+
+def _unbound(claim: PersistentVolumeClaim) -> tuple[str, tuple[str, ...]]:
+    return "it is not bound to a volume", (kubectl("describe", "pvc", claim.name, namespace=claim.namespace),)
+
+
+def _past_the_scheduler(owner: Ref, pod: Pod, claim: PersistentVolumeClaim, volume: str, event: Event) -> Finding:
+    """A pod that is given a node by hand is seen by no scheduler, and so its claim waits for ever."""
+    kind, namespace = owner.kind.lower(), owner.namespace
+    patch = '[{"op":"remove","path":"/spec/template/spec/nodeName"}]'
+    steps = (
+        (
+            kubectl("patch", kind, owner.name, "--type=json", "-p", patch, namespace=namespace),
+            f"to keep it on {pod.node}: nodeSelector kubernetes.io/hostname={pod.node} in place of nodeName",
+        )
+        if owner.kind in ("Deployment", "StatefulSet", "DaemonSet")
+        else (f"make {owner} anew with nodeSelector kubernetes.io/hostname={pod.node} in place of nodeName",)
+    )
+    return Finding(
+        owner,
+        f"{owner} waits for claim {claim.name}, which waits for the scheduler to place a pod: nodeName {pod.node} goes"
+        " past it",
+        evidence=(
+            Evidence(
+                kubectl("describe", "pod", pod.name, namespace=pod.namespace),
+                f"{event.reason}: {shorten(_plain(event.message), 400)}",
+            ),
+            Evidence(
+                kubectl("get", "pvc", claim.name, namespace=claim.namespace),
+                f"Pending, class {claim.spec.storage_class_name}: WaitForFirstConsumer",
+            ),
+        ),
+        next=steps,
+        touches=(pod.ref(), claim.ref()),
+        key=volume,
+        since=event.first.isoformat() if event.first else "",
+    )
 
 
 def _plain(message: str) -> str:

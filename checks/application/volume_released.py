@@ -12,7 +12,12 @@ from kdiag.facts import Lack, UnboundClaims
     title="Volume is still reserved for a deleted claim",
     severity=Severity.ERROR,
     layer=Layer.VOLUME,
-    explains=("application/pod_waits_for_claim", "application/pod_not_ready", "application/workload_unavailable"),
+    explains=(
+        "application/pod_waits_for_claim",
+        "application/pod_not_ready",
+        "application/workload_unavailable",
+        "application/volume_mount_fails",
+    ),
     tags=("storage", "volumes"),
 )
 def volume_released(unbound: UnboundClaims) -> Iterator[Finding]:
@@ -23,10 +28,12 @@ def volume_released(unbound: UnboundClaims) -> Iterator[Finding]:
             continue
         volume, held = near.volume, near.volume.spec.claim_ref
         same = (held.namespace, held.name) == (claim.namespace, claim.name)
+        kept = f"{volume.status.phase or 'kept'} for" if held.uid else "reserved by its claimRef for"
+        whose = f"claim {held.namespace}/{held.name}, {'now deleted' if held.uid else 'which does not exist'}"
         yield Finding(
             claim.ref(),
-            f"Claim {claim.ref().path} waits for volume {volume.name}, which is {volume.status.phase or 'kept'} for "
-            + ("the earlier claim of the same name" if same else f"claim {held.namespace}/{held.name}, now deleted"),
+            f"Claim {claim.ref().path} waits for volume {volume.name}, which is {kept} "
+            + ("the earlier claim of the same name" if same else whose),
             evidence=(
                 Evidence(kubectl("get", "pvc", claim.name, namespace=claim.namespace), "Pending"),
                 Evidence(

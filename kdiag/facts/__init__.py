@@ -215,7 +215,9 @@ from kdiag.facts.nodes import NodeLeases as NodeLeases
 from kdiag.facts.nodes import Nodes as Nodes
 from kdiag.facts.nodes import SystemLeases as SystemLeases
 from kdiag.facts.nodes import Taint as Taint
+from kdiag.facts.phrases import BLANK as BLANK
 from kdiag.facts.phrases import LINE_BREAK as LINE_BREAK
+from kdiag.facts.phrases import NO_ADDRESS as NO_ADDRESS
 from kdiag.facts.phrases import PHRASES as PHRASES
 from kdiag.facts.phrases import Phrase as Phrase
 from kdiag.facts.phrases import Said as Said

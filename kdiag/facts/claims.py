@@ -24,7 +24,9 @@ from kdiag.facts.storage import (
 
 STATIC = "kubernetes.io/no-provisioner"
 
-_WEIGHT = {Differs.TAKEN: 3, Differs.STATE: 3, Differs.NAME: 0}
+#: A volume of the class that another claim has tells more than a free one of another class.
+_WEIGHT = {Differs.TAKEN: 5, Differs.STATE: 5, Differs.CLASS: 6, Differs.NAME: 0}
+_OTHER = 2
 
 
 class Lack(enum.Enum):
@@ -119,7 +121,7 @@ class UnboundClaims(Derived):
             found,
             key=lambda c: (
                 c.volume.name != claim.spec.volume_name,
-                sum(_WEIGHT.get(d, 1) for d in c.differs),
+                sum(_WEIGHT.get(d, _OTHER) for d in c.differs),
                 c.volume.name,
             ),
         )

@@ -25,6 +25,8 @@ _STARTING = 60.0
 _END = 120.0
 _LAST_LINES = 15
 _PASSING = frozenset({Topic.UNREACHABLE, Topic.UNRESOLVED})
+#: In the words of who cannot connect: it knows the address, or was refused by what is there.
+_ANSWERED = re.compile(r"(?i)\brefused\b|\b\d{1,3}(?:\.\d{1,3}){3}\b|\[[0-9a-f:]+\]")
 _DATABASE = re.compile(
     r"(?:^|/)(?:[a-z0-9-]*-)?(?:mysql|mariadb|percona|postgres|postgresql|timescaledb|pgvector|postgis|mongo|mongodb|redis"
     r"|valkey|rabbitmq|kafka|cassandra|elasticsearch|opensearch|mssql|oracle|cockroach|clickhouse)(?:-server|-ha|-cluster)?(?:[:@]|$)"
@@ -171,10 +173,15 @@ class Complaints(Derived):
 
     def _in(self, log: ContainerLog, pod: Pod, workload: Ref) -> Iterator[Complaint]:
         state = self._state(pod, log.container)
+        resolved: set[str] = set()  # what a later line tells the address of, or that it refuses
         for number, line in enumerate(reversed(log.lines)):
             if state != "failing" and says_connected(line.text):
                 return  # what came before is over
             one = said(line.text)
+            if one and one.topic is Topic.UNREACHABLE and _ANSWERED.search(line.text):
+                resolved.add(one.host)
+            if one and one.topic is Topic.UNRESOLVED and one.host in resolved:
+                continue
             if one and self._counts(log, line, number, state, one.topic, pod):
                 yield _complaint(one, pod, workload, log, line, failing=state == "failing")
 

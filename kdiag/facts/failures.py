@@ -23,7 +23,7 @@ from kdiag.facts.faults import Failure, Fault
 from kdiag.facts.logs import LogLine, Logs
 from kdiag.facts.pods import ContainerStatus, Pod, Pods, Terminated
 from kdiag.facts.podspec import Container, Probe
-from kdiag.facts.probes import LISTENS, other_host, wrong_port
+from kdiag.facts.probes import LISTENS, LOOPBACK, other_host, wrong_port
 from kdiag.facts.scripts import with_script
 from kdiag.facts.workloads import Jobs, Owners, ReplicaSets
 from kdiag.model.result import Ref
@@ -535,6 +535,8 @@ class _Judge:
             wait = DEFINITE_START
         if probe.grpc and "failed to connect service" in text and self._listens(probe, spec, log):
             wait = DEFINITE_START
+        if probe.initial_delay_seconds > ROLLOUT:
+            budget = 0.0  # nobody waits so long: a rollout has failed by then
         if unready < max(wait, budget):
             return None
         return _made(Fault.READINESS, text, "Running, not ready", log=log, since=since)
@@ -550,10 +552,14 @@ class _Judge:
     def _elsewhere(self, probe: Probe, spec: Container, log: tuple[LogLine, ...]) -> bool:
         """Whether it has said for a while where it listens, and that is not where the probe asks."""
         number = spec.port_number(probe.port) if probe.port is not None else None
-        heard = [(int(m["port"]), line.when) for line in log if (m := LISTENS.search(line.text))]
-        if number is None or not heard or any(p.container_port == number for p in spec.ports):
+        found = [(m, line.when) for line in log if (m := LISTENS.search(line.text))]
+        if number is None or not found or any(self.cluster.age(when) < _SETTLED for _, when in found):
             return False
-        return all(port != number and self.cluster.age(when) >= _SETTLED for port, when in heard)
+        if all(int(m["port"]) == number and LOOPBACK.search(m[0]) for m, _ in found):
+            return True  # inside its pod alone
+        return not any(p.container_port == number for p in spec.ports) and all(
+            int(m["port"]) != number for m, _ in found
+        )
 
     def _listens(self, probe: Probe, spec: Container, log: tuple[LogLine, ...]) -> bool:
         """Whether it has said for a while that it listens where the probe asks: then it does not speak gRPC."""
@@ -704,7 +710,7 @@ class _Judge:
         names = self._logs.get((pod.namespace, container), [])
         if pod.name in names:
             names = [pod.name]
-        elif pod.owner:
+        elif names and pod.owner:
             mine = {p.name for p in self.f.pods.by_owner.get(pod.owner.uid, ())}
             names = [n for n in names if n in mine][:1]
         else:

@@ -120,6 +120,7 @@ class Endpoint(Lean, frozen=True, gc=False):
     conditions: EndpointConditions = EndpointConditions()
     target_ref: TargetRef | None = None
     node_name: str = ""
+    hostname: str = ""
 
     @property
     def ready(self) -> bool:
@@ -175,7 +176,9 @@ class EndpointSlices(Objects[EndpointSlice]):
             if ref is not None and ref.namespace == namespace:
                 ref = TargetRef(words.setdefault(ref.kind, ref.kind), ref.name, namespace)
             shared = conditions.setdefault(e.conditions, e.conditions)
-            return Endpoint(e.addresses, shared, ref, words.setdefault(e.node_name, sys.intern(e.node_name)))
+            return Endpoint(
+                e.addresses, shared, ref, words.setdefault(e.node_name, sys.intern(e.node_name)), e.hostname
+            )
 
         return msgspec.structs.replace(item, endpoints=tuple(map(kept, item.endpoints)))
 

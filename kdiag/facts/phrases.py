@@ -82,6 +82,10 @@ class Said:
 
 #: Who says it, where a name that does not resolve has a line break at its end.
 LINE_BREAK = "Go, a line break in the name"
+#: Who says it, where it has a blank at its end.
+BLANK = "Go, a blank in the name"
+#: Who says it of what is no host and port, or has too much before or after them.
+NO_ADDRESS = "Go, no address"
 _HOST = r"(?P<host>\[[0-9a-fA-F:]{2,45}\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9_])?)"
 _PORT = r"(?P<port>\d{1,5})"
 _NAME = r"[^\s'\"`]{1,100}"
@@ -205,6 +209,11 @@ def _all() -> Iterator[Phrase]:
     )
     # The name ends the line, and the error goes on in the next one: the line break is a part of the name.
     yield phrase(LINE_BREAK, rf"dial (?:tcp|udp)[46]?: lookup {_HOST}$", ":3306': dial tcp: lookup db")
+    yield phrase(
+        BLANK,
+        rf"dial (?:tcp|udp)[46]?: lookup {_HOST}[ \t]+(?:on \S+)?: no such host",
+        "dial tcp: lookup db : no such host",
+    )
     yield phrase("curl", rf"Could not resolve host: {_HOST}", "curl: (6) Could not resolve host: api-service")
     yield phrase("Node.js", rf"getaddrinfo (?:ENOTFOUND|EAI_AGAIN) {_HOST}", "Error: getaddrinfo ENOTFOUND mongo")
     yield phrase("Node.js", rf"queryA? (?:ENOTFOUND|ESERVFAIL|ETIMEOUT) {_HOST}", "Error: queryA ENOTFOUND mongo")
@@ -306,6 +315,11 @@ def _all() -> Iterator[Phrase]:
 
     topic = Topic.UNREACHABLE
     end = r"(?:connection refused|i/o timeout|no route to host|network is unreachable|host is unreachable)"
+    yield phrase(
+        NO_ADDRESS,
+        rf"dial (?:tcp|udp)[46]?: address (?:[a-z]\w*://)?{_HOST}[^ ]*: (?:too many colons|missing port) in address",
+        "dial tcp: address tcp://db:3306: too many colons in address",
+    )
     yield phrase(
         "Go MySQL",
         rf"Can't connect to (?:local )?(?:MySQL|MariaDB|server) ?(?:server )?(?:on|through) '{_HOST}(?::{_PORT})?'",

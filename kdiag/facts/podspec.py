@@ -166,13 +166,21 @@ class VolumeMount(Lean, frozen=True, gc=False):
     read_only: bool = False
 
 
+class Capabilities(Lean, frozen=True, gc=False):
+    """What of root's rights a container has more or less than usual."""
+
+    add: tuple[str, ...] | None = ()
+    drop: tuple[str, ...] | None = ()
+
+
 class ContainerSecurity(Lean, frozen=True, gc=False):
-    """The part of a security context that decides whether a container may start."""
+    """The part of a security context that decides whether a container may start, and what it may do."""
 
     run_as_non_root: bool | None = None
     run_as_user: int | None = None
     privileged: bool | None = None
     read_only_root_filesystem: bool | None = None
+    capabilities: Capabilities | None = None
 
 
 class Container(Lean, frozen=True, gc=False):

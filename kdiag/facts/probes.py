@@ -11,6 +11,8 @@ from kdiag.facts.podspec import Container, Probe
 from kdiag.model.quantity import amount
 from kdiag.model.text import shorten
 
+#: A rollout has failed by then: seconds.
+_PATIENCE = 600
 #: Cores on which a program takes seconds for what else takes milliseconds.
 _STARVED = Decimal("0.03")
 
@@ -87,6 +89,9 @@ def starved(container: Container) -> str:
 #: How programs say in their log on which port they listen.
 LISTENS = re.compile(r"(?i)(?:listen|serv|start|bound|running)\w*\b[^\n]{0,60}?[: ](?P<port>\d{2,5})\b(?![.:\d])")
 
+#: A program says so when only its own pod can reach it: the kubelet and every Service come from outside.
+LOOPBACK = re.compile(r"(?:127\.0\.0\.1|\blocalhost|\[::1\]):\d")
+
 
 def probe_verdict(kind: str, probe: Probe, failure: Failure) -> str:
     """Why a probe fails, from what it asks, what it got and the ports that the container has."""
@@ -99,6 +104,8 @@ def probe_verdict(kind: str, probe: Probe, failure: Failure) -> str:
             f" (it has {declared})" if declared else ""
         )
     unseen = not text or text.startswith("Container ")  # the event of the kill, without that of the probe
+    if unseen and probe.initial_delay_seconds > _PATIENCE:
+        return f"{asks} is first asked {probe.initial_delay_seconds:,} s after the start (initialDelaySeconds)"
     refused = "connection refused" in text or unseen
     port = spec.port_number(probe.port) if probe.port is not None else None
     if refused and number:
@@ -108,8 +115,11 @@ def probe_verdict(kind: str, probe: Probe, failure: Failure) -> str:
             if (wanted := spec.port_number(other.port or 0)) and wanted != port:
                 return f"{asks} is refused; its {name} probe asks port {wanted}"
         for line in reversed(failure.log):
-            if (match := LISTENS.search(line.text)) and int(match["port"]) != port:
+            match = LISTENS.search(line.text)
+            if match and int(match["port"]) != port:
                 return f"{asks} is refused; its log speaks of port {match['port']}"
+            if match and (local := LOOPBACK.search(match[0])):
+                return f"{asks} is refused: it listens on {local[0].rpartition(':')[0]} alone, inside its pod"
         if port is not None:
             return f"{asks} is refused: nothing listens on port {port}"
     if match := re.search(r"statuscode: (\d+)", text):

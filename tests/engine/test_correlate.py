@@ -136,6 +136,22 @@ def test_a_client_that_fails_for_want_of_its_server_is_folded_under_what_the_ser
     assert fold(results, checks) == [("image", "web", [("pod", "web", [("endpoints", "web", [below])])])]
 
 
+def test_what_hurts_nobody_yet_explains_an_error_only_where_no_error_does() -> None:
+    checks = library(
+        check("setting_differs", explains=("client_fails",), severity=Severity.WARNING),
+        check("port_wrong", layer=Layer.ENDPOINTS, explains=("client_fails",)),
+        check("client_fails"),
+    )
+    web, service = Ref("Deployment", "web", "shop"), Ref("Service", "web", "shop")
+    fails = failed("client_fails", Finding(web, "fails", touches=(service,)))
+    differs, wrong = failed("setting_differs", Finding(web, "x")), failed("port_wrong", Finding(service, "y"))
+    assert fold([fails, differs, wrong], checks) == [
+        ("port_wrong", "web", [("client_fails", "web")]),
+        ("setting_differs", "web"),
+    ]
+    assert fold([fails, differs], checks) == [("setting_differs", "web", [("client_fails", "web")])]
+
+
 def test_a_link_of_the_chain_that_is_missing_breaks_nothing() -> None:
     checks = library(
         check("config", explains=("pod",)), check("pod", explains=("workload",)),

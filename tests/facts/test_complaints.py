@@ -132,3 +132,27 @@ def test_a_name_that_did_not_resolve_before_a_success_or_a_restart_is_over() -> 
     assert not facts([("09:00:20", UNRESOLVED), ("09:00:40", "Connected to database")]).unresolved
     assert not facts([("09:00:20", UNRESOLVED)], previous=True).unresolved
     assert facts([("09:58:59", UNRESOLVED)], previous=True, **CRASHED).unresolved
+
+
+def test_a_name_that_did_not_resolve_at_first_is_over_when_its_address_refuses() -> None:
+    found = complaints(
+        [
+            ("09:59:00", "Can't connect to MySQL server on 'mysql:3306': dial tcp: lookup mysql: i/o timeout"),
+            ("09:59:30", f"Can't connect to MySQL server on 'mysql:3306': {REFUSED}"),
+        ],
+        ready=False,
+        restartCount=1,
+    )
+    assert [(c.said.topic.name, c.said.host) for c in found] == [("UNREACHABLE", "mysql")]
+
+
+def test_a_name_that_did_not_resolve_after_its_address_refused_is_not() -> None:
+    found = complaints(
+        [
+            ("09:59:00", f"Can't connect to MySQL server on 'mysql:3306': {REFUSED}"),
+            ("09:59:30", "Can't connect to MySQL server on 'mysql:3306': dial tcp: lookup mysql: i/o timeout"),
+        ],
+        ready=False,
+        restartCount=1,
+    )
+    assert {c.said.topic.name for c in found} == {"UNREACHABLE", "UNRESOLVED"}

@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from kdiag.errors import CheckDefinitionError
 from kdiag.model.text import clean, shorten
@@ -239,10 +240,17 @@ class Refusal(Exception):
 
 def refuse_writes(argv: Sequence[str]) -> None:
     """Raise CheckDefinitionError unless a check's command can only read, and reads nothing that is a credential."""
+    if why := _refusal(tuple(argv)):
+        raise CheckDefinitionError(f"kdiag does not run {_line(shlex.join(argv), 160)}: {why}")
+
+
+@lru_cache(maxsize=1024)  # every node is asked the same
+def _refusal(argv: tuple[str, ...]) -> str:
     try:
         examine(argv, RULES)
     except Refusal as exc:
-        raise CheckDefinitionError(f"kdiag does not run {_line(shlex.join(argv), 160)}: {exc}") from None
+        return str(exc)
+    return ""
 
 
 def examine(argv: Sequence[str], rules: Rules, *, fed: bool = False) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -47,7 +46,7 @@ def listed(text: str) -> Iterator[FileInfo]:
             path=path.rstrip("/") or "/",
             kind=target if own == "l" else own,
             link=link if own == "l" else "",
-            size=int(size) if re.fullmatch(r"[0-9]{1,18}", size) else 0,
+            size=int(size) if size.isdecimal() and len(size) < 19 else 0,
             changed=_moment(changed),
             mode=mode,
             owner=owner,

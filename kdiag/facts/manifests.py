@@ -254,20 +254,31 @@ def _other(answers: tuple[Answer, ...], declared: str | None) -> str:
 
 def _folder(answers: tuple[Answer, ...], folder: str = FOLDER) -> _Folder:
     """What a folder holds, with all that was listed of the node."""
-    tree = {info.path: info for info in listed(answer(answers, "manifest-files"))}
+    shown = "manifests" if folder == FOLDER else "manifest-other"
+    return _read_folder(
+        folder,
+        answer(answers, "manifest-files"),
+        "" if folder == FOLDER else answer(answers, "manifest-other-files", folder),
+        answer(answers, shown),
+        tuple((a.name, a.text) for a in answers if a.key == "manifest-linked" and not a.error),
+        whole=any(a.key == shown and not a.error for a in answers),
+    )
+
+
+# Several facts go by the manifests, and each before and after the second round: one reading does for all of them.
+@lru_cache(maxsize=256)
+def _read_folder(
+    folder: str, files_text: str, others_text: str, shown: str, linked: tuple[tuple[str, str], ...], *, whole: bool
+) -> _Folder:
+    tree = {info.path: info for info in listed(files_text)}
     if tree:
         tree.setdefault(_ROOT, FileInfo(path=_ROOT, kind="d"))
-    shown = "manifests"
-    if folder != FOLDER:
-        shown = "manifest-other"
-        tree |= {info.path: info for info in listed(answer(answers, "manifest-other-files", folder))}
+    tree |= {info.path: info for info in listed(others_text)}
     inside = [i for p, i in sorted(tree.items()) if p.startswith(folder + "/")]
-    whole = any(a.key == shown and not a.error for a in answers)
     named = [i for i in inside if "/" not in i.path[len(folder) + 1 :]]
-    contents = _contents(answer(answers, shown), {i.path for i in inside})
-    for one in answers:
-        if one.key == "manifest-linked" and not one.error:
-            contents |= _contents(one.text, {one.name})
+    contents = _contents(shown, {i.path for i in inside})
+    for name, text in linked:
+        contents |= _contents(text, {name})
     files: list[Manifest] = []
     ignored: list[FileInfo] = [i for i in inside if i not in named and i.kind != "d"]
     for info in named:
@@ -278,7 +289,6 @@ def _folder(answers: tuple[Answer, ...], folder: str = FOLDER) -> _Folder:
     return _Folder(tuple(files), tuple(ignored), tree, folder)
 
 
-# Several facts go by the manifests, and each before and after the second round: one reading does for all of them.
 @lru_cache(maxsize=256)
 def _manifest(info: FileInfo, lines: tuple[str, ...] | None, *, whole: bool) -> Manifest:
     if info.kind != "f":
@@ -303,17 +313,19 @@ def _manifest(info: FileInfo, lines: tuple[str, ...] | None, *, whole: bool) -> 
 
 
 _BINARY = "\x00"
+_IS_BINARY = re.compile(r"(?:grep: |Binary file )(.+?)(?:: binary file)? matches")
+_LINE_NUMBER = re.compile(r":\d+:")
 
 
 def _contents(text: str, paths: set[str]) -> dict[str, tuple[str, ...]]:
     """The lines of each file, of ``path:number:line``."""
     found: dict[str, list[str]] = {}
     for line in text.split("\n"):
-        if match := re.fullmatch(r"(?:grep: |Binary file )(.+?)(?:: binary file)? matches", line):
+        if line.endswith(" matches") and (match := _IS_BINARY.fullmatch(line)):
             if match[1] in paths:
                 found[match[1]] = [_BINARY]
             continue
-        for colon in re.finditer(r":(\d+):", line):
+        for colon in _LINE_NUMBER.finditer(line):
             path = line[: colon.start()]
             if path in paths:
                 found.setdefault(path, []).append(line[colon.end() :])

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl
-from kdiag.facts import Cluster, Event, Events, Owners, Pod, Pods, Workloads
+from kdiag.facts import Event, Events, Owners, Pod, Pods, Workloads
 
 
 @check(
@@ -22,9 +22,7 @@ from kdiag.facts import Cluster, Event, Events, Owners, Pod, Pods, Workloads
     ),
     tags=("scheduling", "priority"),
 )
-def pod_preempted(
-    pods: Pods, events: Events, workloads: Workloads, owners: Owners, cluster: Cluster
-) -> Iterator[Finding]:
+def pod_preempted(pods: Pods, events: Events, workloads: Workloads, owners: Owners) -> Iterator[Finding]:
     """Preemption that did no harm is the scheduler's ordinary work: it is said only while the victim is missed."""
     victims: dict[Ref, list[Event]] = {}
     for event in events.by_reason.get("Preempted", ()):

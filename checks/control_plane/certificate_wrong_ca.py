@@ -57,7 +57,7 @@ def certificate_wrong_ca(certificates: Certificates, manifests: Manifests | None
                 continue
             yield _finding(node, pki, use, cert, refused, found, alone=len(masters) == 1)
         for flag, uses in by_flag.items():
-            yield _flag(node, flag, uses, pki, found, alone=len(masters) == 1)
+            yield _flag(node, flag, uses, found, alone=len(masters) == 1)
         yield from _root(node, pki, found)
     yield from _workers(certificates, masters)
     yield from _kubelets(certificates, masters, manifests)
@@ -75,9 +75,7 @@ def _misled(
     return flag if wrong and right else None
 
 
-def _flag(
-    node: str, flag: Flag, uses: list[CertificateUse], pki: Pki, found: NodeManifests | None, *, alone: bool
-) -> Finding:
+def _flag(node: str, flag: Flag, uses: list[CertificateUse], found: NodeManifests | None, *, alone: bool) -> Finding:
     """One flag, and all whom its CA keeps out."""
     use = uses[0]
     manifest = found.of(use.checker) if found else None

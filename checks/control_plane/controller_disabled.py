@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import CONTROLLERS, Evidence, Finding, Layer, Severity, check, listing
-from kdiag.facts import Flag, Manifest, Manifests, manifest_repair, static_pod
+from kdiag.facts import Flag, Manifests, manifest_repair, static_pod
 
 #: What is left undone without each. Those that clouds or their own programs replace are not among them.
 _WORK = {
@@ -92,7 +92,7 @@ def controller_disabled(manifests: Manifests) -> Iterator[Finding]:
                 manifest.quote(node, flag.line),
                 Evidence("", f"off: {listing(off, 6)}", node),
             ),
-            next=manifest_repair(node, manifest, flag.line, _repair(flag, manifest)),
+            next=manifest_repair(node, manifest, flag.line, _repair(flag)),
             touches=(CONTROLLERS,),
             key="controllers",
             severity=Severity.ERROR if vital else None,
@@ -111,6 +111,6 @@ def _off(flag: Flag) -> tuple[str, ...]:
     return tuple(name for name in _WORK if name not in on)
 
 
-def _repair(flag: Flag, manifest: Manifest) -> str:
+def _repair(flag: Flag) -> str:
     kept = [w for w in flag.value.split(",") if not w.strip().startswith("-")]
     return "--controllers=" + ",".join(kept if "*" in kept else ["*", "bootstrapsigner", "tokencleaner"])

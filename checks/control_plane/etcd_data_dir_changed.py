@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from kdiag.check import CLUSTER, Evidence, Finding, Layer, Severity, check
-from kdiag.facts import Cluster, Containers, EtcdData, EtcdLine, EtcdLogs, FileInfo, Manifests, current, static_pod
+from kdiag.facts import Containers, EtcdData, EtcdLine, EtcdLogs, FileInfo, Manifests, current, static_pod
 
 _USUAL = "/var/lib/etcd"
 _END = "/member/snap/db"
@@ -30,7 +30,6 @@ _MOMENT = 600
 def etcd_data_dir_changed(
     data: EtcdData,
     manifests: Manifests | None,
-    cluster: Cluster,
     containers: Containers | None,
     logs: EtcdLogs | None,
 ) -> Iterator[Finding]:

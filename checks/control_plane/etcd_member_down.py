@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, shorten
-from kdiag.facts import Cluster, EtcdAnswers, EtcdLogs, Manifests
+from kdiag.facts import Cluster, EtcdAnswers, EtcdLogs
 
 _LATELY = 120
 _RESTART = 25  # a member that is upgraded is away that long
@@ -24,9 +24,7 @@ _BACK = re.compile(r"peer became active|established TCP streaming connection")
     layer=Layer.ETCD,
     tags=("etcd",),
 )
-def etcd_member_down(
-    logs: EtcdLogs, cluster: Cluster, answers: EtcdAnswers | None, manifests: Manifests | None
-) -> Iterator[Finding]:
+def etcd_member_down(logs: EtcdLogs, cluster: Cluster, answers: EtcdAnswers | None) -> Iterator[Finding]:
     """Every member that runs says which peer it cannot reach. One more lost may end the quorum."""
     away: dict[str, tuple[str, str, str]] = {}
     for node, own in logs:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from kdiag.check import API_SERVER_FAILS, Evidence, Finding, Layer, Ref, Severity, check
+from kdiag.check import API_SERVER_FAILS, Evidence, Finding, Layer, Ref, Severity, check, whole
 from kdiag.facts import (
-    Cluster,
     Manifests,
     NodeManifests,
     ServerURL,
@@ -34,7 +33,7 @@ _FILES = {
     ),
     tags=("kubeconfig", "scheduler", "access"),
 )
-def kubeconfig_server_wrong(manifests: Manifests, cluster: Cluster) -> Iterator[Finding]:
+def kubeconfig_server_wrong(manifests: Manifests) -> Iterator[Finding]:
     """Against the API server's own flags on that node, and against what the other kubeconfigs agree on."""
     votes: Counter[tuple[str, str, int]] = Counter()
     for _, found in manifests:
@@ -46,7 +45,7 @@ def kubeconfig_server_wrong(manifests: Manifests, cluster: Cluster) -> Iterator[
             if part is None or (part and not _reads(found, part, path)):
                 continue
             one = next(iter(server_urls(server, default=443)), ServerURL(server, fault="it is empty"))
-            right = _right(found, votes, one)
+            right = _right(votes, one)
             why = one.fault or _why(one, found, votes, right)
             if not why:
                 continue
@@ -76,7 +75,7 @@ def _reads(found: NodeManifests, part: str, path: str) -> bool:
     return manifest is None or manifest.value("kubeconfig", path) == path
 
 
-def _right(found: NodeManifests, votes: Counter[tuple[str, str, int]], one: ServerURL) -> str:
+def _right(votes: Counter[tuple[str, str, int]], one: ServerURL) -> str:
     agreed = [(n, key) for key, n in votes.items() if n >= 2 and key != (one.scheme, one.host, one.port)]
     if agreed:
         scheme, host, port = max(agreed)[1]
@@ -91,8 +90,8 @@ def _why(one: ServerURL, found: NodeManifests, votes: Counter[tuple[str, str, in
         return ""
     api = found.of("kube-apiserver")
     if one.loopback or one.host in found.addresses:
-        given = api.value("secure-port", "6443") if api else ""
-        if given.isdigit() and int(given) != one.port and not _proxied(found, one.port):
+        given = whole(api.value("secure-port", "6443")) if api else None
+        if given not in (None, one.port) and not _proxied(found):
             return f"the API server of this node listens on {given}"
         return ""
     if right and one.literal and found.addresses:
@@ -102,7 +101,7 @@ def _why(one: ServerURL, found: NodeManifests, votes: Counter[tuple[str, str, in
     return ""
 
 
-def _proxied(found: NodeManifests, port: int) -> bool:
+def _proxied(found: NodeManifests) -> bool:
     """Whether another static pod, a load balancer of the node, may listen there."""
     return any(not m.component for m in found.files)
 

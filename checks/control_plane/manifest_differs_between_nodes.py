@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, listing
-from kdiag.facts import COMPONENTS, Cluster, Manifest, Manifests, manifest_repair, static_pod
+from kdiag.facts import COMPONENTS, Manifest, Manifests, manifest_repair, static_pod
 
 # What is each node's own.
 _OWN = re.compile(r"advertise|listen|^name$|initial-cluster|bind-address|^v$|hostname|etcd-servers|external-hostname")
@@ -20,7 +20,7 @@ _OWN = re.compile(r"advertise|listen|^name$|initial-cluster|bind-address|^v$|hos
     explains=("control_plane/certificate_names_incomplete",),
     tags=("static-pods", "manifests", "flags"),
 )
-def manifest_differs_between_nodes(manifests: Manifests, cluster: Cluster) -> Iterator[Finding]:
+def manifest_differs_between_nodes(manifests: Manifests) -> Iterator[Finding]:
     """Three nodes or more, of which all but one agree; what is a node's own (addresses, names) is left out."""
     for part in COMPONENTS:
         found = {node: m for node, one in manifests if (m := one.of(part)) and m.flags}

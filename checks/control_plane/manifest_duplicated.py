@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import ETCD_FAILS, Evidence, Finding, Layer, Severity, check, listing
-from kdiag.facts import Cluster, Manifest, Manifests, manifest_subject, stands_still
+from kdiag.facts import Manifest, Manifests, manifest_subject, stands_still
 
 
 @check(
@@ -15,7 +15,7 @@ from kdiag.facts import Cluster, Manifest, Manifests, manifest_subject, stands_s
     explains=ETCD_FAILS,
     tags=("static-pods", "manifests"),
 )
-def manifest_duplicated(manifests: Manifests, cluster: Cluster) -> Iterator[Finding]:
+def manifest_duplicated(manifests: Manifests) -> Iterator[Finding]:
     """The kubelet reads every file whose name has no dot in front, whatever its extension: .bak, .orig, .yaml~."""
     for node, found in manifests:
         groups: dict[tuple[str, str], list[Manifest]] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import COMPONENT_FAILS, Evidence, Finding, Gap, Layer, Severity, check
+from kdiag.check import COMPONENT_FAILS, Evidence, Finding, Gap, Layer, Severity, check, whole
 from kdiag.facts import (
     Cluster,
     Containers,
@@ -79,8 +79,8 @@ def _listen(manifest: Manifest) -> tuple[ServerURL, ...]:
     if manifest.component == "etcd":
         urls = ",".join(manifest.value(name) for name in ("listen-metrics-urls", "listen-client-urls"))
         return tuple(e for e in server_urls(urls) if not e.fault)
-    given = manifest.value("secure-port")
-    port = int(given) if given.isdigit() else _PORTS[manifest.component]
+    given = whole(manifest.value("secure-port"))
+    port = _PORTS[manifest.component] if given is None else given
     host = manifest.value("bind-address", "0.0.0.0")  # noqa: S104
     return (ServerURL("", "https", "" if host in ("0.0.0.0", "::") else host, port),) if port else ()  # noqa: S104
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import COMPONENT_FAILS, Evidence, Finding, Layer, Severity, check, listing
+from kdiag.check import COMPONENT_FAILS, Evidence, Finding, Layer, Severity, check, listing, whole
 from kdiag.facts import (
-    Cluster,
     Flag,
     Manifest,
     Manifests,
@@ -30,7 +29,7 @@ _NAME = "kube-apiserver"
     ),
     tags=("static-pods", "manifests", "apiserver"),
 )
-def secure_port_changed(manifests: Manifests, cluster: Cluster) -> Iterator[Finding]:
+def secure_port_changed(manifests: Manifests) -> Iterator[Finding]:
     """--secure-port and --bind-address against the kubeconfigs that lead to this node; --advertise-address as well."""
     for node, found in manifests:
         api = found.of(_NAME)
@@ -64,11 +63,12 @@ def _local(found: NodeManifests) -> list[tuple[str, int]]:
 def _port(api: Manifest, found: NodeManifests) -> tuple[Flag, str, str] | None:
     flag = api.flag("secure-port")
     asked = {port for _, port in _local(found)}
-    if flag is None or not flag.value.isdigit() or len(_local(found)) < 2 or len(asked) != 1:
+    given = whole(flag.value) if flag else None
+    if flag is None or given is None or len(_local(found)) < 2 or len(asked) != 1:
         return None
     port = asked.pop()
     # A load balancer on the node may translate the port: the manifest itself must tell what it was.
-    if int(flag.value) == port or port not in _said(api):
+    if given == port or port not in _said(api):
         return None
     return flag, f"it listens on {flag.value}, and every kubeconfig of the node says {port}", f"--secure-port={port}"
 
@@ -104,5 +104,5 @@ def _said(api: Manifest) -> set[int]:
     """The ports that the manifest names besides the flag."""
     ports = {p.container_port for p in api.container.ports}
     ports |= {n for _, p in api.container.probes() if p.port is not None and (n := api.container.port_number(p.port))}
-    noted = _endpoint(api).rpartition(":")[2]
-    return ports | ({int(noted)} if noted.isdigit() else set())
+    noted = whole(_endpoint(api).rpartition(":")[2])
+    return ports if noted is None else {*ports, noted}

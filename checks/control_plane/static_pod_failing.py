@@ -176,7 +176,7 @@ def _cause(part: str, pod: Pod, container: Container, status: ContainerStatus, l
         return f"exits at once: unknown flag {found[1]}", f"remove or correct {found[1]}"
     if path := absent_file(line):
         source = next((w for w in words if w.endswith(f"={path}")), "")
-        volume, below = mount_of(pod.spec, container, path)
+        volume, below = mount_of(container, path)
         host = next((v.host_path.path for v in pod.spec.volumes if v.name == volume and v.host_path), "")
         if not volume:
             where = "and no volume of the pod is mounted there"

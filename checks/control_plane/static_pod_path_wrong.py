@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import CLUSTER, STATIC_POD_ABSENT, Evidence, Finding, Layer, Ref, Severity, check, listing
-from kdiag.facts import COMPONENTS, Cluster, Containers, Manifests, NodeManifests, Pods, Units, static_pod
+from kdiag.facts import COMPONENTS, Containers, Manifests, NodeManifests, Pods, Units, static_pod
 
 _CONFIG = "/var/lib/kubelet/config.yaml"
 
@@ -18,7 +18,7 @@ _CONFIG = "/var/lib/kubelet/config.yaml"
     tags=("static-pods", "manifests", "kubelet"),
 )
 def static_pod_path_wrong(
-    manifests: Manifests, cluster: Cluster, containers: Containers | None, pods: Pods | None, units: Units | None
+    manifests: Manifests, containers: Containers | None, pods: Pods | None, units: Units | None
 ) -> Iterator[Finding]:
     """Only where the manifests lie in the usual folder and not in the one that is named."""
     for node, found in manifests:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, whole
 from kdiag.facts import ClusterDNS, ConfigMaps, Container, ServerBlock, Workload, corefile_map, parse_corefile
 
 # The probe, the path that it asks, the plugin that answers, and its usual port.
@@ -99,4 +99,4 @@ def _port(zone: str) -> int:
     before, colon, port = zone.rpartition(":")
     if not colon or "]" in port or (":" in before and not before.endswith("]")):
         return 53
-    return int(port) if port.isdigit() and len(port) < 6 else 0
+    return (whole(port) or 0) if len(port) < 6 else 0

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
 
-from kdiag.check import CLUSTER, Evidence, Finding, Gap, Layer, Ref, Severity, check, listing, shorten
+from kdiag.check import CLUSTER, Evidence, Finding, Gap, Layer, Ref, Severity, check, listing, shorten, whole
 from kdiag.facts import Fate, Filters, Interface, Interfaces, Manifests, Nodes, Packet, Routes
 
 _BETWEEN = "packets between its pods and other nodes"
@@ -133,14 +133,14 @@ def _machine(
         return None
     files = manifests.get(node) if manifests else None
     server = files.of("kube-apiserver") if files else None
-    port = server.value("secure-port", "6443") if server else "6443"
+    port = whole(server.value("secure-port")) if server else None
     return _Machine(
         node,
         address,
         every.get(address, uplink),
         server is not None,
         bool(files and files.of("etcd")),
-        int(port) if port.isdigit() else 6443,
+        6443 if port is None else port,
         tuple((i.name, i.addresses[0]) for i in found if i.name in ("cni0", "cbr0") and i.addresses),
         tuple(
             (i.name, 4789 if i.name == "vxlan.calico" else 8472)

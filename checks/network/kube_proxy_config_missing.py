@@ -105,7 +105,7 @@ def _missing(daemonset: DaemonSet, configs: ConfigMaps, path: str) -> tuple[str,
         if config is not None and key and config.has(key):
             return None
         return name, sorted(config.keys) if config else []
-    mounted = any(mount_of(spec, container, path)[0] for container in spec.containers)
+    mounted = any(mount_of(container, path)[0] for container in spec.containers)
     maps = [v.config_map.name for v in spec.volumes if v.config_map and "proxy" in v.config_map.name]
     if mounted or not maps:
         return None  # from the host or from the image: only the node can say

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from kdiag.check import Evidence, Finding, Gap, Layer, Severity, Skip, check, kubectl, listing, nearest, shorten
 from kdiag.facts import (
     NO_KUBE_PROXY,
-    Cluster,
     ConfigMaps,
     DaemonSet,
     DaemonSets,
@@ -45,7 +44,6 @@ def kube_proxy_node_unknown(
     daemonsets: DaemonSets,
     pods: Pods,
     nodes: Nodes,
-    cluster: Cluster,
     configs: ConfigMaps | None,
     logs: Logs | None,
 ) -> Iterator[Finding | Gap | Skip]:

@@ -60,7 +60,7 @@ def node_address_shared(nodes: Nodes, interfaces: Interfaces | None) -> Iterator
                         kubectl("get", "nodes", "-o", f"custom-columns=NODE:.metadata.name,ADDRESS:{path}"),
                         f"{address}: {listing(names)}",
                     ),
-                    *_own(alike[0], address, interfaces),
+                    *_own(alike[0], interfaces),
                 ),
                 next=tuple(_next(kind, alike, address, interfaces)),
                 touches=tuple(n.ref() for n in alike),
@@ -68,7 +68,7 @@ def node_address_shared(nodes: Nodes, interfaces: Interfaces | None) -> Iterator
             )
 
 
-def _own(node: Node, address: str, interfaces: Interfaces | None) -> Iterator[Evidence]:
+def _own(node: Node, interfaces: Interfaces | None) -> Iterator[Evidence]:
     links = (interfaces.get(node.name) if interfaces else None) or ()
     shown = [f"{i.name} {a}" for i in links for a in i.addresses if i.name != "lo"]
     if shown:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, whole
 from kdiag.facts import Kernels
 
 _FULL = 0.98
@@ -27,9 +27,10 @@ def file_handles_exhausted(kernels: Kernels) -> Iterator[Finding]:
     """fs.file-max is for the whole machine; a process that has reached its own limit is not meant here."""
     for node, kernel in kernels:
         counts = kernel.settings.get("fs.file-nr", "").split()
-        if len(counts) != 3 or not all(count.isdigit() for count in counts):
+        numbers = [n for count in counts if (n := whole(count)) is not None]
+        if len(counts) != 3 or len(numbers) != 3:
             continue
-        count, most = int(counts[0]) - int(counts[1]), int(counts[2])
+        count, most = numbers[0] - numbers[1], numbers[2]
         if most < 1 or count < most * _NEAR:
             continue
         full = count >= most * _FULL

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, listing
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, listing, whole
 from kdiag.facts import ConfigFile, Kubelets, KubeletSetup, Listeners, Units
 
 _PORT = 10250
@@ -59,8 +59,8 @@ def _closed(config: ConfigFile) -> tuple[str, str, str]:
 
 def _port(setup: KubeletSetup, config: ConfigFile) -> int:
     flag, given = setup.flag("port"), config.get("port")
-    if flag and flag.value.isdigit():
-        return int(flag.value)
+    if flag and (named := whole(flag.value)) is not None:
+        return named
     return given if isinstance(given, int) and given else _PORT
 
 

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, whole
 from kdiag.facts import (
     Cluster,
     Entry,
@@ -110,13 +110,13 @@ def _listening(manifests: Manifests | None, nodes: Nodes | None) -> dict[tuple[s
         server = one.of("kube-apiserver")
         if server is None:
             continue
-        port = server.value("secure-port", "6443")
-        if not port.isdigit():
+        port = whole(server.value("secure-port", "6443"))
+        if port is None:
             continue
         node = nodes.get(name) if nodes else None
         for host in (server.value("advertise-address"), node.address if node else "", name):
             if host:
-                found[host.lower(), int(port)] = name
+                found[host.lower(), port] = name
     ports = {port for _, port in found} or {6443}
     for node in nodes.items if nodes else ():
         if node.control_plane:  # it may be down, and the address is right all the same

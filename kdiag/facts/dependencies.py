@@ -17,7 +17,7 @@ from kdiag.facts.pods import Pod, Pods
 from kdiag.facts.podspec import Container, PodSpec, Probe
 from kdiag.model.redact import PREFIX
 from kdiag.model.result import Ref
-from kdiag.model.text import distance
+from kdiag.model.text import distance, whole
 
 _KINDS = (
     r"db|database|pg|postgres(?:ql)?|mysql|mariadb|redis|valkey|mongo(?:db)?|memcached?|rabbit(?:mq)?|amqp|kafka|nats|cache|queue"
@@ -215,7 +215,7 @@ class Dependencies(Derived):
             return 0
         for other, value, _, _ in self._variables(container, namespace):
             if other != variable and _PORT_NAME.search(other) and _PORT_NAME.sub("", other) == stem:
-                return _port(value) if value.isdigit() else 0
+                return _port(value)
         return 0
 
     def _in_commands(self, container: Container) -> Iterator[Dependency]:
@@ -568,4 +568,5 @@ def _in_url(value: str) -> Iterator[tuple[str, int]]:
 
 
 def _port(text: str | None) -> int:
-    return int(text) if text and len(text) < 6 and text.isdigit() and int(text) < 65536 else 0
+    number = whole(text or "")
+    return number if number and number < 65536 else 0

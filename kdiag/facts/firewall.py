@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 from kdiag.facts.base import NodeCommand
 from kdiag.facts.hosts import Answer, HostFact, answer
+from kdiag.model.text import whole
 
 _DEPTH = 12
 _STEPS = 20_000
@@ -175,9 +176,10 @@ def _named(name: str, value: str) -> bool | None:
 def _port(port: int, value: str) -> bool | None:
     for part in value.split(","):
         first, _, last = part.partition(":")
-        if not (first or last) or not (first or "0").isdigit() or not (last or first).isdigit():
+        low, high = whole(first or "0"), whole((last or "65535") if ":" in part else first)
+        if not (first or last) or low is None or high is None:
             return None
-        if int(first or 0) <= port <= int((last or "65535") if ":" in part else first):
+        if low <= port <= high:
             return True
     return False
 

@@ -22,6 +22,7 @@ from kdiag.facts.nodefiles import (
     matching,
 )
 from kdiag.model.jsontext import TooDeep, read_json
+from kdiag.model.text import whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,10 @@ class Listeners(HostFact[tuple[Listener, ...]]):
                 continue
             address, _, port = row[3].rpartition(":")
             who = re.search(r'\(\("([^"]{1,64})",pid=(\d{1,10})', row[5] if len(row) > 5 else "")
-            if port.isdigit() and int(port) < 65536:
+            number = whole(port)
+            if number is not None and number < 65536:
                 name, pid = (who[1], int(who[2])) if who else ("", 0)
-                found.append(Listener(address.strip("[]").partition("%")[0], int(port), name, pid))
+                found.append(Listener(address.strip("[]").partition("%")[0], number, name, pid))
         return tuple(found)
 
 

@@ -13,6 +13,7 @@ from kdiag.facts.hosts import Answer, HostFact, _HostBuilder, answer
 from kdiag.facts.nodefiles import READ_CLOCK, READ_KERNEL
 from kdiag.facts.units import Units
 from kdiag.model.result import Gap
+from kdiag.model.text import whole
 
 KUBELET = "/var/lib/kubelet"
 _PLACES = (
@@ -117,8 +118,8 @@ class Disks(HostFact[Mapping[str, Filesystem]]):
         counts: dict[str, tuple[int, int]] = {}
         for line in answer(answers, "inodes").splitlines():
             row = line.split(None, 5)
-            if len(row) == 6 and row[1].isdigit() and row[3].isdigit():
-                counts[row[5]] = (int(row[1]), int(row[3]))
+            if len(row) == 6 and (total := whole(row[1])) is not None and (free := whole(row[3])) is not None:
+                counts[row[5]] = (total, free)
         for line in answer(answers, "disks").splitlines():
             row = line.split(None, 6)
             if len(row) == 7 and row[2].isdigit() and re.fullmatch(r"-?\d+", row[4]):
@@ -190,7 +191,7 @@ class Kernel:
     def number(self, name: str) -> int | None:
         """A setting by the name that sysctl gives it, when it is there and a number."""
         text = self.settings.get(name, "").split()
-        return int(text[0]) if text and text[0].isdigit() else None
+        return whole(text[0]) if text else None
 
     @property
     def most_threads(self) -> int | None:
@@ -324,9 +325,10 @@ class UnitTasks(HostFact[tuple[Tasks, ...]]):
         for block in (answer(answers, "tasks") or answer(answers, "units")).strip().split("\n\n"):
             one = dict(line.partition("=")[::2] for line in block.splitlines())
             current, most = one.get("TasksCurrent", ""), one.get("TasksMax", "")
-            if one.get("Id") and current.isdigit() and len(current) < 12:
-                limit = int(most) if most.isdigit() and len(most) < 12 else None
-                found.append(Tasks(one["Id"].removesuffix(".service"), int(current), limit))
+            count = whole(current) if len(current) < 12 else None
+            if one.get("Id") and count is not None:
+                limit = whole(most) if len(most) < 12 else None
+                found.append(Tasks(one["Id"].removesuffix(".service"), count, limit))
         return tuple(found)
 
 

@@ -490,7 +490,7 @@ def _required(document: Document) -> Iterator[Problem]:
                 why = "is there twice" if own in names else "may hold only a-z, 0-9 and -"
                 yield wrong((*place, "name"), f"container name {own} {why}")
             names.add(own)
-            yield from _mounts(document, place, container, volumes, wrong)
+            yield from _mounts(place, container, volumes, wrong)
             for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
                 yield from _probe(document, (*place, probe), wrong)
             yield from choice((*place, "imagePullPolicy"), ("Always", "IfNotPresent", "Never"))
@@ -499,10 +499,10 @@ def _required(document: Document) -> Iterator[Problem]:
                 if number is None or not 0 < number < 65536:
                     where = (*place, "ports", index, "containerPort")
                     yield wrong(where, f"{spell(where)} is {number}: a port is between 1 and 65535")
-            yield from _amounts(document, place, container, wrong)
+            yield from _amounts(place, container, wrong)
 
 
-def _mounts(document: Document, place: Path, container: Any, volumes: Sequence[Any], wrong: Any) -> Iterator[Problem]:
+def _mounts(place: Path, container: Any, volumes: Sequence[Any], wrong: Any) -> Iterator[Problem]:
     paths: set[str] = set()
     for at, mount in enumerate(container.get("volumeMounts") or ()):
         where = (*place, "volumeMounts", at)
@@ -537,7 +537,7 @@ def _probe(document: Document, where: Path, wrong: Any) -> Iterator[Problem]:
         yield wrong(path, f"{spell(path)} is {scheme}", str(scheme).upper())
 
 
-def _amounts(document: Document, place: Path, container: Any, wrong: Any) -> Iterator[Problem]:
+def _amounts(place: Path, container: Any, wrong: Any) -> Iterator[Problem]:
     resources = container.get("resources") or {}
     limits = resources.get("limits") or {}
     for name, value in (resources.get("requests") or {}).items():

@@ -7,6 +7,8 @@ import zoneinfo
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
+from kdiag.model.text import whole
+
 _MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTHS = {name: i for i, name in enumerate(_MONTH_NAMES, 1)}
 _DAYS = {name: i for i, name in enumerate(("sun", "mon", "tue", "wed", "thu", "fri", "sat"))}
@@ -128,9 +130,9 @@ def _field(text: str, what: str, low: int, high: int, names: dict[str, int]) -> 
     found: set[int] = set()
     for part in text.split(","):
         span, slash, step_text = part.partition("/")
-        if slash and not (step_text.isdigit() and int(step_text)):
+        step = whole(step_text) if slash else 1
+        if not step:
             raise ScheduleError(f"the step of {part!r} ({what}) is not a number above 0")
-        step = int(step_text) if slash else 1
         if span in ("*", "?"):
             first, last = low, high
         else:
@@ -146,8 +148,9 @@ def _field(text: str, what: str, low: int, high: int, names: dict[str, int]) -> 
 
 
 def _number(text: str, what: str, names: dict[str, int]) -> int:
-    if text.isdigit():
-        return int(text)
+    number = whole(text)
+    if number is not None:
+        return number
     if text.lower() in names:
         return names[text.lower()]
     raise ScheduleError(f"{text or 'nothing'!r} is no {what}")

@@ -11,6 +11,7 @@ from kdiag.facts.meta import Annotations
 from kdiag.facts.network import Ingress, Ingresses, Service, Services
 from kdiag.facts.podspec import Container, Handler
 from kdiag.facts.workloads import Workload, Workloads
+from kdiag.model.text import whole
 
 _SLEEP = re.compile(r"(?:^|[\s;&|/(])sleep\s+(?P<n>\d+(?:\.\d+)?)(?P<unit>[smhd]?)(?=$|[\s;&|)])")
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -95,8 +96,8 @@ def attribute(text: str, name: str) -> int | None:
     """A number of a list like ``deregistration_delay.timeout_seconds=30,stickiness.enabled=true``."""
     for part in text.split(","):
         key, _, value = part.strip().partition("=")
-        if key == name and value.strip().isdigit():
-            return int(value)
+        if key == name and (number := whole(value.strip())) is not None:
+            return number
     return None
 
 

@@ -254,7 +254,7 @@ class Manifest:
         """The volume that shows a path of the container, and the path on the node; empty where there is none."""
         if not self.spec:
             return "", ""
-        volume, below = mount_of(self.spec, self.container, inside)
+        volume, below = mount_of(self.container, inside)
         if not volume:
             return "", ""
         sub = next((m.sub_path for m in self.container.volume_mounts if m.name == volume and m.sub_path), "")

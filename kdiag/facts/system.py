@@ -61,7 +61,7 @@ def stuck(status: ContainerStatus) -> Waiting | None:
     return waiting if waiting and waiting.reason in CANNOT_START else None
 
 
-def mount_of(spec: PodSpec, container: Container, path: str) -> tuple[str, str]:
+def mount_of(container: Container, path: str) -> tuple[str, str]:
     """Which volume holds a file of a container: the volume's name and the path below its mount; empty for none."""
     best = ("", "")
     longest = -1
@@ -242,7 +242,7 @@ def corefile_map(workload: Workload) -> tuple[str, str]:
         path = path or next((w.partition("=")[2] for w in words if w.startswith(("-conf=", "--conf="))), "")
         if not path:
             continue
-        volume, below = mount_of(workload.pod_spec, container, path)
+        volume, below = mount_of(container, path)
         for one in workload.pod_spec.volumes:
             if one.name == volume and one.config_map:
                 key = next((i.key for i in one.config_map.items if i.path == below), below)
@@ -477,7 +477,7 @@ def file_of_config(daemonset: DaemonSet, path: str) -> tuple[str, str] | None:
     """The ConfigMap and key behind a file of a DaemonSet's pods; None where it is mounted from elsewhere."""
     spec = daemonset.pod_spec
     for container in spec.containers:
-        volume, below = mount_of(spec, container, path)
+        volume, below = mount_of(container, path)
         for one in spec.volumes:
             if one.name == volume and one.config_map:
                 items = one.config_map.items

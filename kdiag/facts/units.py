@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from kdiag.facts.base import NodeCommand
 from kdiag.facts.hosts import Answer, HostFact, answer
+from kdiag.model.text import whole
 
 RUNTIMES = ("containerd.service", "crio.service", "docker.service", "cri-docker.service")
 _UNITS = ("kubelet.service", *RUNTIMES)
@@ -122,7 +123,7 @@ def _unit(block: str) -> Unit:
 
 
 def _number(text: str) -> int:
-    return int(text) if text.isdigit() else 0
+    return whole(text) or 0
 
 
 def _words(text: str) -> list[str]:

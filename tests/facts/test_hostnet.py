@@ -45,7 +45,8 @@ def answers(*pairs: tuple[str, str]) -> tuple[Answer, ...]:
 
 
 def test_listeners_have_an_address_a_port_and_a_process() -> None:
-    found = Listeners.parse("cp1", answers(("listeners", SS)))
+    odd = "LISTEN 0 1 0.0.0.0:² 0.0.0.0:*\n"
+    found = Listeners.parse("cp1", answers(("listeners", SS + odd)))
     assert [(one.address, one.port, one.process) for one in found] == [
         ("127.0.0.1", 10248, "kubelet"),
         ("::", 22, "sshd"),

@@ -61,6 +61,8 @@ def test_knows_a_day_that_never_comes() -> None:
         ("TZ=Mars/Base 0 0 * * *", "Mars/Base is no known time zone"),
         ("", "it has 0 fields and not 5"),
         ("1,,2 * * * *", "'nothing' is no minute"),
+        ("*/² * * * *", "the step of '*/²' (minute) is not a number above 0"),
+        ("² * * * *", "'²' is no minute"),
     ],
 )
 def test_says_why_a_schedule_cannot_be_read(schedule: str, reason: str) -> None:

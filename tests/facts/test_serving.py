@@ -37,3 +37,4 @@ def test_reads_one_attribute_of_a_list() -> None:
     text = "stickiness.enabled=true, deregistration_delay.timeout_seconds=30"
     assert attribute(text, "deregistration_delay.timeout_seconds") == 30
     assert attribute(text, "idle_timeout.timeout_seconds") is None
+    assert attribute("idle_timeout.timeout_seconds=²", "idle_timeout.timeout_seconds") is None

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl
-from kdiag.facts import Claims, Cluster, Owners, Pods, SystemLeases, never_scheduled
+from kdiag.facts import Claims, Cluster, Owners, Pods, SystemLeases, component, flag, never_scheduled
+
+#: Seconds in which a scheduler that works has looked at a pod.
+_LOOKED = 45
 
 
 @check(
@@ -25,6 +28,9 @@ def pod_never_scheduled(
     lease = leases.get("kube-scheduler", "kube-system") if leases else None
     age = lease.age(cluster.taken) if lease and lease.spec.holder_identity else None
     alive = age is not None and age < 30
+    if (alive or lease is None) and (found := _of_no_profile(pods, claims, cluster)):
+        yield found
+        return
     # A live scheduler may hold a pod back before it binds it, for a volume or a device.
     waiting_pods = never_scheduled(pods, claims, cluster.taken, 600 if alive else 30)
     for ref, waiting in owners.group(waiting_pods).items():
@@ -46,3 +52,45 @@ def pod_never_scheduled(
             ),
             touches=(Ref("Lease", "kube-scheduler", "kube-system"), *(p.ref() for p in waiting[:100])),
         )
+
+
+def _of_no_profile(pods: Pods, claims: Claims | None, cluster: Cluster) -> Finding | None:
+    """A scheduler that works and was given a file of profiles: it takes only pods that ask for one of them."""
+    told = [
+        (pod, path)
+        for pod in pods.within("kube-system")
+        if pod.ready and component(pod) == "kube-scheduler" and (path := flag(pod.spec.first, "config"))
+    ]
+    waiting = [
+        p
+        for p in never_scheduled(pods, claims, cluster.taken, _LOOKED)
+        if not any(v.persistent_volume_claim or v.ephemeral for v in p.spec.volumes)
+    ]
+    if not told or not waiting:
+        return None
+    first, (scheduler, path) = waiting[0], told[0]
+    name = first.spec.scheduler_name
+    since = first.created or cluster.taken
+    if any(
+        p.node and not p.mirror and p.spec.scheduler_name == name and (p.created or since) > since for p in pods.items
+    ):
+        return None
+    return Finding(
+        scheduler.ref(),
+        f"{scheduler.name} works and takes no pod of schedulerName {name}: "
+        f"no profile of {path} (--config) has that name",
+        evidence=(
+            Evidence(
+                kubectl("describe", "pod", first.name, namespace=first.namespace),
+                f"Status: Pending, Node: <none>, no condition PodScheduled; its schedulerName is {name}",
+            ),
+            Evidence(kubectl("get", "pod", scheduler.name, "-o", "yaml", namespace="kube-system"), f"--config={path}"),
+        ),
+        next=(
+            f"ssh {scheduler.node} sudo grep -n schedulerName {path}",
+            f"ssh {scheduler.node} sudoedit {path}    # a profile with schedulerName: {name}",
+            f"ssh {scheduler.node} 'sudo crictl stop $(sudo crictl ps -q --name kube-scheduler)'    # to read it",
+        ),
+        touches=tuple(p.ref() for p in waiting[:100]),
+        key="profile",
+    )

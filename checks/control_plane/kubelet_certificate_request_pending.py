@@ -10,7 +10,7 @@ from kdiag.facts import CertificateRequests, CertificateSigningRequest, Cluster
 _SERVING = "kubernetes.io/kubelet-serving"
 _CLIENT = "kubernetes.io/kube-apiserver-client-kubelet"
 # An approver acts within seconds.
-_WAIT = 120
+_WAIT = 60
 
 
 @check(

@@ -27,7 +27,7 @@ from kdiag.facts import (
     title="Control-plane pod mounts the wrong path",
     severity=Severity.CRITICAL,
     layer=Layer.APISERVER,
-    explains=COMPONENT_FAILS,
+    explains=(*COMPONENT_FAILS, "application/volume_mount_fails"),
     tags=("static-pods", "manifests", "volumes", "storage"),
 )
 def manifest_volume_wrong(

@@ -16,7 +16,7 @@ from kdiag.facts import (
     Pods,
     daemon_outages,
     file_of_config,
-    flag_value,
+    flag,
     kube_proxy,
     mount_of,
 )
@@ -48,16 +48,15 @@ def kube_proxy_config_missing(
         return
     container = next((c for c in daemonset.pod_spec.containers if "proxy" in c.name), None)
     container = container or daemonset.pod_spec.first
-    words = (*container.command, *container.args)
-    path = flag_value(words, "--config")
-    wanted = [("--config", path)] if path else [("--kubeconfig", flag_value(words, "--kubeconfig"))]
+    path = flag(container, "config") or ""
+    wanted = [("--config", path)] if path else [("--kubeconfig", flag(container, "kubeconfig") or "")]
     if path and (found := file_of_config(daemonset, path)):
         config = configs.get(found[0], daemonset.namespace)
         text = config.data.get(found[1], "") if config else ""
         if other := re.search(r'^\s+kubeconfig:\s*"?(/[^\s"]+)', text, re.MULTILINE):
             wanted.append(("clientConnection.kubeconfig", other[1]))
     broken = bool(daemon_outages(daemonset, pods, nodes, cluster.taken))
-    for flag, file in wanted:
+    for name, file in wanted:
         if not file or not (wrong := _missing(daemonset, configs, file)):
             continue
         map_name, keys = wrong
@@ -65,7 +64,7 @@ def kube_proxy_config_missing(
         volume = f"ConfigMap {daemonset.namespace}/{map_name}" if map_name else ""
         base = file.rpartition("/")[2]
         meant = nearest(base, keys) or (
-            next((k for k in keys if "kubeconfig" not in k), None) if flag == "--config" else None
+            next((k for k in keys if "kubeconfig" not in k), None) if name == "--config" else None
         )
         if volume:
             text = f"{volume} has no key {base}" + (f", it has {listing(keys)}" if keys else " (or does not exist)")
@@ -75,10 +74,10 @@ def kube_proxy_config_missing(
         subject = Ref("ConfigMap", map_name, ref.namespace) if base in ("config.conf", "config") and map_name else ref
         yield Finding(
             subject,
-            f"DaemonSet {ref.path} reads {file} ({flag}), which is not there: {text}",
+            f"DaemonSet {ref.path} reads {file} ({name}), which is not there: {text}",
             evidence=(
                 Evidence(
-                    kubectl("get", "daemonset", ref.name, "-o", "yaml", namespace=ref.namespace), f"{flag}: {file}"
+                    kubectl("get", "daemonset", ref.name, "-o", "yaml", namespace=ref.namespace), f"{name}: {file}"
                 ),
                 Evidence(
                     kubectl("get", "configmap", map_name or "kube-proxy", "-o", "yaml", namespace=ref.namespace),
@@ -91,7 +90,7 @@ def kube_proxy_config_missing(
                 kubectl("rollout", "status", f"daemonset/{ref.name}", namespace=ref.namespace),
             ),
             touches=(ref,),
-            key=flag,
+            key=name,
             severity=Severity.CRITICAL if broken else Severity.WARNING,
         )
 

@@ -17,7 +17,7 @@ from kdiag.facts import (
     Pods,
     daemon_outages,
     file_of_config,
-    flag_value,
+    flag,
     kube_proxy,
     last_words,
     line_meant,
@@ -113,9 +113,17 @@ def kube_proxy_not_running(
 def _meant(daemonset: DaemonSet, configs: ConfigMaps | None, words: str) -> tuple[Ref, str, int, str] | None:
     """The ConfigMap, key, line and text that kube-proxy's last words are about."""
     container = next((c for c in daemonset.pod_spec.containers if "proxy" in c.name), daemonset.pod_spec.first)
-    path = flag_value((*container.command, *container.args), "--config")
+    path = flag(container, "config") or ""
     found = file_of_config(daemonset, path) if path and configs else None
     config = configs.get(found[0], daemonset.namespace) if configs and found else None
     text = config.data.get(found[1], "") if config and found else ""
-    line = line_meant(text, words)
+    line = line_meant(text, words) or _mode(text, words)
     return (config.ref(), found[1], line, text.splitlines()[line - 1].strip()) if config and found and line else None
+
+
+def _mode(text: str, words: str) -> int:
+    """The line that chooses what the node lacks: "can't use the IPVS proxier: error getting ipset version"."""
+    proxier = re.search(r"\b(ipvs|nftables|iptables)(?: \w+)? proxier", words, re.IGNORECASE)
+    lines = enumerate(text.splitlines(), 1)
+    found = [n for n, line in lines if proxier and re.fullmatch(rf'mode: "?{proxier[1].lower()}"?', line.strip())]
+    return found[0] if len(found) == 1 else 0

@@ -42,6 +42,7 @@ _OWN = re.compile(r"register node|node status|ensure lease")
     severity=Severity.CRITICAL,
     layer=Layer.HOST,
     explains=(
+        "control_plane/certificate_names_incomplete",
         "worker_node/kubelet_crash_loops",
         "worker_node/kubelet_not_running",
         "worker_node/node_not_ready",

@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 
 from kdiag.check import Check, Layer
 from kdiag.engine.topology import Topology
-from kdiag.model.result import Finding, Ref, Result, Severity
+from kdiag.model.result import CLUSTER, CONTROLLERS, Finding, Ref, Result, Severity
+
+#: What a fault of one node touches that reaches all nodes.
+_WIDE = frozenset({CLUSTER, CONTROLLERS})
 
 
 @dataclass(slots=True)
@@ -165,6 +168,20 @@ def _here(
     return min(nearest or found, key=rank, default=None)
 
 
+def _covering(node: Node, causes: list[Node]) -> list[Node]:
+    """Without the causes on single nodes, where a DaemonSet is in trouble on further nodes than those.
+
+    A kubelet that is down on w1 says nothing of kube-proxy on cp1 and w2, though the DaemonSet has a pod on w1.
+    """
+    places = {ref for ref in node.finding.touches if ref.kind == "Node"}
+    if node.finding.subject.kind != "DaemonSet" or not places:
+        return causes
+    single = [n for n in causes if n.finding.subject.kind == "Node" and not _WIDE.intersection(n.finding.touches)]
+    if places <= {n.finding.subject for n in single}:
+        return causes
+    return [n for n in causes if n not in single]
+
+
 def _uncircle(nodes: Sequence[Node], causes: list[Node]) -> None:
     """Let nothing get lost in a circle of checks that explain each other: its first finding becomes a cause."""
     reached = {id(n) for cause in causes for n in cause.walk()}
@@ -202,9 +219,9 @@ def _parent(
         and not (other.finding.subject == node.finding.subject and other.check.id in here[node.check.id])
         and not _below(node, other, parents)
     ]
-    if not found:
+    unique = _covering(node, list({id(n): n for n in found}.values()))
+    if not unique:
         return None
-    unique = list({id(n): n for n in found}.values())
     # What hurts nobody yet explains what hurts only where nothing else does.
     unique = [n for n in unique if n.severity >= Severity.ERROR] or unique
     # What is wrong with the object itself comes before what is wrong with what it needs.

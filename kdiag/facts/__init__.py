@@ -397,7 +397,6 @@ from kdiag.facts.system import corefile_map as corefile_map
 from kdiag.facts.system import daemon_outages as daemon_outages
 from kdiag.facts.system import file_of_config as file_of_config
 from kdiag.facts.system import flag as flag
-from kdiag.facts.system import flag_value as flag_value
 from kdiag.facts.system import installs_network as installs_network
 from kdiag.facts.system import kube_proxy as kube_proxy
 from kdiag.facts.system import last_words as last_words

@@ -486,16 +486,6 @@ def file_of_config(daemonset: DaemonSet, path: str) -> tuple[str, str] | None:
     return None
 
 
-def flag_value(words: tuple[str, ...], flag: str) -> str:
-    """What a command line gives for a flag, in one word or in two."""
-    for at, word in enumerate(words):
-        if word.startswith(f"{flag}="):
-            return word.partition("=")[2]
-        if word == flag and at + 1 < len(words):
-            return words[at + 1]
-    return ""
-
-
 def line_meant(text: str, words: str) -> int:
     """The line of a YAML file that a program complains of: by its number, its value or its field; 0 where none is."""
     lines = text.splitlines()

@@ -136,6 +136,28 @@ def test_a_client_that_fails_for_want_of_its_server_is_folded_under_what_the_ser
     assert fold(results, checks) == [("image", "web", [("pod", "web", [("endpoints", "web", [below])])])]
 
 
+@pytest.mark.parametrize(
+    ("places", "down", "touches", "folded"),
+    [
+        (("w1",), ("w1",), (), True),
+        (("w1", "w2"), ("w1", "w2"), (), True),
+        (("w1", "w2"), ("w1",), (), False),
+        (("w2",), ("w1",), (), False),
+        (("w1", "w2"), ("w1",), (CLUSTER,), True),
+    ],
+)
+def test_a_daemonset_in_trouble_on_more_nodes_than_are_down_has_a_cause_of_its_own(
+    places: tuple[str, ...], down: tuple[str, ...], touches: tuple[Ref, ...], *, folded: bool
+) -> None:
+    checks = library(check("kubelet", layer=Layer.HOST, explains=("proxy",)), check("proxy", layer=Layer.PROXY))
+    proxy = Ref("DaemonSet", "kube-proxy", "kube-system")
+    results = [
+        failed("proxy", Finding(proxy, "m", touches=tuple(Ref("Node", place) for place in places))),
+        failed("kubelet", *(Finding(Ref("Node", node), "m", touches=touches) for node in down)),
+    ]
+    assert (("proxy", "kube-proxy") not in fold(results, checks)) is folded
+
+
 def test_what_hurts_nobody_yet_explains_an_error_only_where_no_error_does() -> None:
     checks = library(
         check("setting_differs", explains=("client_fails",), severity=Severity.WARNING),

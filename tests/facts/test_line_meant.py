@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kdiag.facts import flag_value, line_meant
+from kdiag.facts import line_meant
 
 # config.conf of kube-proxy 1.36, cut down
 CONFIG = """apiVersion: kubeproxy.config.k8s.io/v1alpha1
@@ -35,9 +35,3 @@ mode: iptable
 )
 def test_finds_the_line_that_a_program_complains_of(words: str, line: int) -> None:
     assert line_meant(CONFIG, words) == line
-
-
-def test_reads_a_flag_in_one_word_or_in_two() -> None:
-    assert flag_value(("kube-proxy", "--config=/a"), "--config") == "/a"
-    assert flag_value(("kube-proxy", "--config", "/a"), "--config") == "/a"
-    assert flag_value(("kube-proxy", "--configs=/a", "--config"), "--config") == ""

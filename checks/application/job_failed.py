@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, duration, kubectl, listing, shorten
-from kdiag.facts import Cluster, CronJob, CronJobs, Job, Jobs, Logs, Pod, Pods, ScheduleError, parse_schedule
+from kdiag.facts import (
+    Cluster,
+    CronJob,
+    CronJobs,
+    Event,
+    Events,
+    Job,
+    Jobs,
+    Logs,
+    Pod,
+    Pods,
+    ScheduleError,
+    parse_schedule,
+)
 
 _OLD = 86400  # seconds after which a failed Job is history that nobody deleted
 _WORDS = {
@@ -25,7 +39,12 @@ _WORDS = {
     tags=("job", "cronjob"),
 )
 def job_failed(
-    jobs: Jobs, cluster: Cluster, cronjobs: CronJobs | None, pods: Pods | None, logs: Logs | None
+    jobs: Jobs,
+    cluster: Cluster,
+    cronjobs: CronJobs | None,
+    pods: Pods | None,
+    logs: Logs | None,
+    events: Events | None,
 ) -> Iterator[Finding | Gap]:
     """Failed pods of a Job that went well in the end are no fault, nor is a run that a later one made good."""
     runs: dict[tuple[str, str, str], list[Job]] = {}
@@ -44,9 +63,11 @@ def job_failed(
         elif owner and owner.kind == "CronJob":
             if cron and (cron.spec.suspend or _later(cron.status.last_successful_time, last)):
                 continue
-            yield _finding(last, Ref("CronJob", name, namespace), pods, logs, cluster, again=_again(series, cron))
+            yield _finding(
+                last, Ref("CronJob", name, namespace), pods, logs, events, cluster, again=_again(series, cron)
+            )
         else:
-            yield _finding(last, last.ref(), pods, logs, cluster, again=False)
+            yield _finding(last, last.ref(), pods, logs, events, cluster, again=False)
 
 
 def _series(job: Job) -> tuple[str, str, str]:
@@ -94,12 +115,24 @@ def _again(series: Sequence[Job], cron: CronJob | None) -> bool:
     return second is not None and second.timestamp() <= _ended(series[0])
 
 
-def _finding(job: Job, subject: Ref, pods: Pods | None, logs: Logs | None, cluster: Cluster, *, again: bool) -> Finding:
+def _finding(
+    job: Job,
+    subject: Ref,
+    pods: Pods | None,
+    logs: Logs | None,
+    events: Events | None,
+    cluster: Cluster,
+    *,
+    again: bool,
+) -> Finding:
     failed = job.failed
     reason = failed.reason if failed else ""
     why = _WORDS.get(reason) or (failed.message if failed else "") or reason
     mine = list(pods.by_owner.get(job.metadata.uid, ())) if pods else []
     exits = list(dict.fromkeys(_exits(mine)))
+    told = _told(job, events) if events and not mine else None
+    if told:
+        exits = [shorten(_bare(told.message), 110)]
     age = cluster.age(failed.last_transition_time if failed else None)
     what = "has failed" if subject.kind == "Job" else "fails at every run" if again else "failed at its last run"
     if age > _OLD:
@@ -109,7 +142,7 @@ def _finding(job: Job, subject: Ref, pods: Pods | None, logs: Logs | None, clust
     return Finding(
         subject,
         f"{subject} {what}: {why}" + (f"; {listing(exits, 2)}" if exits else ""),
-        evidence=tuple(_evidence(job, mine, logs, age)),
+        evidence=tuple(_evidence(job, mine, logs, told, age)),
         next=tuple(_next(job, subject, mine)),
         touches=(job.ref(), *(p.ref() for p in mine[:20])),
         severity=severity,
@@ -126,7 +159,23 @@ def _exits(pods: Sequence[Pod]) -> Iterator[str]:
                 yield f"container {status.name} ended with {oom}"
 
 
-def _evidence(job: Job, pods: Sequence[Pod], logs: Logs | None, age: float) -> Iterator[Evidence]:
+def _told(job: Job, events: Events) -> Event | None:
+    """What the kubelet said of a pod of the Job that is gone: the Job takes away what it gives up while it runs."""
+    for event in events.by_reason.get("Failed", ()):
+        pod = event.about
+        mine = pod.kind == "Pod" and pod.namespace == job.namespace and pod.name.rpartition("-")[0] == job.name
+        if mine and not re.fullmatch(r"Error: (?:ErrImagePull|ImagePullBackOff)", event.message):
+            return event
+    return None
+
+
+def _bare(message: str) -> str:
+    """Without the wrapping that every runtime error has around it."""
+    bare = message.rpartition("unable to start container process: ")[2]
+    return re.sub(r"^Error: |: unknown$", "", bare)
+
+
+def _evidence(job: Job, pods: Sequence[Pod], logs: Logs | None, told: Event | None, age: float) -> Iterator[Evidence]:
     failed = job.failed
     if failed:
         yield Evidence(
@@ -146,6 +195,9 @@ def _evidence(job: Job, pods: Sequence[Pod], logs: Logs | None, age: float) -> I
             kubectl("get", "job", job.name, namespace=job.namespace),
             f"{job.status.succeeded} succeeded, {job.status.failed} failed; its pods are gone",
         )
+        if told:
+            command = kubectl("events", "--for", f"pod/{told.about.name}", namespace=job.namespace)
+            yield Evidence(command, f"{told.reason}: {shorten(told.message, 300)}")
 
 
 def _next(job: Job, subject: Ref, pods: Sequence[Pod]) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest
 from kdiag.facts import (
     Claims,
     Cluster,
@@ -12,6 +12,7 @@ from kdiag.facts import (
     Scheduling,
     Stuck,
     Taint,
+    Toleration,
     Volumes,
     Why,
     condition_taint,
@@ -42,7 +43,8 @@ def scheduling_taint_untolerated(
         which = " that it may use" if stuck.near and len(stuck.near) < pool else ""
         yield Finding(
             stuck.owner,
-            f"{stuck.owner} does not tolerate the taints of the nodes{which}: {listing(shown, 2) or 'all are tainted'}",
+            f"{stuck.owner} does not tolerate the taints of the nodes{which}: {listing(shown, 2) or 'all are tainted'}"
+            + _nearly(stuck, taints),
             evidence=(
                 Evidence(kubectl("describe", "pod", stuck.pod.name, namespace=stuck.pod.namespace), stuck.quote),
                 Evidence(
@@ -69,8 +71,21 @@ def scheduling_taint_untolerated(
 
 def _tolerated(stuck: Stuck) -> list[str]:
     """What the pod tolerates beyond the two that every pod has."""
-    keys = [t.key or "everything" for t in stuck.pod.spec.tolerations]
-    return [k for k in keys if not k.startswith("node.kubernetes.io/")]
+    return [_text(t) for t in stuck.pod.spec.tolerations if not t.key.startswith("node.kubernetes.io/")]
+
+
+def _text(toleration: Toleration) -> str:
+    """As ``kubectl taint`` writes a taint."""
+    value = f"={toleration.value}" if toleration.operator != "Exists" and toleration.key else ""
+    return f"{toleration.key or 'everything'}{value}" + (f":{toleration.effect}" if toleration.effect else "")
+
+
+def _nearly(stuck: Stuck, taints: dict[Taint, list[str]]) -> str:
+    """A toleration that was meant for one of the taints, and differs."""
+    keys = {t.key for t in taints}
+    own = [t for t in stuck.pod.spec.tolerations if t.key and not t.key.startswith("node.kubernetes.io/")]
+    near = [t for t in own if t.key in keys] or [t for t in own if nearest(t.key, sorted(keys))]
+    return f"; it tolerates {listing([_text(t) for t in near], 2)}" if near else ""
 
 
 def _taints(stuck: Stuck, scheduling: Scheduling) -> dict[Taint, list[str]]:

@@ -111,7 +111,7 @@ def _instead(failure: Failure, path: str, configmaps: ConfigMaps | None) -> Clue
     volumes = {v.name: v for v in failure.pod.spec.volumes}
     mounts = [(m, volumes[m.name]) for m in failure.spec.volume_mounts if m.name in volumes]
     files = {f: (what, m) for m, v in mounts for f, what in _files(m, v, failure.pod.namespace, configmaps)}
-    if not mounts or path in files:
+    if path in files:
         return None
     folder, _, name = path.rpartition("/")
     same = [f for f in files if f.rpartition("/")[2] == name]
@@ -126,9 +126,28 @@ def _instead(failure: Failure, path: str, configmaps: ConfigMaps | None) -> Clue
         return Clue(f"{what} is there as {beside[0]}", f"the key and items of {what}; it reads {path}")
     if any(_covers(m.mount_path, path) for m, _ in mounts):
         return None
+    if shared := _shared(failure, path):
+        return shared
     for mount, volume in mounts:
         if (what := _source(volume)) and _misspelt(mount.mount_path, path):
             return Clue(f"{what} is mounted at {mount.mount_path}", f"mountPath {mount.mount_path}; it reads {path}")
+    return None
+
+
+def _shared(failure: Failure, path: str) -> Clue | None:
+    """A volume that another container of the pod has at the place where this one looks."""
+    for other in failure.pod.spec.all_containers:
+        if other.name == failure.container:
+            continue
+        theirs = next((m for m in other.volume_mounts if not m.sub_path and _covers(m.mount_path, path)), None)
+        if theirs is None:
+            continue
+        mine = next((m.mount_path for m in failure.spec.volume_mounts if m.name == theirs.name), "")
+        here = f"it has it at {mine}" if mine else "it does not mount it"
+        return Clue(
+            f"container {other.name} has volume {theirs.name} at {theirs.mount_path}, {here}",
+            f"volumeMounts of {failure.container}: {theirs.name} at {theirs.mount_path}",
+        )
     return None
 
 

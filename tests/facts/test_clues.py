@@ -19,10 +19,15 @@ REDIS = {
 SETTINGS = {"metadata": {"name": "settings", "namespace": "shop"}, "data": {"app.yaml": "a", "other.yaml": "b"}}
 
 
-def found(*said: str, volumes: list[dict[str, Any]] | None = None, **container: Any) -> Clue | None:
+def found(
+    *said: str, volumes: list[dict[str, Any]] | None = None, beside: dict[str, Any] | None = None, **container: Any
+) -> Clue | None:
     pod = {
         "metadata": {"name": "web-1", "namespace": "shop"},
-        "spec": {"containers": [{"name": "app", "image": "x", **container}], "volumes": volumes or []},
+        "spec": {
+            "containers": [{"name": "app", "image": "x", **container}, *([beside] if beside else [])],
+            "volumes": volumes or [],
+        },
         "status": {"phase": "Running"},
     }
     (one,) = built(Pods, listed(pod)).items
@@ -102,6 +107,17 @@ def test_a_secret_at_a_misspelt_path() -> None:
         "Secret tls is mounted at /etc/tsl"
     )
     assert found(said, volumes=volumes, volumeMounts=[{"name": "c", "mountPath": "/etc/tls"}]) is None
+
+
+def test_a_volume_that_another_container_has_there() -> None:
+    said = "cat: can't open '/var/log/app/app.log': No such file or directory"
+    writer = {"name": "writer", "volumeMounts": [{"name": "logs", "mountPath": "/var/log/app"}]}
+    volumes: list[dict[str, Any]] = [{"name": "logs", "emptyDir": {}}]
+    with_mount = [{"name": "logs", "mountPath": "/logs"}]
+    there = "container writer has volume logs at /var/log/app"
+    assert text(said, volumes=volumes, beside=writer, volumeMounts=with_mount) == f"{there}, it has it at /logs"
+    assert text(said, volumes=volumes, beside=writer) == f"{there}, it does not mount it"
+    assert found("cat: can't open '/var/lib/x': No such file or directory", volumes=volumes, beside=writer) is None
 
 
 def test_an_optional_map_that_is_not_there() -> None:

@@ -157,6 +157,6 @@ def test_the_cronjob_is_hardened() -> None:
     assert (own["allowPrivilegeEscalation"], own["readOnlyRootFilesystem"]) == (False, True)
     assert own["capabilities"] == {"drop": ["ALL"]}
     assert "volumes" not in pod
-    from kdiag.cli.main import parser
+    from kdiag.cli.parser import parser
 
     parser().parse_args(container["command"][1:])  # its flags exist

@@ -15,7 +15,7 @@ def run(options: argparse.Namespace) -> int:
 
         emit(f"kdiag {__version__}\n")
         return Exit.CLEAN
-    from kdiag.cli.main import parser, subcommands
+    from kdiag.cli.parser import parser, subcommands
 
     top = parser()
     if not options.topic:

@@ -85,7 +85,7 @@ def answer(words: Sequence[str]) -> int:
 
 def candidates(words: Sequence[str]) -> list[str]:
     """What may stand in the place of the last word: ``word`` or ``word<TAB>what it is``."""
-    from kdiag.cli.main import parser, subcommands
+    from kdiag.cli.parser import parser, subcommands
 
     *before, current = words
     # bash takes --output=json apart.

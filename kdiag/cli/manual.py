@@ -43,7 +43,7 @@ _EXITS = (
 
 def run(options: argparse.Namespace) -> int:
     """Print the page as roff."""
-    from kdiag.cli.main import parser
+    from kdiag.cli.parser import parser
 
     emit("\n".join(page(parser())) + "\n")
     return Exit.CLEAN
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
 def page(top: argparse.ArgumentParser) -> Iterator[str]:
     """The lines of kdiag(1) in the man macros."""
     from kdiag.cli.commands import COMMANDS
-    from kdiag.cli.main import subcommands
+    from kdiag.cli.parser import subcommands
 
     yield f'.TH KDIAG 1 "" "kdiag {__version__}" "User Commands"'
     yield ".SH NAME"

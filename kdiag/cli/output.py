@@ -1,8 +1,9 @@
-"""What goes to standard output, and how a terminal wants it."""
+"""What goes to standard output, and how a terminal wants it; what is said beside it."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 
@@ -18,6 +19,12 @@ def emit(text: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         silence()
+
+
+def say(text: str, lead: str = "kdiag: ") -> None:
+    """A line on standard error."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{lead}{text}\n")
 
 
 def silence() -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 import pexpect
 import pyte
 
-from kdiag.cli.main import parser
+from kdiag.cli.parser import parser
 from kdiag.engine.correlate import Node
 from kdiag.engine.library import checks
 from kdiag.engine.verdict import Verdict

@@ -13,7 +13,7 @@ import pytest
 from kdiag import __version__
 from kdiag.cli.commands import COMMANDS
 from kdiag.cli.completion import SCRIPTS, candidates
-from kdiag.cli.main import parser, subcommands
+from kdiag.cli.parser import parser, subcommands
 from kdiag.engine.library import checks
 from tests.cli.runner import KDIAG, environment, kdiag
 

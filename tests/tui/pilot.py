@@ -16,7 +16,7 @@ from textual import events
 from textual.keys import REPLACED_KEYS, _character_to_key, _get_unicode_name_from_key
 from textual.pilot import Pilot
 
-from kdiag.cli.main import parser
+from kdiag.cli.parser import parser
 from kdiag.tui.app import KdiagApp
 from kdiag.tui.glyphs import FANCY, Glyphs
 from kdiag.tui.messages import Run

@@ -6,16 +6,14 @@ from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, plural
 from kdiag.facts import (
-    RETURN,
     Claims,
     Cluster,
     Events,
     Pods,
     SystemLeases,
-    catching_up,
     leaderless,
     never_scheduled,
-    returning,
+    too_early,
 )
 
 _NAME = "kube-scheduler"
@@ -40,11 +38,8 @@ def scheduler_not_running(
     found = leaderless(_NAME, lease, pods, cluster.taken, idle=bool(waiting))
     if found is None:
         return
-    if catching_up(found.pods, pods, leases, cluster.taken):
-        yield Gap(_NAME, f"the API server came back less than {RETURN} s ago: it may not have renewed its Lease yet")
-        return
-    if any(returning(p, cluster.taken, events) for p in found.pods):
-        yield Gap(_NAME, "it was stopped or made a moment ago: it may not hold its Lease yet")
+    if early := too_early(found.pods, pods, leases, events, cluster.taken):
+        yield Gap(_NAME, early)
         return
     evidence = [*found.evidence(_NAME, cluster.taken)]
     if waiting:

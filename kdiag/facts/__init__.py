@@ -302,10 +302,10 @@ from kdiag.facts.progress import unready_for as unready_for
 from kdiag.facts.refusals import Refusal as Refusal
 from kdiag.facts.refusals import Refusals as Refusals
 from kdiag.facts.refusals import refusal_kind as refusal_kind
-from kdiag.facts.restart import catching_up as catching_up
 from kdiag.facts.restart import controllers_begin as controllers_begin
 from kdiag.facts.restart import returning as returning
 from kdiag.facts.restart import stopped as stopped
+from kdiag.facts.restart import too_early as too_early
 from kdiag.facts.runtime import Containers as Containers
 from kdiag.facts.runtime import HostContainer as HostContainer
 from kdiag.facts.runtime import HostLog as HostLog

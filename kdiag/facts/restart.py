@@ -80,6 +80,15 @@ def catching_up(own: Sequence[Pod], pods: Pods, leases: SystemLeases, now: datet
     return all(p.ready or all(map(lives, p.statuses)) for p in own)
 
 
+def too_early(own: Sequence[Pod], pods: Pods, leases: SystemLeases, events: Events | None, now: datetime) -> str:
+    """Why a Lease that is not renewed says nothing yet of the component with these pods; empty when it does."""
+    if catching_up(own, pods, leases, now):
+        return f"the API server came back less than {RETURN} s ago: it may not have renewed its Lease yet"
+    if any(returning(p, now, events) for p in own):
+        return "it was stopped or made a moment ago: it may not hold its Lease yet"
+    return ""
+
+
 def controllers_begin(pods: Pods | None, leases: SystemLeases | None, now: datetime) -> bool:
     """Whether the controller manager has begun to work a moment ago, and much is still to be caught up with."""
     if leases is None or pods is None:

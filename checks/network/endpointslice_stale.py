@@ -6,7 +6,16 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, duration, kubectl, listing
-from kdiag.facts import Backends, Cluster, Endpoint, EndpointSlices, Pod, Service, SystemLeases
+from kdiag.facts import (
+    Backends,
+    Cluster,
+    Endpoint,
+    EndpointSlices,
+    Pod,
+    Service,
+    SystemLeases,
+    controllers_begin,
+)
 
 _LAG = 120  # seconds since a pod was made, by which its address is listed
 _LONG = 600  # the same while the controller manager lives: a pod may wait for a node and start between two lists
@@ -30,6 +39,8 @@ def endpointslice_stale(
 ) -> Iterator[Finding]:
     """Pods are listed by their address before they are ready, so an absent one was missed and is not merely late."""
     age = _lease_age(cluster, leases)
+    if age is not None and age < _LEASE and controllers_begin(backends.pods, leases, cluster.taken):
+        return  # what they missed while they were away, they write now
     lag = _LAG if age is not None and age > _LEASE else _LONG
     for service in backends.services.items:
         if not service.spec.selector or service.external or cluster.age(service.created) < _LAG:

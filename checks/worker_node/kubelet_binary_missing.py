@@ -12,10 +12,7 @@ from kdiag.facts import (
     Manifests,
     Units,
     file_line,
-    hosted,
-    how_bad,
-    latent,
-    on_control_plane,
+    next_start,
     setups,
     unit_state,
 )
@@ -39,24 +36,22 @@ def kubelet_binary_missing(
 ) -> Iterator[Finding]:
     """Status 203/EXEC says that it could not be executed: not there, no right to, or made for another machine."""
     for node, setup, unit in setups(kubelets, units):
-        log = journal.get(node) if journal else None
-        waits = latent(unit, log, cluster)
-        failed = unit.exit_status == 203 and not waits
+        start = next_start(node, unit, journal, cluster, manifests)
+        failed = unit.exit_status == 203 and not start.waits
         loaded = unit.program or setup.program
         gone = bool(loaded) and setup.missing(loaded)
         if not loaded.startswith("/") or not (failed or (gone and unit.program in ("", setup.program))):
             continue
         stale = bool(setup.program) and loaded != setup.program
         what = "does not exist" if gone else "cannot be executed (status 203/EXEC)"
-        fails = "will not start again" if waits else "does not start"
         usual = loaded != _USUAL and setup.files.get(_USUAL, "") != ""
         place = f" ({setup.exec_path}:{setup.exec_line})" if setup.exec_path and not stale else ""
         yield Finding(
             Ref("Node", node),
-            f"kubelet on {node} {fails}: {loaded} {what}{place}"
+            f"kubelet on {node} {start.fails}: {loaded} {what}{place}"
             + (f"; {_USUAL} is there" if usual and not stale else "")
             + (f"; the unit on disk names {setup.program}, and systemd has not read it yet" if stale else "")
-            + ("" if waits else on_control_plane(node, manifests)),
+            + start.also,
             evidence=(
                 unit_state(unit, node, "ActiveState", "SubState", "Result", "ExecMainStatus"),
                 *([Evidence(f"ls -l {loaded}", "No such file or directory", node)] if gone else []),
@@ -77,6 +72,6 @@ def kubelet_binary_missing(
                 f"ssh {node} sudo systemctl daemon-reload",
                 f"ssh {node} sudo systemctl restart kubelet",
             ),
-            touches=() if waits else hosted(node, manifests, cluster),
-            severity=how_bad(unit, log, cluster),
+            touches=start.touches,
+            severity=start.severity,
         )

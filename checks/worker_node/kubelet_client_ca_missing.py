@@ -13,12 +13,8 @@ from kdiag.facts import (
     Manifests,
     Units,
     file_line,
-    hosted,
-    how_bad,
     journal_line,
-    last_reason,
-    latent,
-    on_control_plane,
+    next_start,
     retry,
     setups,
 )
@@ -44,8 +40,8 @@ def kubelet_client_ca_missing(
     """The file is looked for on disk; where it is there and no certificate, the kubelet's own words decide."""
     for node, setup, unit in setups(kubelets, units):
         path, source, line = _given(setup)
-        log = journal.get(node) if journal else None
-        reason = last_reason(unit, log, cluster)
+        start = next_start(node, unit, journal, cluster, manifests)
+        reason = start.reason
         said = bool(reason and (CLIENT_CA_MISSING.search(reason.text) or (path and path in reason.text)))
         told = reason if said else None
         absent = bool(path) and setup.missing(path)
@@ -54,15 +50,13 @@ def kubelet_client_ca_missing(
             continue
         if told and not absent and not folder and path not in told.text:
             continue  # it was corrected and not started again yet
-        waits = latent(unit, log, cluster)
-        fails = "will not start again" if waits else "does not start"
         what = "does not exist" if absent else "is a folder" if folder else "cannot be read as a certificate"
         usual = path != _USUAL and setup.files.get(_USUAL, "") != ""
         yield Finding(
             Ref("Node", node),
-            shorten(f"kubelet on {node} {fails}: clientCAFile {path} {what} ({source}:{line})", 220)
+            shorten(f"kubelet on {node} {start.fails}: clientCAFile {path} {what} ({source}:{line})", 220)
             + (f"; {_USUAL} is there" if usual else "")
-            + ("" if waits else on_control_plane(node, manifests)),
+            + start.also,
             evidence=(
                 file_line(source, line, f"clientCAFile: {path}", node),
                 Evidence(f"ls {path}", "No such file or directory" if absent else what, node),
@@ -75,8 +69,8 @@ def kubelet_client_ca_missing(
                 else f"ssh {node} sudo ls -l {path.rpartition('/')[0] or '/'}    # put the cluster's CA certificate "
                 f"there: that of {_USUAL} on a control-plane node",
             ),
-            touches=() if waits else hosted(node, manifests, cluster),
-            severity=how_bad(unit, log, cluster),
+            touches=start.touches,
+            severity=start.severity,
         )
 
 

@@ -17,9 +17,7 @@ from kdiag.facts import (
     file_line,
     hosted,
     journal_line,
-    last_reason,
-    latent,
-    on_control_plane,
+    next_start,
     retry,
     setups,
     unit_state,
@@ -59,9 +57,8 @@ def kubelet_config_invalid(
         config = setup.config
         if config is None or config.absent or setup.unjoined:
             continue
-        log = journal.get(node) if journal else None
-        waits = latent(unit, log, cluster)
-        reason = last_reason(unit, log, cluster)
+        start = next_start(node, unit, journal, cluster, manifests)
+        reason = start.reason
         refused = reason if reason and _REFUSED.search(reason.text) and not _OTHER.search(reason.text) else None
         fatal = [f for f in config.faults if f.fatal]
         if not fatal and refused:
@@ -72,11 +69,9 @@ def kubelet_config_invalid(
             fatal = []  # it got past its configuration, so whatever looks odd in there is not what stops it
         for fault in fatal[:3]:
             where = f"{config.path}:{fault.line}" if fault.line else config.path
-            fails = "will not start again" if waits else "does not start"
             yield Finding(
                 Ref("Node", node),
-                shorten(f"kubelet on {node} {fails}: {where}: {fault.what}", 240)
-                + ("" if waits else on_control_plane(node, manifests)),
+                shorten(f"kubelet on {node} {start.fails}: {where}: {fault.what}", 240) + start.also,
                 evidence=(
                     *(
                         [file_line(config.path, fault.line, config.quoted(fault.line) or "(empty)", node)]
@@ -87,9 +82,9 @@ def kubelet_config_invalid(
                     *([journal_line(refused, node)] if refused else []),
                 ),
                 next=retry(node, f"ssh {node} sudoedit {config.path}    # correct it"),
-                touches=() if waits else hosted(node, manifests, cluster),
+                touches=start.touches,
                 key=fault.field,
-                severity=Severity.WARNING if waits else Severity.CRITICAL,
+                severity=start.severity,
             )
         for fault in config.faults:
             if fault.fatal or "meant is" not in fault.what:

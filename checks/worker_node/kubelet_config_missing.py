@@ -12,12 +12,8 @@ from kdiag.facts import (
     Manifests,
     Units,
     file_line,
-    hosted,
-    how_bad,
     journal_line,
-    last_reason,
-    latent,
-    on_control_plane,
+    next_start,
     retry,
     setups,
     unit_state,
@@ -45,20 +41,16 @@ def kubelet_config_missing(
         config, flag = setup.config, setup.flag("config")
         if config is None or not config.absent or flag is None or setup.unjoined:
             continue
-        log = journal.get(node) if journal else None
-        reason = last_reason(unit, log, cluster)
-        waits = latent(unit, log, cluster)
-        fails = "will not start again" if waits else "does not start"
+        start = next_start(node, unit, journal, cluster, manifests)
         other = config.path != _USUAL
         yield Finding(
             Ref("Node", node),
-            f"kubelet on {node} {fails}: {config.path} (--config) does not exist"
-            + ("" if waits else on_control_plane(node, manifests)),
+            f"kubelet on {node} {start.fails}: {config.path} (--config) does not exist" + start.also,
             evidence=(
                 Evidence(f"ls {config.path}", "No such file or directory", node),
                 *([file_line(flag.path, flag.line, flag.text, node)] if flag.path and other else []),
                 unit_state(unit, node, "ActiveState", "SubState"),
-                *([journal_line(reason, node)] if reason else []),
+                *([journal_line(start.reason, node)] if start.reason else []),
             ),
             next=retry(
                 node,
@@ -75,6 +67,6 @@ def kubelet_config_missing(
                     )
                 ),
             ),
-            touches=() if waits else hosted(node, manifests, cluster),
-            severity=how_bad(unit, log, cluster),
+            touches=start.touches,
+            severity=start.severity,
         )

@@ -13,11 +13,8 @@ from kdiag.facts import (
     Manifests,
     Units,
     hosted,
-    how_bad,
     journal_line,
-    last_reason,
-    latent,
-    on_control_plane,
+    next_start,
     retry,
     setups,
     unit_state,
@@ -43,10 +40,7 @@ def kubelet_kubeconfig_missing(
         lost = _lost(setup)
         if not lost or setup.unjoined:
             continue
-        log = journal.get(node) if journal else None
-        waits = latent(unit, log, cluster)
-        reason = last_reason(unit, log, cluster)
-        fails = "will not start again" if waits else "does not start"
+        start = next_start(node, unit, journal, cluster, manifests)
         control = bool(hosted(node, manifests))
         what = f"its kubeconfig {lost} does not exist" if lost.endswith(".conf") else f"its certificate {lost} is gone"
         anew = (
@@ -56,19 +50,19 @@ def kubelet_kubeconfig_missing(
         )
         yield Finding(
             Ref("Node", node),
-            f"kubelet on {node} {fails}: {what}" + ("" if waits else on_control_plane(node, manifests)),
+            f"kubelet on {node} {start.fails}: {what}" + start.also,
             evidence=(
                 Evidence(f"ls {lost}", "No such file or directory", node),
                 unit_state(unit, node, "ActiveState", "SubState"),
-                *([journal_line(reason, node)] if reason else []),
+                *([journal_line(start.reason, node)] if start.reason else []),
             ),
             next=retry(
                 node,
                 f"ssh {node} sudo ls -la {lost.rpartition('/')[0]}    # was it moved or renamed? move it back",
                 anew,
             ),
-            touches=() if waits else hosted(node, manifests, cluster),
-            severity=how_bad(unit, log, cluster),
+            touches=start.touches,
+            severity=start.severity,
         )
 
 

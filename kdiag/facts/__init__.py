@@ -65,6 +65,7 @@ from kdiag.facts.daemons import how_bad as how_bad
 from kdiag.facts.daemons import journal_line as journal_line
 from kdiag.facts.daemons import last_reason as last_reason
 from kdiag.facts.daemons import latent as latent
+from kdiag.facts.daemons import next_start as next_start
 from kdiag.facts.daemons import on_control_plane as on_control_plane
 from kdiag.facts.daemons import retry as retry
 from kdiag.facts.daemons import runtime_unit as runtime_unit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from kdiag.facts.cluster import Cluster
 from kdiag.facts.hosts import HostFact
@@ -126,6 +127,43 @@ def latent(unit: Unit, log: JournalLog | None, cluster: Cluster) -> bool:
 def how_bad(unit: Unit, log: JournalLog | None, cluster: Cluster) -> Severity:
     """A warning as long as the kubelet runs with what it read before."""
     return Severity.WARNING if latent(unit, log, cluster) else Severity.CRITICAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextStart:
+    """What a fault of its setup does to a kubelet: one that still runs with what it read before ``waits`` for it.
+
+    ``reason`` is why it ends, where it says so; ``also`` what that means on this node, for the end of a message.
+    """
+
+    waits: bool
+    reason: Entry | None
+    also: str
+    touches: tuple[Ref, ...]
+
+    @property
+    def fails(self) -> str:
+        """What it does not do, in words."""
+        return "will not start again" if self.waits else "does not start"
+
+    @property
+    def severity(self) -> Severity:
+        """A warning as long as it runs."""
+        return Severity.WARNING if self.waits else Severity.CRITICAL
+
+
+def next_start(
+    node: str, unit: Unit, journal: HostFact[JournalLog] | None, cluster: Cluster, manifests: Manifests | None
+) -> NextStart:
+    """How it stands with a kubelet whose setup has a fault."""
+    log = of(journal, node)
+    waits = latent(unit, log, cluster)
+    return NextStart(
+        waits=waits,
+        reason=last_reason(unit, log, cluster),
+        also="" if waits else on_control_plane(node, manifests),
+        touches=() if waits else hosted(node, manifests, cluster),
+    )
 
 
 def retry(node: str, *steps: str) -> tuple[str, ...]:

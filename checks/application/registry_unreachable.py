@@ -6,7 +6,19 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl
-from kdiag.facts import Events, Failures, Fault, Image, Images, Logs, close_image, set_image, touched
+from kdiag.facts import (
+    HOSTS,
+    Events,
+    Failures,
+    Fault,
+    HostResolvers,
+    Image,
+    Images,
+    Logs,
+    close_image,
+    set_image,
+    touched,
+)
 
 
 @check(
@@ -21,7 +33,11 @@ from kdiag.facts import Events, Failures, Fault, Image, Images, Logs, close_imag
     ),
 )
 def registry_unreachable(
-    failures: Failures, events: Events | None, logs: Logs | None, images: Images | None
+    failures: Failures,
+    events: Events | None,
+    logs: Logs | None,
+    images: Images | None,
+    resolvers: HostResolvers | None,
 ) -> Iterator[Finding]:
     """One finding for each workload. Where nodes live on images they hold already, a misspelt name shows like this."""
     broken = failures.of(Fault.REGISTRY_UNREACHABLE, events, logs)
@@ -34,17 +50,22 @@ def registry_unreachable(
         nodes = sorted({f.pod.node for f in group})
         close = close_image(Image.parse(one.about), sorted(used))
         hint = f"; {close} is here already: was that meant?" if close else ""
+        host = registry.partition(":")[0].lower()
+        led = next(((n, at) for n, r in resolvers or () if n in nodes and (at := r.names.get(host))), None)
+        lead = f"{HOSTS}:{led[1].line} of {led[0]} leads {host} to {led[1].address}: " if led else ""
         yield Finding(
             one.owner,
-            f"{one.where} cannot pull {one.about}: {_why(one.text, registry)}{hint}",
+            f"{one.where} cannot pull {one.about}: {lead}{_why(one.text, registry)}{hint}",
             evidence=(
                 Evidence(
                     kubectl("get", "pod", one.pod.name, "-o", "wide", namespace=namespace),
                     f"{one.status}, on {nodes[0]}",
                 ),
                 Evidence(kubectl("describe", "pod", one.pod.name, namespace=namespace), one.said),
+                *([Evidence(f"grep -n {host} {HOSTS}", f"{led[1].address} {host}", led[0])] if led else []),
             ),
             next=(
+                *([f"ssh {led[0]} sudoedit {HOSTS}    # line {led[1].line}: is it meant to be there?"] if led else []),
                 f"{nodes[0]}$ getent hosts {registry.partition(':')[0]}",
                 f"{nodes[0]}$ curl -sS -o /dev/null -w '%{{http_code}}' https://{registry}/v2/",
                 f"{nodes[0]}$ sudo crictl pull {one.about}",

@@ -48,6 +48,10 @@ def manifest_not_a_pod(
             else:
                 severity = Severity.ERROR if manifest.name else Severity.WARNING
             meant = f", meant is {problem.meant}" if problem.meant else ""
+            repair = problem.meant or problem.what
+            if begins := _later(manifest):
+                meant = f"; the kubelet reads only the first document of a file, and the Pod begins at line {begins}"
+                repair = f"the Pod alone: take out what is before line {begins}"
             yield Finding(
                 manifest_subject(manifest, node),
                 f"{_who(manifest, node, alone=not good)}: {manifest.where(problem.line)} is refused: "
@@ -62,7 +66,7 @@ def manifest_not_a_pod(
                         if p is not problem and p.path != problem.path
                     ),
                 ),
-                next=manifest_repair(node, manifest, problem.line, problem.meant or problem.what)
+                next=manifest_repair(node, manifest, problem.line, repair)
                 if manifest.component and not good
                 else (f"ssh {node} sudo mv {manifest.path} /root/    # only pods belong into this folder",),
                 touches=stands_still(manifests, manifest.component) if manifest.component and not good else (),
@@ -75,6 +79,16 @@ def _problem(manifest: Manifest) -> Problem | None:
     if manifest.info.kind != "f":
         return Problem((), 1, f"it is {manifest.info.noun}, and the kubelet reads plain files")
     return manifest.refused[0] if manifest.refused and not manifest.fault else None
+
+
+def _later(manifest: Manifest) -> int:
+    """The line at which a Pod begins that stands behind another document; 0 where none does."""
+    if not manifest.document.more or manifest.document.at("kind") == "Pod":
+        return 0
+    text = manifest.lines
+    pod = next((n for n, line in enumerate(text) if line.rstrip() == "kind: Pod"), -1)
+    marks = [n for n, line in enumerate(text[: max(pod, 0)]) if line.startswith("---")]
+    return marks[-1] + 2 if marks and pod > 0 else 0
 
 
 def _who(manifest: Manifest, node: str, *, alone: bool) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, listing
-from kdiag.facts import CONTAINERD, NetworkSetups, Units
+from kdiag.facts import CONTAINERD, NetworkConfig, NetworkSetup, NetworkSetups, Units
 
 
 @check(
@@ -46,6 +46,11 @@ def cni_plugin_missing(setups: NetworkSetups, units: Units | None) -> Iterator[F
         if moved and not closed:
             right = setup.elsewhere[gone[0]].rpartition("/")[0]
             why = f"{CONTAINERD}:{setup.bin_line} bin_dir names {folder}; {listing(gone)} and the others are in {right}"
+        other = _usable(setup)
+        if other and not closed:
+            why = (
+                f"{first.path} is read before {other.name}, and the program {listing(gone)} that it calls is not there"
+            )
         yield Finding(
             Ref("Node", node),
             f"new pods get no network on {node}: {why}",
@@ -62,6 +67,11 @@ def cni_plugin_missing(setups: NetworkSetups, units: Units | None) -> Iterator[F
                 (f"ssh {node} sudo chmod 755 {' '.join(closed)}",)
                 if closed
                 else (
+                    f"ssh {node} sudo mv {first.path} /root/    # left over? the first file by name counts alone",
+                    f"ssh {node} ls -la {setup.folder} {folder}",
+                )
+                if other
+                else (
                     f"ssh {node} sudoedit {CONTAINERD}    # line {setup.bin_line}: the folder of the programs",
                     f"ssh {node} sudo systemctl restart containerd",
                 )
@@ -74,3 +84,10 @@ def cni_plugin_missing(setups: NetworkSetups, units: Units | None) -> Iterator[F
                 )
             ),
         )
+
+
+def _usable(setup: NetworkSetup) -> NetworkConfig | None:
+    """A later file whose programs are all there: then the first one is what is left over of another plugin."""
+    programs = setup.programs or {}
+    whole = [c for c in setup.configs[1:] if c.plugins and not c.fault and all(name in programs for name in c.plugins)]
+    return whole[0] if whole else None

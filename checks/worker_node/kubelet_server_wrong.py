@@ -8,11 +8,15 @@ from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, whole
 from kdiag.facts import (
+    HOSTS,
     Cluster,
     Entry,
+    HostName,
+    HostResolvers,
     JournalLog,
     KubeletJournal,
     Kubelets,
+    KubeletSetup,
     Manifests,
     Nodes,
     Units,
@@ -58,6 +62,7 @@ def kubelet_server_wrong(
     journal: KubeletJournal,
     manifests: Manifests | None,
     nodes: Nodes | None,
+    resolvers: HostResolvers | None,
 ) -> Iterator[Finding | Gap]:
     """Said only where the kubelet itself fails there, and the API server is known to be at another place."""
     own = _listening(manifests, nodes)
@@ -71,6 +76,22 @@ def kubelet_server_wrong(
             for name, other in kubelets
             if name != node and other.kubeconfig and other.kubeconfig.server and other.kubeconfig.port
         )
+        if led := _led_astray(node, setup, log, resolvers, own, cluster):
+            line, meant, entry = led
+            yield Finding(
+                Ref("Node", node),
+                f"kubelet on {node} looks for the API server at {line.address}: {HOSTS}:{line.line} says so of "
+                f"{access.host}, which is at {meant}",
+                evidence=(
+                    file_line(HOSTS, line.line, f"{line.address} {access.host}", node),
+                    file_line(access.path, access.server_line, f"server: {access.server}", node),
+                    journal_line(entry, node),
+                ),
+                next=retry(node, f"ssh {node} sudoedit {HOSTS}    # line {line.line}: {meant} {access.host}"),
+                touches=hosted(node, manifests, cluster),
+                key=HOSTS,
+            )
+            continue
         if place in others or place in own or _local(place, own):
             continue
         if _used(cluster.server) == place:
@@ -102,6 +123,28 @@ def kubelet_server_wrong(
             ),
             touches=hosted(node, manifests, cluster),
         )
+
+
+def _led_astray(
+    node: str,
+    setup: KubeletSetup,
+    log: JournalLog,
+    resolvers: HostResolvers | None,
+    own: dict[tuple[str, int], str],
+    cluster: Cluster,
+) -> tuple[HostName, str, Entry] | None:
+    """The line of the node's hosts file that leads the API server's name elsewhere, and where that is."""
+    access = setup.kubeconfig
+    named = resolvers.get(node) if resolvers and access else None
+    line = named.names.get(access.host) if named and access else None
+    if resolvers is None or access is None or line is None or line.address in {host for host, _ in own}:
+        return None
+    failing = _failing(log, access.server, (access.host, access.port), cluster)
+    said = Counter(other.names[access.host].address for name, other in resolvers if access.host in other.names)
+    del said[line.address]
+    literal = sorted(host for (host, _), name in own.items() if host != name and access.host == name)
+    meant = said.most_common(1)[0][0] if said else literal[0] if literal else ""
+    return (line, meant, failing) if failing and meant else None
 
 
 def _listening(manifests: Manifests | None, nodes: Nodes | None) -> dict[tuple[str, int], str]:

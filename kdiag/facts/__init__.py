@@ -122,6 +122,8 @@ from kdiag.facts.flagnames import MODES as MODES
 from kdiag.facts.flagnames import PLUGINS as PLUGINS
 from kdiag.facts.flagnames import flag_kind as flag_kind
 from kdiag.facts.flagnames import flag_names as flag_names
+from kdiag.facts.hostnet import HOSTS as HOSTS
+from kdiag.facts.hostnet import HostName as HostName
 from kdiag.facts.hostnet import HostResolver as HostResolver
 from kdiag.facts.hostnet import HostResolvers as HostResolvers
 from kdiag.facts.hostnet import Interface as Interface

@@ -150,8 +150,17 @@ def route_to(routes: Iterable[Route], address: IPv4Address) -> Route | None:
     return max((r for r in routes if address in r.network), key=lambda r: r.network.prefixlen, default=None)
 
 
+HOSTS = "/etc/hosts"
 _RESOLV = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
 _ARGUMENT_FILES = ENV[:3]
+
+
+@dataclass(frozen=True, slots=True)
+class HostName:
+    """What the hosts file of a node says of one name, and on which line."""
+
+    address: str
+    line: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +177,7 @@ class HostResolver:
     node_ip_in: str = ""  # the file that says so, and its line
     node_ip_line: int = 0
     read: frozenset[str] = frozenset()  # the files that were read; of those that are missing, there are no servers
+    names: Mapping[str, HostName] = field(default_factory=dict)  # of /etc/hosts, which goes before DNS
 
     @property
     def servers(self) -> tuple[str, ...] | None:
@@ -180,7 +190,7 @@ class HostResolvers(HostFact[HostResolver]):
     """The node's resolver files and what the kubelet is told of them (and of swap and its address)."""
 
     sources = (
-        NodeCommand("resolv", ("grep", "-sH", "", *_RESOLV), answers=(0, 1, 2)),
+        NodeCommand("resolv", ("grep", "-sH", "-m", "1000", "", *_RESOLV, HOSTS), answers=(0, 1, 2)),
         READ_KUBELET_CONFIG,
         *READ_KUBELET_ENV,
         NodeFollow("resolv-other"),
@@ -199,10 +209,14 @@ class HostResolvers(HostFact[HostResolver]):
     def parse(node: str, answers: tuple[Answer, ...]) -> HostResolver:
         """Name servers by file, and the last word on where the kubelet looks."""
         files: dict[str, list[str]] = {}
+        hosts: list[str] = []
         for key in ("resolv", "resolv-other"):
             for line in answer(answers, key).splitlines():
                 path, colon, text = line.partition(":")
                 if not colon or not path.startswith("/"):
+                    continue
+                if path == HOSTS:
+                    hosts.append(text)
                     continue
                 servers = files.setdefault(path, [])
                 if match := re.match(r"\s*nameserver\s+(\S+)", text):
@@ -220,7 +234,18 @@ class HostResolvers(HostFact[HostResolver]):
             node_ip_in=hints.node_ip_in,
             node_ip_line=hints.node_ip_line,
             read=frozenset(asked),
+            names=_names(hosts),
         )
+
+
+def _names(lines: Iterable[str]) -> dict[str, HostName]:
+    """The first line that gives a name counts."""
+    found: dict[str, HostName] = {}
+    for number, line in enumerate(lines, 1):
+        address, *names = line.partition("#")[0].split()[:50] or [""]
+        for name in names:
+            found.setdefault(name.lower(), HostName(address, number))
+    return found
 
 
 def _hints(answers: tuple[Answer, ...]) -> HostResolver:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest
-from kdiag.facts import Claims, Cluster, Owners, Pods
+from kdiag.facts import Claims, Cluster, Owners, Pods, edit_template
 
 
 @check(
@@ -53,11 +53,10 @@ def claim_missing(pods: Pods, claims: Claims, owners: Owners, cluster: Cluster) 
 
 
 def _next(owner: Ref, name: str, close: str | None) -> Iterator[str]:
-    edit = kubectl("edit", owner.kind.lower(), owner.name, namespace=owner.namespace)
     if owner.kind == "Pod":
         yield f"make pod {owner.path} anew with claimName: {close or 'one that exists'}"
     elif close:
-        yield f"{edit}  # claimName: {close}"
+        yield edit_template(owner, f"claimName: {close}")
     yield f"or make the claim {name} in namespace {owner.namespace}"
     if not close:
         yield f"kubectl get pvc -A | grep {name}  # a claim of another namespace cannot be mounted"

@@ -12,6 +12,7 @@ from kdiag.facts import (
     Fault,
     Logs,
     edit,
+    edit_template,
     touched,
 )
 
@@ -87,7 +88,7 @@ def _sub_paths(failures: Failures, configmaps: ConfigMaps | None) -> Iterator[Fi
                 meant = nearest(mount.sub_path, keys)
                 owner = failures.owners.top(pod)
                 bad = [p for p in group if not p.ready and not p.finished]
-                change = f"   # subPath {mount.sub_path} → {meant}" if meant else f"   # subPath {mount.sub_path}"
+                change = f"subPath {mount.sub_path} → {meant}" if meant else f"subPath {mount.sub_path}"
                 yield Finding(
                     owner,
                     f"{owner} mounts {mount.sub_path} of ConfigMap {config.ref().path} at {mount.mount_path}, and gets"
@@ -104,7 +105,7 @@ def _sub_paths(failures: Failures, configmaps: ConfigMaps | None) -> Iterator[Fi
                             listing(keys, 8) or "no key",
                         ),
                     ),
-                    next=(kubectl("edit", owner.kind.lower(), owner.name, namespace=pod.namespace) + change,),
+                    next=(edit_template(owner, change),),
                     touches=(config.ref(), *(p.ref() for p in bad[:20])),
                     key=f"{container.name} {mount.mount_path}",
                     severity=Severity.ERROR if bad else Severity.WARNING,

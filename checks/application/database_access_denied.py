@@ -18,6 +18,7 @@ from kdiag.facts import (
     Pod,
     Service,
     Topic,
+    edit_template,
     is_database,
 )
 
@@ -386,9 +387,7 @@ def _next(
         yield kubectl("edit", kind.lower(), name, namespace=namespace)
         yield kubectl("rollout", "restart", f"{workload.kind.lower()}/{workload.name}", namespace=namespace)
         return
-    yield kubectl("edit", workload.kind.lower(), workload.name, namespace=namespace) + (
-        f"   # {', '.join(s.variable for s in secrets)}" if secrets else ""
-    )
+    yield edit_template(workload, ", ".join(s.variable for s in secrets))
     if pair and _keeps_data(pair.server_pod):
         yield f"{pair.server} keeps its data: its own users count, not its variables; change the user's password there"
 

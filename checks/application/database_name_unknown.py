@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import DEPENDENT_FAILS, Evidence, Finding, Layer, Severity, check, kubectl, nearest, shorten
-from kdiag.facts import Backends, Complaints, Dependencies, Pod, Topic, is_database
+from kdiag.facts import Backends, Complaints, Dependencies, Pod, Topic, edit_template, is_database
 
 _NAME = re.compile(r"(?:^|[_.-])(?:db|database|dbname|schema)(?:[_.-]?name)?$", re.IGNORECASE)
 _MADE = ("MYSQL_DATABASE", "MARIADB_DATABASE", "POSTGRES_DB", "POSTGRESQL_DATABASE", "MONGO_INITDB_DATABASE")
@@ -48,8 +48,7 @@ def database_name_unknown(
             f", which does not exist{f'; {near} does' if near else ''}",
             evidence=tuple(evidence),
             next=(
-                kubectl("edit", workload.kind.lower(), workload.name, namespace=workload.namespace)
-                + (f"   # {variable}" if variable else ""),
+                edit_template(workload, variable),
                 "or create the database on the server, where a migration or a restore was forgotten",
             ),
             touches=(target.service.ref(),) if target and target.service else (),

@@ -17,6 +17,7 @@ from kdiag.facts import (
     EndpointSlices,
     Resolved,
     Topic,
+    edit_template,
 )
 
 #: Of a Service that is there: how fresh the line must be for the name to be unresolved still, in seconds.
@@ -104,7 +105,7 @@ def _ends_wrong(complaint: Complaint, host: str, told: Dependency | None) -> Fin
     plain = next((e.name for e in container.env if e.value != host == e.value.strip().lower()), "") if container else ""
     if plain:
         where, touches = f"env {plain}", ()
-        steps = (kubectl("edit", workload.kind.lower(), workload.name, namespace=workload.namespace) + f"   # {plain}",)
+        steps = (edit_template(workload, plain),)
     elif told and told.source:
         where, touches = told.origin, (told.source,)
         change = kubectl("edit", "configmap", told.source.name, namespace=pod.namespace)
@@ -116,7 +117,7 @@ def _ends_wrong(complaint: Complaint, host: str, told: Dependency | None) -> Fin
         steps = (f"{look} | base64 -d | tail -c 1 | od -c   # \\n is too much: encode with printf %s", restart)
     else:
         where = "from what it reads"
-        steps = (kubectl("edit", workload.kind.lower(), workload.name, namespace=workload.namespace), restart)
+        steps = (edit_template(workload), restart)
     return Finding(
         workload,
         f"{workload} asks for {host} with a {'blank' if blank else 'line break'} at the end of the name ({where})",

@@ -19,6 +19,7 @@ from kdiag.facts import (
     Resolved,
     Service,
     Topic,
+    edit_template,
     is_address,
 )
 
@@ -121,7 +122,7 @@ def _as_address(complaint: Complaint, told: Dependency | None) -> Iterator[str]:
         yield kubectl("edit", "configmap", told.source.name, namespace=namespace) + f"   # {form}"
         yield kubectl("rollout", "restart", f"{workload.kind.lower()}/{workload.name}", namespace=namespace)
     else:
-        yield kubectl("edit", workload.kind.lower(), workload.name, namespace=namespace) + f"   # {form}"
+        yield edit_template(workload, form)
 
 
 def _meant(port: int, pod: Pod, dependencies: Dependencies) -> Service | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest, shorten
-from kdiag.facts import Complaint, Complaints, ConfigMaps, Container, Topic
+from kdiag.facts import Complaint, Complaints, ConfigMaps, Container, Topic, edit_template
 
 # Words in capitals that stand before "is required" in log lines and name no variable.
 _WORDS = frozenset(
@@ -165,7 +165,7 @@ def _next(workload: Ref, container: str, variables: list[str], *, lost: bool) ->
         yield f"set {', '.join(variables)} in the pod's manifest and make the pod anew"
         return
     if lost:
-        yield kubectl("edit", workload.kind.lower(), workload.name, namespace=workload.namespace) + "   # env, envFrom"
+        yield edit_template(workload, "env, envFrom")
         return
     values = [f"{v}=VALUE" for v in variables]
     place = f"{workload.kind.lower()}/{workload.name}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, shorten
-from kdiag.facts import Cluster, Container, Event, Events, Owners, Pod, Pods
+from kdiag.facts import Cluster, Container, Event, Events, Owners, Pod, Pods, edit_template
 
 #: How old the newest complaint of the kubelet may be, in seconds: it writes fewer and fewer of them.
 _RECENT = 1800.0
@@ -39,10 +39,7 @@ def liveness_probe_cannot_run(pods: Pods, events: Events, owners: Owners, cluste
                     Evidence(kubectl("describe", "pod", pod.name, namespace=namespace), shorten(text, 160)),
                     Evidence("", f"exec {shorten(' '.join(probe.exec.command), 100)}"),
                 ),
-                next=(
-                    kubectl("edit", owner.kind.lower(), owner.name, namespace=namespace)
-                    + "   # livenessProbe: a program of the image, or httpGet or tcpSocket",
-                ),
+                next=(edit_template(owner, "livenessProbe: a program of the image, or httpGet or tcpSocket"),),
                 touches=(pod.ref(),),
                 key=container.name,
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, nearest
-from kdiag.facts import Cluster, Nodes, Owners, Pods
+from kdiag.facts import Cluster, Nodes, Owners, Pods, edit_template
 
 
 @check(
@@ -46,8 +46,7 @@ def node_name_unknown(pods: Pods, nodes: Nodes, owners: Owners, cluster: Cluster
                 Evidence("kubectl get nodes", listing([n.name for n in nodes.items], 6)),
             ),
             next=(
-                kubectl("edit", owner.kind.lower(), owner.name, namespace=owner.namespace)
-                + "  # take spec.nodeName out of the template and use a nodeSelector"
+                edit_template(owner, "take spec.nodeName out of the template and use a nodeSelector")
                 if owner.kind != "Pod"
                 else f"make pod {owner.path} anew without nodeName, or with one that exists",
             ),

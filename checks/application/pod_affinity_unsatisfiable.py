@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, nearest
-from kdiag.facts import Claims, Cluster, Events, Scheduling, Stuck, Volumes, Why, labels_text
+from kdiag.facts import Claims, Cluster, Events, Scheduling, Stuck, Volumes, Why, edit_template, labels_text
 
 
 @check(
@@ -86,9 +86,7 @@ def _next(stuck: Stuck, why: Why) -> Iterator[str]:
     if owner.kind == "Pod":
         yield f"make pod {owner.path} anew with a {rule} that can hold, or with preferredDuringScheduling…"
     else:
-        yield kubectl("edit", owner.kind.lower(), owner.name, namespace=owner.namespace) + (
-            f"  # correct {rule}, or make it preferredDuringScheduling…"
-        )
+        yield edit_template(owner, f"correct {rule}, or make it preferredDuringScheduling…")
     if why is Why.ANTI_AFFINITY and owner.kind in ("Deployment", "StatefulSet"):
         yield "or have no more replicas than nodes"
         yield "where only a rollout is stuck: strategy.rollingUpdate maxSurge: 0, maxUnavailable: 1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest
-from kdiag.facts import CronJobs, Events, Jobs, Owners, PriorityClasses, Workloads
+from kdiag.facts import CronJobs, Events, Jobs, Owners, PriorityClasses, Workloads, edit_template
 
 
 @check(
@@ -61,8 +61,7 @@ def priority_class_missing(
                 Evidence("kubectl get priorityclass", listing(sorted(c.name for c in classes.items), 6)),
             ),
             next=(
-                kubectl("edit", owner.kind.lower(), owner.name, namespace=owner.namespace)
-                + f"  # priorityClassName: {close or 'one that exists, or none'}",
+                edit_template(owner, f"priorityClassName: {close or 'one that exists, or none'}"),
                 f"or: kubectl create priorityclass {name} --value=1000",
             ),
             touches=(Ref("PriorityClass", name),),

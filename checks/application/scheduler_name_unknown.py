@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, nearest
-from kdiag.facts import Cluster, Owners, Pod, Pods, SystemLeases
+from kdiag.facts import Cluster, Owners, Pod, Pods, SystemLeases, edit_template
 
 _DEFAULT = "default-scheduler"
 
@@ -57,8 +57,7 @@ def scheduler_name_unknown(
                 ),
             ),
             next=(
-                kubectl("edit", owner.kind.lower(), owner.name, namespace=owner.namespace)
-                + f"  # schedulerName: {close or _DEFAULT}, or none"
+                edit_template(owner, f"schedulerName: {close or _DEFAULT}, or none")
                 if owner.kind != "Pod"
                 else f"make pod {owner.path} anew with schedulerName: {close or _DEFAULT}",
                 f"or install and start the scheduler {name}",

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kdiag.check import DEPENDENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check, kubectl, nearest, shorten
-from kdiag.facts import Cluster, ConfigMaps, Container, Owners, Pod, Pods, Services
+from kdiag.check import DEPENDENT_FAILS, Evidence, Finding, Layer, Severity, check, kubectl, nearest, shorten
+from kdiag.facts import Cluster, ConfigMaps, Container, Owners, Pod, Pods, Services, edit_template
 
 #: A workload newer than this whose reference leads nowhere is a fresh mistake: seconds.
 _FRESH = 6 * 3600.0
@@ -115,8 +115,8 @@ def _finding(pod: Pod, owners: Owners, container: Container, lost: _Lost, *, hur
     owner, namespace = owners.top(pod), pod.namespace
     why = "is defined after it" if lost.later else "the container does not define"
     said = f"$({lost.name}), which {why}" + (f"; {lost.meant} is there" if lost.meant else "")
-    hint = f"   # {lost.name} → {lost.meant}" if lost.meant else ""
-    hint = f"   # put {lost.name} before it" if lost.later else hint
+    hint = f"{lost.name} → {lost.meant}" if lost.meant else ""
+    hint = f"put {lost.name} before it" if lost.later else hint
     where = f" of container {container.name}" if len(pod.spec.containers) > 1 else ""
     return Finding(
         owner,
@@ -127,17 +127,8 @@ def _finding(pod: Pod, owners: Owners, container: Container, lost: _Lost, *, hur
                 f"{lost.where}: {shorten(lost.text, 100)}: the program gets it as it is written",
             ),
         ),
-        next=(_edit(owner, hint),),
+        next=(edit_template(owner, hint),),
         touches=(pod.ref(),),
         key=f"{container.name} {lost.where}",
         severity=Severity.ERROR if hurt else Severity.WARNING,
     )
-
-
-def _edit(owner: Ref, hint: str) -> str:
-    kind, namespace = owner.kind.lower(), owner.namespace
-    if owner.kind not in ("Pod", "Job"):
-        return kubectl("edit", kind, owner.name, namespace=namespace) + hint
-    anew = kubectl("replace", "--force", "-f", f"{owner.name}.yaml", namespace=namespace)
-    shown = kubectl("get", kind, owner.name, "-o", "yaml", namespace=namespace)
-    return f"{shown} > {owner.name}.yaml{hint or '   # correct it'}, then: {anew}"

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing
-from kdiag.facts import Claims, Cluster, PersistentVolume, Scheduling, Volumes, Why, claims_of, volume_reaches
+from kdiag.facts import (
+    Claims,
+    Cluster,
+    PersistentVolume,
+    Scheduling,
+    Volumes,
+    Why,
+    claims_of,
+    edit_template,
+    volume_reaches,
+)
 
 
 @check(
@@ -48,8 +58,7 @@ def volume_pinned_to_other_node(
                 ),
             ),
             next=(
-                kubectl("edit", stuck.owner.kind.lower(), stuck.owner.name, namespace=stuck.owner.namespace)
-                + f"  # let it run on {listing(where)}"
+                edit_template(stuck.owner, f"let it run on {listing(where)}")
                 if where
                 else f"{kubectl('get', 'pv', tied[0][1].name, '-o', 'yaml')} > pv.yaml"
                 "   # correct nodeAffinity, then: kubectl replace --force -f pv.yaml (nobody has used it)"

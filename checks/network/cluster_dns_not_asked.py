@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from kdiag.check import DEPENDENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, shorten
-from kdiag.facts import Cluster, Complaint, Complaints, Dependencies, Owners, Pod, PodSpec, Service
+from kdiag.facts import Cluster, Complaint, Complaints, Dependencies, Owners, Pod, PodSpec, Service, edit_template
 
 #: A workload newer than this that asks in vain is a fresh mistake: seconds.
 _FRESH = 6 * 3600.0
@@ -85,8 +85,7 @@ def _without_searches(
             *(Evidence(kubectl(*c.command, namespace=c.pod.namespace), shorten(c.said.text, 200)) for c in said[:1]),
         ),
         next=(
-            kubectl("edit", workload.kind.lower(), workload.name, namespace=workload.namespace)
-            + f"   # dnsConfig.searches: [{domains}], or dnsPolicy: ClusterFirst without dnsConfig",
+            edit_template(workload, f"dnsConfig.searches: [{domains}], or dnsPolicy: ClusterFirst without dnsConfig"),
         ),
         touches=tuple(dict.fromkeys(service.ref() for _, _, service in named)),
         severity=Severity.ERROR if hurt else Severity.WARNING,

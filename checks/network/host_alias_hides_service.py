@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterator
 
 from kdiag.check import DEPENDENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
-from kdiag.facts import Complaint, Complaints, Dependencies, EndpointSlices, Owners, Pod, Service
+from kdiag.facts import Complaint, Complaints, Dependencies, EndpointSlices, Owners, Pod, Service, edit_template
 
 
 @check(
@@ -50,10 +50,7 @@ def host_alias_hides_service(
                         else []
                     ),
                 ),
-                next=(
-                    kubectl("edit", workload.kind.lower(), workload.name, namespace=workload.namespace)
-                    + f"   # hostAliases: take {host} out",
-                ),
+                next=(edit_template(workload, f"hostAliases: take {host} out"),),
                 touches=(service.ref(),),
                 key=host,
                 severity=Severity.ERROR if proof else Severity.WARNING,

@@ -18,7 +18,19 @@ from kdiag.check import (
     nearest,
     shorten,
 )
-from kdiag.facts import Cluster, Complaints, Dependencies, Dependency, Owners, Pod, PodSpec, Resolved, respelt, selects
+from kdiag.facts import (
+    Cluster,
+    Complaints,
+    Dependencies,
+    Dependency,
+    Owners,
+    Pod,
+    PodSpec,
+    Resolved,
+    edit_template,
+    respelt,
+    selects,
+)
 
 #: How new a workload, or the Service that was meant, must be for an unused name to count as a fresh mistake: seconds.
 _FRESH = 6 * 3600.0
@@ -254,17 +266,17 @@ def _next(
     elif near and target.namespace != namespace and "." not in near:
         right = f"{near}.{target.namespace}"
     simple = dependency.value.strip().lower() == dependency.host.lower()
-    place, change = f"{workload.kind.lower()}/{workload.name}", f"   # {dependency.host} → {right}"
+    place, change = f"{workload.kind.lower()}/{workload.name}", f"{dependency.host} → {right}"
     if right == target.name and dependency.host.lower().startswith(right):
-        change = f"   # what was meant by {dependency.host}?"
+        change = f"what was meant by {dependency.host}?"
     if dependency.source:
-        yield kubectl("edit", "configmap", dependency.source.name, namespace=namespace) + change
+        yield kubectl("edit", "configmap", dependency.source.name, namespace=namespace) + f"   # {change}"
         yield kubectl("rollout", "restart", place, namespace=namespace)
     elif simple and dependency.origin.startswith("env ") and right != dependency.host and workload.kind != "Pod":
         value = f"{dependency.variable}={right}"
         yield kubectl("set", "env", place, "-c", dependency.container, value, namespace=namespace)
     else:
-        yield kubectl("edit", workload.kind.lower(), workload.name, namespace=namespace) + change
+        yield edit_template(workload, change)
     if not near and not elsewhere:
         made = kubectl(
             "expose", "deployment", "NAME", f"--name={target.name}", "--port=PORT", namespace=target.namespace

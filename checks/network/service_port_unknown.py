@@ -17,6 +17,7 @@ from kdiag.facts import (
     Service,
     Topic,
     declared,
+    edit_template,
     listeners,
     mentions,
 )
@@ -141,17 +142,13 @@ def _finding(
         evidence.insert(0, Evidence(command, f"{dependency.origin}: {shorten(dependency.value, 80)}, port {port}"))
     if proof:
         evidence.append(Evidence(kubectl(*proof.command, namespace=proof.pod.namespace), shorten(proof.said.text, 200)))
-    edit = (
-        kubectl("edit", "configmap", dependency.source.name, namespace=pod.namespace)
-        if dependency and dependency.source
-        else kubectl("edit", workload.kind.lower(), workload.name, namespace=pod.namespace)
-    )
+    place = dependency.source if dependency and dependency.source else workload
     return Finding(
         workload,
         f"{workload} talks to {service.ref().path}:{port}{where}; Service {service.name} {lacks}",
         evidence=tuple(evidence),
         next=(
-            f"{edit}   # {port} → {numbers[0]}",
+            edit_template(place, f"{port} → {numbers[0]}"),
             "or give it an address: make the Service anew without clusterIP: None"
             if service.headless
             else f"only if {port} is what clients should use: "

@@ -6,7 +6,18 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import DEPENDENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, shorten
-from kdiag.facts import Cluster, Complaint, Complaints, Dependencies, Dependency, Owners, Pod, StatefulSet, StatefulSets
+from kdiag.facts import (
+    Cluster,
+    Complaint,
+    Complaints,
+    Dependencies,
+    Dependency,
+    Owners,
+    Pod,
+    StatefulSet,
+    StatefulSets,
+    edit_template,
+)
 
 #: A workload newer than this that names a pod in vain is a fresh mistake: seconds.
 _FRESH = 6 * 3600.0
@@ -89,8 +100,7 @@ def _finding(
         f" {stateful.ref()} has no pod {missing}, only {pods}",
         evidence=tuple(evidence),
         next=(
-            kubectl("edit", place.kind.lower(), place.name, namespace=namespace)
-            + f"   # {missing} → {stateful.name}-0",
+            edit_template(place, f"{missing} → {stateful.name}-0"),
             "or, if there should be such a pod: "
             + kubectl("scale", "statefulset", stateful.name, "--replicas=N", namespace=stateful.namespace),
         ),

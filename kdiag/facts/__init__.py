@@ -413,6 +413,7 @@ from kdiag.facts.system import stuck as stuck
 from kdiag.facts.system import unreachable as unreachable
 from kdiag.facts.system import unread as unread
 from kdiag.facts.templates import edit as edit
+from kdiag.facts.templates import edit_template as edit_template
 from kdiag.facts.templates import editable as editable
 from kdiag.facts.templates import secrets_of as secrets_of
 from kdiag.facts.templates import set_image as set_image

@@ -6,13 +6,18 @@ from collections.abc import Iterable
 
 from kdiag.facts.faults import Failure
 from kdiag.facts.pods import Pod
+from kdiag.model.result import Ref
 
 _EDITABLE = frozenset({"Deployment", "StatefulSet", "DaemonSet", "CronJob", "ReplicaSet", "ReplicationController"})
 
 
 def edit(failure: Failure, hint: str = "") -> str:
-    """The command that changes the template. Pods and Jobs cannot be edited: they are made anew."""
-    ref = failure.owner
+    """The command that changes the template of what fails."""
+    return edit_template(failure.owner, hint)
+
+
+def edit_template(ref: Ref, hint: str = "") -> str:
+    """The command that changes a workload's template. Pods and Jobs cannot be edited: they are made anew."""
     kind = ref.kind.lower()
     where = f"kubectl -n {ref.namespace}"
     then = f"   # {hint}" if hint else ""

@@ -16,10 +16,12 @@ from kdiag.facts import (
     LogLine,
     Logs,
     Terminated,
+    edit_template,
     exit_text,
     lifetime,
     telling,
 )
+from kdiag.model.result import Ref
 from tests.recording import FIXTURES, fixture_facts
 
 
@@ -99,3 +101,20 @@ def test_knows_how_long_a_run_lived() -> None:
     now = datetime(2026, 11, 22, tzinfo=UTC)
     assert lifetime(Terminated(started_at=now, finished_at=now + timedelta(seconds=9))) == "9s"
     assert lifetime(Terminated(started_at=datetime(1970, 1, 1, tzinfo=UTC), finished_at=now)) == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [
+        ("Deployment", "kubectl -n shop edit deployment web   # env DB"),
+        (
+            "Pod",
+            "kubectl -n shop get pod web -o yaml > web.yaml   # env DB, then: "
+            "kubectl -n shop replace --force -f web.yaml",
+        ),
+        ("Job", "kubectl -n shop get job web -o yaml > web.yaml   # env DB, then: delete the Job and create it anew"),
+        ("ConfigMap", "kubectl -n shop edit configmap web   # env DB"),
+    ],
+)
+def test_what_cannot_be_edited_is_made_anew(kind: str, command: str) -> None:
+    assert edit_template(Ref(kind, "web", "shop"), "env DB") == command

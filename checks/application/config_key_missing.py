@@ -13,6 +13,7 @@ from kdiag.facts import (
     Logs,
     edit,
     edit_template,
+    living,
     touched,
 )
 
@@ -79,7 +80,7 @@ def _sub_paths(failures: Failures, configmaps: ConfigMaps | None) -> Iterator[Fi
     if configmaps is None:
         return
     for group in failures.pods.templates:
-        pod = next((p for p in group if not p.finished and not p.terminating), None)
+        pod = living(group)
         if pod is None:
             continue
         for container in pod.spec.all_containers:

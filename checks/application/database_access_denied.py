@@ -22,8 +22,6 @@ from kdiag.facts import (
     is_database,
 )
 
-#: How new a workload must be for a user that its server was not set up with to be a fresh mistake: seconds.
-_FRESH = 6 * 3600.0
 _PASSWORD = re.compile(r"(?:pass(?:word|wd)?|pwd|secret|auth)$", re.IGNORECASE)
 _USER = re.compile(r"(?:user(?:_?name)?|login)$", re.IGNORECASE)
 _PLACE = re.compile(r"(?:host(?:_?name)?|addr(?:ess)?|server|endpoint|service|url|uri)$", re.IGNORECASE)
@@ -100,7 +98,7 @@ def database_access_denied(
                 continue
             failing = any(not p.ready and any(s.restart_count for s in p.all_statuses) for p in group[:20])
             # A user that the server was not set up with may have been made since; nobody would run on without.
-            if " not the " in pair.fault or failing or complaints.cluster.age(pod.created) < _FRESH:
+            if " not the " in pair.fault or failing or complaints.cluster.fresh(pod.created):
                 done.add(pair.workload)
                 yield _unproven(pair, failing=failing)
                 break

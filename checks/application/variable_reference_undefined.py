@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kdiag.check import DEPENDENT_FAILS, Evidence, Finding, Layer, Severity, check, kubectl, nearest, shorten
-from kdiag.facts import Cluster, ConfigMaps, Container, Owners, Pod, Pods, Services, edit_template
+from kdiag.facts import Cluster, ConfigMaps, Container, Owners, Pod, Pods, Services, edit_template, living
 
-#: A workload newer than this whose reference leads nowhere is a fresh mistake: seconds.
-_FRESH = 6 * 3600.0
 #: $$(NAME) is written for $(NAME) itself. Small letters are mostly a shell's command: $(hostname).
 _REFERENCE = re.compile(r"(?<!\$)\$\(([A-Z_][A-Z0-9_]{1,100})\)")
 _SHELLS = frozenset({"sh", "bash", "ash", "dash", "zsh", "ksh"})
@@ -28,7 +26,7 @@ def variable_reference_undefined(
 ) -> Iterator[Finding]:
     """Programs may expand it themselves: a near miss, an order that cannot work or a container that fails tells."""
     for group in pods.templates:
-        pod = next((p for p in group if not p.finished and not p.terminating), None)
+        pod = living(group)
         if pod is None:
             continue
         for container in pod.spec.all_containers:
@@ -39,7 +37,7 @@ def variable_reference_undefined(
                 hurt = container.name in failing
                 if not (lost.meant or lost.later or hurt):
                     continue
-                fresh = cluster.age(pod.created) < _FRESH and lost.where.startswith("env ")
+                fresh = cluster.fresh(pod.created) and lost.where.startswith("env ")
                 yield _finding(pod, owners, container, lost, hurt=hurt or fresh)
                 break
 

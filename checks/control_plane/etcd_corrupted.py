@@ -6,12 +6,8 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import CLUSTER, Evidence, Finding, Layer, Severity, check, shorten
-from kdiag.facts import Cluster, EtcdAnswers, EtcdLog, EtcdLogs, static_pod
+from kdiag.facts import ETCDCTL, Cluster, EtcdAnswers, EtcdLog, EtcdLogs, static_pod
 
-_CTL = (
-    "etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/kubernetes/pki/etcd/ca.crt "
-    "--cert=/etc/kubernetes/pki/etcd/healthcheck-client.crt --key=/etc/kubernetes/pki/etcd/healthcheck-client.key"
-)
 _SAID = re.compile(
     r"etcdserver: corrupt cluster|found (?:data inconsistency|hash mismatch)|alarm:CORRUPT|data-corruption"
 )
@@ -50,7 +46,7 @@ def etcd_corrupted(answers: EtcdAnswers, cluster: Cluster, logs: EtcdLogs | None
         CLUSTER,
         f"etcd's members do not hold the same data: {'alarm CORRUPT' if raised else 'a member says so'} ({node})",
         evidence=(
-            *([Evidence(f"sudo {_CTL} alarm list", "alarm:CORRUPT", source=node)] if raised else []),
+            *([Evidence(f"sudo {ETCDCTL} alarm list", "alarm:CORRUPT", source=node)] if raised else []),
             *(
                 Evidence("sudo tail -n 50 /var/log/pods/kube-system_etcd-*/etcd/*.log", shorten(line, 300), source=name)
                 for name, line in told[:3]
@@ -58,7 +54,7 @@ def etcd_corrupted(answers: EtcdAnswers, cluster: Cluster, logs: EtcdLogs | None
             ),
         ),
         next=(
-            f'CTL="{_CTL}"',
+            f'CTL="{ETCDCTL}"',
             f"ssh {node} sudo $CTL endpoint hashkv --cluster -w table    # whose hash differs from the others'?",
             f"ssh {node} sudo $CTL snapshot save /var/lib/etcd/before.db    # of a member that agrees with the most",
             "take the one that differs out, empty its data directory and add it again: see the page",

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import CLUSTER, ETCD_FAILS, Evidence, Finding, Layer, Severity, check, shorten
-from kdiag.facts import Cluster, Containers, EtcdAnswer, EtcdAnswers, EtcdLogs, Manifests, static_pod
+from kdiag.facts import ETCDCTL, Cluster, Containers, EtcdAnswer, EtcdAnswers, EtcdLogs, Manifests, static_pod
 
 _LATELY = 300
 _DEFAULT = 2**31  # bytes: the quota of an etcd that is told none
-_CTL = (
-    "etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/kubernetes/pki/etcd/ca.crt "
-    "--cert=/etc/kubernetes/pki/etcd/healthcheck-client.crt --key=/etc/kubernetes/pki/etcd/healthcheck-client.key"
-)
 
 
 @check(
@@ -56,11 +52,11 @@ def etcd_out_of_space(
             evidence=(
                 *([manifest.quote(node, quota.line)] if manifest and quota and place else []),
                 *(
-                    [Evidence(f"sudo {_CTL} alarm list", "alarm:NOSPACE" if alarm else "no alarm yet", node)]
+                    [Evidence(f"sudo {ETCDCTL} alarm list", "alarm:NOSPACE" if alarm else "no alarm yet", node)]
                     if known
                     else []
                 ),
-                *([Evidence(f"sudo {_CTL} endpoint status -w table", used, node)] if used else []),
+                *([Evidence(f"sudo {ETCDCTL} endpoint status -w table", used, node)] if used else []),
                 *([Evidence(f"sudo tail -n 50 {line[0]}", shorten(line[1], 300), node)] if line else []),
             ),
             next=(
@@ -69,7 +65,7 @@ def etcd_out_of_space(
                     if manifest and quota and place
                     else []
                 ),
-                f'CTL="{_CTL}"',
+                f'CTL="{ETCDCTL}"',
                 f"ssh {node} sudo $CTL endpoint status -w json    # the revision",
                 f"ssh {node} sudo $CTL compact REVISION",
                 f"ssh {node} sudo $CTL defrag --command-timeout=60s    # one member after the other",

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from kdiag.check import DEPENDENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, shorten
-from kdiag.facts import Cluster, Complaint, Complaints, Dependencies, Owners, Pod, PodSpec, Service, edit_template
-
-#: A workload newer than this that asks in vain is a fresh mistake: seconds.
-_FRESH = 6 * 3600.0
+from kdiag.facts import (
+    Cluster,
+    Complaint,
+    Complaints,
+    Dependencies,
+    Owners,
+    Pod,
+    PodSpec,
+    Service,
+    edit_template,
+    living,
+)
 
 
 @check(
@@ -23,7 +31,7 @@ def cluster_dns_not_asked(
 ) -> Iterator[Finding]:
     """The node's resolver cannot know a short name. What it, or a server of one's own, knows beyond: the log tells."""
     for group in dependencies.pods.templates:
-        pod = next((p for p in group if not p.finished and not p.terminating), None)
+        pod = living(group)
         if pod is None or pod.namespace == "kube-system":
             continue
         workload = owners.top(pod)
@@ -39,7 +47,7 @@ def cluster_dns_not_asked(
             continue
         places = {c.said.host: "" for c in said} | {host: f" ({origin})" for host, origin, _ in named}
         names = listing([host + origin for host, origin in places.items()], 2)
-        hurt = bool(said) or cluster.age(pod.created) < _FRESH or any(not p.ready for p in group[:20])
+        hurt = bool(said) or cluster.fresh(pod.created) or any(not p.ready for p in group[:20])
         evidence = [
             Evidence(kubectl("get", "pod", pod.name, "-o", "yaml", namespace=pod.namespace), _policy(pod.spec)),
             *(Evidence(kubectl(*c.command, namespace=c.pod.namespace), shorten(c.said.text, 200)) for c in said[:1]),
@@ -71,7 +79,7 @@ def _without_searches(
     if not named:
         return None
     said = _said(pod, workload, dependencies, complaints)
-    hurt = bool(said) or cluster.age(pod.created) < _FRESH or any(not p.ready for p in group[:20])
+    hurt = bool(said) or cluster.fresh(pod.created) or any(not p.ready for p in group[:20])
     names = listing([f"{host} ({origin})" for host, origin, _ in named], 2)
     domains = f"{pod.namespace}.svc.cluster.local, svc.cluster.local, cluster.local"
     return Finding(

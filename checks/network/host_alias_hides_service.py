@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterator
 
 from kdiag.check import DEPENDENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
-from kdiag.facts import Complaint, Complaints, Dependencies, EndpointSlices, Owners, Pod, Service, edit_template
+from kdiag.facts import Complaint, Complaints, Dependencies, EndpointSlices, Owners, Pod, Service, edit_template, living
 
 
 @check(
@@ -22,7 +22,7 @@ def host_alias_hides_service(
     """An alias may be meant: an error where the log complains of it, a warning where nobody has its address."""
     seen: set[tuple[Ref, str]] = set()
     for group in dependencies.pods.templates:
-        pod = next((p for p in group if not p.finished and not p.terminating), None)
+        pod = living(group)
         if pod is None or not pod.spec.host_aliases:
             continue
         workload = owners.top(pod)

@@ -22,6 +22,7 @@ from kdiag.facts import (
     Topic,
     enforcement,
     governing,
+    living,
     outgoing,
     shown_peers,
     shown_ports,
@@ -63,7 +64,7 @@ def network_policy_blocks_dns(
         return
     found: dict[tuple[str, ...], list[tuple[Pod, Complaint | None]]] = {}
     for group in pods.templates:
-        pod = next((p for p in group if not p.finished and not p.terminating), None)
+        pod = living(group)
         if pod is None or pod.spec.dns_policy not in ("ClusterFirst", "ClusterFirstWithHostNet"):
             continue
         govern = governing(policies, pod, "Egress")

@@ -28,12 +28,11 @@ from kdiag.facts import (
     PodSpec,
     Resolved,
     edit_template,
+    living,
     respelt,
     selects,
 )
 
-#: How new a workload, or the Service that was meant, must be for an unused name to count as a fresh mistake: seconds.
-_FRESH = 6 * 3600.0
 #: After this a complaint is old, in seconds: true still, but no proof that anybody is hurt now.
 _OLD = 900.0
 #: What programs do without, and charts name whether or not it is there.
@@ -64,7 +63,7 @@ def service_name_unknown(
     """A name of one label may mean something outside: only a near miss or the workload's log makes it a fault."""
     seen: set[tuple[Ref, str, str]] = set()
     for group in dependencies.pods.templates:
-        pod = next((p for p in group if not p.finished and not p.terminating), None)
+        pod = living(group)
         if pod is None or pod.namespace == "kube-system" or not _asks_cluster_dns(pod.spec):
             continue
         for dependency in dependencies.of(pod):
@@ -137,9 +136,7 @@ def _judge(
     if not said and not (near or lacking or target.certain or _only(elsewhere, dependency)):
         return None
     service = dependencies.services.get(near, target.namespace) if near else None
-    fresh = cluster.age(pod.created) < _FRESH or bool(
-        service and cluster.age(service.metadata.creation_timestamp) < _FRESH
-    )
+    fresh = cluster.fresh(pod.created) or bool(service and cluster.fresh(service.metadata.creation_timestamp))
     waits = failing and dependency.origin == "its command"
     told = bool(said) and (said[0].failing or not said[0].when or cluster.age(said[0].when) < _OLD)
     clear = bool(near or lacking or elsewhere or target.certain)

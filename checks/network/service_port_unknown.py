@@ -19,11 +19,9 @@ from kdiag.facts import (
     declared,
     edit_template,
     listeners,
+    living,
     mentions,
 )
-
-#: A workload or Service newer than this that names a port in vain is a fresh mistake: seconds.
-_FRESH = 6 * 3600.0
 
 
 @check(
@@ -46,7 +44,7 @@ def service_port_unknown(
     """An error where the log says so, the workload fails or the setting is new; an old unused one is a warning."""
     seen: set[tuple[Ref, Ref, int]] = set()
     for group in dependencies.pods.templates:
-        pod = next((p for p in group if not p.finished and not p.terminating), None)
+        pod = living(group)
         if pod is None or pod.namespace == "kube-system":
             continue
         workload = owners.top(pod)
@@ -61,8 +59,8 @@ def service_port_unknown(
                 continue
             seen.add(key)
             proof = next((c for c in said if _about(c, service, dependency.port, dependencies)), None)
-            hurt = proof is not None or _failing(group) or cluster.age(pod.created) < _FRESH
-            hurt = hurt or cluster.age(service.metadata.creation_timestamp) < _FRESH
+            hurt = proof is not None or _failing(group) or cluster.fresh(pod.created)
+            hurt = hurt or cluster.fresh(service.metadata.creation_timestamp)
             yield _finding(workload, pod, service, dependency.port, dependency, proof, hurt=hurt)
     for complaint in _unreachable(complaints) if complaints else ():
         target = dependencies.asked(complaint.said.host, complaint.pod.namespace)

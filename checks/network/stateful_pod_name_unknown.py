@@ -17,10 +17,9 @@ from kdiag.facts import (
     StatefulSet,
     StatefulSets,
     edit_template,
+    living,
 )
 
-#: A workload newer than this that names a pod in vain is a fresh mistake: seconds.
-_FRESH = 6 * 3600.0
 _ORDINAL = re.compile(r"(?P<name>.+)-(?P<number>\d{1,6})")
 
 
@@ -41,7 +40,7 @@ def stateful_pod_name_unknown(
     """db-2.db of a StatefulSet with one pod. Who names others of its pods as well may live with the rest."""
     seen: set[tuple[Ref, str]] = set()
     for group in dependencies.pods.templates:
-        pod = next((p for p in group if not p.finished and not p.terminating), None)
+        pod = living(group)
         if pod is None or pod.namespace == "kube-system":
             continue
         workload = owners.top(pod)
@@ -55,7 +54,7 @@ def stateful_pod_name_unknown(
                 continue  # its numbers begin elsewhere, or it is on its way out
             seen.add((workload, missing))
             said = next(_said(complaints, workload, dependency), None)
-            fresh = cluster.age(pod.created) < _FRESH and stateful.ref() not in there
+            fresh = cluster.fresh(pod.created) and stateful.ref() not in there
             yield _finding(workload, dependency, stateful, missing, said, hurt=bool(said) or fresh)
 
 

@@ -92,6 +92,7 @@ from kdiag.facts.endpoints import image_port as image_port
 from kdiag.facts.endpoints import listeners as listeners
 from kdiag.facts.endpoints import mentions as mentions
 from kdiag.facts.endpoints import users as users
+from kdiag.facts.etcd import ETCDCTL as ETCDCTL
 from kdiag.facts.etcd import EtcdAnswer as EtcdAnswer
 from kdiag.facts.etcd import EtcdAnswers as EtcdAnswers
 from kdiag.facts.etcd import EtcdData as EtcdData
@@ -415,6 +416,7 @@ from kdiag.facts.system import unread as unread
 from kdiag.facts.templates import edit as edit
 from kdiag.facts.templates import edit_template as edit_template
 from kdiag.facts.templates import editable as editable
+from kdiag.facts.templates import living as living
 from kdiag.facts.templates import secrets_of as secrets_of
 from kdiag.facts.templates import set_image as set_image
 from kdiag.facts.templates import source_of as source_of

@@ -18,6 +18,9 @@ from kdiag.model.text import clean, clean_line, shorten
 #: The group of kubeadm's admin.conf since 1.29, and the binding of the same name that makes it administrators.
 ADMINISTRATORS = "kubeadm:cluster-admins"
 
+#: Seconds.
+_FRESH = 6 * 3600.0
+
 
 class _Run(msgspec.Struct, gc=False):
     taken: Time
@@ -58,6 +61,10 @@ class Cluster(Fact):
     def age(self, moment: datetime | None) -> float:
         """Seconds from ``moment`` until this was taken; 0 when the moment is not known."""
         return (self.taken - moment).total_seconds() if moment else 0.0
+
+    def fresh(self, moment: datetime | None) -> bool:
+        """Whether what was made then is so new that what looks wrong in it is a mistake, and not something unused."""
+        return self.age(moment) < _FRESH
 
 
 class _ClusterBuilder:

@@ -22,10 +22,13 @@ DATA = "/var/lib/etcd"
 _LINES = 400
 _PKI = "/etc/kubernetes/pki/etcd"
 _CTL_EXITS = (0, 1, 2, 3, 4, 5, 128)
-CTL = (
+_ACCESS = (
     *("--endpoints=https://127.0.0.1:2379", f"--cacert={_PKI}/ca.crt", f"--cert={_PKI}/healthcheck-client.crt"),
-    *(f"--key={_PKI}/healthcheck-client.key", "--command-timeout=1500ms", "--dial-timeout=1s", "-w", "json"),
+    f"--key={_PKI}/healthcheck-client.key",
 )
+CTL = (*_ACCESS, "--command-timeout=1500ms", "--dial-timeout=1s", "-w", "json")
+#: As a person types it on a control-plane node.
+ETCDCTL = " ".join(("etcdctl", *_ACCESS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

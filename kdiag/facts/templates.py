@@ -1,4 +1,4 @@
-"""The template of a failing workload: the commands that change it, and what it refers to."""
+"""The template of a workload: a pod that stands for it, the commands that change it, and what it refers to."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ def edit_template(ref: Ref, hint: str = "") -> str:
         return f"{where} edit {kind} {ref.name}{then}"
     again = f"{where} replace --force -f {ref.name}.yaml" if ref.kind == "Pod" else "delete the Job and create it anew"
     return f"{where} get {kind} {ref.name} -o yaml > {ref.name}.yaml   # {hint or 'correct it'}, then: {again}"
+
+
+def living(group: Iterable[Pod]) -> Pod | None:
+    """Of the pods of one template one that is neither over nor on its way out; None where all are."""
+    return next((p for p in group if not p.finished and not p.terminating), None)
 
 
 def editable(failure: Failure) -> bool:

@@ -32,6 +32,9 @@ from kdiag.model.text import listing
 if TYPE_CHECKING:
     import paramiko
 
+#: Seconds. A host that is up takes a connection at once, however busy it is: one that is switched off costs no more than
+#: this, where ConnectTimeout says nothing else.
+CONNECT_SECONDS = 8
 _RSA = ("rsa-sha2-512", "rsa-sha2-256")
 # What paramiko would still take and OpenSSH no longer offers.
 _WEAK = {
@@ -251,7 +254,12 @@ class SshShell:
 
     def _dial(self, number: int, hop: HostEntry, guard: Guard, stage: _Stage) -> Any:
         if number == 0:
-            self._sock = dialled(hop.hostname, hop.port, guard.deadline)
+            seconds = hop.connect_seconds or CONNECT_SECONDS
+            try:
+                self._sock = dialled(hop.hostname, hop.port, guard.deadline.within(seconds))
+            except TimeoutError as exc:
+                limit = in_seconds(min(seconds, guard.deadline.seconds))
+                raise Unreachable(f"{stage.place}: no connection within {limit}") from exc
             guard.watch(self._sock)
             return self._sock
         import paramiko

@@ -37,10 +37,12 @@ _KEYWORDS = {
     "identityagent": 1,
     "identitiesonly": 1,
     "hostkeyalias": 1,
+    "connecttimeout": 1,
     "proxyjump": 1,
     "userknownhostsfile": 100,
     "globalknownhostsfile": 100,
 }
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _ADDED_UP = frozenset({"identityfile", "certificatefile"})
 # A login or host name that may stand on a command line or in a message; the rest is a mistake or an attack.
 _HOST = re.compile(r"[A-Za-z0-9_.:%-]{1,255}")
@@ -71,6 +73,8 @@ class HostEntry:
     user_known_hosts_files: tuple[Path, ...] = ()
     global_known_hosts_files: tuple[Path, ...] = ()
     host_key_alias: str = ""
+    # Seconds in which the connection must stand; 0 where nothing is said.
+    connect_seconds: int = 0
     # What was passed over and may matter.
     notes: tuple[str, ...] = ()
 
@@ -445,6 +449,7 @@ class _Lookup:
                 "globalknownhostsfile", [Path("/etc/ssh/ssh_known_hosts"), Path("/etc/ssh/ssh_known_hosts2")]
             ),
             host_key_alias=self._one("hostkeyalias").lower(),
+            connect_seconds=self._connect_seconds(),
             notes=tuple(self._notes),
         )
 
@@ -454,6 +459,15 @@ class _Lookup:
             place = self._where("port")
             raise ConfigError(f"{place}{': ' if place else ''}{one_line(text, 40)} is no port")
         return int(text)
+
+    def _connect_seconds(self) -> int:
+        text = self._one("connecttimeout").lower()
+        parts = re.findall(r"([0-9]{1,6})([smhdw]?)", text)
+        if text in ("", "none"):
+            return 0
+        if "".join(number + unit for number, unit in parts) != text:
+            raise ConfigError(f"{self._where('connecttimeout')}: {one_line(text, 40)} is no time")
+        return sum(int(number) * _UNITS[unit] for number, unit in parts)
 
     def _flag(self, keyword: str) -> bool:
         text = self._one(keyword).lower()

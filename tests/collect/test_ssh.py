@@ -702,6 +702,19 @@ def falls_silent(head: bytes) -> Callable[[socket.socket], object]:
     return talk
 
 
+def test_a_node_that_takes_no_connection_costs_the_connect_timeout(place: Place) -> None:
+    with contextlib.ExitStack() as stack:
+        # Its queue is full, so what comes is dropped, as by a machine that is switched off.
+        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                waiting.connect(full.getsockname())
+        place.node(full.getsockname()[1], "ConnectTimeout 1")
+        place.fails(Unreachable, "no connection within 1 s")
+
+
 @pytest.mark.parametrize(
     ("talk", "error", "reason"),
     [

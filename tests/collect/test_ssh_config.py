@@ -182,6 +182,13 @@ def test_match_exec_is_never_run_and_noted(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("ConnectTimeout 5", 5), ("ConnectTimeout=1m30s", 90), ("ConnectTimeout none", 0), ("", 0)]
+)
+def test_the_time_that_a_connection_may_take(tmp_path: Path, text: str, seconds: int) -> None:
+    assert lookup(tmp_path, f"Host w1\n  {text}\n").connect_seconds == seconds
+
+
 @pytest.mark.parametrize("criterion", ["final", "canonical", "localuser root", "localnetwork 10.0.0.0/8", "tagged x"])
 def test_other_criteria_do_not_match_and_are_noted(tmp_path: Path, criterion: str) -> None:
     entry = lookup(tmp_path, f"Match {criterion}\n  User other\nHost *\n  User joe\n")
@@ -194,6 +201,7 @@ def test_other_criteria_do_not_match_and_are_noted(tmp_path: Path, criterion: st
     [
         ("Host w1\n  Port ssh\n", "config:2: ssh is no port"),
         ("Port 0\n", "config:1: 0 is no port"),
+        ("ConnectTimeout soon\n", "config:1: soon is no time"),
         ("Port 70000\n", "config:1: 70000 is no port"),
         ("Host w1\n\n  User\n", "config:3: user has no value"),
         ("Host\n", "config:1: Host has no value"),

@@ -29,6 +29,7 @@ _ENVIRONMENT = (
     ("HTTPS_PROXY, NO_PROXY", "the way to the API server, as for kubectl"),
     ("NO_COLOR", "when not empty: no colour, unless --color=always"),
     ("CLICOLOR_FORCE", "when not 0: colour also where the output is no terminal"),
+    ("COLUMNS", "how wide to write, also into a pipe"),
     ("PAGER", "shows a page of kdiag explain that is longer than the screen; less where it is not set"),
     ("KDIAG_DEBUG", "when not empty: show where a fault of kdiag's own came from"),
 )

@@ -165,3 +165,18 @@ def test_what_ended_before_its_manifest_was_written_again_says_nothing_for_some_
     )
     taken = datetime.fromtimestamp(written + seconds).astimezone()
     assert result("component_exits", "broken-audit-policy.yaml", hosts=hosts, taken=taken).status is status
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(10, Status.PASS), (41, Status.FAIL)])
+def test_etcd_is_on_its_way_while_its_manifest_is_only_taken_up(seconds: int, status: Status) -> None:
+    taken = datetime.fromtimestamp(1795388896 + seconds).astimezone()
+    assert result("etcd_not_running", "written.yaml", taken=taken).status is status
+
+
+@pytest.mark.parametrize(("seconds", "begins"), [(10, True), (41, False)])
+def test_an_api_server_that_does_not_answer_may_only_be_starting_anew(seconds: int, *, begins: bool) -> None:
+    fixture = load(FIXTURES / "control_plane/etcd_not_running/written.yaml")
+    taken = datetime.fromtimestamp(1795388896 + seconds).astimezone()
+    (found,) = result("api_server_unreachable", "broken.yaml", hosts=fixture["hosts"], taken=taken).findings
+    assert ("etcd.yaml on cp1 has just been written: the kubelet starts it anew" in found.message) is begins
+    assert (found.next[0] == "wait half a minute, then run kdiag check again") is begins

@@ -114,12 +114,22 @@ def _signing(node: str, pki: Pki, found: NodeManifests) -> Iterator[Finding]:
     cert, key = pki.authority(path), pki.keys.get(key_path)
     if cert is None or not key or key == cert.key or path == key_path.removesuffix(".key") + ".crt":
         return
+    own = manifest.flag("cluster-signing-key-file")
+    usual = f"{_PKI}/ca.key"
+    misnamed = own is not None and key_path != usual and pki.keys.get(usual) == cert.key
+    said = f"--{flag.name}={path}; {key_path} is not its key"
+    if own and misnamed:
+        flag, said = own, f"--{own.name}={key_path} is not the key of {path}, meant is {usual}"
     yield Finding(
         static_pod("kube-controller-manager", node),
-        f"kube-controller-manager-{node} cannot sign certificates: {manifest.where(flag.line)} "
-        f"--{flag.name}={path}; {key_path} is not its key",
+        f"kube-controller-manager-{node} cannot sign certificates: {manifest.where(flag.line)} {said}",
         evidence=(manifest.quote(node, flag.line), *_evidence(node, path, key_path, cert.key, key)),
-        next=manifest_repair(node, manifest, flag.line, "name the certificate and the key of one CA"),
+        next=manifest_repair(
+            node,
+            manifest,
+            flag.line,
+            f"--{flag.name}={usual}" if misnamed else "name the certificate and the key of one CA",
+        ),
         key="cluster-signing",
         severity=Severity.ERROR,
     )

@@ -37,9 +37,12 @@ _LAST = tuple(
         r"^(?:panic|fatal error): ",
         r"^(?:invalid argument|unknown |Usage)",
         r"^(?:failed|unable) to ",
+        r'"Error (?:building|starting) controllers"|"Error initializing a controller"',
         r"^E\d{4} ",
     )
 )
+#: What each start says, whatever comes of it.
+_HARMLESS = re.compile(r"The manifest file is empty, ignoring")
 #: What is said when the API server or etcd is away: somebody else's fault.
 _OTHERS = re.compile(
     r"leader ?election lost|finished without leader elect"
@@ -177,7 +180,7 @@ def _decisive(log: HostLog | None, last: HostContainer, *, sure: bool) -> str | 
     stopped = last.exit_code in (0, None, 137, 143) or not sure
     for pattern in _LAST[:-1] if stopped else _LAST:
         for line in reversed(lines):
-            if pattern.search(line.text):
+            if pattern.search(line.text) and not _HARMLESS.search(line.text):
                 return line.text
     if stopped or not lines or re.match(r"I\d{4} ", lines[-1].text):
         return None  # some end with 2 when they are asked to stop, and have said nothing of it

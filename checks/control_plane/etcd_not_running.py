@@ -13,6 +13,7 @@ from kdiag.facts import (
     EtcdLog,
     EtcdLogs,
     HostContainer,
+    Manifest,
     Manifests,
     NodeContainers,
     current,
@@ -21,6 +22,8 @@ from kdiag.facts import (
 
 # A start takes seconds; a crash is repeated in ever longer intervals of at most five minutes.
 _STARTING = 30
+# What the kubelet needs to see that a manifest was written, and to start the pod anew.
+_TAKEN_UP = 30
 _STEADY = 60
 
 
@@ -53,9 +56,11 @@ def etcd_not_running(
             continue
         if last is not None and _well(last, seen, cluster):
             continue
+        manifest = found.of("etcd") if manifests and (found := manifests.get(node)) else None
+        if manifest and _begins(last, manifest, cluster):
+            continue
         own = (logs.get(node) if logs else None) or ()
         why, shown = _why(last, own)
-        manifest = found.of("etcd") if manifests and (found := manifests.get(node)) else None
         flag = manifest.named(why) if manifest and shown else None
         place = f"{manifest.where(flag.line)} --{flag.name}: " if manifest and flag else ""
         pod = static_pod("etcd", node)
@@ -91,6 +96,14 @@ def _well(last: HostContainer, seen: NodeContainers, cluster: Cluster) -> bool:
     ended = next((c for c in seen.of("etcd") if not c.running and c.uid == last.uid), None)
     crashed = ended is not None and ended.exit_code not in (0, None) and cluster.age(ended.finished) < 600
     return not (crashed and last.attempt >= 2 and cluster.age(began) < _STEADY)
+
+
+def _begins(last: HostContainer | None, manifest: Manifest, cluster: Cluster) -> bool:
+    """Whether its manifest was written a moment ago, and nothing was started from what it says now."""
+    written = manifest.info.changed
+    if written is None or cluster.age(written) > _TAKEN_UP:
+        return False
+    return last is None or (not last.running and last.created is not None and last.created < written)
 
 
 def _why(last: HostContainer | None, logs: tuple[EtcdLog, ...]) -> tuple[str, str]:

@@ -28,6 +28,7 @@ _WEIGHTY = ("staticPodPath", "clusterDNS", "authentication", "authorization", "f
 _REFUSED = re.compile(
     r"failed to load kubelet config|failed to validate kubelet config|invalid configuration|feature gate"
     r"|quantities must match|unable to parse quantity|unknown tls version|unsupported eviction signal"
+    r"|soft eviction threshold"
 )
 _OTHER = re.compile(r"no such file|permission denied|client CA")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import RUNTIME_DOWN, Finding, Layer, Ref, Severity, Skip, check, shorten
+from kdiag.check import RUNTIME_DOWN, Finding, Layer, Ref, Severity, Skip, check, listing, shorten
 from kdiag.facts import (
     Cluster,
     KubeletJournal,
@@ -56,6 +56,8 @@ def runtime_not_running(
         fault = config.fault if config and unit.name == "containerd" else ""
         own = f"{unit.name}\\.service: (?:Failed|Main process exited|Unable|Deactivated)|Stopped {unit.name}"
         entry = (RuntimeJournal.last_error(log) if loops else None) or log.systemd(own) if log else None
+        # A unit below /etc goes before that of the package; a drop-in has the last word.
+        files = [f for f in (unit.path, *unit.drop_ins) if f.startswith("/etc/")] or [unit.path or "its unit"]
         masked = unit.load == "masked" or unit.enabled.startswith("masked")
         state = "does not stay up" if loops else "is masked and stopped" if masked else "is stopped"
         when = f" since {unit.left:%H:%M} UTC" if unit.left and not loops else ""
@@ -64,7 +66,7 @@ def runtime_not_running(
         if not why and loops and entry and entry.source != "systemd":
             why = f": {entry.said.removeprefix(unit.name + ': ')}"
         if not why and unit.exit_status == 203:
-            why = f": {unit.program} cannot be executed (status 203/EXEC)"
+            why = f": {unit.program} cannot be executed (status 203/EXEC); ExecStart is in {listing([*files], 2)}"
         kubelet = kubelet_journal.get(node) if kubelet_journal else None
         told = kubelet.find(r"container runtime is down|Error while dialing: dial unix") if kubelet else None
         yield Finding(
@@ -86,6 +88,15 @@ def runtime_not_running(
                 *(
                     [f"ssh {node} sudoedit /etc/containerd/config.toml    # line {config.fault_line}"]
                     if config and fault
+                    else []
+                ),
+                *(
+                    [
+                        f"ssh {node} systemctl cat {unit.name} | grep -e ^# -e ExecStart    # where it is said",
+                        f"ssh {node} sudoedit {files[-1]}",
+                        f"ssh {node} sudo systemctl daemon-reload",
+                    ]
+                    if unit.exit_status == 203 and not fault
                     else []
                 ),
                 f"ssh {node} sudo systemctl enable --now {unit.name}",

@@ -22,6 +22,7 @@ from kdiag.facts.signatures import SANDBOX_IMAGE
 
 _LATELY = 120
 _FILE = "/etc/containerd/config.toml"
+_ROOT = "/var/lib/containerd"
 
 
 @check(
@@ -29,6 +30,8 @@ _FILE = "/etc/containerd/config.toml"
     severity=Severity.ERROR,
     layer=Layer.NODE,
     explains=(
+        "network/kube_proxy_not_running",
+        "network/network_plugin_daemonset_unavailable",
         "network/pod_sandbox_fails",
         "control_plane/static_pod_failing",
         "control_plane/static_pod_missing",
@@ -67,14 +70,26 @@ def sandbox_image_unavailable(
         if config and config.sandbox_image and config.sandbox_image != image:
             continue  # corrected since
         place = f" ({_FILE}:{line})" if line else ""
+        # Where the pause image was there before, a new and empty store is what is wrong.
+        moved = config if config and config.root not in ("", _ROOT) and images and images.get(node) == () else None
+        where = f"{_FILE}:{moved.root_line} root = {moved.root} holds no image, and " if moved else ""
         yield Finding(
             Ref("Node", node),
-            shorten(f"no pod can start on {node}: the pause image {image}{place} {_why(entry)}", 220),
+            shorten(f"no pod can start on {node}: {where}the pause image {image}{place} {_why(entry)}", 260),
             evidence=(
+                *([file_line(_FILE, moved.root_line, f'root = "{moved.root}"', node)] if moved else []),
                 *([file_line(_FILE, line, f'sandbox_image = "{image}"', node)] if line else []),
                 journal_line(entry, node, unit),
             ),
             next=(
+                *(
+                    [
+                        f"ssh {node} sudo ls {_ROOT}    # what was there before?",
+                        f"ssh {node} sudoedit {_FILE}    # line {moved.root_line}: {_ROOT} is the default",
+                    ]
+                    if moved
+                    else []
+                ),
                 f"ssh {node} sudo crictl pull {image}    # what does the registry say?",
                 f"ssh {node} sudoedit {_FILE}    # a pause image that is there: sudo crictl images | grep pause"
                 if line

@@ -561,6 +561,11 @@ def _amounts(document: Document, values: Mapping[str, Any]) -> Iterator[ConfigFa
     if isinstance(size, str) and size and not _is_quantity(size):
         what = f'containerLogMaxSize is "{size}", {_QUANTITY}'
         yield ConfigFault(document.line("containerLogMaxSize"), what, field="containerLogMaxSize")
+    soft, graces = values.get("evictionSoft"), values.get("evictionSoftGracePeriod") or {}
+    for key in soft if isinstance(soft, dict) and isinstance(graces, dict) else ():
+        if key in _SIGNALS and key not in graces:
+            what = f"evictionSoft.{key} has no time in evictionSoftGracePeriod"
+            yield ConfigFault(document.line("evictionSoft", key), what, field=f"evictionSoft.{key}")
     for part in _AMOUNTS:
         inside = values.get(part)
         for key, value in inside.items() if isinstance(inside, dict) else ():

@@ -465,6 +465,8 @@ class RuntimeConfig:
     cni_conf: str = ""
     address: str = ""
     address_line: int = 0
+    root: str = ""  # where containerd keeps images and containers; empty for its default
+    root_line: int = 0
     imports: tuple[str, ...] = ()
     crio: bool = False
     crio_cgroup_manager: str = ""
@@ -530,6 +532,8 @@ class RuntimeConfigs(HostFact[RuntimeConfig]):
             cni_conf=_text(_found(document, "conf_dir")),
             address=(address := _text(_mapping(document, "grpc").get("address"))),
             address_line=line_of(text, rf"\s*address\s*=\s*[\"']{re.escape(address)}[\"']") if address else 0,
+            root=_text(document.get("root")),
+            root_line=line_of(text, r"\s*root\s*="),
             imports=tuple(p for p in document.get("imports") or () if isinstance(p, str)),
             crio=bool(crio),
             crio_cgroup_manager=_crio(crio, "cgroup_manager"),

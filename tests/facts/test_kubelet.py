@@ -165,6 +165,7 @@ def test_survives_any_text(text: str) -> None:
         ("memory.available: 100Mi", "memory.available: 100MB", 'evictionHard.memory.available is "100MB"'),
         ("memory.available: 100Mi", "memory.available: 10 %", 'evictionHard.memory.available is "10 %"'),
         ("memory.available: 100Mi", "memory.avaliable: 100Mi", "has no signal memory.avaliable, meant is memory.avail"),
+        ("syncFrequency: 0s", "evictionSoft:\n  pid.available: 10%", "evictionSoft.pid.available has no time in"),
         ("syncFrequency: 0s", "containerLogMaxSize: 10MB", 'containerLogMaxSize is "10MB"'),
         ("syncFrequency: 0s", "systemReserved:\n  cpu: half", 'systemReserved.cpu is "half"'),
         ("syncFrequency: 0s", "tlsMinVersion: VersionTLS14", "tlsMinVersion is VersionTLS14"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest, shorten
-from kdiag.facts import Complaint, Complaints, ConfigMaps, Container, Topic, edit_template
+from kdiag.facts import Complaint, Complaints, ConfigMaps, Container, Services, Topic, edit_template
 
+#: What the kubelet sets for each Service of the namespace.
+_OF_SERVICE = re.compile(r"(?P<name>[A-Z0-9][A-Z0-9_]*)_SERVICE_(?:HOST|PORT(?:_\w+)?)")
 # Words in capitals that stand before "is required" in log lines and name no variable.
 _WORDS = frozenset(
     {
@@ -57,7 +60,9 @@ _WORDS = frozenset(
     ),
     tags=("config",),
 )
-def environment_variable_missing(complaints: Complaints, configmaps: ConfigMaps | None) -> Iterator[Finding]:
+def environment_variable_missing(
+    complaints: Complaints, configmaps: ConfigMaps | None, services: Services | None
+) -> Iterator[Finding]:
     """Only of a container that fails: one that runs has found another way. A variable that is set is not missing."""
     found: dict[tuple[Ref, str], list[tuple[str, Complaint]]] = {}
     for complaint in complaints.about(Topic.VARIABLE_MISSING):
@@ -83,6 +88,8 @@ def environment_variable_missing(complaints: Complaints, configmaps: ConfigMaps 
         lost = _lost(container, variables[0], near or "") if container else ""
         if lost:
             meant = f"; {lost}"
+        elif absent := _no_service(variables[0], complaint.pod.namespace, services):
+            meant = f"; {absent}"
         yield Finding(
             workload,
             f"{workload} container {name} ends: {what} in its environment{meant}",
@@ -101,6 +108,19 @@ def environment_variable_missing(complaints: Complaints, configmaps: ConfigMaps 
             severity=Severity.ERROR,
             since=complaint.since,
         )
+
+
+def _no_service(variable: str, namespace: str, services: Services | None) -> str:
+    """The Service that would set the variable in every container of its namespace."""
+    match = _OF_SERVICE.fullmatch(variable)
+    if match is None or services is None or not services.covers(namespace):
+        return ""
+    there = [s.name for s in services.within(namespace)]
+    if any(name.upper().replace("-", "_") == match["name"] for name in there):
+        return ""
+    name = match["name"].lower().replace("_", "-")
+    close = nearest(name, there)
+    return f"a Service {name} would set it, and there is none" + (f" but {close}" if close else "")
 
 
 def _set(container: Container, variable: str) -> bool:

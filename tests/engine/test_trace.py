@@ -228,6 +228,17 @@ def test_a_workload_scaled_to_zero_is_said() -> None:
     assert last(walk(world))[2] == "none: Deployment shop/web is scaled to 0"
 
 
+def test_an_endpoint_written_by_hand_whose_port_has_another_name() -> None:
+    ports = [{"name": "mysql", "port": 3306}]
+    steps = walk(
+        shop(
+            services=[service("web", {}, {"name": "tcp", "port": 80})],
+            endpointslices=[endpoints("web", "", ports=ports, addresses=["192.0.2.7"])],
+        )
+    )
+    assert last(steps)[2] == 'none: EndpointSlice web-x calls its port "mysql", the Service "tcp"'
+
+
 def test_a_service_without_selector() -> None:
     assert "no selector" in last(walk(shop(services=[service("web", {}, 80)], endpointslices=[])))[2]
     by_hand = shop(

@@ -72,6 +72,10 @@ class Backing:
             return step(State.UNKNOWN, text), [], None
         if not service.spec.selector:
             text = "none: the Service has no selector, so whoever made it must write its EndpointSlice"
+            strange = next((s for s in slices.of_service(service) if s.endpoints and s.ports), None) if slices else None
+            if strange and port and not of_port:
+                theirs = listing([f'"{p.name}"' for p in strange.ports or ()], 2)
+                text = f'none: EndpointSlice {strange.name} calls its port {theirs}, the Service "{port.name}"'
             return step(State.BROKEN, text if not of_port else "none is ready"), [], None
         state, detail, shown = self._why_none(service, port)
         return step(state, detail, shown or command), [], None

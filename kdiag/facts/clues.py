@@ -13,6 +13,9 @@ from kdiag.facts.podspec import Volume, VolumeMount
 from kdiag.model.text import distance, shorten
 
 _LAST = 20
+#: A file that is looked for and not needed is told of, too: only what was said at the very end counts.
+_END = 3
+_LIVES_ON = re.compile(r"(?i)using (?:\S+ )?default|\bdefaults\b|fall(?:ing)? ?back|\btrying\b|\bignor|\bskip|\bwarn")
 _SHELLS = ("sh", "bash", "ash", "dash")
 #: What the kubelet sets in NAME_PORT for each Service of the namespace.
 _LINK = re.compile(r"\b(?P<scheme>tcp|udp|sctp)://(?P<ip>[0-9a-fA-F.:]+?|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})\b")
@@ -56,9 +59,10 @@ def clue(failure: Failure, configmaps: ConfigMaps | None, services: Services | N
     )
 
 
-def _lines(failure: Failure) -> Iterator[str]:
+def _lines(failure: Failure, last: int) -> Iterator[str]:
+    """The line that says most, and the last ones."""
     yield failure.text
-    for line in reversed(failure.log[-_LAST:]):
+    for line in reversed(failure.log[-last:]):
         yield line.text
 
 
@@ -77,13 +81,11 @@ def _shell_words(failure: Failure) -> Clue | None:
 
 def _service_link(failure: Failure, services: Services | None) -> Clue | None:
     """A program that reads ``REDIS_PORT`` as its own, where the Service ``redis`` makes it ``tcp://10.96.0.9:6379``."""
-    said = [text for text in _lines(failure) if text]
-    if services is None or not any(_NO_NUMBER.search(text) for text in said):
-        return None
-    for text in said:
-        for match in _LINK.finditer(text):
+    mine = services.within(failure.pod.namespace) if services else ()
+    for text in _lines(failure, _LAST):
+        for match in _LINK.finditer(text) if mine and _NO_NUMBER.search(text) else ():
             address, port = match["ip"].strip("[]"), int(match["port"])
-            found = next((s for s in services.within(failure.pod.namespace) if s.spec.cluster_ip == address), None)
+            found = next((s for s in mine if s.spec.cluster_ip == address), None)
             if found is None or found.port(port) is None:
                 continue
             variable = f"{found.name.upper().replace('-', '_')}_PORT"
@@ -98,8 +100,8 @@ def _service_link(failure: Failure, services: Services | None) -> Clue | None:
 
 def _misplaced(failure: Failure, configmaps: ConfigMaps | None) -> Clue | None:
     """A file that is not where the program looks, and is elsewhere by the template, or would be."""
-    for text in _lines(failure):
-        if not _MISSING.search(text):
+    for text in _lines(failure, _END):
+        if not _MISSING.search(text) or _LIVES_ON.search(text):
             continue
         for match in _PATH.finditer(text):
             if found := _instead(failure, match[0], configmaps):

@@ -72,6 +72,15 @@ def test_an_address_that_no_service_gave_it(line: str) -> None:
     assert found(line) is None
 
 
+def test_a_number_that_is_wrong_elsewhere_makes_no_service_guilty() -> None:
+    assert found("connecting to tcp://10.96.0.9:6379", "WRONGPASS invalid username-password pair") is None
+
+
+def test_a_file_that_it_can_do_without_is_none() -> None:
+    said = "WARN open /etc/app/app.yaml: no such file or directory, using defaults"
+    assert found(said, "panic: cannot log in", **mounted("/conf")) is None
+
+
 def test_an_address_that_its_own_env_gives_it() -> None:
     assert found(NO_NUMBER, env=[{"name": "REDIS_PORT", "value": "tcp://10.96.0.9:6379"}]) is None
 

@@ -19,6 +19,7 @@ from kdiag.consequences import ETCD_FAILS as ETCD_FAILS
 from kdiag.consequences import HOST_EXHAUSTED as HOST_EXHAUSTED
 from kdiag.consequences import KUBELET_DOWN as KUBELET_DOWN
 from kdiag.consequences import NO_POD_NETWORK as NO_POD_NETWORK
+from kdiag.consequences import PODS_REFUSED as PODS_REFUSED
 from kdiag.consequences import RUNTIME_DOWN as RUNTIME_DOWN
 from kdiag.consequences import SERVICE_DEAD as SERVICE_DEAD
 from kdiag.consequences import STATIC_POD_ABSENT as STATIC_POD_ABSENT

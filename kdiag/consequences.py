@@ -127,3 +127,9 @@ WEBHOOK_REFUSES = (
     "application/rollout_stuck",
     "application/workload_unavailable",
 )
+#: A workload is refused its pods before there are any.
+PODS_REFUSED = (
+    "application/cronjob_not_running",
+    "application/job_failed",
+    "application/workload_unavailable",
+)

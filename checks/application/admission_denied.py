@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, shorten
-from kdiag.facts import Events, MutatingWebhooks, Refusals, ValidatingWebhooks
+from kdiag.check import PODS_REFUSED, Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, shorten
+from kdiag.facts import Events, MutatingWebhooks, Refusals, ValidatingWebhooks, edit_template
 
 _HOOK = re.compile(
     r'admission webhook "(?P<name>[^"]+)" denied the request(?: without explanation|: (?P<why>.*))?', re.DOTALL
@@ -20,11 +20,7 @@ _POLICY = re.compile(
     title="Admission policy denies pods",
     severity=Severity.ERROR,
     layer=Layer.ADMISSION,
-    explains=(
-        "application/workload_unavailable",
-        "application/cronjob_not_running",
-        "application/job_failed",
-    ),
+    explains=PODS_REFUSED,
     tags=("admission", "webhook", "rollout"),
 )
 def admission_denied(
@@ -42,7 +38,7 @@ def admission_denied(
             continue
         what = f"webhook {said['name']}" if hook else f"policy {said['name']}"
         owner = _owner(said["name"], validating, mutating) if hook else Ref("ValidatingAdmissionPolicy", said["name"])
-        namespace, kind = refusal.subject.namespace, refusal.subject.kind.lower()
+        namespace = refusal.subject.namespace
         yield Finding(
             refusal.subject,
             f"{refusal.subject} may not make its pods: {what} denies them: "
@@ -54,14 +50,14 @@ def admission_denied(
                 ),
             ),
             next=(
-                kubectl("edit", kind, refusal.subject.name, namespace=namespace) + "   # do what the message asks for",
+                edit_template(refusal.subject, "do what the message asks for"),
                 kubectl("get", owner.kind.lower(), owner.name, "-o", "yaml")
                 if owner
                 else kubectl("get", "validatingwebhookconfigurations,mutatingwebhookconfigurations"),
             ),
             touches=(refusal.maker, *((owner,) if owner else ())),
-            severity=Severity.WARNING if refusal.harmless else Severity.ERROR,
-            since=refusal.since.isoformat() if refusal.since else "",
+            severity=refusal.severity,
+            since=refusal.started,
         )
 
 

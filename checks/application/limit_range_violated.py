@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing
-from kdiag.facts import Events, LimitRanges, Refusals
+from kdiag.check import PODS_REFUSED, Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing
+from kdiag.facts import Events, LimitRanges, Refusals, edit_template
 
 _RULE = re.compile(
     r"(?:maximum|minimum) \S+ usage per (?:Container|Pod|PersistentVolumeClaim) is \S+?[,.]\s+"
@@ -19,11 +19,7 @@ _RULE = re.compile(
     title="LimitRange refuses pods",
     severity=Severity.ERROR,
     layer=Layer.ADMISSION,
-    explains=(
-        "application/workload_unavailable",
-        "application/cronjob_not_running",
-        "application/job_failed",
-    ),
+    explains=PODS_REFUSED,
     tags=("quota", "admission", "rollout"),
 )
 def limit_range_violated(
@@ -47,10 +43,9 @@ def limit_range_violated(
             ),
             next=(
                 kubectl("describe", "limitrange", namespace=namespace),
-                kubectl("edit", refusal.subject.kind.lower(), refusal.subject.name, namespace=namespace)
-                + "   # resources within those bounds",
+                edit_template(refusal.subject, "resources within those bounds"),
             ),
             touches=(refusal.maker, *(Ref("LimitRange", name, namespace) for name in named)),
-            severity=Severity.WARNING if refusal.harmless else Severity.ERROR,
-            since=refusal.since.isoformat() if refusal.since else "",
+            severity=refusal.severity,
+            since=refusal.started,
         )

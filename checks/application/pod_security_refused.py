@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check, kubectl, listing, shorten
-from kdiag.facts import Events, Refusals
+from kdiag.check import PODS_REFUSED, Evidence, Finding, Gap, Layer, Severity, check, kubectl, listing, shorten
+from kdiag.facts import Events, Refusals, edit_template
 
 _LEVEL = re.compile(r'violates PodSecurity "(?P<level>[a-z]+):(?P<version>[^"]+)": (?P<fields>.*)', re.DOTALL)
 _FIELD = re.compile(r"(?:^|, )(?P<field>[A-Za-z][^,()]*?) \(")
@@ -16,11 +16,7 @@ _FIELD = re.compile(r"(?:^|, )(?P<field>[A-Za-z][^,()]*?) \(")
     title="Pod Security refuses pods",
     severity=Severity.ERROR,
     layer=Layer.ADMISSION,
-    explains=(
-        "application/workload_unavailable",
-        "application/cronjob_not_running",
-        "application/job_failed",
-    ),
+    explains=PODS_REFUSED,
     tags=("security", "admission", "rollout"),
 )
 def pod_security_refused(refusals: Refusals, events: Events | None) -> Iterator[Finding | Gap]:
@@ -30,7 +26,7 @@ def pod_security_refused(refusals: Refusals, events: Events | None) -> Iterator[
         said = _LEVEL.search(refusal.message)
         level = said["level"] if said else "its"
         fields = _fields(said["fields"]) if said else []
-        namespace, kind = refusal.subject.namespace, refusal.subject.kind.lower()
+        namespace = refusal.subject.namespace
         yield Finding(
             refusal.subject,
             f"{refusal.subject} may not make its pods: namespace {namespace} enforces {level}: {listing(fields, 4)}",
@@ -45,8 +41,7 @@ def pod_security_refused(refusals: Refusals, events: Events | None) -> Iterator[
                 ),
             ),
             next=(
-                kubectl("edit", kind, refusal.subject.name, namespace=namespace)
-                + "   # set what the message asks for in securityContext",
+                edit_template(refusal.subject, "set what the message asks for in securityContext"),
                 "only if the workload must have these rights: "
                 + kubectl(
                     "label",
@@ -58,13 +53,12 @@ def pod_security_refused(refusals: Refusals, events: Events | None) -> Iterator[
             )
             if level == "restricted"
             else (
-                kubectl("edit", kind, refusal.subject.name, namespace=namespace)
-                + "   # take out what the message names",
+                edit_template(refusal.subject, "take out what the message names"),
                 "or move it to a namespace for privileged workloads",
             ),
             touches=(refusal.maker,),
-            severity=Severity.WARNING if refusal.harmless else Severity.ERROR,
-            since=refusal.since.isoformat() if refusal.since else "",
+            severity=refusal.severity,
+            since=refusal.started,
         )
 
 

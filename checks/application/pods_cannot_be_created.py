@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check, kubectl, shorten
-from kdiag.facts import Events, Refusals
+from kdiag.check import PODS_REFUSED, Evidence, Finding, Gap, Layer, Severity, check, kubectl, shorten
+from kdiag.facts import Events, Refusals, edit_template
 
 _HEAD = re.compile(r'^(?:pods|persistentvolumeclaims|jobs\.batch|replicasets\.apps) "[^"]*" is forbidden: ')
 
@@ -15,11 +15,7 @@ _HEAD = re.compile(r'^(?:pods|persistentvolumeclaims|jobs\.batch|replicasets\.ap
     title="Pods are refused by the API server",
     severity=Severity.ERROR,
     layer=Layer.ADMISSION,
-    explains=(
-        "application/workload_unavailable",
-        "application/cronjob_not_running",
-        "application/job_failed",
-    ),
+    explains=PODS_REFUSED,
     tags=("admission", "rollout"),
 )
 def pods_cannot_be_created(refusals: Refusals, events: Events | None) -> Iterator[Finding | Gap]:
@@ -39,11 +35,11 @@ def pods_cannot_be_created(refusals: Refusals, events: Events | None) -> Iterato
             ),
             next=(
                 kubectl("describe", refusal.maker.kind.lower(), refusal.maker.name, namespace=namespace),
-                kubectl("edit", refusal.subject.kind.lower(), refusal.subject.name, namespace=namespace),
+                edit_template(refusal.subject),
             ),
             touches=(refusal.maker,),
-            severity=Severity.WARNING if refusal.harmless else Severity.ERROR,
-            since=refusal.since.isoformat() if refusal.since else "",
+            severity=refusal.severity,
+            since=refusal.started,
         )
 
 

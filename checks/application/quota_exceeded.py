@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing
-from kdiag.facts import Events, Refusal, Refusals
+from kdiag.check import PODS_REFUSED, Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing
+from kdiag.facts import Events, Refusal, Refusals, edit_template
 
 _FULL = re.compile(
     r"exceeded quota: (?P<quota>[^,\s]+), requested: (?P<asked>\S+), used: (?P<used>\S+), limited: (?P<hard>\S+)"
@@ -18,11 +18,7 @@ _SILENT = re.compile(r"failed quota: (?P<quota>[^:\s]+): must specify (?P<what>.
     title="Quota refuses pods",
     severity=Severity.ERROR,
     layer=Layer.ADMISSION,
-    explains=(
-        "application/workload_unavailable",
-        "application/cronjob_not_running",
-        "application/job_failed",
-    ),
+    explains=PODS_REFUSED,
     tags=("quota", "admission", "rollout"),
 )
 def quota_exceeded(refusals: Refusals, events: Events | None) -> Iterator[Finding | Gap]:
@@ -53,8 +49,8 @@ def quota_exceeded(refusals: Refusals, events: Events | None) -> Iterator[Findin
             ),
             next=tuple(_next(refusal, quota, full is not None)),
             touches=(refusal.maker, *((Ref("ResourceQuota", quota, namespace),) if quota else ())),
-            severity=Severity.WARNING if refusal.harmless else Severity.ERROR,
-            since=refusal.since.isoformat() if refusal.since else "",
+            severity=refusal.severity,
+            since=refusal.started,
         )
 
 
@@ -69,7 +65,7 @@ def _sums(full: re.Match[str]) -> list[str]:
 
 
 def _next(refusal: Refusal, quota: str, full: bool) -> Iterator[str]:
-    namespace, kind = refusal.subject.namespace, refusal.subject.kind.lower()
+    namespace = refusal.subject.namespace
     if quota:
         yield kubectl("describe", "resourcequota", quota, namespace=namespace)
     if full:
@@ -77,5 +73,5 @@ def _next(refusal: Refusal, quota: str, full: bool) -> Iterator[str]:
         if quota:
             yield kubectl("edit", "resourcequota", quota, namespace=namespace)
     else:
-        yield kubectl("edit", kind, refusal.subject.name, namespace=namespace) + "   # state requests and limits"
+        yield edit_template(refusal.subject, "state requests and limits")
         yield f"or give the namespace defaults with a LimitRange: {kubectl('get', 'limitrange', namespace=namespace)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing, nearest
+from kdiag.check import PODS_REFUSED, Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing, nearest
 from kdiag.facts import Events, Refusals, ServiceAccounts, Workloads
 
 _NAME = re.compile(
@@ -17,11 +17,7 @@ _NAME = re.compile(
     title="Service account does not exist",
     severity=Severity.ERROR,
     layer=Layer.ADMISSION,
-    explains=(
-        "application/workload_unavailable",
-        "application/cronjob_not_running",
-        "application/job_failed",
-    ),
+    explains=PODS_REFUSED,
     tags=("access", "admission", "rollout"),
 )
 def service_account_missing(
@@ -41,7 +37,7 @@ def service_account_missing(
             kubectl("describe", refusal.maker.kind.lower(), refusal.maker.name, namespace=namespace),
             f"FailedCreate: {refusal.message}",
         )
-        severity = Severity.WARNING if refusal.harmless else Severity.ERROR
+        severity = refusal.severity
         yield _finding(refusal.subject, name, accounts, (evidence,), severity)
     for workload in workloads.items if accounts else ():
         name = workload.pod_spec.service_account_name

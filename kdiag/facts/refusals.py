@@ -22,7 +22,7 @@ from kdiag.facts.workloads import (
     Workload,
     Workloads,
 )
-from kdiag.model.result import Gap, Ref
+from kdiag.model.result import Gap, Ref, Severity
 
 _PREFIX = re.compile(
     r"^(?:\(combined from similar events\): )?"
@@ -57,6 +57,16 @@ class Refusal:
     want: int
     harmless: bool  # the workload has all the ready pods it wants: only its change is held up
     since: datetime | None = None
+
+    @property
+    def severity(self) -> Severity:
+        """A warning where nobody misses a pod yet."""
+        return Severity.WARNING if self.harmless else Severity.ERROR
+
+    @property
+    def started(self) -> str:
+        """``since`` as an RFC 3339 time; empty when not known."""
+        return self.since.isoformat() if self.since else ""
 
 
 @dataclass(frozen=True, kw_only=True)

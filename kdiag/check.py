@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from kdiag.consequences import API_SERVER_FAILS as API_SERVER_FAILS
+from kdiag.consequences import CLAIM_UNBOUND as CLAIM_UNBOUND
 from kdiag.consequences import CLIENT_FAILS as CLIENT_FAILS
 from kdiag.consequences import COMPONENT_FAILS as COMPONENT_FAILS
 from kdiag.consequences import DEPENDENT_FAILS as DEPENDENT_FAILS

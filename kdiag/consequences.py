@@ -133,3 +133,10 @@ PODS_REFUSED = (
     "application/job_failed",
     "application/workload_unavailable",
 )
+#: A claim gets no volume.
+CLAIM_UNBOUND = (
+    "application/pod_not_ready",
+    "application/pod_waits_for_claim",
+    "application/volume_mount_fails",
+    "application/workload_unavailable",
+)

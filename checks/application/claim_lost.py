@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl
+from kdiag.check import CLAIM_UNBOUND, Evidence, Finding, Layer, Ref, Severity, check, kubectl
 from kdiag.facts import Claims, Pods, Volumes, claims_of
 
 
@@ -12,12 +12,7 @@ from kdiag.facts import Claims, Pods, Volumes, claims_of
     title="Claim has lost its volume",
     severity=Severity.ERROR,
     layer=Layer.VOLUME,
-    explains=(
-        "application/pod_waits_for_claim",
-        "application/volume_mount_fails",
-        "application/pod_not_ready",
-        "application/workload_unavailable",
-    ),
+    explains=CLAIM_UNBOUND,
     tags=("storage", "volumes"),
 )
 def claim_lost(claims: Claims, volumes: Volumes | None, pods: Pods | None) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, nearest
+from kdiag.check import CLAIM_UNBOUND, Evidence, Finding, Layer, Severity, check, kubectl, listing, nearest
 from kdiag.facts import (
     Candidate,
     Claims,
@@ -23,12 +23,7 @@ from kdiag.facts import (
     title="No volume fits a claim",
     severity=Severity.ERROR,
     layer=Layer.VOLUME,
-    explains=(
-        "application/pod_waits_for_claim",
-        "application/pod_not_ready",
-        "application/workload_unavailable",
-        "application/volume_mount_fails",
-    ),
+    explains=CLAIM_UNBOUND,
     tags=("storage", "volumes"),
 )
 def claim_unbindable(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing
+from kdiag.check import CLAIM_UNBOUND, Evidence, Finding, Layer, Severity, check, kubectl, listing
 from kdiag.facts import Differs, Events, Lack, StorageClasses, UnboundClaims
 
 
@@ -12,12 +12,7 @@ from kdiag.facts import Differs, Events, Lack, StorageClasses, UnboundClaims
     title="Claim has no storage class and there is no default",
     severity=Severity.ERROR,
     layer=Layer.VOLUME,
-    explains=(
-        "application/pod_waits_for_claim",
-        "application/pod_not_ready",
-        "application/workload_unavailable",
-        "application/volume_mount_fails",
-    ),
+    explains=CLAIM_UNBOUND,
     tags=("storage", "volumes"),
 )
 def claim_without_class(unbound: UnboundClaims, classes: StorageClasses, events: Events | None) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing, shorten
+from kdiag.check import CLAIM_UNBOUND, Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing, shorten
 from kdiag.facts import Cluster, CSIDrivers, Events, Lack, Owners, Pod, Pods, Unbound, UnboundClaims
 
 #: In-tree names that are served by a CSI driver today.
@@ -24,12 +24,7 @@ _PATIENCE = 600
     title="Provisioner does not make the volume",
     severity=Severity.ERROR,
     layer=Layer.VOLUME,
-    explains=(
-        "application/pod_waits_for_claim",
-        "application/pod_not_ready",
-        "application/workload_unavailable",
-        "application/volume_mount_fails",
-    ),
+    explains=CLAIM_UNBOUND,
     tags=("storage", "csi", "volumes"),
 )
 def provisioner_absent(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest
+from kdiag.check import CLAIM_UNBOUND, Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest
 from kdiag.facts import Events, Lack, StorageClasses, UnboundClaims, Volumes
 
 
@@ -12,12 +12,7 @@ from kdiag.facts import Events, Lack, StorageClasses, UnboundClaims, Volumes
     title="Storage class does not exist",
     severity=Severity.ERROR,
     layer=Layer.VOLUME,
-    explains=(
-        "application/pod_waits_for_claim",
-        "application/pod_not_ready",
-        "application/workload_unavailable",
-        "application/volume_mount_fails",
-    ),
+    explains=CLAIM_UNBOUND,
     tags=("storage", "volumes"),
 )
 def storage_class_missing(

@@ -14,18 +14,17 @@ from kdiag.facts import (
     Dependencies,
     Dependency,
     EndpointSlices,
+    Logs,
     Nodes,
+    Owners,
     Pod,
     Resolved,
     Service,
     Topic,
     edit_template,
+    inside_alone,
     is_address,
 )
-
-#: How fresh a line must be when the Service that it names is well by now, and over how long it must recur: seconds.
-_STILL = 45.0
-_RECURS = 30.0
 
 
 @check(
@@ -53,6 +52,8 @@ def dependency_unreachable(
     slices: EndpointSlices | None,
     backends: Backends | None,
     nodes: Nodes | None,
+    logs: Logs | None,
+    owners: Owners | None,
 ) -> Iterator[Finding]:
     """Of a workload that runs well, only what goes on: its server may have been restarted a minute ago."""
     seen: set[tuple[Ref, str]] = set()
@@ -72,7 +73,7 @@ def dependency_unreachable(
             continue  # something outside, and the workload lives with it
         if target is not None and target.service is None and not complaint.failing:
             continue
-        if not complaint.failing and _well(target, said.port, slices) and not _goes_on(complaint, cluster):
+        if not complaint.failing and _well(target, said.port, slices) and not complaint.goes_on(cluster):
             continue
         place = _place(said.host, said.port, target, server)
         if (complaint.workload, place) in seen:
@@ -84,6 +85,11 @@ def dependency_unreachable(
         if told:
             command = kubectl("get", complaint.workload.kind.lower(), complaint.workload.name, "-o", "yaml")
             evidence.append(Evidence(f"{command} -n {pod.namespace}", f"{told.origin}: {shorten(told.value, 80)}"))
+        inside = ""
+        if "refused" in said.text and (found := _inside(target, said.port, told, backends, logs)):
+            behind, address, line = found
+            evidence.append(Evidence(kubectl("logs", behind.name, namespace=behind.namespace), shorten(line, 200)))
+            inside = f"{owners.top(behind) if owners else behind.ref()} listens on {address} alone, inside its own pod"
         malformed = said.phrase.by == NO_ADDRESS
         meant = _meant(said.port or (told.port if told else 0), pod, dependencies) if nobody and dependencies else None
         if nobody:
@@ -98,7 +104,8 @@ def dependency_unreachable(
                 else f"{complaint.workload} cannot connect to {place}"
             )
             + (f" ({told.origin})" if told else "")
-            + (f": {nobody}{f'; {_service(meant)}' if meant else ''}" if nobody else ""),
+            + (f": {nobody}{f'; {_service(meant)}' if meant else ''}" if nobody else "")
+            + (f": {inside}" if inside else ""),
             evidence=tuple(evidence),
             next=tuple(
                 _as_address(complaint, told)
@@ -113,6 +120,22 @@ def dependency_unreachable(
             severity=Severity.WARNING if nobody and told is None and not complaint.failing else Severity.ERROR,
             since=complaint.since,
         )
+
+
+def _inside(
+    target: Resolved | None, port: int, told: Dependency | None, backends: Backends | None, logs: Logs | None
+) -> tuple[Pod, str, str] | None:
+    """The pod behind a Service whose log says that it listens where nobody outside of it comes, and the line."""
+    service = target.service if target else None
+    named = service.port(port or (told.port if told else 0)) if service else None
+    if service and named is None and len(service.spec.ports) == 1:
+        named = service.spec.ports[0]
+    pod = backends.one_of(service) if backends and service and named else None
+    if pod is None or named is None or logs is None or not isinstance(named.target, int):
+        return None
+    lines = [line.text for line in logs.lines(pod.namespace, pod.name)]
+    address = inside_alone(lines, named.target)
+    return (pod, address, next(text for text in lines if address in text)) if address else None
 
 
 def _as_address(complaint: Complaint, told: Dependency | None) -> Iterator[str]:
@@ -170,10 +193,6 @@ def _well(target: Resolved | None, port: int, slices: EndpointSlices | None) -> 
     if port and not service.headless and service.spec.ports and all(p.port != port for p in service.spec.ports):
         return False
     return any(e.ready for e in slices.endpoints(service))
-
-
-def _goes_on(complaint: Complaint, cluster: Cluster) -> bool:
-    return cluster.age(complaint.when) <= _STILL and complaint.count >= 2 and complaint.span >= _RECURS
 
 
 def _endpoints(service: Service, slices: EndpointSlices | None) -> Evidence:

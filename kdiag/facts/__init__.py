@@ -291,6 +291,7 @@ from kdiag.facts.policy import peers_match as peers_match
 from kdiag.facts.policy import ports_match as ports_match
 from kdiag.facts.policy import shown_peers as shown_peers
 from kdiag.facts.policy import shown_ports as shown_ports
+from kdiag.facts.probes import inside_alone as inside_alone
 from kdiag.facts.probes import probe_setting as probe_setting
 from kdiag.facts.probes import probe_text as probe_text
 from kdiag.facts.probes import probe_verdict as probe_verdict
@@ -364,6 +365,7 @@ from kdiag.facts.standing import manifest_severity as manifest_severity
 from kdiag.facts.standing import manifest_subject as manifest_subject
 from kdiag.facts.standing import stands_still as stands_still
 from kdiag.facts.standing import static_pod as static_pod
+from kdiag.facts.standing import who_cannot_run as who_cannot_run
 from kdiag.facts.staticpods import Flag as Flag
 from kdiag.facts.staticpods import HostVolume as HostVolume
 from kdiag.facts.staticpods import Manifest as Manifest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 
 from kdiag.facts.faults import Failure
@@ -91,6 +92,13 @@ LISTENS = re.compile(r"(?i)(?:listen|serv|start|bound|running)\w*\b[^\n]{0,60}?[
 
 #: A program says so when only its own pod can reach it: the kubelet and every Service come from outside.
 LOOPBACK = re.compile(r"(?:127\.0\.0\.1|\blocalhost|\[::1\]):\d")
+
+
+def inside_alone(lines: Iterable[str], port: int | str) -> str:
+    """The loopback address on which a program says that it listens, where it names none else for this port."""
+    heard = [m for line in lines if (m := LISTENS.search(line)) and int(m["port"]) == port]
+    local = [found[0].rpartition(":")[0] for m in heard if (found := LOOPBACK.search(m[0]))]
+    return local[0] if local and len(local) == len(heard) else ""
 
 
 def probe_verdict(kind: str, probe: Probe, failure: Failure) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import COMPONENT_FAILS, Evidence, Finding, Gap, Layer, Severity, check, whole
+from kdiag.check import COMPONENT_FAILS, Evidence, Finding, Gap, Layer, Severity, check, nearest, whole
 from kdiag.facts import (
     Cluster,
     Containers,
@@ -23,6 +23,7 @@ from kdiag.facts import (
 
 _PORTS = {"kube-apiserver": 6443, "kube-scheduler": 10259, "kube-controller-manager": 10257}
 _PATHS = ("/livez", "/readyz", "/healthz", "/health")
+_ASKS_FOR = "asks for "
 # A container that has outlived its startup and liveness probes this long has answered them.
 _OUTLIVED = 900
 
@@ -56,7 +57,7 @@ def manifest_probe_wrong(
                     continue
                 subject = static_pod(manifest.component, node)
                 place = ("spec", "containers", manifest.index, f"{kind}Probe", "httpGet")
-                line = manifest.line(*place, "port")
+                line = manifest.line(*place, "path" if wrong.startswith(_ASKS_FOR) else "port")
                 kills = kind != "readiness"
                 budget = probe.budget
                 effect = f"is killed {budget} s after each start" if kills else "never becomes ready"
@@ -105,9 +106,15 @@ def _wrong(manifest: Manifest, asked: HTTPGet, found: NodeManifests) -> str:
         where = asked.host or "the node's address"
         return f"asks {where}; {manifest.component} listens on {same[0].host or 'the addresses of the node'}"
     path = asked.path.partition("?")[0]
-    if not path.startswith(_PATHS) and path not in ("/metrics", "/version", "/"):
-        return f"asks for {path}, which does not exist"
+    known = path in _PATHS or path.startswith(tuple(f"{one}/" for one in _PATHS))
+    if not known and path not in ("/metrics", "/version", "/"):
+        return f"{_ASKS_FOR}{path}, which does not exist{_meant(path)}"
     return ""
+
+
+def _meant(path: str) -> str:
+    close = nearest(path, _PATHS)
+    return f", meant is {close}" if close else ""
 
 
 def _nobody(manifest: Manifest) -> bool:

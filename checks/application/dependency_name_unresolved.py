@@ -20,10 +20,6 @@ from kdiag.facts import (
     edit_template,
 )
 
-#: Of a Service that is there: how fresh the line must be for the name to be unresolved still, in seconds.
-_STILL = 45.0
-_RECURS = 30.0
-
 
 @check(
     title="Name of a dependency does not resolve",
@@ -54,7 +50,7 @@ def dependency_name_unresolved(
         host = told.host if told else said.host  # without the search domains, which are tried in turn
         target = dependencies.asked(host, pod.namespace) if dependencies and host else None
         there = target is not None and target.service is not None
-        if not complaint.failing and not _goes_on(complaint, cluster) and (there or target is None or told is None):
+        if not complaint.failing and not complaint.goes_on(cluster) and (there or target is None or told is None):
             continue
         workload = complaint.workload
         if said.phrase.by in (BLANK, LINE_BREAK):
@@ -163,10 +159,6 @@ def _pod_of(target: Resolved | None, host: str) -> str:
 def _hostnames(target: Resolved | None, slices: EndpointSlices) -> list[str]:
     service = target.service if target else None
     return sorted({e.hostname for e in slices.endpoints(service) if e.hostname}) if service else []
-
-
-def _goes_on(complaint: Complaint, cluster: Cluster) -> bool:
-    return cluster.age(complaint.when) <= _STILL and complaint.count >= 2 and complaint.span >= _RECURS
 
 
 def _next(complaint: Complaint, target: Resolved | None, host: str) -> Iterator[str]:

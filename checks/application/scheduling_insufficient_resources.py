@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check, kubectl, listing, plural, shorten
+from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check, kubectl, listing, plural
 from kdiag.facts import SCALE_UP, Claims, Cluster, Events, Node, Scheduling, Stuck, Volumes, Why, amount
 
 _NONE = Decimal(0)
@@ -40,7 +40,7 @@ def scheduling_insufficient_resources(
             f"{_message(scheduling, resource, largest, roomiest, never=never)}"
             if asked is not None
             else f"{stuck.owner} finds too little {resource} on every node that it may use",
-            evidence=(*_evidence(stuck, scheduling, resource), *_autoscaler(stuck, events, cluster)),
+            evidence=(*_evidence(stuck, scheduling, resource), *stuck.no_node_coming(events, cluster)),
             next=tuple(_next(stuck, resource, never=never)),
             touches=tuple(p.ref() for p in stuck.pods[:50]),
             key=resource,
@@ -71,13 +71,6 @@ def _message(scheduling: Scheduling, resource: str, largest: Node | None, roomie
     total = amount(resource, roomiest.status.allocatable.get(resource, _NONE))
     free = amount(resource, max(scheduling.free(roomiest, resource), Decimal(0)))
     return f"; the most that is left on a node is {free} of {total}, on {roomiest.name}"
-
-
-def _autoscaler(stuck: Stuck, events: Events | None, cluster: Cluster) -> Iterator[Evidence]:
-    said = events.no_node_coming(stuck.pod.ref(), cluster.taken) if events else None
-    if said:
-        command = kubectl("events", "--for", f"pod/{stuck.pod.name}", namespace=stuck.pod.namespace)
-        yield Evidence(command, f"{said.component}: {shorten(said.message, 300)}")
 
 
 def _evidence(stuck: Stuck, scheduling: Scheduling, resource: str) -> Iterator[Evidence]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, nearest, shorten
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, nearest
 from kdiag.facts import (
     Claims,
     Cluster,
@@ -46,7 +46,7 @@ def scheduling_node_selector_unmatched(
         yield Finding(
             stuck.owner,
             f"{stuck.owner} wants a node with {wanted}; no node has {text}",
-            evidence=(*_evidence(stuck, spec, nodes), *_autoscaler(stuck, events, cluster)),
+            evidence=(*_evidence(stuck, spec, nodes), *stuck.no_node_coming(events, cluster)),
             next=tuple(_next(stuck, wanted)),
             touches=tuple(p.ref() for p in stuck.pods[:50]),
             since=stuck.since,
@@ -100,13 +100,6 @@ def _other_key(wanted: Requirement, nodes: tuple[Node, ...]) -> str:
     having = sorted(n.name for n in nodes if key in n.labels)
     value = next(n.labels[key] for n in nodes if key in n.labels)
     return f"{listing(having)} {'has' if len(having) == 1 else 'have'} {key}={value}"
-
-
-def _autoscaler(stuck: Stuck, events: Events | None, cluster: Cluster) -> Iterator[Evidence]:
-    said = events.no_node_coming(stuck.pod.ref(), cluster.taken) if events else None
-    if said:
-        command = kubectl("events", "--for", f"pod/{stuck.pod.name}", namespace=stuck.pod.namespace)
-        yield Evidence(command, f"{said.component}: {shorten(said.message, 300)}")
 
 
 def _evidence(stuck: Stuck, spec: PodSpec, nodes: tuple[Node, ...]) -> Iterator[Evidence]:

@@ -17,6 +17,7 @@ from kdiag.facts import (
     manifest_severity,
     manifest_subject,
     stands_still,
+    who_cannot_run,
 )
 
 
@@ -54,7 +55,7 @@ def manifest_not_a_pod(
                 repair = f"the Pod alone: take out what is before line {begins}"
             yield Finding(
                 manifest_subject(manifest, node),
-                f"{_who(manifest, node, alone=not good)}: {manifest.where(problem.line)} is refused: "
+                f"{who_cannot_run(manifest, node, alone=not good)}: {manifest.where(problem.line)} is refused: "
                 f"{problem.what}{meant}",
                 evidence=(
                     manifest.quote(node, problem.line)
@@ -89,9 +90,3 @@ def _later(manifest: Manifest) -> int:
     pod = next((n for n, line in enumerate(text) if line.rstrip() == "kind: Pod"), -1)
     marks = [n for n, line in enumerate(text[: max(pod, 0)]) if line.startswith("---")]
     return marks[-1] + 2 if marks and pod > 0 else 0
-
-
-def _who(manifest: Manifest, node: str, *, alone: bool) -> str:
-    if not manifest.component:
-        return f"{manifest.name}-{node}" if manifest.name else f"static pod on {node}"
-    return f"{manifest.component}-{node} cannot run" if alone else f"a second file for {manifest.component}-{node}"

@@ -17,6 +17,7 @@ from kdiag.facts import (
     manifest_severity,
     manifest_subject,
     stands_still,
+    who_cannot_run,
 )
 
 
@@ -53,7 +54,7 @@ def manifest_unparsable(
             hint = _hint(manifest, fault.line, fault.what)
             yield Finding(
                 subject,
-                f"{_who(manifest, node, alone=not good)}: {manifest.where(fault.line)} is no YAML: "
+                f"{who_cannot_run(manifest, node, alone=not good)}: {manifest.where(fault.line)} is no YAML: "
                 f"{hint or fault.what}",
                 evidence=(
                     manifest.quote(node, max(1, fault.line - 1), fault.line + 1)
@@ -68,12 +69,6 @@ def manifest_unparsable(
                 key=manifest.file if good or not manifest.component else "",
                 severity=severity,
             )
-
-
-def _who(manifest: Manifest, node: str, *, alone: bool) -> str:
-    if not manifest.component:
-        return f"{manifest.name}-{node}" if manifest.name else f"static pod on {node}"
-    return f"{manifest.component}-{node} cannot run" if alone else f"a second file for {manifest.component}-{node}"
 
 
 def _pod_like(manifest: Manifest) -> bool:

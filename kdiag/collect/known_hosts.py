@@ -323,7 +323,8 @@ def _kind(blob: bytes) -> str:
         return ""
 
 
-def _packed(value: bytes) -> bytes:
+def packed(value: bytes) -> bytes:
+    """A string as SSH writes it: its length, then itself."""
     return struct.pack(">I", len(value)) + value
 
 
@@ -335,7 +336,7 @@ def read_certificate(blob: bytes) -> Certificate:
     if plain == kind or plain not in _KEY_FIELDS:
         raise ValueError(f"a certificate of the kind {one_line(kind, 60)} is not known")
     wire.string()  # the nonce
-    key = b"".join(_packed(part) for part in [plain.encode(), *(wire.string() for _ in range(_KEY_FIELDS[plain]))])
+    key = b"".join(packed(part) for part in [plain.encode(), *(wire.string() for _ in range(_KEY_FIELDS[plain]))])
     wire.number("Q")  # the serial number
     role = wire.number("I")
     key_id = wire.string().decode("utf-8", "replace")

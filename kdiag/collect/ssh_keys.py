@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from kdiag.collect import known_hosts
 from kdiag.collect.fields import one_line, read_file
-from kdiag.collect.known_hosts import KnownHosts
+from kdiag.collect.known_hosts import KnownHosts, packed
 from kdiag.collect.paths import home_of
 from kdiag.collect.ssh_config import HostEntry
 from kdiag.errors import ConfigError
@@ -91,7 +91,7 @@ class Signer:
         except _KeyProblem as exc:
             # Raised here, it would take the whole connection down and with it the keys not tried yet.
             self.problem = str(exc)
-            return _packed(wanted.encode("ascii")) + _packed(b"\0")
+            return packed(wanted.encode("ascii")) + packed(b"\0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +105,16 @@ class _OwnKey:
         from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
         from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-        name = _packed(algorithm.encode("ascii"))
+        name = packed(algorithm.encode("ascii"))
         if isinstance(self.private, rsa.RSAPrivateKey):
             digest: hashes.HashAlgorithm = hashes.SHA256() if algorithm == "rsa-sha2-256" else hashes.SHA512()
-            return name + _packed(self.private.sign(data, padding.PKCS1v15(), digest))
+            return name + packed(self.private.sign(data, padding.PKCS1v15(), digest))
         if isinstance(self.private, ec.EllipticCurvePrivateKey):
             size = self.private.curve.key_size
             digest = hashes.SHA256() if size <= 256 else hashes.SHA384() if size <= 384 else hashes.SHA512()
             r, s = decode_dss_signature(self.private.sign(data, ec.ECDSA(digest)))
-            return name + _packed(_mpint(r) + _mpint(s))
-        return name + _packed(self.private.sign(data))
+            return name + packed(_mpint(r) + _mpint(s))
+        return name + packed(self.private.sign(data))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class _AgentKey:
 
     def sign(self, data: bytes, algorithm: str) -> bytes:
         answer = self.agent.ask(
-            13, _packed(self.blob) + _packed(data) + struct.pack(">I", _RSA_FLAGS.get(algorithm, 0)), 14
+            13, packed(self.blob) + packed(data) + struct.pack(">I", _RSA_FLAGS.get(algorithm, 0)), 14
         )
         return _unpacked(answer)[0]
 
@@ -156,7 +156,7 @@ class _Agent:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
                 sock.settimeout(_AGENT_SECONDS)
                 sock.connect(self.path)
-                sock.sendall(_packed(bytes([kind]) + body))
+                sock.sendall(packed(bytes([kind]) + body))
                 size = struct.unpack(">I", _exactly(sock, 4))[0]
                 if not 0 < size <= _AGENT_LIMIT:
                     raise _KeyProblem(f"{what} answers in no known way")
@@ -180,10 +180,6 @@ def _exactly(sock: socket.socket, count: int) -> bytes:
     return bytes(data)
 
 
-def _packed(value: bytes) -> bytes:
-    return struct.pack(">I", len(value)) + value
-
-
 def _unpacked(data: bytes) -> list[bytes]:
     parts: list[bytes] = []
     while len(data) >= 4:
@@ -194,7 +190,7 @@ def _unpacked(data: bytes) -> list[bytes]:
 
 
 def _mpint(number: int) -> bytes:
-    return _packed(number.to_bytes(number.bit_length() // 8 + 1, "big"))
+    return packed(number.to_bytes(number.bit_length() // 8 + 1, "big"))
 
 
 def _kind(blob: bytes) -> str:

@@ -365,6 +365,7 @@ from kdiag.facts.standing import manifest_severity as manifest_severity
 from kdiag.facts.standing import manifest_subject as manifest_subject
 from kdiag.facts.standing import stands_still as stands_still
 from kdiag.facts.standing import static_pod as static_pod
+from kdiag.facts.standing import who_cannot_run as who_cannot_run
 from kdiag.facts.staticpods import Flag as Flag
 from kdiag.facts.staticpods import HostVolume as HostVolume
 from kdiag.facts.staticpods import Manifest as Manifest

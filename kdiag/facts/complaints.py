@@ -32,6 +32,9 @@ _DATABASE = re.compile(
     r"|valkey|rabbitmq|kafka|cassandra|elasticsearch|opensearch|mssql|oracle|cockroach|clickhouse)(?:-server|-ha|-cluster)?(?:[:@]|$)"
     r"|mssql/server|/database/(?:free|express|enterprise)"
 )
+#: How fresh a line must be, and over how long it must recur, to be said still: seconds.
+_STILL = 45.0
+_RECURS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,10 @@ class Complaint:
         """The words of the kubectl command that shows the line."""
         more = ("-c", self.container) if len(self.pod.spec.all_containers) > 1 else ()
         return ("logs", self.pod.name, *more, *(("--previous",) if self.previous else ()), "--tail=60")
+
+    def goes_on(self, cluster: Cluster) -> bool:
+        """Whether it was said just now, and has been for a while: also where what it names is well by now."""
+        return cluster.age(self.when) <= _STILL and self.count >= 2 and self.span >= _RECURS
 
     @property
     def since(self) -> str:

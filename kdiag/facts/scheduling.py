@@ -17,6 +17,7 @@ from decimal import Decimal
 from functools import cached_property
 
 from kdiag.facts.base import Derived
+from kdiag.facts.cluster import Cluster
 from kdiag.facts.events import Events
 from kdiag.facts.meta import Requirement, Resources
 from kdiag.facts.nodes import Node, Nodes, Taint
@@ -25,7 +26,8 @@ from kdiag.facts.podspec import NodeSelector, PodAffinityTerm, PodSpec, Tolerati
 from kdiag.facts.storage import Claims, PersistentVolume, PersistentVolumeClaim, Volumes, differences
 from kdiag.facts.workloads import Owners
 from kdiag.model.quantity import amount
-from kdiag.model.result import Ref
+from kdiag.model.result import Evidence, Ref
+from kdiag.model.text import shorten
 
 _CONTROL_PLANE = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
 _CORDON = "node.kubernetes.io/unschedulable"
@@ -225,6 +227,12 @@ class Stuck:
     def pod(self) -> Pod:
         """The pod that stands for them."""
         return self.pods[0]
+
+    def no_node_coming(self, events: Events | None, cluster: Cluster) -> tuple[Evidence, ...]:
+        """What an autoscaler says that brings no node for them."""
+        said = events.no_node_coming(self.pod.ref(), cluster.taken) if events else None
+        command = f"kubectl -n {self.pod.namespace} events --for pod/{self.pod.name}"
+        return (Evidence(command, f"{said.component}: {shorten(said.message, 300)}"),) if said else ()
 
     @property
     def since(self) -> str:

@@ -88,6 +88,13 @@ def manifest_subject(manifest: Manifest, node: str) -> Ref:
     return Ref("Pod", f"{manifest.name}-{node}", manifest.namespace) if manifest.name else Ref("Node", node)
 
 
+def who_cannot_run(manifest: Manifest, node: str, *, alone: bool) -> str:
+    """For a message: the pod of a manifest that the kubelet does not take; ``alone``: no other file makes it."""
+    if not manifest.component:
+        return f"{manifest.name}-{node}" if manifest.name else f"static pod on {node}"
+    return f"{manifest.component}-{node} cannot run" if alone else f"a second file for {manifest.component}-{node}"
+
+
 def manifest_repair(node: str, manifest: Manifest, line: int, what: str) -> tuple[str, ...]:
     """The steps that correct a line of a manifest, and show whether that helped."""
     name = manifest.component or manifest.name or manifest.file

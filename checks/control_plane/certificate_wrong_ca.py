@@ -284,11 +284,20 @@ def _workers(certificates: Certificates, masters: list[tuple[str, Pki]]) -> Iter
             )
         else:
             continue
+        own = pki.authority(f"{PKI}/ca.crt")
+        embed = client is not None and own is not None and own.key in {a.key for a in trusted}
         yield Finding(
             Ref("Node", node),
             f"{what}: the kubelet is cut off",
             evidence=(shown,),
             next=(
+                f"ssh {node} sudo cp -p {config.path} {config.path}.before    # its own certificate is well",
+                f"ssh {node} sudo kubectl --kubeconfig {config.path} config set-cluster NAME --embed-certs "
+                f"--certificate-authority={PKI}/ca.crt    # NAME: sudo kubectl --kubeconfig … config get-clusters",
+                f"ssh {node} sudo systemctl restart kubelet",
+            )
+            if embed and authority and all(c.signed_by(authority) is False for c in serving)
+            else (
                 f"ssh {masters[0][0]} sudo kubeadm token create --print-join-command",
                 f"ssh {node} sudo kubeadm reset    # then run the join command there; it takes the node's pods down",
             ),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import PODS_REFUSED, Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing
-from kdiag.facts import Events, Refusal, Refusals, edit_template
+from kdiag.facts import Events, Refusal, Refusals, ResourceQuotas, edit_template
 
 _FULL = re.compile(
     r"exceeded quota: (?P<quota>[^,\s]+), requested: (?P<asked>\S+), used: (?P<used>\S+), limited: (?P<hard>\S+)"
@@ -21,7 +21,7 @@ _SILENT = re.compile(r"failed quota: (?P<quota>[^:\s]+): must specify (?P<what>.
     explains=PODS_REFUSED,
     tags=("quota", "admission", "rollout"),
 )
-def quota_exceeded(refusals: Refusals, events: Events | None) -> Iterator[Finding | Gap]:
+def quota_exceeded(refusals: Refusals, events: Events | None, quotas: ResourceQuotas | None) -> Iterator[Finding | Gap]:
     """No pod object exists, so nothing is Pending: the controller only keeps trying."""
     yield from refusals.hidden(events)
     for refusal in refusals.of_kind("quota", events):
@@ -34,9 +34,12 @@ def quota_exceeded(refusals: Refusals, events: Events | None) -> Iterator[Findin
             said = f"quota {quota} wants {silent['what']}"
         else:
             said = refusal.message
+        over = full is not None and _has_room(full, namespace, quotas)
         yield Finding(
             refusal.subject,
-            f"{refusal.subject} may not make its pods: {said}",
+            f"{refusal.subject} has not made its pods yet: quota {quota} was full, and has room by now"
+            if over
+            else f"{refusal.subject} may not make its pods: {said}",
             evidence=(
                 Evidence(
                     kubectl("describe", refusal.maker.kind.lower(), refusal.maker.name, namespace=namespace),
@@ -47,11 +50,27 @@ def quota_exceeded(refusals: Refusals, events: Events | None) -> Iterator[Findin
                     f"{refusal.have} of {refusal.want} made",
                 ),
             ),
-            next=tuple(_next(refusal, quota, full is not None)),
+            next=tuple(_again(refusal) if over else _next(refusal, quota, full is not None)),
             touches=(refusal.maker, *((Ref("ResourceQuota", quota, namespace),) if quota else ())),
-            severity=refusal.severity,
+            severity=Severity.WARNING if over else refusal.severity,
             since=refusal.started,
         )
+
+
+def _has_room(full: re.Match[str], namespace: str, quotas: ResourceQuotas | None) -> bool:
+    """Whether what was refused would be let in now: the controller asks again after up to a quarter of an hour."""
+    if quotas is None or not quotas.covers(namespace):
+        return False
+    quota = quotas.get(full["quota"], namespace)
+    return quota is None or quota.takes(dict(p.split("=", 1) for p in full["asked"].split(",") if "=" in p))
+
+
+def _again(refusal: Refusal) -> Iterator[str]:
+    subject = refusal.subject
+    yield "its controller tries again by itself, after up to a quarter of an hour"
+    if subject.kind in ("Deployment", "StatefulSet", "DaemonSet"):
+        restart = kubectl("rollout", "restart", f"{subject.kind.lower()}/{subject.name}", namespace=subject.namespace)
+        yield f"{restart}   # or at once"
 
 
 def _sums(full: re.Match[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
@@ -162,6 +162,18 @@ class ResourceQuota(Object, frozen=True, gc=False):
     metadata: TracedMeta = TracedMeta()
     spec: _QuotaSpec = _QuotaSpec()
     status: _QuotaStatus = _QuotaStatus()
+
+    def takes(self, asked: Mapping[str, str]) -> bool:
+        """Whether there is room for that much more of each resource, as an admission message writes them."""
+        try:
+            more = {name: Quantity.parse(text) for name, text in asked.items()}
+        except ValueError:
+            return False
+        return all(
+            name in self.status.used and self.status.used[name] + value <= self.spec.hard[name]
+            for name, value in more.items()
+            if name in self.spec.hard
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

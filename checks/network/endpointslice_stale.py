@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, duration, kubectl, listing
+from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check, duration, kubectl, listing
 from kdiag.facts import (
     Backends,
     Cluster,
@@ -36,7 +36,7 @@ _LEASE = 60  # a controller manager that lives renews its lease every two second
 )
 def endpointslice_stale(
     backends: Backends, slices: EndpointSlices, cluster: Cluster, leases: SystemLeases | None
-) -> Iterator[Finding]:
+) -> Iterator[Finding | Gap]:
     """Pods are listed by their address before they are ready, so an absent one was missed and is not merely late."""
     age = _lease_age(cluster, leases)
     if age is not None and age < _LEASE and controllers_begin(backends.pods, leases, cluster.taken):
@@ -62,6 +62,9 @@ def endpointslice_stale(
         gone = [e for e in endpoints if e.ready and _gone(e, backends)]
         if not absent and not (gone and (age is not None and age > _LEASE)) and not _all_gone(gone, endpoints, pods):
             continue
+        if leases is None or leases.gaps:
+            yield Gap("leases", "not seen: whether the controllers have only begun to work is not known")
+            return
         yield _finding(service, absent, gone, pods, age)
 
 

@@ -32,8 +32,8 @@ from kdiag.model.text import listing
 if TYPE_CHECKING:
     import paramiko
 
-#: Seconds. A host that is up takes a connection at once, however busy it is: one that is switched off costs no more than
-#: this, where ConnectTimeout says nothing else.
+#: Seconds. A host that is up takes a connection at once, however busy it is: one that is switched off costs no more
+#: than this, where ConnectTimeout says nothing else.
 CONNECT_SECONDS = 8
 _RSA = ("rsa-sha2-512", "rsa-sha2-256")
 # What paramiko would still take and OpenSSH no longer offers.

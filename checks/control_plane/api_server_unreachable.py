@@ -8,7 +8,7 @@ from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check,
 from kdiag.facts import Cluster, Manifests
 
 #: Seconds: what the kubelet needs to see a change and to start the container, and that to serve.
-_TAKEN_UP = 30
+_TAKEN_UP = 45
 
 
 @check(

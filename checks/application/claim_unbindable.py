@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from kdiag.check import CLAIM_UNBOUND, Evidence, Finding, Layer, Severity, check, kubectl, listing, nearest
 from kdiag.facts import (
     Candidate,
-    Claims,
     Differs,
     Events,
     Lack,
@@ -26,9 +25,7 @@ from kdiag.facts import (
     explains=CLAIM_UNBOUND,
     tags=("storage", "volumes"),
 )
-def claim_unbindable(
-    unbound: UnboundClaims, claims: Claims, volumes: Volumes, events: Events | None
-) -> Iterator[Finding]:
+def claim_unbindable(unbound: UnboundClaims, volumes: Volumes, events: Events | None) -> Iterator[Finding]:
     """Compares the claim with every volume and says which is nearest and in what it differs."""
     for one in unbound.of(Lack.NO_FIT):
         claim = one.claim

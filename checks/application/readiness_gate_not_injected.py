@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl
-from kdiag.facts import Front, Fronts, Namespaces, Pods, Workloads, on_alb, on_nlb
+from kdiag.facts import Front, Fronts, Namespaces, Workloads, on_alb, on_nlb
 
 _LABEL = "elbv2.k8s.aws/pod-readiness-gate-inject"
 
@@ -16,9 +16,7 @@ _LABEL = "elbv2.k8s.aws/pod-readiness-gate-inject"
     layer=Layer.INGRESS,
     tags=("rollout", "aws"),
 )
-def readiness_gate_not_injected(
-    fronts: Fronts, namespaces: Namespaces, workloads: Workloads, pods: Pods
-) -> Iterator[Finding]:
+def readiness_gate_not_injected(fronts: Fronts, namespaces: Namespaces, workloads: Workloads) -> Iterator[Finding]:
     """Gates are for targets of type ip, and are put into pods only when they are created."""
     for front in fronts.items:
         ref = _with_ip_targets(front)

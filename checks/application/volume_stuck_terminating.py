@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing
-from kdiag.facts import Claims, Cluster, PersistentVolume, VolumeAttachments, Volumes
+from kdiag.facts import Cluster, PersistentVolume, VolumeAttachments, Volumes
 
 
 @check(
@@ -17,7 +17,7 @@ from kdiag.facts import Claims, Cluster, PersistentVolume, VolumeAttachments, Vo
     holds_deletion=True,
 )
 def volume_stuck_terminating(
-    volumes: Volumes, cluster: Cluster, claims: Claims | None, attachments: VolumeAttachments | None
+    volumes: Volumes, cluster: Cluster, attachments: VolumeAttachments | None
 ) -> Iterator[Finding]:
     """A volume that is bound waits for its claim by design."""
     for volume in volumes.items:

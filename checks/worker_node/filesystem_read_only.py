@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import DISK_UNUSABLE, Evidence, Finding, Layer, Ref, Severity, check, listing, shorten
-from kdiag.facts import Disks, KernelLogs, Manifests, Mounts, hosted
+from kdiag.facts import KernelLogs, Manifests, Mounts, hosted
 
 _PLACES = (
     ("/var/lib/kubelet", "the kubelet"),
@@ -35,9 +35,7 @@ _WHY = re.compile(
     ),
     tags=("disk", "node"),
 )
-def filesystem_read_only(
-    mounts: Mounts, disks: Disks | None, logs: KernelLogs | None, manifests: Manifests | None
-) -> Iterator[Finding]:
+def filesystem_read_only(mounts: Mounts, logs: KernelLogs | None, manifests: Manifests | None) -> Iterator[Finding]:
     """An image that is read-only by design has another mount for what is written; that one counts."""
     for node, _ in mounts:
         files = manifests.get(node) if manifests else None

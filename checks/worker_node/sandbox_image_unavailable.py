@@ -13,7 +13,6 @@ from kdiag.facts import (
     Manifests,
     RuntimeConfigs,
     RuntimeJournal,
-    Units,
     file_line,
     hosted,
     journal_line,
@@ -45,7 +44,6 @@ _ROOT = "/var/lib/containerd"
 )
 def sandbox_image_unavailable(
     journal: KubeletJournal,
-    units: Units,
     cluster: Cluster,
     configs: RuntimeConfigs | None,
     runtime: RuntimeJournal | None,

@@ -112,7 +112,7 @@ class UnboundClaims(Derived):
             storage_class = self.classes.get(claim.spec.storage_class_name or "")
             lack = self._lack(claim, storage_class, ranked, users)
             if lack is not None:
-                nearest = next((c for c in ranked if lack is not Lack.RELEASED or self._released(c, claim)), None)
+                nearest = next((c for c in ranked if lack is not Lack.RELEASED or self._released(c)), None)
                 yield Unbound(claim=claim, lack=lack, users=users, nearest=nearest, storage_class=storage_class)
 
     def _ranked(self, claim: PersistentVolumeClaim) -> list[Candidate]:
@@ -126,7 +126,7 @@ class UnboundClaims(Derived):
             ),
         )
 
-    def _released(self, one: Candidate, claim: PersistentVolumeClaim) -> bool:
+    def _released(self, one: Candidate) -> bool:
         """Whether nothing but a claim that no longer exists keeps this volume from the claim."""
         ref = one.volume.spec.claim_ref
         if ref is None or set(one.differs) != {Differs.TAKEN} or not self.claims.covers(ref.namespace):
@@ -144,13 +144,13 @@ class UnboundClaims(Derived):
         name = claim.spec.storage_class_name
         if claim.spec.volume_name:
             named = next((c for c in ranked if c.volume.name == claim.spec.volume_name), None)
-            return Lack.RELEASED if named and self._released(named, claim) else Lack.NO_FIT
+            return Lack.RELEASED if named and self._released(named) else Lack.NO_FIT
         if storage_class is not None and storage_class.provisioner != STATIC:
             waits = storage_class.waits and not claim.metadata.annotations.selected_node
             return None if waits else Lack.NO_ANSWER
         if storage_class is not None and storage_class.waits and not any(not p.node for p in users):
             return None
-        if any(self._released(c, claim) for c in ranked):
+        if any(self._released(c) for c in ranked):
             return Lack.RELEASED
         same = [c for c in ranked if Differs.CLASS not in c.differs]
         if storage_class is not None or same or name == "":

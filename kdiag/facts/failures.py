@@ -399,7 +399,7 @@ class _Judge:
         if reason in _START:
             if end is not None and end.message and not text:
                 text = end.message
-            return self._start(status, reason, text, end)
+            return self._start(reason, text, end)
         if reason == "PostStartHookError" or reason.startswith("PostStart"):
             return _made(Fault.POST_START, text, reason, end=end, since=since)
         if reason == "CrashLoopBackOff" and end is not None:
@@ -431,7 +431,7 @@ class _Judge:
             return _made(Fault.RUNS_AS_ROOT, text, reason, since=since)
         return _made(Fault.CONFIG_OTHER, text, reason, since=since)
 
-    def _start(self, status: ContainerStatus, reason: str, text: str, end: Terminated | None) -> _Made:
+    def _start(self, reason: str, text: str, end: Terminated | None) -> _Made:
         since = end.finished_at if end else None
         if "OOM-killed" in text or "oom-kill" in text.lower():
             return _made(Fault.OUT_OF_MEMORY, text, reason, end=end, since=since)
@@ -470,14 +470,14 @@ class _Judge:
         if (
             end is not None
             and end.finished_at
-            and (self._returns(status, end, up, init=init) or self._killed_at_start(pod, status))
+            and (self._returns(status, end, up) or self._killed_at_start(pod, status))
         ):
             return self._ended(pod, status, end, "Running", init=init, previous=True)
         if init:
             return self._init_waits(pod, status, up)
         if status.ready:
             return None
-        return self._unready(pod, status, up)
+        return self._unready(pod, status)
 
     def _killed_at_start(self, pod: Pod, status: ContainerStatus) -> bool:
         """Whether its startup probe has ended the run before, and not let this one through yet."""
@@ -486,7 +486,7 @@ class _Judge:
             return False
         return self._container_event(pod, status.name, "Killing", containing="failed startup probe") is not None
 
-    def _returns(self, status: ContainerStatus, end: Terminated, up: float, *, init: bool) -> bool:
+    def _returns(self, status: ContainerStatus, end: Terminated, up: float) -> bool:
         """Whether a container that runs just now is between two ends of the same kind."""
         ago = self.cluster.age(end.finished_at)
         if end.reason == "OOMKilled":
@@ -499,7 +499,7 @@ class _Judge:
         proven = status.ready and up >= _JUST_STARTED
         return status.restart_count >= (3 if proven else 2)
 
-    def _unready(self, pod: Pod, status: ContainerStatus, up: float) -> _Made | None:
+    def _unready(self, pod: Pod, status: ContainerStatus) -> _Made | None:
         spec = pod.spec.container(status.name)
         if spec is None:
             return None
@@ -533,7 +533,7 @@ class _Judge:
         log = self._log(pod, status.name, previous=False)
         if "connection refused" in text and self._elsewhere(probe, spec, log):
             wait = DEFINITE_START
-        if probe.grpc and "failed to connect service" in text and self._listens(probe, spec, log):
+        if probe.grpc and "failed to connect service" in text and self._listens(probe, log):
             wait = DEFINITE_START
         if probe.initial_delay_seconds > ROLLOUT:
             budget = 0.0  # nobody waits so long: a rollout has failed by then
@@ -561,7 +561,7 @@ class _Judge:
             int(m["port"]) != number for m, _ in found
         )
 
-    def _listens(self, probe: Probe, spec: Container, log: tuple[LogLine, ...]) -> bool:
+    def _listens(self, probe: Probe, log: tuple[LogLine, ...]) -> bool:
         """Whether it has said for a while that it listens where the probe asks: then it does not speak gRPC."""
         heard = [line.when for line in log if (m := LISTENS.search(line.text)) and int(m["port"]) == probe.port]
         return bool(heard) and all(self.cluster.age(when) >= _SETTLED for when in heard)
@@ -614,7 +614,7 @@ class _Judge:
         if end.reason == "OOMKilled":
             return made(Fault.OUT_OF_MEMORY)
         if end.reason in ("StartError", "ContainerCannotRun") or (end.exit_code == 128 and end.message):
-            start = self._start(status, reason, end.message, end)
+            start = self._start(reason, end.message, end)
             return made(start.fault, start.text, start.about, start.key)
         if killed := self._killed(pod, status, end):
             fault, text = killed
@@ -637,7 +637,7 @@ class _Judge:
                     port = _PORT.search(line.text)
                     return made(Fault.PORT_IN_USE, line.text, port["port"] if port else "")
             for line in reversed(tail):
-                if spec and _DENIED.search(line.text) and (path := _mounted(line.text, pod, spec)):
+                if spec and _DENIED.search(line.text) and (path := _mounted(line.text, spec)):
                     return made(Fault.PERMISSION_DENIED, line.text, path)
         if init:
             return made(Fault.INIT_FAILS, telling(log) or end.message.strip())
@@ -750,7 +750,7 @@ def _made(
     return _Made(fault, text, about, key, reason, end, log, previous, since)
 
 
-def _mounted(text: str, pod: Pod, container: Container) -> str:
+def _mounted(text: str, container: Container) -> str:
     """The mount of the container that a line of its log names a path of; ``/`` for a read-only root."""
     for mount in sorted(container.volume_mounts, key=lambda m: -len(m.mount_path)):
         path = mount.mount_path.rstrip("/")

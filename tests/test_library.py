@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import dis
+import inspect
 import re
 import subprocess
 from pathlib import Path
@@ -67,6 +69,18 @@ def test_does_without_what_it_only_wants(check: Check) -> None:
             facts.get(wanted)
             result = evaluate(check, facts.without(wanted))
             assert result.status is not Status.ERROR, (path.name, wanted.__name__, result.reason)
+
+
+@each_check
+def test_reads_each_fact_that_it_asks_for(check: Check) -> None:
+    code = inspect.unwrap(check.run).__code__
+    # From Python 3.13 on one instruction may load two.
+    read = [
+        i.argval if isinstance(i.argval, tuple) else (i.argval,)
+        for i in dis.get_instructions(code)
+        if "LOAD_" in i.opname
+    ]
+    assert {*check.needs, *check.wants} <= {name for names in read for name in names}
 
 
 @each_check

@@ -88,6 +88,8 @@ def environment_variable_missing(
         lost = _lost(container, variables[0], near or "") if container else ""
         if lost:
             meant = f"; {lost}"
+        elif beside := _beside(complaint, variables[0]):
+            meant = f"; container {beside} has it"
         elif absent := _no_service(variables[0], complaint.pod.namespace, services):
             meant = f"; {absent}"
         yield Finding(
@@ -108,6 +110,12 @@ def environment_variable_missing(
             severity=Severity.ERROR,
             since=complaint.since,
         )
+
+
+def _beside(complaint: Complaint, variable: str) -> str:
+    """The other container of the pod that was given the variable."""
+    others = (c for c in complaint.pod.spec.all_containers if c.name != complaint.container)
+    return next((c.name for c in others if any(e.name == variable for e in c.env)), "")
 
 
 def _no_service(variable: str, namespace: str, services: Services | None) -> str:

@@ -5,8 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, nearest, shorten
-from kdiag.facts import DIRECTIVES, REMOVED, ClusterDNS, ConfigMaps, Logs, corefile_map, parse_corefile
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, listing, nearest, shorten
+from kdiag.facts import (
+    DIRECTIVES,
+    REMOVED,
+    ClusterDNS,
+    ConfigMaps,
+    Logs,
+    Workload,
+    corefile_absent,
+    corefile_map,
+    parse_corefile,
+)
 
 _REFUSED = re.compile(r"(?:\S*Corefile:(\d+) - Error during parsing: (.*)|^(plugin/\w+: .*)$)")
 _RELOAD = re.compile(r"Corefile changed but reload failed: (.*)")
@@ -39,6 +49,9 @@ def coredns_corefile_invalid(
     for workload in dns.workloads:
         name, key = corefile_map(workload)
         if not name:
+            continue
+        if configs and (gone := corefile_absent(workload, configs)):
+            yield _absent(workload, dns, *gone)
             continue
         config = configs.get(name, workload.namespace) if configs else None
         text = config.data.get(key, "") if config else ""
@@ -88,6 +101,29 @@ def coredns_corefile_invalid(
             touches=(workload.ref(), dns.reference),
             severity=severity,
         )
+
+
+def _absent(workload: Workload, dns: ClusterDNS, path: str, name: str, shown: tuple[str, ...]) -> Finding:
+    ref = workload.ref()
+    crashing = any(s.restart_count and not s.ready for pod in dns.of(workload) for s in pod.statuses)
+    close = nearest(path.rpartition("/")[2], sorted(shown))
+    return Finding(
+        ref,
+        f"CoreDNS ({ref.path}) reads {path} (-conf), which is not there: ConfigMap {ref.namespace}/{name} puts "
+        f"{listing(list(shown)) or 'nothing'} there",
+        evidence=(
+            Evidence(
+                kubectl("get", ref.kind.lower(), ref.name, "-o", "yaml", namespace=ref.namespace), f"-conf {path}"
+            ),
+        ),
+        next=(
+            kubectl("edit", ref.kind.lower(), ref.name, namespace=ref.namespace)
+            + (f"    # -conf {path.rpartition('/')[0]}/{close}" if close else ""),
+        ),
+        touches=(Ref("ConfigMap", name, ref.namespace), dns.reference),
+        key="-conf",
+        severity=Severity.CRITICAL if dns.down else Severity.ERROR if crashing else Severity.WARNING,
+    )
 
 
 def _brief(said: str) -> str:

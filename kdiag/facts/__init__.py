@@ -399,6 +399,7 @@ from kdiag.facts.system import absent_file as absent_file
 from kdiag.facts.system import api_server_returned as api_server_returned
 from kdiag.facts.system import api_server_since as api_server_since
 from kdiag.facts.system import component as component
+from kdiag.facts.system import corefile_absent as corefile_absent
 from kdiag.facts.system import corefile_map as corefile_map
 from kdiag.facts.system import daemon_outages as daemon_outages
 from kdiag.facts.system import file_of_config as file_of_config

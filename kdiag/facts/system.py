@@ -9,6 +9,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from kdiag.facts.base import Derived
+from kdiag.facts.configuration import ConfigMaps
 from kdiag.facts.logs import Logs
 from kdiag.facts.meta import selects
 from kdiag.facts.network import EndpointSlices, Service, Services
@@ -248,6 +249,22 @@ def corefile_map(workload: Workload) -> tuple[str, str]:
                 key = next((i.key for i in one.config_map.items if i.path == below), below)
                 return one.config_map.name, key
     return "", ""
+
+
+def corefile_absent(workload: Workload, configs: ConfigMaps) -> tuple[str, str, tuple[str, ...]] | None:
+    """The path of a Corefile where the ConfigMap puts no file: the path, the ConfigMap and what is there."""
+    name, key = corefile_map(workload)
+    config = configs.get(name, workload.namespace) if name else None
+    source = next((v.config_map for v in workload.pod_spec.volumes if v.config_map and v.config_map.name == name), None)
+    if config is None or source is None:
+        return None
+    shown = tuple(i.path for i in source.items) or tuple(sorted(config.keys))
+    listed = not source.items or any(i.key == key for i in source.items)
+    if listed and config.has(key):
+        return None
+    words = [w for c in workload.pod_spec.containers for w in (*c.command, *c.args)]
+    path = next((w for w in words if w.rpartition("=")[2].endswith(f"/{key}")), key)
+    return path.rpartition("=")[2], name, shown
 
 
 #: How a kubelet says that its node has no pod network.
@@ -500,7 +517,8 @@ def line_meant(text: str, words: str) -> int:
         exact = [n for n in found if said[2] and lines[n - 1].partition(":")[2].strip(" \"'") == said[2]]
         if len(exact) == 1 or len(found) == 1:
             return (exact or found)[0]
-    return 0
+    same = [n for n, line in enumerate(lines, 1) if said[2] and line.partition(":")[2].strip(" \"'") == said[2]]
+    return same[0] if len(same) == 1 else 0
 
 
 NO_KUBE_PROXY = "no DaemonSet kube-proxy: Services are programmed another way"

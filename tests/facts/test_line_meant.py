@@ -27,6 +27,7 @@ mode: iptable
         ('failed validate: KubeProxyConfiguration.ClusterCIDR[0]: Invalid value: "10.244.0.0": must be a CIDR', 3),
         ('KubeProxyConfiguration.IPVS.MinSyncPeriod: Invalid value: "10s": must be less', 9),
         ('KubeProxyConfiguration.MinSyncPeriod: Invalid value: "5s": one of two, and none has it', 0),
+        ('failed validate: X.DetectLocalConfiguration.ClusterCIDRs[0]: Invalid value: "10.244.0.0": must be', 3),
         ("failed complete: yaml: line 4: could not find expected ':'", 4),
         ("failed complete: yaml: line 400: mapping values are not allowed", 0),
         ("connection refused", 0),

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from kdiag.collect.http import Deadline
+from kdiag.collect.deadline import Deadline
 from kdiag.collect.ssh import SshShell
 from kdiag.collect.ssh_config import load
 from kdiag.collect.ssh_keys import Access

@@ -9,7 +9,7 @@ import pytest
 
 from kdiag.check import Check
 from kdiag.collect.api import ApiSource
-from kdiag.collect.http import Deadline
+from kdiag.collect.deadline import Deadline
 from kdiag.collect.kubeconfig import Overrides, load
 from kdiag.collect.snapshot import Recorder, Snapshot
 from kdiag.engine.evaluate import evaluate

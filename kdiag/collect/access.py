@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kdiag import __version__
-from kdiag.collect.http import Client, Deadline, Response
+from kdiag.collect.deadline import Deadline
+from kdiag.collect.http import Client, Response
 from kdiag.collect.kubeconfig import Target
 from kdiag.errors import CollectError
 from kdiag.facts.base import ApiGet, ApiList, PodLog, Source

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from urllib.parse import quote, urlencode
 
-from kdiag.collect.http import REQUEST_SECONDS, Client, Deadline, Response
+from kdiag.collect.deadline import Deadline
+from kdiag.collect.http import REQUEST_SECONDS, Client, Response
 from kdiag.collect.kubeconfig import Target
 from kdiag.errors import AccessDenied, BadAnswer, CollectError, NoSuchNamespace, Unreachable
 from kdiag.facts.base import ApiGet, ApiList, Source

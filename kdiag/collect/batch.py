@@ -24,8 +24,8 @@ from urllib.parse import quote, unquote
 
 from kdiag.collect.command import Section as Section
 from kdiag.collect.command import State as State
+from kdiag.collect.deadline import Deadline
 from kdiag.collect.fields import one_line
-from kdiag.collect.http import Deadline
 from kdiag.collect.shell import CutShort, Shell
 from kdiag.collect.together import Group, apart, gathered
 from kdiag.engine.guard import PROGRAMS as PROGRAMS

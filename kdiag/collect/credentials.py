@@ -18,7 +18,7 @@ from kdiag.collect.fields import Fields, one_line, read_file
 from kdiag.errors import AccessDenied, CollectError, ConfigError
 
 if TYPE_CHECKING:
-    from kdiag.collect.http import Deadline
+    from kdiag.collect.deadline import Deadline
 
 EXEC_SECONDS = 10.0
 # How long a failed plugin is not asked again: every list of a run would otherwise wait for it anew.

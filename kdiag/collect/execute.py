@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from kdiag.collect.http import Deadline
+from kdiag.collect.deadline import Deadline
 from kdiag.collect.shell import CutShort, Shell
 from kdiag.engine import readonly
 from kdiag.engine.guard import Refusal

@@ -32,6 +32,7 @@ from typing import Self
 from urllib.parse import unquote, urlsplit
 
 from kdiag import __version__
+from kdiag.collect.deadline import Deadline
 from kdiag.collect.fields import in_seconds, one_line
 from kdiag.collect.kubeconfig import Target
 from kdiag.errors import AccessDenied, BadAnswer, CollectError, ConfigError, Unreachable, Untrusted
@@ -56,24 +57,6 @@ _VERDICT_SECONDS = 1.0
 _BUFFER = 1 << 16
 _SLICE = 1 << 20
 _MIB = 1 << 20
-
-
-class Deadline:
-    """A moment on the monotonic clock by which something must be over."""
-
-    __slots__ = ("at", "seconds")
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = max(0.0, seconds)
-        self.at = time.monotonic() + self.seconds
-
-    def remaining(self) -> float:
-        """Seconds left; never below zero."""
-        return max(0.0, self.at - time.monotonic())
-
-    def within(self, seconds: float) -> Deadline:
-        """The sooner of this deadline and ``seconds`` from now."""
-        return Deadline(min(seconds, self.remaining()))
 
 
 class Guard:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
-from kdiag.collect.http import Client, Deadline
+from kdiag.collect.deadline import Deadline
+from kdiag.collect.http import Client
 from kdiag.collect.kubeconfig import Target
 from kdiag.engine import guard, jsonpath
 from kdiag.engine.readonly import readonly

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from kdiag.collect.api import Emit, Progress, Step
 from kdiag.collect.batch import observe, refuse_writes
+from kdiag.collect.deadline import Deadline
 from kdiag.collect.fields import in_seconds, one_line
-from kdiag.collect.http import Deadline
 from kdiag.collect.shell import Shell
 from kdiag.errors import CheckDefinitionError, KdiagError
 from kdiag.facts.base import NodeCommand

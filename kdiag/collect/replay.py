@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+from kdiag.collect.deadline import Deadline
 from kdiag.collect.execute import Executor
-from kdiag.collect.http import Deadline
 from kdiag.collect.kubectl import StandIn
 from kdiag.collect.shell import Shell
 from kdiag.collect.snapshot import Snapshot

@@ -11,8 +11,8 @@ import subprocess
 from dataclasses import dataclass
 from typing import Protocol
 
+from kdiag.collect.deadline import Deadline
 from kdiag.collect.fields import in_seconds, one_line
-from kdiag.collect.http import Deadline
 from kdiag.errors import BadAnswer, CollectError
 
 #: All that a script finds in its environment, wherever it runs.

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from kdiag.collect.fields import in_seconds, one_line
-
 # The dialling and its reasons are those of the API's client: one deadline over all addresses, one wording.
-from kdiag.collect.http import WATCHDOG, Deadline, Guard, dialled, os_reason
+from kdiag.collect.deadline import Deadline
+from kdiag.collect.fields import in_seconds, one_line
+from kdiag.collect.http import WATCHDOG, Guard, dialled, os_reason
 from kdiag.collect.known_hosts import KnownHosts, Trust
 from kdiag.collect.shell import CHUNK, ENVIRONMENT, CutShort, Output, check_argument, late
 from kdiag.collect.ssh_config import HostEntry

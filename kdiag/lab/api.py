@@ -11,7 +11,8 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from kdiag import __version__
-from kdiag.collect.http import Deadline, dialled, os_reason, tls_context
+from kdiag.collect.deadline import Deadline
+from kdiag.collect.http import dialled, os_reason, tls_context
 from kdiag.collect.kubeconfig import Target
 from kdiag.errors import BadAnswer, ConfigError, LabError, Unreachable
 from kdiag.model.jsontext import read_object

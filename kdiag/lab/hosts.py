@@ -85,7 +85,7 @@ class NodeShells:
         return text
 
     def _over_ssh(self, shell: Shell, script: str, seconds: float) -> tuple[str, bytes]:
-        from kdiag.collect.http import Deadline
+        from kdiag.collect.deadline import Deadline
 
         end = f"KDIAG-{secrets.token_hex(12)}"
         whole = (

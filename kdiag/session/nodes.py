@@ -11,7 +11,7 @@ from kdiag.facts.base import Fact
 from kdiag.session.progress import Watch
 
 if TYPE_CHECKING:
-    from kdiag.collect.http import Deadline
+    from kdiag.collect.deadline import Deadline
     from kdiag.collect.inventory import Machine, Plan
     from kdiag.facts.base import NodeCommand
     from kdiag.model.observation import Observation

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kdiag.errors import UsageError
 
 if TYPE_CHECKING:
-    from kdiag.collect.http import Deadline
+    from kdiag.collect.deadline import Deadline
     from kdiag.collect.inventory import Inventory
     from kdiag.collect.kubeconfig import Target
 
@@ -77,7 +77,7 @@ def _extra(pair: str) -> tuple[str, str]:
 
 def deadline(options: argparse.Namespace) -> Deadline:
     """The bound on the whole run."""
-    from kdiag.collect.http import Deadline
+    from kdiag.collect.deadline import Deadline
 
     return Deadline(seconds(options.timeout))
 

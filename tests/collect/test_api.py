@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kdiag.collect.api import ApiSource
-from kdiag.collect.http import Deadline
+from kdiag.collect.deadline import Deadline
 from kdiag.collect.kubeconfig import Overrides, load
 from kdiag.engine.intake import Facts, Intake, known, sources
 from kdiag.errors import AccessDenied, CollectError, Unreachable

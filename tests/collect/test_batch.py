@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from kdiag.collect import batch
 from kdiag.collect.batch import PROGRAMS, Section, State, observe, parse, readable, refuse_writes, render
-from kdiag.collect.http import Deadline
+from kdiag.collect.deadline import Deadline
 from kdiag.collect.shell import CutShort, LocalShell, Output, Shell
 from kdiag.errors import BadAnswer, CheckDefinitionError
 from kdiag.facts.base import NodeCommand

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from kdiag.collect.api import ApiSource
-from kdiag.collect.http import Deadline
+from kdiag.collect.deadline import Deadline
 from kdiag.collect.kubeconfig import Overrides, load
 from kdiag.engine.intake import Intake, known, sources
 from kdiag.engine.library import checks

@@ -16,8 +16,8 @@ import pytest
 import trustme
 
 from kdiag.collect.credentials import Credentials
+from kdiag.collect.deadline import Deadline
 from kdiag.collect.fields import Fields, read_file
-from kdiag.collect.http import Deadline
 from kdiag.errors import AccessDenied, ConfigError, KdiagError
 
 V1 = "client.authentication.k8s.io/v1"

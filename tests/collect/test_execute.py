@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from kdiag.collect.deadline import Deadline
 from kdiag.collect.execute import MOST_LINES, Executor, shown
-from kdiag.collect.http import Deadline
 from kdiag.collect.kubeconfig import Overrides, load
 from kdiag.collect.kubectl import Live, StandIn
 from kdiag.collect.replay import Replay

@@ -21,7 +21,8 @@ import trustme
 import yaml
 
 from kdiag import __version__
-from kdiag.collect.http import REVIEWS, Client, Deadline, refuse_writes, server_clock
+from kdiag.collect.deadline import Deadline
+from kdiag.collect.http import REVIEWS, Client, refuse_writes, server_clock
 from kdiag.collect.kubeconfig import Overrides, Target, load
 from kdiag.errors import AccessDenied, BadAnswer, CollectError, ConfigError, KdiagError, Unreachable, Untrusted
 
@@ -513,7 +514,8 @@ def test_a_hung_request_does_not_keep_the_interpreter(servers: Any, tmp_path: Pa
     program = f"""
 import threading
 from pathlib import Path
-from kdiag.collect.http import Client, Deadline
+from kdiag.collect.deadline import Deadline
+from kdiag.collect.http import Client
 from kdiag.collect.kubeconfig import Overrides, load
 target = load(Overrides(kubeconfig={str(tmp_path / "kubeconfig")!r}), {{}}, home=Path("/"))
 client = Client(target, deadline=Deadline(600))

@@ -20,7 +20,8 @@ import pytest
 import trustme
 import yaml
 
-from kdiag.collect.http import Client, Deadline
+from kdiag.collect.deadline import Deadline
+from kdiag.collect.http import Client
 from kdiag.collect.kubeconfig import Overrides, Target, load
 from kdiag.errors import ConfigError
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kdiag.collect.http import Deadline
+from kdiag.collect.deadline import Deadline
 from kdiag.collect.nodes import NodeTarget, read_nodes
 from kdiag.collect.shell import LocalShell, Output
 from kdiag.collect.ssh import SshShell

@@ -17,7 +17,7 @@ from typing import Any
 import paramiko
 import pytest
 
-from kdiag.collect.http import Deadline
+from kdiag.collect.deadline import Deadline
 from kdiag.collect.shell import CutShort, LocalShell
 from kdiag.collect.ssh import SshShell
 from kdiag.collect.ssh_config import load

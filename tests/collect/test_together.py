@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdiag.collect.batch import Section, State, observe
-from kdiag.collect.http import Deadline
+from kdiag.collect.deadline import Deadline
 from kdiag.collect.shell import Output
 from kdiag.collect.together import Group, apart, gathered
 from kdiag.facts.base import NodeCommand

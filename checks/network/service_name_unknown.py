@@ -128,6 +128,7 @@ def _judge(
     )
     searched = bool(pod.spec.dns_config and pod.spec.dns_config.searches) and not target.certain
     near = respelt(dependency.host) or _near(target, dependency, pod, dependencies)
+    near = near or _leading(target, dependency, workload, pod, dependencies, owners)
     elsewhere = _elsewhere(target, pod, dependencies)
     lacking = None if near else _unserved(target, workload, dependencies, owners)
     failing = any(not p.ready and _definite(p) for p in group[:20])
@@ -208,6 +209,28 @@ def _near(target: Resolved, dependency: Dependency, pod: Pod, dependencies: Depe
     plain = {_SUFFIX.sub("", name): name for name in names}
     stem = _SUFFIX.sub("", target.name)
     return plain.get(stem) or nearest(target.name, names)
+
+
+def _leading(
+    target: Resolved, dependency: Dependency, workload: Ref, pod: Pod, dependencies: Dependencies, owners: Owners
+) -> str | None:
+    """The one Service that leads to the workload of that name: ``mysql`` for the Deployment ``db``."""
+    stem = _SUFFIX.sub("", target.name)
+    named = {r.name for d in dependencies.of(pod) if (r := dependencies.resolve(d.host, pod.namespace))}
+    labels = [
+        p.labels
+        for p in dependencies.pods.within(target.namespace)
+        if not p.finished and (ref := owners.top(p)) != workload and _SUFFIX.sub("", ref.name) == stem
+    ]
+    found = {
+        s.name
+        for s in dependencies.services.within(target.namespace)
+        if s.spec.selector
+        and s.name not in named
+        and (not dependency.port or s.port(dependency.port))
+        and any(selects(s.spec.selector, one) for one in labels)
+    }
+    return found.pop() if len(found) == 1 else None
 
 
 def _only(elsewhere: tuple[str, ...], dependency: Dependency) -> bool:

@@ -89,6 +89,23 @@ def test_flags_with_equals_and_without() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("words", "flag"),
+    [
+        ("leaseDuration must be greater than renewDeadline", "leader-elect-lease-duration"),
+        ("invalid configuration: MaxRequestsInFlight=0 and MaxMutatingRequestsInFlight=0", "max-requests-inflight"),
+        ("--max-requests-inflight cannot be zero, leaseDuration may", "max-requests-inflight"),
+        ("unknown verb OtherDuration", None),
+        ("in fLight", None),
+        ("", None),
+    ],
+)
+def test_finds_the_flag_that_a_message_is_about(words: str, flag: str | None) -> None:
+    more = "    - --leader-elect-lease-duration=5s\n    - --max-requests-inflight=0\n"
+    found = only({"kube-scheduler.yaml": POD.replace("    - -v=2\n", more)}).named(words)
+    assert (found.name if found else None) == flag
+
+
 def test_the_kubelet_reads_what_has_no_dot_in_front() -> None:
     found = parse(
         {"a.bak": POD, ".b.yaml": POD, "sub/c.yaml": POD, "d:1:.yaml": POD},

@@ -23,7 +23,7 @@ from kdiag.facts.faults import Failure, Fault
 from kdiag.facts.logs import LogLine, Logs
 from kdiag.facts.pods import ContainerStatus, Pod, Pods, Terminated
 from kdiag.facts.podspec import Container, Probe
-from kdiag.facts.probes import LISTENS, LOOPBACK, other_host, wrong_port
+from kdiag.facts.probes import LISTENS, LOOPBACK, inside_alone, other_host, wrong_port
 from kdiag.facts.scripts import with_script
 from kdiag.facts.workloads import Jobs, Owners, ReplicaSets
 from kdiag.model.result import Ref
@@ -674,10 +674,10 @@ class _Judge:
             return False
         if probe.port is None or not spec.ports or wrong_port(probe, spec)[0]:
             return False
-        heard = {
-            int(m["port"]) for line in self._log(pod, status.name, previous=True) if (m := LISTENS.search(line.text))
-        }
-        if heard and spec.port_number(probe.port) not in heard:
+        said = [line.text for line in self._log(pod, status.name, previous=True)]
+        heard = {int(m["port"]) for text in said if (m := LISTENS.search(text))}
+        port = spec.port_number(probe.port)
+        if (heard and port not in heard) or (port is not None and inside_alone(said, port)):
             return False  # it listens, but elsewhere
         if end.started_at and end.finished_at:
             lived = (end.finished_at - end.started_at).total_seconds()

@@ -74,11 +74,13 @@ def forbidden(key: str) -> Change:
     return change
 
 
-def silent(host: str) -> Change:
+def silent(host: str, first: str) -> Change:
+    """The node is asked and does not answer: in the place of its first answer stands the reason."""
+
     def change(o: Observation) -> Observation | None:
         if o.source != "node" or o.host != host:
             return o
-        return None if o.key != UNREADABLE else replace(o, error="no answer", body=b"")
+        return Observation("node", UNREADABLE, host=host, error="no answer") if o.key == first else None
 
     return change
 
@@ -110,8 +112,11 @@ def mutations(seen: tuple[Observation, ...]) -> Iterator[Mutation]:
         yield Mutation(f"{key} forbidden", forbidden(key))
     hosts = sorted({o.host for o in seen if o.source == "node"})
     for host in hosts:
-        yield Mutation(f"{host} silent", silent(host))
-        for key in sorted({o.key for o in seen if o.host == host} - {UNREADABLE}):
+        keys = sorted({o.key for o in seen if o.host == host})
+        yield Mutation(f"{host} silent", silent(host, keys[0]))
+        for key in keys:
+            if key == UNREADABLE:
+                continue
             yield Mutation(f"{key} of {host} fails", failing(host, key))
     yield Mutation("events gone", without_events, gone=True)
     yield Mutation("logs gone", without_logs, gone=True)

@@ -37,7 +37,7 @@ def api_access_forbidden(complaints: Complaints, cluster: Cluster, access: Acces
         failing = any(c.failing for c in every)
         still = _STILL if access else ASKS_AGAIN
         again = sum(c.count for c in every) > 1 and cluster.age(newest.when) <= still
-        if access is None and not again:
+        if access is None and not (again and failing):
             yield Gap("roles", f"not seen: whether {account} has by now what it lacked is not known")
             continue
         namespace, _, name = account.partition(":")

@@ -11,6 +11,7 @@ from kdiag.facts import Certificate, Certificates, Manifest, Manifests, Pki, man
 
 _API = "/etc/kubernetes/pki/apiserver.crt"
 _ETCD = "/etc/kubernetes/pki/etcd/server.crt"
+_RUN_THERE = {"/etc/kubernetes/controller-manager.conf", "/etc/kubernetes/scheduler.conf"}
 
 
 @check(
@@ -42,7 +43,9 @@ def certificate_names_incomplete(certificates: Certificates, manifests: Manifest
             serving.append((node, path, cert))
             yield from _own(node, path, cert, api, _manifest(manifests, node, "kube-controller-manager"))
             yield from _etcd(node, pki, api)
-    if len(serving) == len(masters) and serving:
+    # Where the files of a node could not be listed, its own components tell that it is one.
+    hidden = any(not pki.control_plane and _RUN_THERE & pki.kubeconfigs.keys() for _, pki in certificates)
+    if len(serving) == len(masters) and serving and not hidden:
         found = [_manifest(manifests, node) for node, _ in masters]
         yield from _callers(certificates, serving, sni=any(m and m.flag("tls-sni-cert-key") for m in found))
 

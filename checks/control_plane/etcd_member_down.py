@@ -27,10 +27,11 @@ _BACK = re.compile(r"peer became active|established TCP streaming connection")
 def etcd_member_down(logs: EtcdLogs, cluster: Cluster, answers: EtcdAnswers | None) -> Iterator[Finding]:
     """Every member that runs says which peer it cannot reach. One more lost may end the quorum."""
     away: dict[str, tuple[str, str, str]] = {}
+    # Any member's list names them all; not every one of them can be asked.
+    names = {m.id: m.name for _, answer in (answers or ()) for m in answer.members if m.name}
     for node, own in logs:
         if not own:
             continue
-        answer = answers.get(node) if answers else None
         last: dict[str, tuple[bool, str, str]] = {}
         count: dict[str, int] = {}
         began: dict[str, datetime] = {}
@@ -51,7 +52,6 @@ def etcd_member_down(logs: EtcdLogs, cluster: Cluster, answers: EtcdAnswers | No
                     began[peer] = line.when
                 lasts[peer] = (line.when - began[peer]).total_seconds()
                 last[peer] = (True, line.text, own[0].path)
-        names = {m.id: m.name or m.id for m in answer.members} if answer else {}
         for peer, (bad, text, path) in last.items():
             if bad and count[peer] >= 3 and lasts[peer] >= _RESTART:
                 away.setdefault(names.get(peer, peer), (node, text, path))

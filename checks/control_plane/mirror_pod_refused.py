@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Finding, Layer, Severity, check, nearest, shorten
+from kdiag.check import Finding, Gap, Layer, Severity, check, nearest, shorten
 from kdiag.facts import (
     Cluster,
     Entry,
@@ -36,7 +36,7 @@ _RECENT = 150
 )
 def mirror_pod_refused(
     manifests: Manifests, cluster: Cluster, journal: KubeletJournal | None, pods: Pods | None
-) -> Iterator[Finding]:
+) -> Iterator[Finding | Gap]:
     """The kubelet runs the pod all the same; what asks the API server takes it for gone."""
     for node, found in manifests:
         log = journal.get(node) if journal else None
@@ -48,6 +48,9 @@ def mirror_pod_refused(
             said = log.find(_REFUSED + rf".*{re.escape(manifest.name)}-{re.escape(node)}\b") if log else None
             stale = said is None or said.when is None or cluster.age(said.when) > _RECENT or _before(said, manifest)
             if pod is not None or stale or said is None:
+                continue
+            if pods is None:
+                yield Gap("pods", f"not seen: whether {subject.name} has been made since it was refused is not known")
                 continue
             why = _why(said)
             line, meant = _line(manifest, why)

@@ -180,3 +180,20 @@ def test_an_api_server_that_does_not_answer_may_only_be_starting_anew(seconds: i
     (found,) = result("api_server_unreachable", "broken.yaml", hosts=fixture["hosts"], taken=taken).findings
     assert ("etcd.yaml on cp1 has just been written: the kubelet starts it anew" in found.message) is begins
     assert (found.next[0] == "wait half a minute, then run kdiag check again") is begins
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(5, Status.PASS), (40, Status.FAIL)])
+def test_a_mirror_pod_that_is_older_than_its_manifest_has_a_successor_on_the_way(
+    seconds: float, status: Status
+) -> None:
+    fixture = load(FIXTURES / "control_plane/static_pod_failing/broken-tag.yaml")
+    hosts = copy.deepcopy(fixture["hosts"])
+    path = "/etc/kubernetes/manifests/kube-scheduler.yaml"
+    lines = hosts["cp1"]["manifest-files"].splitlines()
+    (row,) = [line.split("\t") for line in lines if line.split("\t")[6] == path]
+    written = datetime.fromisoformat(fixture["taken"]).timestamp() + 60
+    hosts["cp1"]["manifest-files"] = "\n".join(
+        line.replace(row[3], f"{written:.10f}") if line.split("\t")[6] == path else line for line in lines
+    )
+    taken = datetime.fromtimestamp(written + seconds).astimezone()
+    assert result("static_pod_failing", "broken-tag.yaml", hosts=hosts, taken=taken).status is status

@@ -15,6 +15,7 @@ from kdiag.facts import (
     ContainerStatus,
     Events,
     Logs,
+    Manifests,
     Pod,
     Pods,
     SystemLeases,
@@ -37,6 +38,7 @@ _NO_ANSWER = re.compile(
     re.IGNORECASE,
 )
 _BACK_OFF = 320  # seconds
+_TAKEN_UP = 30  # seconds: what the kubelet needs to see that a manifest was written, and to start it
 _READY = 60  # seconds: a component that finds its API server is ready by then
 _NOTICED = 15  # seconds: one that began to ask before the API server answered may still give up after it did
 _LONG = 600  # seconds: what crashes at its start has not run for so long
@@ -63,13 +65,20 @@ _START = 240
     namespaces=("kube-system",),
 )
 def static_pod_failing(
-    pods: Pods, cluster: Cluster, logs: Logs | None, events: Events | None, leases: SystemLeases | None
+    pods: Pods,
+    cluster: Cluster,
+    logs: Logs | None,
+    events: Events | None,
+    leases: SystemLeases | None,
+    manifests: Manifests | None,
 ) -> Iterator[Finding | Gap]:
     """Critical where no other pod of the component is ready; the log or the runtime's message gives the cause."""
     back = api_server_since(pods, leases, cluster.taken)
     static = [(component(p), p) for p in pods.within("kube-system") if p.mirror]
     for part, pod in static:
         if not part or pod.ready or pod.terminating or returning(pod, cluster.taken, events):
+            continue
+        if _replaced(part, pod, cluster, manifests):
             continue
         others = any(p.ready for name, p in static if name == part)
         for status in pod.statuses:
@@ -100,6 +109,14 @@ def static_pod_failing(
                 touches=lease,
                 severity=Severity.ERROR if others else Severity.CRITICAL,
             )
+
+
+def _replaced(part: str, pod: Pod, cluster: Cluster, manifests: Manifests | None) -> bool:
+    """Whether its manifest was written after it was made, and a moment ago: its successor is on the way."""
+    found = manifests.get(pod.node) if manifests else None
+    manifest = found.of(part) if found else None
+    written = manifest.info.changed if manifest else None
+    return bool(written and pod.created and pod.created < written and cluster.age(written) < _TAKEN_UP)
 
 
 def _told(

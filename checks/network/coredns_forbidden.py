@@ -51,7 +51,9 @@ def coredns_forbidden(
             for line in logs.lines(pod.namespace, pod.name) if logs else ():
                 found = _DENIED.search(line.text)
                 recent = cluster.age(line.when) < (_RECENT if access else ASKS_AGAIN) if line.when else not pod.ready
-                if found and recent and not _allowed(found, access):
+                # Of one that works, only its role tells whether it lacks it still.
+                known = access is not None or not pod.ready
+                if found and recent and known and not _allowed(found, access):
                     denied[found[3]] = None
                     said, name, user = said or line.text, name or pod.name, found[2]
         if not denied:

@@ -522,7 +522,7 @@ class _Judge:
         port, _ = wrong_port(probe, spec)
         definite = port == -1 or "statuscode: 404" in text or "errored" in text or "executable file not found" in text
         definite = definite or "gave HTTP response to HTTPS" in text or "malformed HTTP" in text
-        definite = definite or (bool(host := other_host(probe)) and f"//{host}" in text)
+        definite = definite or (bool(host := other_host(probe, on_node=pod.spec.host_network)) and f"//{host}" in text)
         rolling = self._rolling(pod)
         if definite:
             wait = DEFINITE_START
@@ -677,6 +677,8 @@ class _Judge:
         said = [line.text for line in self._log(pod, status.name, previous=True)]
         heard = {int(m["port"]) for text in said if (m := LISTENS.search(text))}
         port = spec.port_number(probe.port)
+        if other_host(probe, on_node=pod.spec.host_network):
+            return False  # nobody asked it
         if (heard and port not in heard) or (port is not None and inside_alone(said, port)):
             return False  # it listens, but elsewhere
         if end.started_at and end.finished_at:

@@ -49,10 +49,18 @@ def wrong_port(probe: Probe | None, container: Container) -> tuple[int, str]:
     return 0, ""
 
 
-def other_host(probe: Probe) -> str:
-    """The host that an HTTP probe asks in place of the pod, where it is a name: nobody puts the pod's own there."""
+_OWN = ("localhost", "127.0.0.1", "::1")
+
+
+def other_host(probe: Probe, *, on_node: bool) -> str:
+    """The host that an HTTP probe asks in place of the pod: a name, for nobody puts the pod's own there, or the node.
+
+    The kubelet asks, so 127.0.0.1 is its node; which is right for a pod that is ``on_node``, on its node's network.
+    """
     host = probe.http_get.host if probe.http_get else ""
-    return host if host and host != "localhost" and not host.replace(".", "").isdigit() and ":" not in host else ""
+    if host in _OWN:
+        return "" if on_node else host
+    return host if host and not host.replace(".", "").isdigit() and ":" not in host else ""
 
 
 def probe_setting(probe: Probe, container: Container) -> str:
@@ -111,6 +119,10 @@ def probe_verdict(kind: str, probe: Probe, failure: Failure) -> str:
         return f"{asks}: no port of the container is called {probe.port}" + (
             f" (it has {declared})" if declared else ""
         )
+    if (host := other_host(probe, on_node=failure.pod.spec.host_network)) and (f"//{host}" in text or host in _OWN):
+        if host in _OWN:
+            return f"{asks} is sent to {host} on the node, not to the pod: leave host out"
+        return f"{asks} is sent to host {host}, not to the pod; a virtual host belongs in httpHeaders"
     unseen = not text or text.startswith("Container ")  # the event of the kill, without that of the probe
     if unseen and probe.initial_delay_seconds > _PATIENCE:
         return f"{asks} is first asked {probe.initial_delay_seconds:,} s after the start (initialDelaySeconds)"
@@ -137,8 +149,6 @@ def probe_verdict(kind: str, probe: Probe, failure: Failure) -> str:
         if code in ("401", "403"):
             return f"{asks} answers {code}: it wants credentials, and a probe has none"
         return f"{asks} answers {code}" + (": the application is unwell" if code.startswith("5") else "")
-    if host := other_host(probe):
-        return f"{asks} is sent to host {host}, not to the pod; a virtual host belongs in httpHeaders"
     if probe.grpc and "failed to connect service" in text and "refused" not in text:
         return f"{asks}: no gRPC server answers there"
     if "executable file not found" in text or (probe.exec and "no such file or directory" in text and "exec:" in text):

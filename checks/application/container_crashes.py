@@ -6,7 +6,20 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, shorten
-from kdiag.facts import Cluster, ConfigMaps, Events, Failures, Fault, Logs, Services, clue, edit, exit_text, touched
+from kdiag.facts import (
+    Cluster,
+    ConfigMaps,
+    Events,
+    Failure,
+    Failures,
+    Fault,
+    Logs,
+    Services,
+    clue,
+    edit,
+    exit_text,
+    touched,
+)
 
 _LEFT = 86_400
 _WRAPPED = re.compile(r"^(?:failed to (?:create|start) (?:containerd )?(?:container|task)[^:]{0,80}: )+")
@@ -53,7 +66,7 @@ def container_crashes(
                     kubectl(*one.log_command, "--tail=20", namespace=namespace)
                     if made
                     else kubectl("describe", "pod", one.pod.name, namespace=namespace),
-                    one.text or ("the log is empty" if one.log or logs else "the log was not read"),
+                    one.text or _no_text(one, logs),
                 ),
             ),
             next=(
@@ -66,3 +79,12 @@ def container_crashes(
             severity=Severity.INFO if left else Severity.WARNING if over else None,
             since=one.started,
         )
+
+
+def _no_text(one: Failure, logs: Logs | None) -> str:
+    """Why nothing of its log is shown: an empty one tells something, one that was not read does not."""
+    if one.log or (logs and logs.of(one.pod.namespace, one.pod.name, one.container)):
+        return "the log is empty"
+    path = f"{one.pod.namespace}/{one.pod.name}/{one.container}/"
+    why = [g for g in logs.gaps if g.source == "log" or g.source.startswith(f"log of {path}")] if logs else []
+    return "the log was not read" + (f": {why[0].reason}" if why else "")

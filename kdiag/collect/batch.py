@@ -62,7 +62,7 @@ kdiag_s=$?
 printf '\n%s end %s %s\n' "$kdiag_n" "$kdiag_i" "$kdiag_s"
 if [ "$kdiag_s" = 1 ] && [ -n "$kdiag_r" ] && [ -z "$kdiag_u" ]; then
 kdiag_u=told
-printf '%s user %s\n' "$kdiag_n" "$(id -un 2>/dev/null)"
+printf '%s user %s\n' "$kdiag_n" "$(${kdiag_t:+$kdiag_t 3} id -un 2>/dev/null)"
 fi
 }
 """
@@ -85,7 +85,8 @@ kdiag_one "$@"
 kdiag_quick() {
 kdiag_w=
 if [ -n "$kdiag_t" ]; then
-printf '%s\n' "kdiag_n=$kdiag_n kdiag_uid=$kdiag_uid kdiag_u= kdiag_w=" "$kdiag_f" "$2" | $kdiag_t "$1" sh -s
+kdiag_p="kdiag_n=$kdiag_n kdiag_uid=$kdiag_uid kdiag_t='$kdiag_t' kdiag_u= kdiag_w="
+printf '%s\n' "$kdiag_p" "$kdiag_f" "$2" | $kdiag_t "$1" sh -s
 else
 eval "$2"
 fi
@@ -126,7 +127,7 @@ def render(commands: Sequence[NodeCommand], nonce: str, *, singly: bool = False)
             raise CheckDefinitionError(f"{one_line(str(command), 120)}: its limits are out of range")
         lanes.setdefault(_LANES.get(command.argv[0], 0), []).append((number, command))
     lines += _side_by_side([_lane(lane, ones, singly=singly) for lane, ones in sorted(lanes.items())])
-    lines += ["printf '\\n%s done\\n' \"$kdiag_n\"", "}", "kdiag_all", "exit 0"]
+    lines += [_frame("done"), "}", "kdiag_all", "exit 0"]
     return "\n".join([*lines, ""]).encode()
 
 

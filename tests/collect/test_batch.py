@@ -684,6 +684,14 @@ def test_a_refusal_of_sudo_is_told_apart(as_guest: Path, said: str) -> None:
     assert not found.absent
 
 
+def test_a_directory_of_users_that_hangs_costs_the_name_and_no_answer(as_guest: Path) -> None:
+    program(as_guest, "id", "case $1 in -u) echo 1000;; *) exec sleep 1000;; esac")
+    program(as_guest, "sudo", 'case "$*" in *ps) echo "sudo: a password is required" >&2; exit 1;; esac; echo fine')
+    refused, after = look(command("crictl", "ps", sudo=True), command("crictl", "info", sudo=True))
+    assert refused.error == "sudo is refused: a password is required"
+    assert after.body == b"fine\n"
+
+
 def test_sudo_is_asked_never_to_prompt_and_its_noise_is_dropped(as_guest: Path) -> None:
     program(
         as_guest, "sudo", 'echo "sudo: unable to resolve host w1: Name or service not known" >&2; printf "%s " "$@"'

@@ -199,6 +199,25 @@ class EndpointSlices(Objects[EndpointSlice]):
         return tuple(e for s in self.of_service(service) for e in s.endpoints or ())
 
 
+class _Behind:
+    """What is behind one Service, each part worked out when it is first asked for."""
+
+    def __init__(self, selected: tuple[Pod, ...]) -> None:
+        self.pods = tuple(p for p in selected if p.phase not in FINISHED)
+
+    @cached_property
+    def live(self) -> tuple[Pod, ...]:
+        return tuple(p for p in self.pods if p.deleted is None)
+
+    @cached_property
+    def templates(self) -> tuple[PodSpec, ...]:
+        return tuple({id(p.spec): p.spec for p in self.live}.values())
+
+    @cached_property
+    def one(self) -> Pod | None:
+        return next((p for p in self.live if p.phase == "Running"), self.live[0] if self.live else None)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Backends(Derived):
     """Which pods each Service selects, found in one pass over the distinct label sets."""
@@ -239,53 +258,32 @@ class Backends(Derived):
         sets = self._label_sets.get(namespace, ())
         return tuple(pod for n in first if n in numbers for pod in sets[n][1])
 
-    def of(self, service: Service) -> tuple[Pod, ...]:
-        """The pods that a Service selects and that are not finished."""
-        known = self._known.get((service.namespace, service.name))
+    def _behind(self, service: Service) -> _Behind:
+        key = (service.namespace, service.name)
+        known = self._known.get(key)
         if known is None:
-            found = self.selected(service.namespace, service.spec.selector)
-            known = self._known[service.namespace, service.name] = tuple(p for p in found if p.phase not in FINISHED)
+            known = self._known[key] = _Behind(self.selected(service.namespace, service.spec.selector))
         return known
 
     @cached_property
-    def _known(self) -> dict[tuple[str, str], tuple[Pod, ...]]:
+    def _known(self) -> dict[tuple[str, str], _Behind]:
         return {}  # asked for by many checks, worked out once
+
+    def of(self, service: Service) -> tuple[Pod, ...]:
+        """The pods that a Service selects and that are not finished."""
+        return self._behind(service).pods
 
     def live(self, service: Service) -> tuple[Pod, ...]:
         """Those of them that are not on their way out."""
-        key = (service.namespace, service.name)
-        known = self._live.get(key)
-        if known is None:
-            known = self._live[key] = tuple(p for p in self.of(service) if p.deleted is None)
-        return known
-
-    @cached_property
-    def _live(self) -> dict[tuple[str, str], tuple[Pod, ...]]:
-        return {}
+        return self._behind(service).live
 
     def templates(self, service: Service) -> tuple[PodSpec, ...]:
         """The distinct templates of those."""
-        key = (service.namespace, service.name)
-        known = self._templates.get(key)
-        if known is None:
-            known = self._templates[key] = tuple({id(p.spec): p.spec for p in self.live(service)}.values())
-        return known
-
-    @cached_property
-    def _templates(self) -> dict[tuple[str, str], tuple[PodSpec, ...]]:
-        return {}
+        return self._behind(service).templates
 
     def one_of(self, service: Service) -> Pod | None:
-        """One pod that stands for all behind a Service: a running one, where there is one. Worked out once."""
-        key = (service.namespace, service.name)
-        if key not in self._one_of:
-            pods = self.live(service)
-            self._one_of[key] = next((p for p in pods if p.phase == "Running"), pods[0] if pods else None)
-        return self._one_of[key]
-
-    @cached_property
-    def _one_of(self) -> dict[tuple[str, str], Pod | None]:
-        return {}
+        """One pod that stands for all behind a Service: a running one, where there is one."""
+        return self._behind(service).one
 
     def label_sets(self, namespace: str) -> tuple[tuple[dict[str, str], tuple[Pod, ...]], ...]:
         """The distinct label sets of a namespace, with their pods."""

@@ -176,25 +176,17 @@ class _Walk:
         ports = [p for p in wanted if p is not None]
         if port and not ports:
             # A name without a translation in between: whatever port a client names reaches the pods.
-            if service.headless:
-                there = _ports_text(service) or "none"
-                yield Step(
-                    state=State.UNKNOWN,
-                    title=f"{ref}:{port}",
-                    detail=f"headless, and does not list port {port} (it lists {there}); the pods' own port counts",
-                    command=command,
-                    ref=ref,
-                    level=level,
-                )
-            else:
-                yield Step(
-                    state=State.BROKEN,
-                    title=f"{ref}:{port}",
-                    detail=f"has no port {port}; it has {_ports_text(service)}",
-                    command=command,
-                    ref=ref,
-                    level=level,
-                )
+            there = _ports_text(service)
+            detail = f"headless, and does not list port {port} (it lists {there or 'none'}); the pods' own port counts"
+            yield Step(
+                state=State.UNKNOWN if service.headless else State.BROKEN,
+                title=f"{ref}:{port}",
+                detail=detail if service.headless else f"has no port {port}; it has {there}",
+                command=command,
+                ref=ref,
+                level=level,
+            )
+            if not service.headless:
                 return
         address = "headless" if service.headless else f"ClusterIP {service.spec.cluster_ip or '(none)'}"
         shown = ", ".join(_mapping(p) for p in ports)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest, shorten
-from kdiag.facts import Complaint, Complaints, ConfigMaps, Container, Services, Topic, edit_template
+from kdiag.facts import Complaint, Complaints, ConfigMaps, Container, Services, Topic, as_variable, edit_template
 
 #: What the kubelet sets for each Service of the namespace.
 _OF_SERVICE = re.compile(r"(?P<name>[A-Z0-9][A-Z0-9_]*)_SERVICE_(?:HOST|PORT(?:_\w+)?)")
@@ -124,7 +124,7 @@ def _no_service(variable: str, namespace: str, services: Services | None) -> str
     if match is None or services is None or not services.covers(namespace):
         return ""
     there = [s.name for s in services.within(namespace)]
-    if any(name.upper().replace("-", "_") == match["name"] for name in there):
+    if any(as_variable(name) == match["name"] for name in there):
         return ""
     name = match["name"].lower().replace("_", "-")
     close = nearest(name, there)

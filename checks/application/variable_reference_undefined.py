@@ -7,11 +7,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kdiag.check import DEPENDENT_FAILS, Evidence, Finding, Layer, Severity, check, kubectl, nearest, shorten
-from kdiag.facts import Cluster, ConfigMaps, Container, Owners, Pod, Pods, Services, edit_template, living
+from kdiag.facts import (
+    Cluster,
+    ConfigMaps,
+    Container,
+    Owners,
+    Pod,
+    Pods,
+    Services,
+    as_variable,
+    edit_template,
+    is_shell,
+    living,
+)
 
 #: $$(NAME) is written for $(NAME) itself. Small letters are mostly a shell's command: $(hostname).
 _REFERENCE = re.compile(r"(?<!\$)\$\(([A-Z_][A-Z0-9_]{1,100})\)")
-_SHELLS = frozenset({"sh", "bash", "ash", "dash", "zsh", "ksh"})
 
 
 @check(
@@ -66,7 +77,7 @@ def _lost(container: Container, pod: Pod, services: Services, configmaps: Config
             if later or meant or whole:
                 yield _Lost(name=name, where=f"env {env.name}", text=env.value, meant=meant, later=later)
     words = (*container.command, *container.args)
-    if any(w.rpartition("/")[2] in _SHELLS for w in container.command[:1]) or "-c" in words:
+    if any(map(is_shell, container.command[:1])) or "-c" in words:
         return  # a shell takes $(NAME) for a command of its own
     for word in words:
         for name in _REFERENCE.findall(word):
@@ -101,7 +112,7 @@ def _from_whole(container: Container, namespace: str, configmaps: ConfigMaps | N
 def _links(pod: Pod, services: Services) -> list[str]:
     """The variables that the kubelet adds for each Service of the namespace, and for the API server."""
     names = [s.name for s in services.within(pod.namespace) if not s.headless and not s.external]
-    words = [n.upper().replace("-", "_") for n in [*names, "kubernetes"]]
+    words = [as_variable(n) for n in (*names, "kubernetes")]
     return [f"{w}{end}" for w in words for end in ("_SERVICE_HOST", "_SERVICE_PORT", "_PORT")]
 
 

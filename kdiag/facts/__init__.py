@@ -209,6 +209,7 @@ from kdiag.facts.network import Service as Service
 from kdiag.facts.network import ServicePort as ServicePort
 from kdiag.facts.network import Services as Services
 from kdiag.facts.network import TargetRef as TargetRef
+from kdiag.facts.network import as_variable as as_variable
 from kdiag.facts.nodefiles import CONTAINERD as CONTAINERD
 from kdiag.facts.nodefiles import KUBELET_CONFIG as KUBELET_CONFIG
 from kdiag.facts.nodes import Address as Address
@@ -278,6 +279,7 @@ from kdiag.facts.podspec import TopologySpread as TopologySpread
 from kdiag.facts.podspec import Volume as Volume
 from kdiag.facts.podspec import VolumeMount as VolumeMount
 from kdiag.facts.podspec import effective_requests as effective_requests
+from kdiag.facts.podspec import is_shell as is_shell
 from kdiag.facts.podyaml import Problem as Problem
 from kdiag.facts.podyaml import YamlFault as YamlFault
 from kdiag.facts.podyaml import spell as spell

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 
 from kdiag.facts.configuration import ConfigMaps
 from kdiag.facts.faults import Failure
-from kdiag.facts.network import Services
-from kdiag.facts.podspec import Volume, VolumeMount
+from kdiag.facts.network import Services, as_variable
+from kdiag.facts.podspec import Volume, VolumeMount, is_shell
 from kdiag.model.text import distance, shorten
 
 _LAST = 20
 #: A file that is looked for and not needed is told of, too: only what was said at the very end counts.
 _END = 3
 _LIVES_ON = re.compile(r"(?i)using (?:\S+ )?default|\bdefaults\b|fall(?:ing)? ?back|\btrying\b|\bignor|\bskip|\bwarn")
-_SHELLS = ("sh", "bash", "ash", "dash")
 #: What the kubelet sets in NAME_PORT for each Service of the namespace.
 _LINK = re.compile(r"\b(?P<scheme>tcp|udp|sctp)://(?P<ip>[0-9a-fA-F.:]+?|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})\b")
 _NO_NUMBER = re.compile(
@@ -69,7 +68,7 @@ def _lines(failure: Failure, last: int) -> Iterator[str]:
 def _shell_words(failure: Failure) -> Clue | None:
     """``sh -c`` takes one word for its script: what follows are the script's parameters, not the command's."""
     words = (*failure.spec.command, *failure.spec.args)
-    if len(words) < 4 or words[0].rpartition("/")[2] not in _SHELLS or words[1] != "-c":
+    if len(words) < 4 or not is_shell(words[0]) or words[1] != "-c":
         return None
     script, *rest = words[2:]
     if re.search(r"[\s$;&|]", script):
@@ -88,7 +87,7 @@ def _service_link(failure: Failure, services: Services | None) -> Clue | None:
             found = next((s for s in mine if s.spec.cluster_ip == address), None)
             if found is None or found.port(port) is None:
                 continue
-            variable = f"{found.name.upper().replace('-', '_')}_PORT"
+            variable = f"{as_variable(found.name)}_PORT"
             if any(e.name == variable for e in failure.spec.env):
                 continue  # it was told so by its own template
             return Clue(

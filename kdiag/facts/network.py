@@ -56,6 +56,11 @@ class _ServiceSpec(Lean, frozen=True, gc=False):
     load_balancer_class: str = ""
 
 
+def as_variable(service: str) -> str:
+    """A Service's name as it stands in the names of the variables that the kubelet sets for it: ``MY_DB`` of my-db."""
+    return service.upper().replace("-", "_")
+
+
 class Service(Object, frozen=True, gc=False):
     """A Service."""
 

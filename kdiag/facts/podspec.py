@@ -183,6 +183,14 @@ class ContainerSecurity(Lean, frozen=True, gc=False):
     capabilities: Capabilities | None = None
 
 
+_SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh"})
+
+
+def is_shell(program: str) -> bool:
+    """Whether a program, by whatever path, is a shell."""
+    return program.rpartition("/")[2] in _SHELLS
+
+
 class Container(Lean, frozen=True, gc=False):
     """A container of a template."""
 

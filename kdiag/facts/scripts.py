@@ -7,8 +7,8 @@ import re
 
 from kdiag.facts.configuration import ConfigMaps, MountedFile
 from kdiag.facts.faults import BrokenScript, Failure, Fault
+from kdiag.facts.podspec import is_shell
 
-_SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh"})
 #: A carriage return, as facts have it.
 _RETURN = "␍"
 #: What a script that cannot be run looks like to the kubelet.
@@ -48,14 +48,14 @@ def from_configmap(failure: Failure) -> str:
 def _paths(words: list[str]) -> list[tuple[str, bool]]:
     """The files that a command names, each with whether a shell is what reads it."""
     found: list[tuple[str, bool]] = []
-    shell = bool(words) and words[0].rpartition("/")[2] in _SHELLS
+    shell = bool(words) and is_shell(words[0])
     for number, word in enumerate(words[:20]):
         if shell and number and words[number - 1].startswith("-") and words[number - 1].endswith("c"):
             line = word[:2000].split()
             for at, part in enumerate(line):
                 before = line[at - 1].rpartition("/")[2] if at else ""
-                if part.startswith("/") and (not before or before in _SHELLS or before in {"exec", ".", "&&", ";"}):
-                    found.append((part.rstrip(";"), before in {*_SHELLS, "."}))
+                if part.startswith("/") and (not before or is_shell(before) or before in {"exec", ".", "&&", ";"}):
+                    found.append((part.rstrip(";"), is_shell(before) or before == "."))
         elif word.startswith("/") and (number == 0 or (shell and number == 1)):
             found.append((word, shell and number == 1))
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 
 import pytest
 from hypothesis import settings
@@ -13,6 +14,10 @@ if importlib.util.find_spec("kdiag.checks") is None:
 # Fixtures that the tests of several folders use.
 from tests.sshd import keys as keys
 from tests.sshd import place as place
+
+# A run in a shell's background (make test &) is started with Ctrl-C ignored, and all that it starts would inherit that:
+# programs that are tested for how they end at Ctrl-C would not end.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says how busy the machine is, and nothing of what is tested.
 settings.register_profile("kdiag", deadline=None)

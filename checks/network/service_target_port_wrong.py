@@ -11,6 +11,7 @@ from kdiag.facts import (
     Backends,
     Dependencies,
     EndpointSlices,
+    Ingresses,
     Logs,
     Pod,
     Service,
@@ -40,24 +41,72 @@ _OFTEN = {80: {8080, 8000, 5000, 3000}, 443: {8443}, 8080: {80}, 8443: {443}}
     tags=("service", "endpoints", "port"),
 )
 def service_target_port_wrong(
-    backends: Backends, slices: EndpointSlices | None, dependencies: Dependencies | None, logs: Logs | None
+    backends: Backends,
+    slices: EndpointSlices | None,
+    ingresses: Ingresses | None,
+    dependencies: Dependencies | None,
+    logs: Logs | None,
 ) -> Iterator[Finding]:
-    """A name that no pod declares is certain. A number is not: a port is open without being declared."""
+    """A name that no pod declares is certain. A number is not: a port is open without being declared.
+
+    A chart lists ports of parts that are switched off: such a port beside one that works hurts nobody who does not
+    name it.
+    """
     for service in backends.services.items:
         if service.external or not service.spec.selector or (service.namespace, service.name) == _DNS:
             continue
         pods = backends.live(service)
         for number, port in enumerate(service.spec.ports) if pods else ():
+            beside = _beside(service, port, backends) and not _asked(service, port, ingresses, dependencies)
+            if beside and service.headless:
+                continue  # only its name is asked for: the port that a client takes is its own
             if isinstance(port.target, str):
-                yield from _by_name(service, number, port, backends, slices)
+                yield from _by_name(service, number, port, backends, slices, beside=beside)
             elif (guess := _by_number(service, port, pods, backends, used=_used(service, dependencies))) is not None:
                 refused = _refused(service, port, dependencies, logs)
-                severity = Severity.ERROR if guess.sure or refused else Severity.WARNING
+                if beside and not refused and set(guess.ports) <= _led_to(service, port, backends):
+                    continue  # it is not another port misspelt: a program may listen where it does not say so
+                sure = (guess.sure and not beside) or refused
+                severity = Severity.ERROR if sure else Severity.WARNING
                 yield _finding(service, number, port, pods, guess, refused, severity)
 
 
+def _beside(service: Service, port: ServicePort, backends: Backends) -> bool:
+    """Whether another port of the Service leads to one that its pods declare."""
+    specs = backends.templates(service)
+    return any(
+        find_port(spec, other.target, other.protocol) is not None
+        if isinstance(other.target, str)
+        else any((p.container_port, p.protocol) == (other.target, other.protocol) for p in declared(spec))
+        for other in service.spec.ports
+        if other is not port
+        for spec in specs
+    )
+
+
+def _asked(service: Service, port: ServicePort, ingresses: Ingresses | None, dependencies: Dependencies | None) -> bool:
+    """Whether an Ingress or a workload names this port, or names none and may mean it; who is outside names any."""
+    if service.spec.type not in ("", "ClusterIP"):
+        return True
+    for ingress in ingresses.within(service.namespace) if ingresses else ():
+        for _, backend in ingress.backends:
+            if backend.name == service.name and service.port(backend.port.name or backend.port.number) is port:
+                return True
+    for pod in dependencies.clients.get(service.ref(), ()) if dependencies else ():
+        for told in dependencies.of(pod) if dependencies else ():
+            target = dependencies.resolve(told.host, pod.namespace) if dependencies else None
+            if target and target.service is service and (told.port or _usual(told.value)) in (port.port, 0):
+                return True
+    return False
+
+
+def _usual(value: str) -> int:
+    """The port that a URL without one means."""
+    return {"http": 80, "https": 443}.get(value.partition("://")[0].lower(), 0)
+
+
 def _by_name(
-    service: Service, number: int, port: ServicePort, backends: Backends, slices: EndpointSlices | None
+    service: Service, number: int, port: ServicePort, backends: Backends, slices: EndpointSlices | None, *, beside: bool
 ) -> Iterator[Finding]:
     specs, pods = backends.templates(service), backends.live(service)
     every = [p for s in specs for c in (*s.containers, *s.init_containers) for p in c.ports]
@@ -95,7 +144,7 @@ def _by_name(
         evidence=tuple(evidence),
         next=(_patch(service, number, meant),),
         key=str(port.port),
-        severity=Severity.ERROR,
+        severity=Severity.WARNING if beside else Severity.ERROR,
     )
 
 

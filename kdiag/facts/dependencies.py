@@ -70,6 +70,11 @@ _ASKS = re.compile(
     rf"|\bwait-for(?:-it)?(?:\.sh)?\s+(?P<d>{_NAME}):(?P<dp>\d{{1,5}})"
     rf"|\b(?:wget|curl)\b[^;&|\n]{{0,80}}?\s(?P<e>{_NAME}):(?P<ep>\d{{1,5}})"
 )
+# What a script only says: an echo or a printf whose words go to the log, not into a file, a pipe or a variable.
+_SAID = re.compile(
+    r"(?<![\w./$(-])(?:echo|printf)\s(?:\"(?:[^\"\\`$]|\\.|\$(?!\())*+\"|'[^']*+'|[^\"'|>;&`()\n]){0,600}+"
+    r"(?=$|[;)\n]|&&|\|\|)"
+)
 _OPTION = re.compile(r"--([A-Za-z][A-Za-z0-9_.-]{1,60})$")
 # A Service's full name, wherever it stands: alone, in a list, behind a flag.
 _FULL = re.compile(
@@ -238,6 +243,7 @@ class Dependencies(Derived):
             ):
                 found = [(option[1], host, port) for host, port in hosts_in(option[1], word)]
             elif len(word) <= 8192:
+                word = _SAID.sub("", word)
                 for match in islice(_ASKS.finditer(word), 20):
                     name = next((match[g] for g in "abcde" if match[g]), "")
                     port = _port(match["bp"] or match["dp"] or match["ep"])

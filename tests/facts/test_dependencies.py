@@ -167,6 +167,23 @@ def test_options_of_two_words_full_names_and_the_commands_of_probes_count() -> N
     }
 
 
+@pytest.mark.parametrize(
+    ("script", "hosts"),
+    [
+        ('echo "lookup redis.cache.svc.cluster.local: no such host"; sleep 1', []),
+        ("until nc -z db 3306; do echo waiting for other.shop.svc.cluster.local; sleep 2; done", ["db"]),
+        ("printf 'see http://wiki/page\\n' && serve", []),
+        ('echo "$(wget -qO- http://api/health)"; sleep 1', ["api"]),
+        ("echo http://api > /etc/upstream; serve", ["api"]),
+        ("echo http://api | xargs wget", ["api"]),
+        ("URL=$(echo http://api); wget $URL", ["api"]),
+    ],
+)
+def test_what_a_script_only_says_is_no_host_that_it_talks_to(script: str, hosts: list[str]) -> None:
+    made = dependencies(facts([], {"container": {"command": ["sh", "-c", script]}}))
+    assert [d.host for d in made.of(made.pods.items[0])] == hosts
+
+
 def test_addresses_in_the_place_of_names_are_found_networks_and_own_ones_are_not() -> None:
     env = [
         {"name": "API_URL", "value": "http://10.96.3.4:8080/"},

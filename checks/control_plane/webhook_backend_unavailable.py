@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from kdiag.check import WEBHOOK_REFUSES, Evidence, Finding, Layer, Severity, check, kubectl, listing
 from kdiag.facts import (
+    APIServices,
     Backends,
     Cluster,
     EndpointSlices,
@@ -44,9 +45,11 @@ def webhook_backend_unavailable(
     slices: EndpointSlices,
     cluster: Cluster,
     namespaces: Namespaces | None,
+    apis: APIServices | None,
     events: Events | None,
 ) -> Iterator[Finding]:
     """With failurePolicy Fail every call that it matches is refused; with Ignore it is only slow and unguarded."""
+    served = {a.spec.group for a in apis.items} if apis and not apis.gaps else set()
     configs: list[ValidatingWebhookConfiguration | MutatingWebhookConfiguration] = [*validating.items, *mutating.items]
     for config in configs:
         for hook in config.webhooks:
@@ -58,14 +61,14 @@ def webhook_backend_unavailable(
                 continue
             command, shown, why = wrong
             closed = hook.failure_policy != "Ignore"
-            unasked = _unasked(hook, namespaces, closed=closed)
+            unasked = _unserved(hook, served) or _unasked(hook, namespaces, closed=closed)
             refused = [
                 e
                 for e in (events.by_reason.get("FailedCreate", ()) if events else ())
                 if f'failed calling webhook "{hook.name}"' in e.message and cluster.age(e.when) < 3600
             ]
             if unasked:
-                effect = f"would {'refuse' if closed else 'not see'} {_hits(hook)} in namespaces with {unasked}"
+                effect = f"would {'refuse' if closed else 'not see'} {_hits(hook)} {unasked}"
             else:
                 effect = f"refuses {_hits(hook)}" if closed else f"no longer sees {_hits(hook)}"
             evidence = [
@@ -146,6 +149,13 @@ def _scope(hook: Webhook) -> str:
     return "in every namespace" if selector is None or selector.empty else f"in namespaces with {selector}"
 
 
+def _unserved(hook: Webhook, served: set[str]) -> str:
+    """The API groups that it is for, where the API server knows none of them: those of an operator that is gone."""
+    groups = {group for rule in hook.rules for group in rule.api_groups}
+    known = served | _GROUPS | {"*"}
+    return f"of {listing(sorted(groups))}, which nothing serves" if served and groups and not groups & known else ""
+
+
 def _unasked(hook: Webhook, namespaces: Namespaces | None, *, closed: bool) -> str:
     """The namespaces that it is for, where there is none such at present and so nothing is asked of it."""
     selector = hook.namespace_selector
@@ -156,7 +166,7 @@ def _unasked(hook: Webhook, namespaces: Namespaces | None, *, closed: bool) -> s
         rule.scope == "Namespaced" or (set(rule.api_groups) <= _GROUPS and set(rule.resources) <= _NAMESPACED)
         for rule in hook.rules
     )
-    return str(selector) if namespaces.items and (inside or not closed) else ""
+    return f"in namespaces with {selector}" if namespaces.items and (inside or not closed) else ""
 
 
 def _severity(hook: Webhook, *, closed: bool) -> Severity:

@@ -99,9 +99,11 @@ class Complaints(Derived):
         found: dict[tuple[Ref, str, Topic, str], Complaint] = {}
         for log in self.logs.items:
             pod = self.pods.get(log.pod, log.namespace)
-            if pod is None or pod.terminating or self._left_over(pod):
+            if pod is None or pod.terminating:
                 continue
             workload = self.owners.top(pod)
+            if self._left_over(pod, workload):
+                continue
             for complaint in self._in(log, pod, workload):
                 key = (workload, log.container, complaint.said.topic, complaint.said.word)
                 found[key] = _merged(found[key], complaint) if key in found else complaint
@@ -165,7 +167,7 @@ class Complaints(Derived):
         """Whether the container does not run well, start-up aside."""
         return self._state(pod, container) == "failing"
 
-    def _left_over(self, pod: Pod) -> bool:
+    def _left_over(self, pod: Pod, workload: Ref) -> bool:
         """Whether it is a pod that ended well, or one that failed and was followed by another that did not."""
         if not pod.finished:
             return False
@@ -176,7 +178,19 @@ class Complaints(Derived):
             or ended is None
             or self.cluster.age(ended) > RECENT
             or any(p.phase == "Succeeded" or p.ready for p in siblings)
+            or (workload in self._succeeded and ended <= self._succeeded[workload])
         )
+
+    @cached_property
+    def _succeeded(self) -> Mapping[Ref, datetime]:
+        """When a run of a CronJob last ended well."""
+        found: dict[Ref, datetime] = {}
+        for pod in self.pods.items:
+            workload = self.owners.top(pod) if pod.phase == "Succeeded" else None
+            for status in pod.all_statuses if workload and workload.kind == "CronJob" else ():
+                if workload and status.ended and (when := status.ended.finished_at):
+                    found[workload] = max(when, found.get(workload, when))
+        return found
 
     def _in(self, log: ContainerLog, pod: Pod, workload: Ref) -> Iterator[Complaint]:
         state = self._state(pod, log.container)

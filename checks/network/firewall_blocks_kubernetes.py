@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Interface
 
 from kdiag.check import CLUSTER, Evidence, Finding, Gap, Layer, Ref, Severity, check, listing, shorten, whole
-from kdiag.facts import Fate, Filters, Interface, Interfaces, Manifests, Nodes, Packet, Routes
+from kdiag.facts import Fate, Filters, Interface, Interfaces, Manifests, NftTable, NftTables, Nodes, Packet, Routes
 
 _BETWEEN = "packets between its pods and other nodes"
 _APART = "pods here and there do not reach each other"
@@ -43,6 +43,7 @@ def firewall_blocks_kubernetes(
     routes: Routes,
     nodes: Nodes | None,
     manifests: Manifests | None,
+    nft: NftTables | None,
 ) -> Iterator[Finding | Gap]:
     """Follows the packets that must pass through the rules, and speaks only where one is certainly dropped."""
     machines = {node: m for node, found in interfaces if (m := _machine(node, found, routes, nodes, manifests))}
@@ -63,32 +64,65 @@ def firewall_blocks_kubernetes(
             if judged.fate is Fate.DROPPED:
                 blocked.setdefault(judged.rule, []).append(path)
         for rule, paths in sorted(blocked.items()):
-            what = listing(list(dict.fromkeys(p.what for p in paths)), 4)
-            harm = listing(list(dict.fromkeys(p.harm for p in paths)), 2)
             chain = paths[0].chain
-            vital = any(p.vital for p in paths)
             remove = (
                 f"ssh {node} sudo iptables -P {chain} ACCEPT"
                 if rule.startswith("-P ")
                 else f"ssh {node} sudo iptables -D{rule.removeprefix('-A')}"
             )
-            yield Finding(
-                Ref("Node", node),
-                shorten(f"the firewall of {node} drops {what}: {harm}", 220),
-                evidence=(
-                    Evidence("iptables-save -t filter", rule, source=node),
-                    Evidence(
-                        "", f"a packet of each of these meets it: {'; '.join(dict.fromkeys(str(p) for p in paths[:4]))}"
-                    ),
-                ),
-                next=(
+            yield _finding(
+                here,
+                paths,
+                rule,
+                "iptables-save -t filter",
+                (
                     f"ssh {node} sudo iptables -S {chain}    # who put it there: firewalld, ufw, a person?",
                     f"{remove}    # or allow the port in the tool that made the rule",
                 ),
-                touches=(CLUSTER,) if vital and here.control_plane else (),
-                key=rule,
-                severity=Severity.CRITICAL if vital else Severity.ERROR,
             )
+        for beside in (nft.get(node) if nft else None) or ():
+            yield from _by_nft(here, beside, machines)
+
+
+def _by_nft(here: _Machine, table: NftTable, machines: Mapping[str, _Machine]) -> Iterator[Finding]:
+    """What a table drops that iptables does not show."""
+    blocked: dict[str, list[_Path]] = {}
+    for path in _paths(here, machines):
+        judged = table.judge(path.chain, path.packet)
+        if judged is not None:
+            blocked.setdefault(judged.rule, []).append(path)
+    name = f"{table.family} {table.name}"
+    for rule, paths in sorted(blocked.items()):
+        show = f"ssh {here.name} sudo nft -a list table {name}    # who put it there: firewalld, a person?"
+        chain = rule.removeprefix("-P ").partition(" ")[0]
+        if rule.startswith("-P "):
+            rule = f"chain {chain}: policy drop"
+            remove = f"ssh {here.name} sudo nft chain {name} {chain} '{{ policy accept; }}'"
+        else:
+            remove = f"ssh {here.name} sudo nft delete rule {name} {table.handles.get(rule, 'CHAIN handle N')}"
+        if table.name == "firewalld":
+            ports = sorted({f"{p.packet.port}/{p.packet.protocol}" for p in paths if p.packet.port})
+            allow = " ".join(f"--add-port={port}" for port in ports)
+            remove = f"ssh {here.name} sudo firewall-cmd {allow or '--list-all'}    # then --runtime-to-permanent"
+        yield _finding(here, paths, rule, f"nft list table {name}", (show, remove))
+
+
+def _finding(here: _Machine, paths: list[_Path], rule: str, command: str, steps: tuple[str, ...]) -> Finding:
+    what = listing(list(dict.fromkeys(p.what for p in paths)), 4)
+    harm = listing(list(dict.fromkeys(p.harm for p in paths)), 2)
+    vital = any(p.vital for p in paths)
+    return Finding(
+        Ref("Node", here.name),
+        shorten(f"the firewall of {here.name} drops {what}: {harm}", 220),
+        evidence=(
+            Evidence(command, rule, source=here.name),
+            Evidence("", f"a packet of each of these meets it: {'; '.join(dict.fromkeys(str(p) for p in paths[:4]))}"),
+        ),
+        next=steps,
+        touches=(CLUSTER,) if vital and here.control_plane else (),
+        key=rule,
+        severity=Severity.CRITICAL if vital else Severity.ERROR,
+    )
 
 
 @dataclass(frozen=True, slots=True)

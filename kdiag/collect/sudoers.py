@@ -65,6 +65,7 @@ FOLLOWED: Mapping[str, tuple[tuple[str | Shape, ...], ...]] = {
     "etcdctl-members": (("etcdctl", "member", "list", *CTL),),
     "etcdctl-alarms": (),
     "kernel-log": (("dmesg", "-T", "-l", "emerg,alert,crit,err"),),
+    "nft-table": (("nft", "-a", "list", "table", Shape("(ip|inet)"), Shape("[A-Za-z0-9][A-Za-z0-9_.-]*")),),
     "tasks": (),
     "capacity": (),
     "addresses": (),

@@ -123,7 +123,8 @@ def _fits(rule: Rule, packet: Packet) -> bool | None:
 def _match(option: str, value: str, packet: Packet) -> bool | None:
     match option:
         case "-p" | "--protocol":
-            return value in (packet.protocol, "all", {"tcp": "6", "udp": "17"}.get(packet.protocol, "?"))
+            known = (packet.protocol, "all", {"tcp": "6", "udp": "17"}.get(packet.protocol, "?"))
+            return any(one in known for one in value.split(","))
         case "-s" | "--source":
             return _inside(packet.source, value, packet.among)
         case "-d" | "--destination":
@@ -136,6 +137,8 @@ def _match(option: str, value: str, packet: Packet) -> bool | None:
             return _port(packet.port, value) if packet.port else None
         case "--ctstate" | "--state":
             return "NEW" in value.split(",")
+        case "--ctstatus":
+            return False if packet.local else None  # whether it was led here by a Service
         case "--dst-type":
             return packet.local if value == "LOCAL" else None
         case "--mark" if value == "0x4000/0x4000":
@@ -170,7 +173,7 @@ def _inside(address: str, value: str, among: str) -> bool | None:
 def _named(name: str, value: str) -> bool | None:
     if not name:
         return None
-    return name.startswith(value[:-1]) if value.endswith("+") else name == value
+    return any(name.startswith(one[:-1]) if one.endswith("+") else name == one for one in value.split(","))
 
 
 def _port(port: int, value: str) -> bool | None:

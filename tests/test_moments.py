@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,8 +11,8 @@ import pytest
 
 from kdiag.engine.evaluate import evaluate
 from kdiag.engine.library import find
-from kdiag.facts import Cluster, Containers, HostContainer, NodeContainers
-from kdiag.model.result import Result, Status
+from kdiag.facts import Cluster, Containers, HostContainer, Listener, Listeners, NodeContainers
+from kdiag.model.result import Result, Severity, Status
 from tests.recording import FIXTURES, facts_of, load, observations
 
 #: When kubeadm wrote the kubeconfigs of the node in the fixtures of manifest_missing.
@@ -197,3 +198,30 @@ def test_a_mirror_pod_that_is_older_than_its_manifest_has_a_successor_on_the_way
     )
     taken = datetime.fromtimestamp(written + seconds).astimezone()
     assert result("static_pod_failing", "broken-tag.yaml", hosts=hosts, taken=taken).status is status
+
+
+@pytest.mark.parametrize("fixture", ["broken-discovery.yaml", "broken-finalizer.yaml"])
+def test_a_namespace_waits_for_controllers_that_have_just_begun_again(fixture: str) -> None:
+    back = {"pods": [], **just_back("namespace_stuck_terminating", fixture)}
+    assert result("namespace_stuck_terminating", fixture, **back).status is Status.UNKNOWN
+
+
+@pytest.mark.parametrize(("port", "back"), [(2379, True), (2389, False)])
+def test_an_api_server_takes_up_to_two_minutes_to_ask_an_etcd_again_that_is_back(port: int, *, back: bool) -> None:
+    check = find("api_server_cannot_reach_etcd")
+    facts = facts_of(observations(load(FIXTURES / check.id / "broken-running.yaml")))
+    cluster, containers = facts.get(Cluster), facts.get(Containers)
+    assert cluster is not None
+    assert containers is not None
+    seen = containers.by_node["cp1"]
+    etcd = HostContainer(
+        id="e", name="etcd", pod="etcd-cp1", namespace="kube-system", state="running",
+        started=cluster.taken - timedelta(seconds=58),
+    )  # fmt: skip
+    now = dataclasses.replace(seen, containers=(etcd, *(c for c in seen.containers if c.name != "etcd")))
+    known = facts.replaced(dataclasses.replace(containers, by_node={"cp1": now})).replaced(
+        Listeners.of({"cp1": (Listener("127.0.0.1", port, "etcd", 4),)})
+    )
+    (finding,) = evaluate(check, known).findings
+    assert ("; etcd is back since 10:45:10 UTC" in finding.message) is back
+    assert (finding.severity is Severity.ERROR) is back

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
-from kdiag.facts import Claims, Cluster, Namespace, Namespaces, Pod, Pods
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, shorten
+from kdiag.facts import Claims, Cluster, Namespace, Namespaces, Pod, Pods, SystemLeases, controllers_begin
 
 _LATE = 120.0
 _MOST = 100
@@ -27,13 +27,22 @@ _ORDER = (
     holds_deletion=True,
 )
 def namespace_stuck_terminating(
-    namespaces: Namespaces, cluster: Cluster, pods: Pods | None, claims: Claims | None
-) -> Iterator[Finding]:
+    namespaces: Namespaces,
+    cluster: Cluster,
+    pods: Pods | None,
+    claims: Claims | None,
+    leases: SystemLeases | None,
+) -> Iterator[Finding | Gap]:
     """Its conditions say what holds it: an API that does not answer, finalizers, or contents."""
     for namespace in namespaces.items:
         deleted = namespace.metadata.deletion_timestamp
         if deleted is None or cluster.age(deleted) < _LATE or cluster.namespace not in ("", namespace.name):
             continue
+        if controllers_begin(pods, leases, cluster.taken):
+            yield Gap(
+                "kube-controller-manager", "it began to work a moment ago: namespaces may wait for it"
+            )
+            return
         held = {c.type: c.message for c in namespace.status.conditions if c.status == "True"}
         kind = next((k for k in _ORDER if k in held), "")
         name = namespace.name

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from kdiag.check import API_SERVER_FAILS, CLUSTER, Evidence, Finding, Layer, Severity, check, shorten
-from kdiag.facts import Cluster, Containers, HostContainer, HostLog, current, plain, static_pod
+from kdiag.facts import Cluster, Containers, HostContainer, HostLog, Listeners, current, plain, static_pod
 
 _STEADY = 60
 #: After so many seconds without such a line, of a server that answers, it is over.
 _OVER = 20
 #: For so long after etcd's start its client may not have asked again: it waits longer after each attempt.
 _OPENING = timedelta(seconds=45)
+#: gRPC's longest pause between two attempts, with what is added by chance.
+_PAUSE = 150
 _LINK = re.compile(
     r"transport: error while dialing:? (?:dial )?(?P<dial>.*?)\\*\"|authentication handshake failed: (?P<tls>[^\\\"]*)"
     r"|(?P<preface>error reading server preface: [^\"]*)|(?P<plain>dial tcp:? \S+?:(?:2379|2380|4001): [^\"\\]*)"
@@ -35,7 +37,9 @@ _GAVE_UP = re.compile(
     explains=API_SERVER_FAILS,
     tags=("etcd", "apiserver"),
 )
-def api_server_cannot_reach_etcd(containers: Containers, cluster: Cluster) -> Iterator[Finding]:
+def api_server_cannot_reach_etcd(
+    containers: Containers, cluster: Cluster, listeners: Listeners | None
+) -> Iterator[Finding]:
     """What precisely is wrong with etcd or with the way to it, another check says; this is what shows first."""
     servers = [node for node, seen in containers if seen.of("kube-apiserver")]
     for node, seen in containers:
@@ -45,27 +49,50 @@ def api_server_cannot_reach_etcd(containers: Containers, cluster: Cluster) -> It
         began = last.started or last.created
         steady = last.running and cluster.age(began) > _STEADY
         log = _log(seen.log("kube-apiserver"), last.attempt, last.uid)
-        found = _reason(log, current(seen, "etcd"), steady=steady, cluster=cluster)
+        etcd = current(seen, "etcd")
+        found = _reason(log, etcd, steady=steady, cluster=cluster)
         if log is None or found is None:
             continue
         why, address, line = found
         pod = static_pod("kube-apiserver", node)
+        back = _back(etcd, address, why, node, listeners, cluster)
+        said = f"; etcd is back since {back:%H:%M:%S} UTC, and it asks again within two minutes" if back else ""
         state = "Running" if last.running else f"{last.state.capitalize()}, exit code {last.exit_code}"
         yield Finding(
             pod,
-            f"{pod.name} cannot reach etcd{f' at {address}' if address else ''}: {shorten(why, 140)}",
+            f"{pod.name} cannot reach etcd{f' at {address}' if address else ''}: {shorten(why, 140)}{said}",
             evidence=(
                 Evidence("crictl ps -a --name kube-apiserver", f"{state}, attempt {last.attempt}", node),
                 Evidence(f"sudo tail -n 20 {log.path}", shorten(plain(line), 400), node),
             ),
             next=(
+                *(
+                    [
+                        "wait two minutes: after a long outage it pauses for so long between two attempts",
+                        f"ssh {node} sudo crictl stop {last.id[:13]}    # or: the kubelet starts it anew at once",
+                    ]
+                    if back
+                    else []
+                ),
                 f"ssh {node} sudo crictl ps -a --name etcd    # does etcd run?",
                 f"ssh {node} sudo ss -ltnp sport = :2379    # does it listen?",
                 f"ssh {node} sudo grep -n -- --etcd- /etc/kubernetes/manifests/kube-apiserver.yaml",
             ),
             touches=(pod, static_pod("etcd", node), *([CLUSTER] if len(servers) == 1 else [])),
-            severity=Severity.CRITICAL if len(servers) == 1 else Severity.ERROR,
+            severity=Severity.CRITICAL if len(servers) == 1 and not back else Severity.ERROR,
         )
+
+
+def _back(
+    etcd: HostContainer | None, address: str, why: str, node: str, listeners: Listeners | None, cluster: Cluster
+) -> datetime | None:
+    """Since when etcd is there again, where the API server has only not asked again yet."""
+    began = (etcd.started or etcd.created) if etcd and etcd.running else None
+    if began is None or cluster.age(began) > _PAUSE or "refused" not in why:
+        return None
+    heard = (listeners.get(node) if listeners else None) or ()
+    port = address.rpartition(":")[2]
+    return began if any(str(one.port) == port and one.process in ("", "etcd") for one in heard) else None
 
 
 def _log(logs: tuple[HostLog, ...], attempt: int, uid: str) -> HostLog | None:

@@ -14,6 +14,7 @@ from kdiag.facts import (
     LogLine,
     Manifest,
     Manifests,
+    Workloads,
     current,
     plain,
     static_pod,
@@ -21,6 +22,7 @@ from kdiag.facts import (
 
 _PARTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 _STARTING = 20
+_MOST = 500
 _NOTICED = 20  # seconds: by then the kubelet has read a manifest that was written
 _RAN = 60  # seconds: who ran for longer did not end at its start
 #: Of a kubeconfig whose parts do not fit together, its file is not named.
@@ -57,6 +59,7 @@ _OTHERS = re.compile(
     severity=Severity.CRITICAL,
     layer=Layer.APISERVER,
     explains=(
+        "application/workload_unavailable",
         "control_plane/api_server_unhealthy",
         "control_plane/api_server_unreachable",
         "control_plane/controller_manager_not_running",
@@ -69,7 +72,9 @@ _OTHERS = re.compile(
     ),
     tags=("static-pods", "apiserver", "scheduler"),
 )
-def component_exits(containers: Containers, cluster: Cluster, manifests: Manifests | None) -> Iterator[Finding]:
+def component_exits(
+    containers: Containers, cluster: Cluster, manifests: Manifests | None, workloads: Workloads | None
+) -> Iterator[Finding]:
     """For what no other check knows: the line is quoted as it is. etcd has a check of its own."""
     for node, seen in containers:
         mine = manifests.get(node) if manifests else None
@@ -124,9 +129,15 @@ def component_exits(containers: Containers, cluster: Cluster, manifests: Manifes
                     pod,
                     *([CLUSTER] if part == "kube-apiserver" and alone else []),
                     *([Ref("Lease", part, "kube-system")] if part != "kube-apiserver" else []),
+                    *(_unseen(workloads) if part == "kube-controller-manager" and alone else []),
                 ),
                 severity=Severity.CRITICAL if alone else Severity.ERROR,
             )
+
+
+def _unseen(workloads: Workloads | None) -> list[Ref]:
+    """The workloads that no controller has looked at since they were made or changed."""
+    return [w.ref() for w in workloads.items if not w.observed][:_MOST] if workloads else []
 
 
 def _ends(last: HostContainer, all_of: tuple[HostContainer, ...], cluster: Cluster) -> bool:

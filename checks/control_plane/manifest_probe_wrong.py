@@ -24,6 +24,7 @@ from kdiag.facts import (
 _PORTS = {"kube-apiserver": 6443, "kube-scheduler": 10259, "kube-controller-manager": 10257}
 _PATHS = ("/livez", "/readyz", "/healthz", "/health")
 _ASKS_FOR = "asks for "
+_NAMELESS = "shows no token"
 # A container that has outlived its startup and liveness probes this long has answered them.
 _OUTLIVED = 900
 
@@ -61,14 +62,19 @@ def manifest_probe_wrong(
                 kills = kind != "readiness"
                 budget = probe.budget
                 effect = f"is killed {budget} s after each start" if kills else "never becomes ready"
+                what, repair = f"its {kind} probe {wrong}", f"correct the {kind} probe"
+                if wrong == _NAMELESS and (off := manifest.flag("anonymous-auth")):
+                    line = off.line
+                    what = f"--anonymous-auth={off.value} answers its {kind} probe, which shows no token, 401"
+                    repair = "remove the flag; --authentication-config may keep the paths of probes open"
                 yield Finding(
                     subject,
-                    f"{subject.name} {effect}: {manifest.where(line)} its {kind} probe {wrong}",
+                    f"{subject.name} {effect}: {manifest.where(line)} {what}",
                     evidence=(
                         manifest.quote(node, manifest.line(*place), manifest.line(*place) + 4),
                         _port(node, manifest),
                     ),
-                    next=manifest_repair(node, manifest, line, f"correct the {kind} probe"),
+                    next=manifest_repair(node, manifest, line, repair),
                     touches=stands_still(manifests, manifest.component) if kills else (),
                     key=kind,
                     severity=None if kills else Severity.WARNING,
@@ -99,7 +105,7 @@ def _wrong(manifest: Manifest, asked: HTTPGet, found: NodeManifests) -> str:
     if not any(e.scheme == asked.scheme.lower() for e in same):
         return f"speaks {asked.scheme} to port {port}, which serves {same[0].scheme.upper()}"
     if _nobody(manifest) and not any(h.name.lower() == "authorization" for h in asked.http_headers):
-        return "shows no token, and --anonymous-auth=false answers it 401"
+        return _NAMELESS
     if not manifest.spec or not manifest.spec.host_network:
         return ""
     if not any(_heard(e, asked.host, found) for e in same):

@@ -106,6 +106,12 @@ class ApiSource:
             answer = self._once_it_knows(path, answer)
         if answer.status >= 500 and b"etcd" in bytes(answer.body[:65536]):
             raise Unreachable(f"{self.target.server} answers, but not from its store: {_refusal(answer, 'list pods')}")
+        if answer.status == 404 or (answer.status == 200 and _is_no_list(answer)):
+            said = "404 Not Found" if answer.status == 404 else "something that is no list"
+            raise BadAnswer(
+                f"{self.target.server} is no Kubernetes API server: it answers {said} when asked for pods; is the "
+                "server URL right, with its path?"
+            )
         if answer.status == 403 and not self.namespace:
             self._refused = self._who()
             self.namespace = fallback or self.target.namespace or "default"
@@ -343,9 +349,9 @@ class ApiSource:
                 emit(Observation("api", source.key, scope=scope, restart=True))
                 continue
             if answer.status != 200:
-                absent = answer.status == 404
-                reason = _refusal(answer, f"list {source.resource}{f' in namespace {namespace}' if namespace else ''}")
-                emit(Observation("api", source.key, scope=scope, error=reason, absent=absent))
+                where = f" in namespace {namespace}" if namespace else ""
+                reason = _refusal(answer, f"list {source.resource} of {source.group_version}{where}")
+                emit(Observation("api", source.key, scope=scope, error=reason))
                 return
             token = continue_token(answer.body)
             emit(Observation("api", source.key, scope=scope, body=answer.body))
@@ -407,6 +413,14 @@ def _names(answer: Response) -> list[str]:
     items = _told(answer).get("items")
     found = (one.get("metadata") for one in items if isinstance(one, dict)) if isinstance(items, list) else ()
     return [meta["name"] for meta in found if isinstance(meta, dict) and isinstance(meta.get("name"), str)]
+
+
+def _is_no_list(answer: Response) -> bool:
+    try:
+        told = json.loads(bytes(answer.body))
+    except (ValueError, RecursionError):
+        return False  # cut short or garbled, which the reader of the list says better
+    return not isinstance(told, dict) or ("items" not in told and told.get("kind") != "PodList")
 
 
 def _is_empty(answer: Response) -> bool:

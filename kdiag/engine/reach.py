@@ -38,7 +38,7 @@ class Ways:
     def _dns(self) -> str:
         services, slices = self._facts.get(Services), self._facts.get(EndpointSlices)
         service = services.get(*_DNS) if services else None
-        if service is None or slices is None or slices.gaps or slices.absent:
+        if service is None or slices is None or slices.gaps:
             return ""
         if any(e.ready or e.conditions.serving for e in slices.endpoints(service)):
             return ""

@@ -147,7 +147,6 @@ class Objects(Fact, Generic[T]):
     spare: ClassVar[bool] = False
     items: tuple[T, ...] = field(default=())
     scope: str = ""
-    absent: bool = False
 
     @property
     def blank(self) -> bool:

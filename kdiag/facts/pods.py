@@ -312,7 +312,6 @@ class PodBuilder:
         self._items: list[Pod] = []
         self._gaps: list[Gap] = []
         self._scope = ""
-        self._absent = False
         self._kin: dict[tuple[str, bytes, bytes, int, int, int], _Kin] = {}
         self._labels: dict[bytes, dict[str, str]] = {}
         self._owners: dict[bytes, OwnerRef | None] = {}
@@ -321,27 +320,24 @@ class PodBuilder:
     def feed(self, seen: Observation) -> None:
         """Take one page, or the error that came in its place."""
         self._scope = seen.scope or self._scope
-        if seen.absent:
-            self._absent = True
-        elif seen.error:
+        if seen.error:
             self._gaps.append(Gap(seen.key, seen.error))
         else:
             try:
-                page: Page[_Pod] = decoder(Page[_Pod]).decode(seen.body)
+                page: list[_Pod] = decoder(Page[_Pod]).decode(seen.body).objects()
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
                 self._one_by_one(bytes(seen.body))
             else:
-                for raw in page.items:
+                for raw in page:
                     self._take(raw)
 
     def _one_by_one(self, body: bytes) -> None:
         try:
-            page = decoder(dict[str, Any]).decode(clean_json(body))
+            values = decoder(Page[Any]).decode(clean_json(body)).objects()
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as exc:
             self._gaps.append(Gap("pods", f"the answer is not a list: {shorten(clean_line(str(exc)), 160)}"))
             return
-        items = page.get("items")
-        for value in items if isinstance(items, list) else ():
+        for value in values:
             try:
                 # Through text once more, so that the parts that are read late stay text.
                 raw = decoder(_Pod).decode(msgspec.json.encode(without_nulls(value)))
@@ -469,7 +465,6 @@ class PodBuilder:
             groups=tuple(filter(None, groups)),
             gaps=fold_gaps(self._gaps),
             scope=self._scope,
-            absent=self._absent,
         )
 
 

@@ -38,17 +38,17 @@ class ListMeta(msgspec.Struct, gc=False):
 
 
 class Page(msgspec.Struct, Generic[T], gc=False):
-    """One page of a list."""
-
-    metadata: ListMeta = msgspec.field(default_factory=ListMeta)
-    items: list[T] = []
-
-
-class RawPage(msgspec.Struct, gc=False):
-    """One page whose objects are still text."""
+    """One page of a list; a list of nothing may say so by its kind alone."""
 
     kind: str = ""
-    items: list[Any] | None = None
+    metadata: ListMeta = msgspec.field(default_factory=ListMeta)
+    items: list[T] | msgspec.UnsetType | None = msgspec.UNSET
+
+    def objects(self) -> list[T]:
+        """What is on it. Raises ValueError where it is no page of a list."""
+        if self.items is msgspec.UNSET and not self.kind.endswith("List"):
+            raise ValueError("no kind of list and no items in it")
+        return self.items or []
 
 
 def dec_hook(kind: type, value: Any) -> Any:
@@ -131,19 +131,19 @@ def read_page(body: bytes, item: type[T], what: str) -> tuple[list[T], list[Gap]
     """The objects of one page, and a gap for each part of it that could not be read."""
     try:
         page: Page[T] = decoder(Page[item]).decode(body)  # type: ignore[valid-type]
+        return page.objects(), []
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
         return _read_one_by_one(body, item, what)
-    return page.items, []
 
 
 def _read_one_by_one(body: bytes, item: type[T], what: str) -> tuple[list[T], list[Gap]]:
     try:
-        raw: RawPage = decoder(RawPage).decode(body)
+        values = decoder(Page[Any]).decode(body).objects()
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as exc:
         return [], [Gap(what, f"the answer is not a list: {shorten(clean_line(str(exc)), 160)}")]
     items: list[T] = []
     gaps: list[Gap] = []
-    for value in raw.items or ():
+    for value in values:
         try:
             items.append(convert(without_nulls(value), item))
         except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
@@ -159,15 +159,12 @@ class ListBuilder:
         self._what = fact.sources[0].key
         self._items: list[Any] = []
         self._gaps: list[Gap] = []
-        self._absent = False
         self._scope = ""
 
     def feed(self, seen: Observation) -> None:
         """Take one page, or the error that came in its place."""
         self._scope = seen.scope or self._scope
-        if seen.absent:
-            self._absent = True
-        elif seen.error:
+        if seen.error:
             self._gaps.append(Gap(seen.key, seen.error))
         else:
             items, gaps = read_page(clean_json(bytes(seen.body)), self._fact.item, self._what)
@@ -176,7 +173,7 @@ class ListBuilder:
 
     def finish(self) -> Fact:
         """The fact, with its gaps cut to a readable number."""
-        return self._fact(items=tuple(self._items), gaps=fold_gaps(self._gaps), scope=self._scope, absent=self._absent)
+        return self._fact(items=tuple(self._items), gaps=fold_gaps(self._gaps), scope=self._scope)
 
 
 def fold_gaps(gaps: list[Gap]) -> tuple[Gap, ...]:

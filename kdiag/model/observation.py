@@ -12,8 +12,8 @@ class Observation:
     ``source`` is "api" or "node"; ``key`` says what was asked ("pods", "events", "readyz", "log"); ``host`` is
     the node that was asked and ``scope`` the namespace a list was asked for in (empty: all). ``name`` names the object
     where the answer is about one (a log's ``namespace/pod/container/previous``). ``body`` is the answer's bytes.
-    ``error`` is a line for a person; with it ``absent`` says that the cluster does not have that kind at all, which is
-    knowledge and no gap. ``restart`` says that the list is read again from its start: what came before is void.
+    ``error`` is a line for a person; with it ``absent`` says that what was asked for is not there (a file, a log):
+    that is knowledge and no gap. ``restart`` says that the list is read again from its start: what came before is void.
     """
 
     source: str

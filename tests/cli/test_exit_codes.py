@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.runner import HEALTHY, KDIAG, environment, healthy_api, kdiag, lost_service, started
-from tests.fakeapi import Exchange, FakeAPI, Fault, Rule
+from tests.fakeapi import Answer, Exchange, FakeAPI, Fault, Rule
 
 Done = subprocess.CompletedProcess[str]
 
@@ -118,6 +118,15 @@ def test_a_server_that_cannot_be_reached_is_3(tmp_path: Path) -> None:
     assert "no way to a node is known that could tell why: see --ssh-config, --local and kdiag doctor" in done.stderr
     alone = kdiag("check", "--no-nodes", "--kubeconfig", config, home=tmp_path)
     assert "no way to a node" not in alone.stderr
+
+
+@pytest.mark.parametrize("answer", [Answer.text("404 page not found", 404), Answer.json({}), Answer.json({"ok": True})])
+def test_a_server_that_is_none_of_kubernetes_is_3(tmp_path: Path, answer: Answer) -> None:
+    with FakeAPI() as api:
+        api.fault("/", Fault.answer(answer))
+        done = kdiag("check", "--kubeconfig", api.kubeconfig(tmp_path / "c"), home=tmp_path)
+    assert (done.returncode, done.stdout) == (3, "")
+    one_line(done, "is no Kubernetes API server")
 
 
 def test_a_refused_login_is_3(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def test_a_log_that_the_node_does_not_give_says_which_node_and_not_the_whole_url
 def test_a_node_that_gives_no_log_is_not_asked_for_all_the_others(tmp_path: Path) -> None:
     seen: list[Observation] = []
     with FakeAPI({"/api/v1/pods": pods(30)}) as api:
-        api.fault("/api/v1/namespaces/shop/pods/web-29/log", Fault.answer(Answer.text("well")))
+        api.fault("/api/v1/namespaces/shop/pods/web-29/log", Fault.not_json(b"well"))
         api.fault("/api/v1/namespaces/shop/pods/", Fault.silent())
         target = load(Overrides(kubeconfig=str(api.kubeconfig(tmp_path / "config"))), {}, home=tmp_path)
         source = ApiSource(target, deadline=Deadline(20), log_seconds=0.3)
@@ -201,15 +201,30 @@ def test_too_many_requests_is_waited_out(read: Read) -> None:
     assert (len(found), found.gaps) == (5, ())
 
 
-def test_a_kind_that_the_cluster_lacks_is_no_gap(read: Read) -> None:
-    with FakeAPI({}, absent=["autoscaling/v2", "policy/v1"]) as api:
+def test_a_kind_that_the_cluster_does_not_serve_is_a_gap_of_its_own(read: Read) -> None:
+    with FakeAPI({"/api/v1/pods": pods(2)}, absent=["autoscaling/v2"]) as api:
         facts = read(api)
     from kdiag.facts import Autoscalers
 
-    found = facts.get(Autoscalers)
+    found, others = facts.get(Autoscalers), facts.get(Pods)
     assert found is not None
-    assert found.absent
-    assert found.gaps == ()
+    assert others is not None
+    assert "404 Not Found: cannot list horizontalpodautoscalers of autoscaling/v2" in found.gaps[0].reason
+    assert (len(others), others.gaps) == (2, ())
+
+
+def test_an_object_that_is_no_list_is_not_taken_for_an_empty_one(read: Read) -> None:
+    with FakeAPI({"/api/v1/pods": pods(2)}) as api:
+        api.fault("/api/v1/services", Fault.not_json(b"{}"))
+        api.fault("/api/v1/nodes", Fault.not_json(b'{"kind": "NodeList", "items": null}'))
+        facts = read(api)
+    from kdiag.facts import Nodes, Services
+
+    services, nodes = facts.get(Services), facts.get(Nodes)
+    assert services is not None
+    assert nodes is not None
+    assert "is not a list" in services.gaps[0].reason
+    assert nodes.gaps == ()
 
 
 def test_one_namespace_is_read_when_it_is_asked_for(read: Read) -> None:

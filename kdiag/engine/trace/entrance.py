@@ -19,7 +19,7 @@ def served(facts: Facts, ingress: Ingress) -> Iterator[Step]:
     classes = facts.get(IngressClasses)
     name = ingress.spec.ingress_class_name or ingress.metadata.annotations.ingress_class
     addresses = [a.ip or a.hostname for a in ingress.status.load_balancer.ingress]
-    if classes is not None and not classes.gaps and not classes.absent:
+    if classes is not None and not classes.gaps:
         names = [c.name for c in classes.items]
         if ingress.spec.ingress_class_name and not classes.get(ingress.spec.ingress_class_name):
             close = nearest(name, names)

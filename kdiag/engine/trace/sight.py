@@ -23,8 +23,6 @@ class Sight:
             return f"{kind.__name__} were not collected"
         if fact.gaps:
             return str(fact.gaps[0])
-        if fact.absent:
-            return f"the server does not have {kind.__name__} in a version that kdiag reads"
         if fact.scope and fact.scope != namespace:
             return f"only namespace {fact.scope} was read"
         return ""

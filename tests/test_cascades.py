@@ -80,6 +80,14 @@ def crashing(whole: Whole, pod: Object, log: str = "", code: int = 1) -> None:
         whole.log(f"{where}/previous", "".join(f"{whole.ago(seconds=60)} {line}\n" for line in log.splitlines()))
 
 
+def initializing(whole: Whole, pod: Object) -> None:
+    """A pod whose first init container has run for five minutes and does not end."""
+    whole.waiting(pod, "PodInitializing")
+    state = {"running": {"startedAt": whole.ago(minutes=5)}}
+    first = {"name": pod["spec"]["initContainers"][0]["name"], "ready": False, "restartCount": 0, "state": state}
+    pod["status"]["initContainerStatuses"] = [first]
+
+
 def no_dns(whole: Whole, log: str) -> None:
     for pod in whole.pods("kube-system", "coredns"):
         crashing(whole, pod, log)
@@ -665,6 +673,7 @@ def ingress(whole: Whole, path: str) -> None:
     "network/service_has_no_ready_endpoint Service/team/db",
     "application/dependency_unreachable Deployment/team/api",
     "application/container_crashes Deployment/team/api",
+    "application/init_container_waits Deployment/team/late",
 )
 def claim_is_not_bound() -> Whole:
     whole = Whole()
@@ -685,6 +694,9 @@ def claim_is_not_bound() -> Whole:
     client_of(
         whole, "db", "could not connect to server: dial tcp 10.96.7.10:5432: connect: connection refused (host db)"
     )
+    wait = {"name": "wait", "image": "busybox:1.36", "command": ["sh", "-c", "until nc -z db 5432; do sleep 2; done"]}
+    (late,) = whole.application("team/late", initContainers=[wait])
+    initializing(whole, late)
     whole.settle()
     return whole
 

@@ -13,7 +13,8 @@ from kdiag.facts import Events, Failures, Fault, Logs, Namespaces, Services, ans
     title="Init container waits in vain",
     severity=Severity.ERROR,
     layer=Layer.POD,
-    explains=("application/pod_not_ready", "application/job_failed"),
+    explains_here=("application/pod_not_ready", "application/workload_unavailable", "application/job_failed"),
+    explains=(),  # it may wait for a Service whose own pods are not ready
     tags=(
         "init",
         "dependency",

@@ -41,16 +41,18 @@ def startup_probe_fails(failures: Failures, events: Events | None, logs: Logs | 
         after = (
             f"killed {probe.budget} s after a start without success" if one.end else "never a result, so never killed"
         )
+        verdict = probe_verdict("startup", probe, one)
+        longer = f"startupProbe: if it only starts slowly, a failureThreshold above {probe.failure_threshold}"
         yield Finding(
             one.owner,
-            f"{one.where} {does} its startup probe: {probe_verdict('startup', probe, one)}",
+            f"{one.where} {does} its startup probe: {verdict}",
             evidence=(
                 Evidence(kubectl("get", "pod", one.pod.name, namespace=namespace), one.status),
                 Evidence(kubectl("describe", "pod", one.pod.name, namespace=namespace), one.said),
                 Evidence("", f"{probe_setting(probe, one.spec)}: {after}"),
             ),
             next=(
-                edit(one, "startupProbe"),
+                edit(one, longer if " within " in verdict else "startupProbe"),
                 kubectl(*one.log_command, namespace=namespace),
             ),
             touches=touched(group),

@@ -31,6 +31,7 @@ from kdiag.facts import (
         "control_plane/api_service_unavailable",
         "worker_node/metrics_server_unavailable",
         "application/dependency_unreachable",
+        "application/init_container_waits",
     ),
     tags=("service", "endpoints"),
 )

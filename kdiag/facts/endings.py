@@ -32,8 +32,16 @@ def telling(lines: tuple[LogLine, ...] | list[LogLine], width: int = 200) -> str
     strong = [t for t in texts if _STRONG.search(t) and not _FRAME.search(t)]
     panics = [t for t in strong if "panic:" in t]
     plain = [t for t in texts if not _FRAME.search(t)]
-    chosen = (panics[:1] or strong[-1:] or plain[-1:] or [""])[0]
+    chosen = (panics[:1] or _quoted(texts) or strong[-1:] or plain[-1:] or [""])[0]
     return shorten(_HEADER.sub("", _message(chosen.strip())), width)
+
+
+def _quoted(texts: list[str]) -> list[str]:
+    """Redis heads its complaint, quotes the line of its configuration below it, and says last what is wrong with it."""
+    for heading, quote, why in zip(texts, texts[1:], texts[2:], strict=False):
+        if quote.startswith(">>> '") and not _FRAME.search(why):
+            return [f"{heading}: {quote.removeprefix('>>> ')}: {why}"]
+    return []
 
 
 #: Where the loggers in use put what they say, and what it is about.

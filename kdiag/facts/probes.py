@@ -141,7 +141,8 @@ def probe_verdict(kind: str, probe: Probe, failure: Failure) -> str:
             if match and (local := LOOPBACK.search(match[0])):
                 return f"{asks} is refused: it listens on {local[0].rpartition(':')[0]} alone, inside its pod"
         if port is not None:
-            return f"{asks} is refused: nothing listens on port {port}"
+            late = f" within {probe.budget} s" if kind == "startup" and failure.end else ""
+            return f"{asks} is refused: nothing listens on port {port}{late}"
     if match := re.search(r"statuscode: (\d+)", text):
         code = match[1]
         if code == "404":

@@ -84,6 +84,15 @@ def test_takes_image_names_apart(name: str, parts: tuple[str, str, str, str]) ->
             ],
             "/etc/coredns/Corefile:13",
         ),
+        (
+            [
+                "*** FATAL CONFIG FILE ERROR (Redis 7.2.4) ***",
+                "Reading the configuration file, at line 2",
+                ">>> 'bindd 0.0.0.0'",
+                "Bad directive or wrong number of arguments",
+            ],
+            "Reading the configuration file, at line 2: 'bindd 0.0.0.0': Bad directive or wrong number of arguments",
+        ),
         ([], ""),
     ],
 )

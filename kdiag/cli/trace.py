@@ -11,6 +11,17 @@ from kdiag.session import live, recorded
 SCHEMA = "kdiag/trace/v1"
 
 
+def _default(options: argparse.Namespace) -> str:
+    """The namespace that kubectl would read in where none is given."""
+    from kdiag.errors import ConfigError
+    from kdiag.session.options import target
+
+    try:
+        return "default" if options.snapshot else target(options).namespace or "default"
+    except ConfigError:  # which the run itself says, or does without
+        return "default"
+
+
 def run(options: argparse.Namespace) -> int:
     """Print the hops; the exit code says whether all are well."""
     from kdiag.engine.intake import roots
@@ -18,13 +29,14 @@ def run(options: argparse.Namespace) -> int:
     from kdiag.facts import Cluster, Version
     from kdiag.model.step import State, outcome
 
-    start = Start.parse(options.target, options.namespace)
+    start = Start.parse(options.target, options.namespace, default=_default(options))
     kinds = dict.fromkeys((*roots(READS), Cluster, Version))
     if options.snapshot:
         seen = recorded(options.snapshot, kinds)
     else:
         # The way may lead into other namespaces: all are read where that is allowed.
         seen = live(options, kinds, namespace="", fallback=start.namespace)
+    start = start.meant(seen.facts)
     steps = trace(start, seen.facts)
     cluster, version = seen.facts.get(Cluster), seen.facts.get(Version)
     if options.output == "json":

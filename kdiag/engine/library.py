@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
+import re
 from collections.abc import Collection, Iterable, Mapping
 
 from kdiag.check import Check
@@ -44,7 +45,8 @@ def choose(wanted: Collection[str], *, risks: bool = False) -> tuple[Check, ...]
         if name in GROUPS:
             hits = [c for c in hits if risks or not c.risk]
         if not hits and name not in GROUPS:
-            raise UsageError(f"no check, group or tag is called {word!r}{_meant(name, library.values())}")
+            known = [*names(library), *GROUPS, *tags()]
+            raise UsageError(f"no check, group or tag is called {word!r}{did_you_mean(name, known)}")
         chosen.update((c.id, c) for c in hits)
     return tuple(chosen[i] for i in sorted(chosen))
 
@@ -54,7 +56,7 @@ def find(word: str) -> Check:
     library = checks()
     found = identified(word, library)
     if found is None:
-        raise UsageError(f"no check is called {word!r}{_meant(plain(word), library.values())}")
+        raise UsageError(f"no check is called {word!r}{did_you_mean(plain(word), names(library))}")
     return library[found]
 
 
@@ -71,9 +73,17 @@ def plain(word: str) -> str:
     return word.strip("/").replace("-", "_").lower()
 
 
-def _meant(word: str, library: Iterable[Check]) -> str:
-    names = [n for c in library for n in (c.id, c.id.partition("/")[2], *c.tags)] + list(GROUPS)
-    close = nearest(word, names)
+def names(ids: Iterable[str]) -> list[str]:
+    """What checks of these ids may be called: by the id, and by what stands behind its group."""
+    return [name for check_id in ids for name in (check_id, check_id.partition("/")[2])]
+
+
+def did_you_mean(word: str, names: Collection[str]) -> str:
+    """What was probably meant, to be put behind an error: the nearest name, or those that have the word in them."""
+    inside = [n for n in dict.fromkeys(names) if "/" not in n and re.search(rf"(?:^|_){re.escape(word)}", n)]
+    if len(word) > 1 and len(inside) > 1:
+        return f"; there are {listing(sorted(inside, key=lambda n: (not n.startswith(word), n)), 4)}"
+    close = nearest(word, list(names))
     return f"; did you mean {close!r}?" if close else "; see: kdiag list"
 
 

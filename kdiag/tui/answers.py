@@ -34,7 +34,8 @@ def answer(request: object, seen: Seen, verdict: Verdict, keep: Keep) -> object:
         case Trace():
             from kdiag.engine.trace import Start, trace
 
-            return trace(Start(kind=request.kind, namespace=request.namespace, name=request.name), seen.facts)
+            start = Start(kind=request.kind, namespace=request.namespace, name=request.name)
+            return trace(start.meant(seen.facts), seen.facts)
         case Machine():
             return _node(request.name, seen.facts, verdict)
         case Timeline():

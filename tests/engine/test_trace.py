@@ -152,7 +152,7 @@ def test_all_is_well() -> None:
         ("web:80", "", ("Service", "default", "web", "80", "")),
         ("svc/shop/web", "", ("Service", "shop", "web", "", "")),
         ("svc/web", "shop", ("Service", "shop", "web", "", "")),
-        ("svc/web", "", ("Service", "svc", "web", "", "")),  # a namespace of that name
+        ("svc/web", "", ("Service", "svc", "web", "", "")),  # a namespace of that name, if there is one
         ("shop/web", "shop", ("Service", "shop", "web", "", "")),
         ("ingress/shop/front", "", ("Ingress", "shop", "front", "", "")),
         ("ing/front/shop.test/a/b", "shop", ("Ingress", "shop", "front", "", "shop.test/a/b")),
@@ -163,6 +163,26 @@ def test_all_is_well() -> None:
 def test_targets(text: str, namespace: str, found: tuple[str, ...]) -> None:
     start = Start.parse(text, namespace)
     assert (start.kind, start.namespace, start.name, start.port, start.path) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "name", "port"),
+    [
+        ("svc/web:http", "Service", "web", "http"),
+        ("services/web", "Service", "web", ""),
+        ("po/web-1", "Pod", "web-1", ""),
+        ("ing/front", "Ingress", "front", ""),
+    ],
+)
+def test_a_kind_before_the_name_as_kubectl_has_it(text: str, kind: str, name: str, port: str) -> None:
+    meant = Start.parse(text, default="shop").meant(facts_of(observations(shop())))
+    assert (meant.kind, meant.namespace, meant.name, meant.port) == (kind, "shop", name, port)
+
+
+def test_a_namespace_that_is_called_as_a_kind_is() -> None:
+    world = shop(namespaces=[{"metadata": {"name": n}} for n in ("svc", "shop")])
+    start = Start.parse("svc/web", default="shop")
+    assert start.meant(facts_of(observations(world))) == start
 
 
 @pytest.mark.parametrize(

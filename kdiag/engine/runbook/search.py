@@ -7,9 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kdiag.engine.library import identified, plain
+from kdiag.engine.library import did_you_mean, identified, names, plain
 from kdiag.errors import UsageError
-from kdiag.model.text import nearest
 
 _LINES = 2
 
@@ -46,8 +45,7 @@ def named(word: str) -> str:
     """The id of the one page of that id or name. Raises UsageError, with the nearest, when there is none."""
     found = identified(word, pages())
     if found is None:
-        close = nearest(plain(word), [name for check_id in pages() for name in (check_id, check_id.partition("/")[2])])
-        raise UsageError(f"no check is called {word!r}" + (f"; did you mean {close!r}?" if close else ""))
+        raise UsageError(f"no check is called {word!r}{did_you_mean(plain(word), names(pages()))}")
     return found
 
 

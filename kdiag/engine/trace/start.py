@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from kdiag.engine.intake import Facts
 from kdiag.errors import UsageError
+from kdiag.facts import Namespaces
 from kdiag.model.result import Ref
 
 _KINDS = {
@@ -31,11 +33,20 @@ class Start:
     name: str
     port: str = ""
     path: str = ""
+    default: str = "default"
 
     @property
     def ref(self) -> Ref:
         """The object."""
         return Ref(self.kind, self.name, self.namespace)
+
+    def meant(self, facts: Facts) -> Start:
+        """The same; of ``svc/web``, where no namespace has that name, the Service in the namespace that is default."""
+        kind = _KINDS.get(self.namespace)
+        namespaces = facts.get(Namespaces)
+        if not kind or self.kind != "Service" or not namespaces or namespaces.gaps or namespaces.get(self.namespace):
+            return self
+        return replace(self, kind=kind, namespace=self.default)
 
     @classmethod
     def parse(cls, text: str, namespace: str = "", default: str = "default") -> Start:
@@ -68,4 +79,4 @@ class Start:
                 )
         if port and not re.fullmatch(r"[a-zA-Z0-9-]{1,63}", port):
             raise UsageError(f"{port!r} is no port: write a number or the name of a port of the Service")
-        return cls(kind=kind, namespace=inside, name=name, port=port, path="/".join(path))
+        return cls(kind=kind, namespace=inside, name=name, port=port, path="/".join(path), default=namespace or default)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from kdiag.check import KUBELET_DOWN, Evidence, Finding, Layer, Ref, Severity, Skip, check
 from kdiag.facts import (
+    RUNTIMES,
     Cluster,
     Entry,
     JournalLog,
@@ -16,7 +17,9 @@ from kdiag.facts import (
     Manifests,
     Nodes,
     Unit,
+    UnitLine,
     Units,
+    file_line,
     hosted,
     journal_line,
     last_reason,
@@ -24,6 +27,8 @@ from kdiag.facts import (
     unit_state,
 )
 
+#: What a kubelet may well need.
+_USUAL = ("network-online.target", "network.target", "containerd.socket", "docker.socket", "sysinit.target")
 _CONDITION = re.compile(r"skipped because|Condition check resulted")
 
 
@@ -66,14 +71,23 @@ def kubelet_not_running(
         when = f" since {unit.left:%H:%M} UTC" if unit.left else ""
         disabled = " and does not start at boot" if unit.enabled == "disabled" else ""
         why = f": {reason.said}" if reason else ""
+        needs = _needs(setup) if setup and unit.active == "inactive" and not masked else None
+        if needs and not why:
+            why = f"; it starts only with {needs.value} ({needs.path}:{needs.line} {needs.name}=)"
         yield Finding(
             Ref("Node", node),
-            f"kubelet {state} on {node}{when}{disabled}{why[:120]}{on_control_plane(node, manifests)}",
+            f"kubelet {state} on {node}{when}{disabled}{why[:140]}{on_control_plane(node, manifests)}",
             evidence=(
                 unit_state(unit, node, "ActiveState", "SubState", "UnitFileState", "Result"),
                 *([journal_line(reason, node)] if reason else _stopped(node, journal)),
+                *([file_line(needs.path, needs.line, needs.text, node)] if needs else []),
             ),
             next=(
+                *(
+                    [f"ssh {node} systemctl status {needs.value}    # without it the kubelet does not start"]
+                    if needs
+                    else []
+                ),
                 *([f"ssh {node} sudo systemctl unmask kubelet"] if masked else []),
                 f"ssh {node} sudo systemctl enable --now kubelet",
                 f"ssh {node} sudo journalctl -u kubelet -n 50 --no-pager    # if it does not stay up",
@@ -83,6 +97,12 @@ def kubelet_not_running(
         )
     if not seen:
         yield Skip("no node has a unit kubelet.service: the kubelet is part of another program, or in a container")
+
+
+def _needs(setup: KubeletSetup) -> UnitLine | None:
+    """The line that has it start only with a unit that is no part of a Kubernetes node."""
+    lines = setup.unit_lines("Requires", "BindsTo", "Requisite")
+    return next((line for line in reversed(lines) if line.value not in (*RUNTIMES, *_USUAL)), None)
 
 
 def _stopped(node: str, journal: KubeletJournal | None) -> list[Evidence]:

@@ -57,6 +57,7 @@ from kdiag.facts.corefile import Corefile as Corefile
 from kdiag.facts.corefile import Directive as Directive
 from kdiag.facts.corefile import ServerBlock as ServerBlock
 from kdiag.facts.corefile import parse_corefile as parse_corefile
+from kdiag.facts.daemons import NextStart as NextStart
 from kdiag.facts.daemons import crashing as crashing
 from kdiag.facts.daemons import down as down
 from kdiag.facts.daemons import file_line as file_line
@@ -150,6 +151,7 @@ from kdiag.facts.kubelet import Kubeconfig as Kubeconfig
 from kdiag.facts.kubelet import KubeletFlag as KubeletFlag
 from kdiag.facts.kubelet import Kubelets as Kubelets
 from kdiag.facts.kubelet import KubeletSetup as KubeletSetup
+from kdiag.facts.kubelet import UnitLine as UnitLine
 from kdiag.facts.logs import ContainerLog as ContainerLog
 from kdiag.facts.logs import LogLine as LogLine
 from kdiag.facts.logs import Logs as Logs

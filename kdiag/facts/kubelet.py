@@ -158,7 +158,10 @@ class ConfigFile:
 
     def named(self, text: str) -> str:
         """The field that a message of the kubelet is about; empty where it names none that is set, or several."""
-        words = {w.lower() for w in re.findall(r"[A-Za-z][\w.-]{3,}", text)}
+        places = set(re.findall(r'"(/[^"\s]+)"', text.replace('\\"', '"')))
+        if len(exact := [f for f in self.lines if places & set(_scalars(self.get(f)))]) == 1:
+            return exact[0]
+        words = {w.lower() for w in re.findall(r"(?<![/\w.-])[A-Za-z][\w.-]{3,}", text)}
         fields = [f for f in self.lines if f.rpartition(".")[2].lower() in words or f.lower() in words]
         # "imageGCLowThresholdPercent 80 must be less than imageGCHighThresholdPercent": only one of them is set.
         inner = [f for f in fields if not any(other.startswith(f"{f}.") for other in fields)]
@@ -203,6 +206,21 @@ def _split(server: str) -> tuple[str, int]:
         return "", 0
 
 
+@dataclass(frozen=True, slots=True)
+class UnitLine:
+    """One setting of a unit as it takes effect, and the file and line that give it."""
+
+    name: str
+    value: str
+    path: str
+    line: int
+
+    @property
+    def text(self) -> str:
+        """As it stands in the file."""
+        return f"{self.name}={self.value}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubeletSetup:
     """One node's kubelet, from its files."""
@@ -214,6 +232,7 @@ class KubeletSetup:
     program: str = ""
     flags: tuple[KubeletFlag, ...] = ()
     environment_files: tuple[tuple[str, bool], ...] = ()  # path, and whether it may be missing
+    settings: tuple[UnitLine, ...] = ()  # all of the unit's, those of [Unit] and [Service]
     config: ConfigFile | None = None
     kubeconfig: Kubeconfig | None = None
     bootstrap: Kubeconfig | None = None
@@ -224,6 +243,10 @@ class KubeletSetup:
     def flag(self, name: str) -> KubeletFlag | None:
         """The flag as it takes effect: of several the last."""
         return next((f for f in reversed(self.flags) if f.name == name), None)
+
+    def unit_lines(self, *names: str) -> tuple[UnitLine, ...]:
+        """The settings of these names, in their order."""
+        return tuple(s for s in self.settings if s.name in names)
 
     def missing(self, path: str) -> bool:
         """Whether that file was looked for and is not there."""
@@ -348,6 +371,7 @@ def _setup(answers: tuple[Answer, ...]) -> KubeletSetup:
         program=unit.start.split()[0].lstrip("-@+!:") if unit.start.split() else "",
         flags=flags,
         environment_files=tuple(unit.env_files),
+        settings=tuple(one for lines in unit.settings.values() for one in lines),
         config=config,
         kubeconfig=_kubeconfig(kubeconfigs.get(named.get("kubeconfig", KUBECONFIG))),
         bootstrap=_kubeconfig(kubeconfigs.get(named.get("bootstrap-kubeconfig", BOOTSTRAP))),
@@ -375,6 +399,7 @@ class _Unit:
         self.start, self.start_path, self.start_line = "", "", 0
         self.env: dict[str, tuple[str, str, int]] = {}
         self.env_files: list[tuple[str, bool]] = []
+        self.settings: dict[str, list[UnitLine]] = {}
         path, number, section = "", 0, ""
         pending, first = "", 0
         for raw in text.splitlines():
@@ -394,6 +419,11 @@ class _Unit:
             if named := re.fullmatch(r"\[(\w+)\]", line):
                 section = named[1]
             key, equals, value = (part.strip() for part in line.partition("="))
+            if equals and section in ("Service", "Unit", ""):
+                if not value:
+                    self.settings.pop(key, None)
+                else:
+                    self.settings.setdefault(key, []).append(UnitLine(key, value, path, first))
             if equals and section in ("Service", ""):
                 self._take(key, value, path, first)
 

@@ -17,9 +17,17 @@ _UNITS = ("kubelet.service", *RUNTIMES)
 _PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,Result,NRestarts,ExecMainStatus,ExecMainCode,NeedDaemonReload,"
     "FragmentPath,DropInPaths,ExecStart,Environment,EnvironmentFiles,StateChangeTimestamp,ActiveEnterTimestamp,"
-    "InactiveEnterTimestamp,TasksCurrent,TasksMax"
+    "InactiveEnterTimestamp,TasksCurrent,TasksMax,ExecStartPre"
 )
 _TIME = re.compile(r"\w{3} (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC")
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """A command that is run before the program, and the status with which it ended; 0 where that does not matter."""
+
+    command: str
+    status: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +49,7 @@ class Unit:
     argv: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     environment_files: tuple[str, ...] = ()
+    before: tuple[Before, ...] = ()
     changed: datetime | None = None
     entered: datetime | None = None
     left: datetime | None = None
@@ -116,10 +125,19 @@ def _unit(block: str) -> Unit:
         argv=tuple(_words(argv[1])) if argv else (),
         environment=dict(w.partition("=")[::2] for w in _words(one.get("Environment", "")) if "=" in w),
         environment_files=tuple(v.partition(" (")[0] for v in fields.get("EnvironmentFiles", ()) if v),
+        before=tuple(map(_before, fields.get("ExecStartPre", ()))),
         changed=_time(one.get("StateChangeTimestamp", "")),
         entered=_time(one.get("ActiveEnterTimestamp", "")),
         left=_time(one.get("InactiveEnterTimestamp", "")),
     )
+
+
+def _before(text: str) -> Before:
+    """``{ path=/bin/false ; argv[]=/bin/false ; ignore_errors=no ; … ; code=exited ; status=1 }``."""
+    command = re.search(r"argv\[\]=(.*?) ; ", text)
+    status = re.search(r" status=(\d{1,3})\b", text)
+    matters = "ignore_errors=no" in text and "code=exited" in text
+    return Before(" ".join(command[1].split()) if command else "", int(status[1]) if status and matters else 0)
 
 
 def _number(text: str) -> int:

@@ -197,3 +197,12 @@ def test_takes_the_amounts_that_the_kubelet_takes() -> None:
 def test_finds_the_field_that_a_message_names_by_its_name_or_value(words: str, field: str) -> None:
     text = CONFIGURATION + "featureGates:\n  NoSuchGate: true\ncpuManagerPolicy: statik\ntlsCipherSuites: [TLS_NULL]\n"
     assert read_config(CONFIG, text).named(words) == field
+
+
+def test_a_message_is_about_the_field_whose_path_it_names() -> None:
+    text = "systemReserved:\n  memory: 100Mi\nsystemReservedCgroup: /sys.slice\n"
+    said = (
+        '"Failed to start ContainerManager" err="Failed to enforce System Reserved Cgroup Limits on \\"/sys.slice\\": '
+        'cgroup [\\"sys.slice\\"] has some missing paths: /sys/fs/cgroup/memory/sys.slice"'
+    )
+    assert read_config("/var/lib/kubelet/config.yaml", text).named(said) == "systemReservedCgroup"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import COMPONENT_FAILS, Evidence, Finding, Layer, Severity, check, listing
+from kdiag.check import COMPONENT_FAILS, Evidence, Finding, Layer, Severity, check, listing, whole
 from kdiag.facts import (
     Cluster,
     Containers,
@@ -20,6 +20,9 @@ from kdiag.facts import (
     stands_still,
     static_pod,
 )
+
+#: Milliseconds: the defaults of heartbeat and election, and the longest that etcd takes.
+_BEAT, _PATIENCE, _LONGEST = 100, 1000, 50_000
 
 
 @check(
@@ -41,7 +44,7 @@ def etcd_flags_inconsistent(
         now = component_standing(etcd, node, containers, pods, cluster)
         subject = static_pod("etcd", node)
         elsewhere = [w for w in _elsewhere(etcd) if w[0].name != "listen-client-urls" or not _is_found(etcd, found)]
-        wrong = [*_urls(etcd, found), *elsewhere, *_members(etcd, found), *_closed(etcd)]
+        wrong = [*_urls(etcd, found), *elsewhere, *_members(etcd, found), *_closed(etcd), *_beats(etcd)]
         if now.proven:
             # That etcd runs proves its flags, but not that its clients find it.
             api = found.of("kube-apiserver")
@@ -98,7 +101,9 @@ def _elsewhere(etcd: Manifest) -> Iterator[tuple[Flag, str, str]]:
             yield (
                 flag,
                 f"etcd listens on {listing(ports, 3)} and says that it is at {one.text} (--{advertise})",
-                (f"listen on port {one.port}"),
+                f"listen on port {one.port}"
+                if one.port not in {port for _, port in heard}
+                else f"{one.scheme}:// in place of {'http' if one.scheme == 'https' else 'https'}://",
             )
 
 
@@ -137,6 +142,23 @@ def _members(etcd: Manifest, found: NodeManifests) -> Iterator[tuple[Flag, str, 
             f"it has no member {name} (--name), only {listing(sorted(members), 3)}",
             f"--name={next(iter(members), '')}",
         )
+
+
+def _beats(etcd: Manifest) -> Iterator[tuple[Flag, str, str]]:
+    """An election may not begin before five heartbeats are missed, nor later than 50 s after the first."""
+    beat, election = etcd.flag("heartbeat-interval"), etcd.flag("election-timeout")
+    pause = whole(beat.value) if beat else _BEAT
+    patience = whole(election.value) if election else _PATIENCE
+    flag = beat or election
+    if flag is None or pause is None or patience is None:
+        return
+    if beat and (pause == 0 or patience < 5 * pause):
+        least = f"--election-timeout, {patience} ms{'' if election else ' by default'}"
+        what = "it must be above 0" if pause == 0 else f"five heartbeats of {pause} ms are more than {least}"
+        yield beat, f"{what}, so etcd ends at once", f"--heartbeat-interval={min(_BEAT, max(patience // 10, 1))}"
+    elif election and (patience > _LONGEST or patience < 5 * pause):
+        what = f"it is above {_LONGEST} ms" if patience > _LONGEST else f"{patience} ms is less than five heartbeats"
+        yield election, f"{what}, so etcd ends at once", f"--election-timeout={10 * pause}"
 
 
 def _volumes(node: str, etcd: Manifest, flag: Flag) -> Iterator[Evidence]:

@@ -101,7 +101,7 @@ def kubelet_not_running(
 
 def _needs(setup: KubeletSetup) -> UnitLine | None:
     """The line that has it start only with a unit that is no part of a Kubernetes node."""
-    lines = setup.unit_lines("Requires", "BindsTo", "Requisite")
+    lines = setup.settings.of("Requires", "BindsTo", "Requisite")
     return next((line for line in reversed(lines) if line.value not in (*RUNTIMES, *_USUAL)), None)
 
 

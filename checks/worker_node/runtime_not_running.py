@@ -12,12 +12,14 @@ from kdiag.facts import (
     Manifests,
     RuntimeConfigs,
     RuntimeJournal,
+    RuntimeUnits,
     Units,
     crashing,
     file_line,
     hosted,
     journal_line,
     runtime_unit,
+    unit_fault,
     unit_state,
 )
 
@@ -37,6 +39,7 @@ def runtime_not_running(
     journal: RuntimeJournal | None,
     kubelet_journal: KubeletJournal | None,
     manifests: Manifests | None,
+    files: RuntimeUnits | None,
 ) -> Iterator[Finding | Skip]:
     """Containers that run go on without it, but none can be started, stopped or looked at."""
     seen = False
@@ -57,7 +60,7 @@ def runtime_not_running(
         own = f"{unit.name}\\.service: (?:Failed|Main process exited|Unable|Deactivated)|Stopped {unit.name}"
         entry = (RuntimeJournal.last_error(log) if loops else None) or log.systemd(own) if log else None
         # A unit below /etc goes before that of the package; a drop-in has the last word.
-        files = [f for f in (unit.path, *unit.drop_ins) if f.startswith("/etc/")] or [unit.path or "its unit"]
+        named = [f for f in (unit.path, *unit.drop_ins) if f.startswith("/etc/")] or [unit.path or "its unit"]
         masked = unit.load == "masked" or unit.enabled.startswith("masked")
         state = "does not stay up" if loops else "is masked and stopped" if masked else "is stopped"
         when = f" since {unit.left:%H:%M} UTC" if unit.left and not loops else ""
@@ -66,7 +69,11 @@ def runtime_not_running(
         if not why and loops and entry and entry.source != "systemd":
             why = f": {entry.said.removeprefix(unit.name + ': ')}"
         if not why and unit.exit_status == 203:
-            why = f": {unit.program} cannot be executed (status 203/EXEC); ExecStart is in {listing([*files], 2)}"
+            why = f": {unit.program} cannot be executed (status 203/EXEC); ExecStart is in {listing([*named], 2)}"
+        text = (files.get(node) or {}).get(unit.name) if files and loops and not fault else None
+        wrong = unit_fault(text, unit, entry.text if entry else "") if text else None
+        if wrong:
+            why = f": {wrong.line.path}:{wrong.line.line} {wrong.line.text}: {wrong.what}"
         kubelet = kubelet_journal.get(node) if kubelet_journal else None
         told = kubelet.find(r"container runtime is down|Error while dialing: dial unix") if kubelet else None
         yield Finding(
@@ -80,6 +87,7 @@ def runtime_not_running(
                     if config and fault
                     else []
                 ),
+                *([file_line(wrong.line.path, wrong.line.line, wrong.line.text, node)] if wrong else []),
                 *([journal_line(entry, node, unit.name)] if entry else []),
                 *([journal_line(told, node)] if told and cluster.age(told.when) < 300 else []),
             ),
@@ -93,13 +101,21 @@ def runtime_not_running(
                 *(
                     [
                         f"ssh {node} systemctl cat {unit.name} | grep -e ^# -e ExecStart    # where it is said",
-                        f"ssh {node} sudoedit {files[-1]}",
+                        f"ssh {node} sudoedit {named[-1]}",
                         f"ssh {node} sudo systemctl daemon-reload",
                     ]
                     if unit.exit_status == 203 and not fault
                     else []
                 ),
-                f"ssh {node} sudo systemctl enable --now {unit.name}",
+                *(
+                    [
+                        f"ssh {node} sudoedit {wrong.line.path}    # line {wrong.line.line}: {wrong.step}",
+                        f"ssh {node} sudo systemctl daemon-reload",
+                        f"ssh {node} sudo systemctl restart {unit.name}",
+                    ]
+                    if wrong
+                    else [f"ssh {node} sudo systemctl enable --now {unit.name}"]
+                ),
                 f"ssh {node} sudo journalctl -u {unit.name} -n 50 --no-pager    # if it does not stay up",
             ),
             touches=hosted(node, manifests, cluster),

@@ -151,7 +151,6 @@ from kdiag.facts.kubelet import Kubeconfig as Kubeconfig
 from kdiag.facts.kubelet import KubeletFlag as KubeletFlag
 from kdiag.facts.kubelet import Kubelets as Kubelets
 from kdiag.facts.kubelet import KubeletSetup as KubeletSetup
-from kdiag.facts.kubelet import UnitLine as UnitLine
 from kdiag.facts.logs import ContainerLog as ContainerLog
 from kdiag.facts.logs import LogLine as LogLine
 from kdiag.facts.logs import Logs as Logs
@@ -429,6 +428,10 @@ from kdiag.facts.templates import living as living
 from kdiag.facts.templates import secrets_of as secrets_of
 from kdiag.facts.templates import set_image as set_image
 from kdiag.facts.templates import source_of as source_of
+from kdiag.facts.unitfaults import RuntimeUnits as RuntimeUnits
+from kdiag.facts.unitfaults import UnitFault as UnitFault
+from kdiag.facts.unitfaults import UnitLine as UnitLine
+from kdiag.facts.unitfaults import unit_fault as unit_fault
 from kdiag.facts.units import RUNTIMES as RUNTIMES
 from kdiag.facts.units import Unit as Unit
 from kdiag.facts.units import Units as Units

@@ -15,6 +15,7 @@ from kdiag.facts.hosts import Answer, HostFact, answer, plain_path, safe_path
 from kdiag.facts.nodefiles import FLAGS_ENV as FLAGS_ENV
 from kdiag.facts.nodefiles import KUBELET_CONFIG, PUBLIC_PARTS, READ_KUBELET_CONFIG, READ_KUBELET_ENV
 from kdiag.facts.podyaml import Document, YamlFault, read_yaml
+from kdiag.facts.unitfaults import UnitText
 from kdiag.model.quantity import Quantity
 from kdiag.model.text import nearest
 
@@ -206,21 +207,6 @@ def _split(server: str) -> tuple[str, int]:
         return "", 0
 
 
-@dataclass(frozen=True, slots=True)
-class UnitLine:
-    """One setting of a unit as it takes effect, and the file and line that give it."""
-
-    name: str
-    value: str
-    path: str
-    line: int
-
-    @property
-    def text(self) -> str:
-        """As it stands in the file."""
-        return f"{self.name}={self.value}"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubeletSetup:
     """One node's kubelet, from its files."""
@@ -232,7 +218,7 @@ class KubeletSetup:
     program: str = ""
     flags: tuple[KubeletFlag, ...] = ()
     environment_files: tuple[tuple[str, bool], ...] = ()  # path, and whether it may be missing
-    settings: tuple[UnitLine, ...] = ()  # all of the unit's, those of [Unit] and [Service]
+    settings: UnitText = field(default_factory=UnitText)  # all of the unit's
     config: ConfigFile | None = None
     kubeconfig: Kubeconfig | None = None
     bootstrap: Kubeconfig | None = None
@@ -243,10 +229,6 @@ class KubeletSetup:
     def flag(self, name: str) -> KubeletFlag | None:
         """The flag as it takes effect: of several the last."""
         return next((f for f in reversed(self.flags) if f.name == name), None)
-
-    def unit_lines(self, *names: str) -> tuple[UnitLine, ...]:
-        """The settings of these names, in their order."""
-        return tuple(s for s in self.settings if s.name in names)
 
     def missing(self, path: str) -> bool:
         """Whether that file was looked for and is not there."""
@@ -271,8 +253,9 @@ class KubeletSetup:
 
     @property
     def static_pod_path(self) -> str:
-        """The folder of its static pods; empty for none."""
-        return self.setting("pod-manifest-path", "staticPodPath")
+        """The folder of its static pods, without a slash at its end; empty for none."""
+        path = self.setting("pod-manifest-path", "staticPodPath")
+        return path.rstrip("/") or path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -371,7 +354,7 @@ def _setup(answers: tuple[Answer, ...]) -> KubeletSetup:
         program=unit.start.split()[0].lstrip("-@+!:") if unit.start.split() else "",
         flags=flags,
         environment_files=tuple(unit.env_files),
-        settings=tuple(one for lines in unit.settings.values() for one in lines),
+        settings=unit.settings,
         config=config,
         kubeconfig=_kubeconfig(kubeconfigs.get(named.get("kubeconfig", KUBECONFIG))),
         bootstrap=_kubeconfig(kubeconfigs.get(named.get("bootstrap-kubeconfig", BOOTSTRAP))),
@@ -393,55 +376,20 @@ def _stat(text: str) -> dict[str, str]:
 
 
 class _Unit:
-    """What systemd makes of the unit and its drop-ins, of the text of ``systemctl cat``."""
+    """What of the unit and its drop-ins makes the command line."""
 
     def __init__(self, text: str) -> None:
-        self.start, self.start_path, self.start_line = "", "", 0
+        self.settings = UnitText.read(text)
+        start = self.settings.last("ExecStart")
+        self.start, self.start_path, self.start_line = (start.value, start.path, start.line) if start else ("", "", 0)
         self.env: dict[str, tuple[str, str, int]] = {}
-        self.env_files: list[tuple[str, bool]] = []
-        self.settings: dict[str, list[UnitLine]] = {}
-        path, number, section = "", 0, ""
-        pending, first = "", 0
-        for raw in text.splitlines():
-            if header := re.fullmatch(r"# (/\S+)", raw):
-                path, number, pending = header[1], 0, ""
-                continue
-            number += 1
-            line = pending + raw.strip()
-            if not pending:
-                first = number
-                if line[:1] in ("#", ";"):
-                    continue
-            if line.endswith("\\"):
-                pending = line[:-1] + " "
-                continue
-            pending = ""
-            if named := re.fullmatch(r"\[(\w+)\]", line):
-                section = named[1]
-            key, equals, value = (part.strip() for part in line.partition("="))
-            if equals and section in ("Service", "Unit", ""):
-                if not value:
-                    self.settings.pop(key, None)
-                else:
-                    self.settings.setdefault(key, []).append(UnitLine(key, value, path, first))
-            if equals and section in ("Service", ""):
-                self._take(key, value, path, first)
-
-    def _take(self, key: str, value: str, path: str, line: int) -> None:
-        if key == "ExecStart":
-            self.start, self.start_path, self.start_line = value, path, line
-        elif key == "Environment":
-            if not value:
-                self.env.clear()
-            for word in _words(value):
+        for one in self.settings.of("Environment"):
+            for word in _words(one.value):
                 name, equals, given = word.partition("=")
                 if equals:
-                    self.env[name] = (given, path, line)
-        elif key == "EnvironmentFile":
-            if not value:
-                self.env_files.clear()
-            else:
-                self.env_files.append((value.lstrip("-"), value.startswith("-")))
+                    self.env[name] = (given, one.path, one.line)
+        files = self.settings.of("EnvironmentFile")
+        self.env_files = [(one.value.lstrip("-"), one.value.startswith("-")) for one in files]
 
 
 def _words(text: str) -> list[str]:

@@ -73,6 +73,12 @@ _KINDS = (
         "grep -n SystemdCgroup /etc/containerd/config.toml; sudo grep cgroupDriver /var/lib/kubelet/config.yaml",
     ),
     (
+        r'"([^"]+)" already has an IP address different from (\S+)',
+        "bridge",
+        "the bridge {0} has another address than {1}; without the bridge it is made anew",
+        "ip -4 addr show {0}; sudo ip link delete {0}",
+    ),
+    (
         r'plugin type="([^"]+)"[^:]*failed[^:]*: (.{0,120})',
         "add",
         "the network plugin {0} fails: {1}",
@@ -143,7 +149,7 @@ def pod_sandbox_fails(pods: Pods, events: Events, owners: Owners, cluster: Clust
                 f"ssh {node} '{look}'",
                 kubectl("get", "pods", "-A", "-o", "wide", f"--field-selector=spec.nodeName={node}"),
             ),
-            touches=(*(p.ref() for p, _ in hits), *dict.fromkeys(owners.top(p) for p, _ in hits)),
+            touches=tuple(p.ref() for p, _ in hits),
             key=kind,
         )
 

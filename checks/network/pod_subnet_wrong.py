@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from kdiag.check import NO_POD_NETWORK, TRAFFIC_LOST, Evidence, Finding, Layer, Ref, Severity, check, kubectl
-from kdiag.facts import NetworkConfig, NetworkSetups, Nodes, file_line
+from kdiag.facts import Interfaces, NetworkConfig, NetworkSetups, Nodes, file_line
 
 _Range = IPv4Network | IPv6Network
+_BRIDGE = "cni0"
 
 
 @check(
@@ -18,10 +19,11 @@ _Range = IPv4Network | IPv6Network
     explains=(*NO_POD_NETWORK, *TRAFFIC_LOST, "network/routes_to_pods_missing"),
     tags=("cni", "node", "network"),
 )
-def pod_subnet_wrong(setups: NetworkSetups, nodes: Nodes) -> Iterator[Finding]:
+def pod_subnet_wrong(setups: NetworkSetups, nodes: Nodes, interfaces: Interfaces | None) -> Iterator[Finding]:
     """Only for a range that stands in the plugin's file, and where the Node has one: others hand them out anew."""
     ranges = {n.name: found for n in nodes.items if (found := _range(n.spec.pod_cidr))}
     right = [node for node, setup in setups if _own(setup.first, ranges.get(node))]
+    yield from _bridges(interfaces, ranges)
     for node, setup in setups:
         first, mine = setup.first, ranges.get(node)
         if first is None or first.fault or mine is None or _own(first, mine):
@@ -56,6 +58,36 @@ def pod_subnet_wrong(setups: NetworkSetups, nodes: Nodes) -> Iterator[Finding]:
                 ),
                 key=text,
             )
+
+
+def _bridges(interfaces: Interfaces | None, ranges: Mapping[str, _Range]) -> Iterator[Finding]:
+    """A bridge that was made for another range and stayed: only where the others' bridges are in theirs."""
+    bridges = {
+        node: one
+        for node, found in interfaces or ()
+        for one in found
+        if one.name == _BRIDGE and one.addresses and isinstance(ranges.get(node), IPv4Network)
+    }
+    astray = {n: b for n, b in bridges.items() if not any(_overlap(a.network, ranges[n]) for a in b.addresses)}
+    if len(astray) == len(bridges):
+        return
+    for node, bridge in sorted(astray.items()):
+        has = bridge.addresses[0]
+        yield Finding(
+            Ref("Node", node),
+            f"the bridge {_BRIDGE} of {node} has {has}, and the range of {node} is {ranges[node]}: "
+            "no new pod starts there, and those that run are cut off",
+            evidence=(
+                Evidence(f"ip -4 addr show {_BRIDGE}", f"inet {has}", node),
+                Evidence(kubectl("get", "node", node, "-o", "jsonpath={.spec.podCIDR}"), str(ranges[node])),
+            ),
+            next=(
+                f"ssh {node} sudo ip link delete {_BRIDGE}    # the network plugin makes it anew for the next pod",
+                kubectl("get", "pods", "-A", "-o", "wide", f"--field-selector=spec.nodeName={node}")
+                + "    # delete those that hung on it: they are made anew",
+            ),
+            key=_BRIDGE,
+        )
 
 
 def _range(text: str) -> _Range | None:

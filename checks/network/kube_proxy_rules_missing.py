@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
 from kdiag.check import (
@@ -22,6 +24,7 @@ from kdiag.check import (
 )
 from kdiag.facts import (
     NO_KUBE_PROXY,
+    Backends,
     Cluster,
     ConfigMaps,
     Containers,
@@ -41,9 +44,22 @@ from kdiag.facts import (
 # kube-proxy writes within a second, in a large cluster within some tens of seconds.
 _SETTLE = 60
 _RETURN = 180
+_MODE = re.compile(r"^\s*mode:\s*[\"']?(\w*)[\"']?\s*$", re.MULTILINE)
+
+
 #: What was seen of the first port, and the ports.
 _Lack = tuple[str, tuple[str, ...]]
-_MODE = re.compile(r"^\s*mode:\s*[\"']?(\w*)[\"']?\s*$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Late:
+    """One port of a Service that a node does not lead to where the API says."""
+
+    service: Ref
+    port: str
+    shown: str
+    lacking: bool = False  # there is no rule at all
+    nowhere: bool = False  # there is one that refuses
 
 
 @check(
@@ -57,6 +73,7 @@ def kube_proxy_rules_missing(
     tables: ServiceTables,
     services: Services,
     slices: EndpointSlices,
+    backends: Backends,
     daemonsets: DaemonSets,
     configs: ConfigMaps,
     pods: Pods,
@@ -74,7 +91,7 @@ def kube_proxy_rules_missing(
     if mode not in ("", "iptables"):
         yield Skip(f"kube-proxy is in {mode or 'an unknown'} mode and writes no such rules")
         return
-    late: list[Finding] = []
+    late: dict[str, list[_Late]] = {}
     working = {p.node for p in pods.by_owner.get(daemonset.metadata.uid, ()) if p.ready and _old(p.created, cluster)}
     for node, rules in tables:
         if node not in working:
@@ -87,24 +104,25 @@ def kube_proxy_rules_missing(
             gone = " and ".join(sorted({"PREROUTING", "OUTPUT"} - rules.hooks))
             yield _unhooked(node, gone, daemonset.ref())
             continue
-        lacking: dict[Ref, _Lack] = {}
-        stale: dict[Ref, _Lack] = {}
-        for service in services.items:
-            for port in service.spec.ports:
-                judged = _judge(service, port, rules, slices, pods, cluster)
-                if judged is None:
-                    continue
-                kind, shown = judged
-                group = lacking if kind == "lacking" else stale
-                first, ports = group.get(service.ref(), (shown, ()))
-                group[service.ref()] = (first, (*ports, f"{port.port}/{port.protocol.lower()}"))
-        for key, found in (("lacking", lacking), ("stale", stale)):
-            if found:
-                late.append(_finding(node, key, found, daemonset.ref()))
-    if late and _just_back(pods, leases, containers, nodes, cluster):
+        late[node] = [
+            found
+            for service in services.items
+            if not _changing(service, backends, cluster)
+            for port in service.spec.ports
+            if (found := _judge(service, port, rules, slices, pods, cluster)) is not None
+        ]
+    # Every node knows that a Service leads nowhere: its pods went while kdiag looked, first at the API, then there.
+    nowhere = Counter((one.service, one.port) for found in late.values() for one in found if one.nowhere)
+    agreed = {key for key, count in nowhere.items() if count == len(late)}
+    findings = [
+        finding
+        for node, found in late.items()
+        for finding in _findings(node, [o for o in found if (o.service, o.port) not in agreed], daemonset.ref())
+    ]
+    if findings and _just_back(pods, leases, containers, nodes, cluster):
         yield Gap("kube-proxy", "the API server came back a moment ago: kube-proxy may not have heard of all yet")
         return
-    yield from late
+    yield from findings
 
 
 def _just_back(
@@ -149,7 +167,7 @@ def _old(moment: datetime | None, cluster: Cluster) -> bool:
 
 def _judge(
     service: Service, port: ServicePort, rules: ServiceRules, slices: EndpointSlices, pods: Pods, cluster: Cluster
-) -> tuple[str, str] | None:
+) -> _Late | None:
     address = service.spec.cluster_ip
     if service.external or not re.fullmatch(r"[\d.]+", address) or not _old(service.created, cluster):
         return None
@@ -158,11 +176,13 @@ def _judge(
     if service.spec.internal_traffic_policy == "Local":
         return None
     ready: list[str] = []
+    known: set[str] = set()  # ready or not: a pod that was not yet is a moment later, when the node is read
     for item in slices.of_service(service):
         number = next((p.port for p in item.ports or () if p.name == port.name and p.port), None)
         if number is None or item.address_type not in ("IPv4", ""):
             continue
         for endpoint in item.endpoints or ():
+            known.update(f"{a}:{number}" for a in endpoint.addresses)
             if not endpoint.ready or endpoint.conditions.terminating:
                 continue
             target = endpoint.target_ref
@@ -174,13 +194,30 @@ def _judge(
     if not ready:
         return None
     written = rules.endpoints(address, port.protocol, port.port)
-    where = f"{address}:{port.port}/{port.protocol.lower()}"
+    its_port, where = f"{port.port}/{port.protocol.lower()}", f"{address}:{port.port}/{port.protocol.lower()}"
+    its = f"its endpoints are {listing(sorted(ready))}"
     if written is None:
-        return "lacking", f"no rule for {where}; its endpoints are {listing(sorted(ready))}"
-    if not set(written) & set(ready):
-        leads = f"leads to {listing(written)}" if written else "leads nowhere"
-        return "stale", f"{where} {leads}; its endpoints are {listing(sorted(ready))}"
-    return None
+        return _Late(service.ref(), its_port, f"no rule for {where}; {its}", lacking=True)
+    if set(written) & known:
+        return None
+    leads = f"leads to {listing(written)}" if written else "leads nowhere"
+    return _Late(service.ref(), its_port, f"{where} {leads}; {its}", nowhere=not written)
+
+
+def _changing(service: Service, backends: Backends, cluster: Cluster) -> bool:
+    """Whether pods of it came a moment ago, or go: the node's rules may be newer than what the API told."""
+    return any(p.terminating or not _old(p.created, cluster) for p in backends.of(service))
+
+
+def _findings(node: str, late: list[_Late], daemonset: Ref) -> Iterator[Finding]:
+    for key in ("lacking", "stale"):
+        found: dict[Ref, _Lack] = {}
+        for one in late:
+            if one.lacking is (key == "lacking"):
+                first, ports = found.get(one.service, (one.shown, ()))
+                found[one.service] = (first, (*ports, one.port))
+        if found:
+            yield _finding(node, key, found, daemonset)
 
 
 def _finding(node: str, key: str, found: dict[Ref, _Lack], daemonset: Ref) -> Finding:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing
 from kdiag.facts import (
     Events,
     Failure,
@@ -48,7 +48,7 @@ def container_out_of_memory(
         limit = one.spec.resources.limits.get("memory")
         asked = one.spec.resources.requests.get("memory")
         why = (
-            f"it needs more than its limit of {memory(limit)}{_given(one, ranges, workloads)}"
+            f"it needs more than its limit of {memory(limit)}{_given(one, ranges, workloads)}{_files(one)}"
             if limit
             else f"it has no limit, so node {one.pod.node} ran out"
         )
@@ -90,3 +90,12 @@ def _given(one: Failure, ranges: LimitRanges | None, workloads: Workloads | None
         r.name for r in ranges.within(one.pod.namespace) if any(x.default.get("memory") == limit for x in r.spec.limits)
     ]
     return f", the default of LimitRange {found[0]}" if found else ""
+
+
+def _files(one: Failure) -> str:
+    """Files that it keeps in memory count against its limit."""
+    mounted = {m.name for m in one.spec.volume_mounts if not m.read_only}
+    found = [
+        v.name for v in one.pod.spec.volumes if v.name in mounted and v.empty_dir and v.empty_dir.medium == "Memory"
+    ]
+    return f"; files in volume {listing(found)} (medium: Memory) count" if found else ""

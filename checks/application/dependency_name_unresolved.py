@@ -17,6 +17,7 @@ from kdiag.facts import (
     EndpointSlices,
     Resolved,
     Topic,
+    Workloads,
     edit_template,
 )
 
@@ -40,13 +41,20 @@ from kdiag.facts import (
     tags=("dns", "service", "network"),
 )
 def dependency_name_unresolved(
-    complaints: Complaints, cluster: Cluster, dependencies: Dependencies | None, slices: EndpointSlices | None
+    complaints: Complaints,
+    cluster: Cluster,
+    dependencies: Dependencies | None,
+    slices: EndpointSlices | None,
+    workloads: Workloads | None,
 ) -> Iterator[Finding]:
     """Of a workload that runs well, only a name that it was told of and that no Service has, or what goes on."""
     seen: set[tuple[Ref, str]] = set()
     for complaint in complaints.about(Topic.UNRESOLVED):
         pod, said = complaint.pod, complaint.said
         told = dependencies.told(pod, said.host) if dependencies and said.host else None
+        template = workloads.template(complaint.workload) if workloads else None
+        if dependencies and told and dependencies.outdated(told, pod, template):
+            continue
         host = told.host if told else said.host  # without the search domains, which are tried in turn
         target = dependencies.asked(host, pod.namespace) if dependencies and host else None
         there = target is not None and target.service is not None

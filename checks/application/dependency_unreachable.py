@@ -21,6 +21,7 @@ from kdiag.facts import (
     Resolved,
     Service,
     Topic,
+    Workloads,
     edit_template,
     inside_alone,
     is_address,
@@ -54,6 +55,7 @@ def dependency_unreachable(
     nodes: Nodes | None,
     logs: Logs | None,
     owners: Owners | None,
+    workloads: Workloads | None,
 ) -> Iterator[Finding]:
     """Of a workload that runs well, only what goes on: its server may have been restarted a minute ago."""
     seen: set[tuple[Ref, str]] = set()
@@ -62,6 +64,9 @@ def dependency_unreachable(
         pod, said = complaint.pod, complaint.said
         target = dependencies.asked(said.host, pod.namespace) if dependencies else None
         told = dependencies.told(pod, said.host) if dependencies else None
+        template = workloads.template(complaint.workload) if workloads else None
+        if dependencies and told and dependencies.outdated(told, pod, template):
+            continue
         if not addresses and backends and target is None and is_address(said.host):
             addresses = {p.ip: p for p in backends.pods.items if p.ip and not p.spec.host_network}
         server = addresses.get(said.host) if target is None else None
@@ -90,6 +95,11 @@ def dependency_unreachable(
             behind, address, line = found
             evidence.append(Evidence(kubectl("logs", behind.name, namespace=behind.namespace), shorten(line, 200)))
             inside = f"{owners.top(behind) if owners else behind.ref()} listens on {address} alone, inside its own pod"
+        elif "refused" in said.text and (idle := _idle(target, backends)):
+            behind, does = idle
+            words = ("get", "pod", behind.name, "-o", "jsonpath={.spec.containers[*].command}")
+            evidence.append(Evidence(kubectl(*words, namespace=behind.namespace), does))
+            inside = f'{owners.top(behind) if owners else behind.ref()} runs "{does}" and serves nothing'
         malformed = said.phrase.by == NO_ADDRESS
         meant = _meant(said.port or (told.port if told else 0), pod, dependencies) if nobody and dependencies else None
         if nobody:
@@ -136,6 +146,13 @@ def _inside(
     lines = [line.text for line in logs.lines(pod.namespace, pod.name)]
     address = inside_alone(lines, named.target)
     return (pod, address, next(text for text in lines if address in text)) if address else None
+
+
+def _idle(target: Resolved | None, backends: Backends | None) -> tuple[Pod, str] | None:
+    """A pod behind a Service all of whose containers only sleep, and what they run."""
+    pod = backends.one_of(target.service) if target and target.service and backends else None
+    does = [c.idles for c in pod.spec.containers] if pod else []
+    return (pod, does[0]) if pod and does and all(does) else None
 
 
 def _as_address(complaint: Complaint, told: Dependency | None) -> Iterator[str]:

@@ -10,6 +10,8 @@ from kdiag.facts import Complaint, Complaints, ConfigMaps, Container, Services, 
 
 #: What the kubelet sets for each Service of the namespace.
 _OF_SERVICE = re.compile(r"(?P<name>[A-Z0-9][A-Z0-9_]*)_SERVICE_(?:HOST|PORT(?:_\w+)?)")
+#: What it sets in every pod; client libraries name it for whatever they lack of a pod's own access.
+_OF_API = re.compile(r"KUBERNETES_(?:SERVICE|PORT)(?:_|$)")
 # Words in capitals that stand before "is required" in log lines and name no variable.
 _WORDS = frozenset(
     {
@@ -72,7 +74,7 @@ def environment_variable_missing(
         variable = complaint.said.names.get("variable", "")
         if complaint.said.phrase.by == "MySQL image":
             variable = "MYSQL_ROOT_PASSWORD"
-        if not variable or variable in _WORDS or _set(container, variable):
+        if not variable or variable in _WORDS or _set(container, variable) or _OF_API.match(variable):
             continue
         found.setdefault((complaint.workload, complaint.container), []).append((variable, complaint))
     for (workload, name), missing in found.items():

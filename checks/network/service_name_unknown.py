@@ -27,6 +27,7 @@ from kdiag.facts import (
     Pod,
     PodSpec,
     Resolved,
+    Workloads,
     edit_template,
     living,
     respelt,
@@ -58,7 +59,11 @@ _SUFFIX = re.compile(r"[-_](?:service|svc|srv)$")
     tags=("service", "dns", "config"),
 )
 def service_name_unknown(
-    dependencies: Dependencies, owners: Owners, cluster: Cluster, complaints: Complaints | None
+    dependencies: Dependencies,
+    owners: Owners,
+    cluster: Cluster,
+    complaints: Complaints | None,
+    workloads: Workloads | None,
 ) -> Iterator[Finding]:
     """A name of one label may mean something outside: only a near miss or the workload's log makes it a fault."""
     seen: set[tuple[Ref, str, str]] = set()
@@ -66,10 +71,11 @@ def service_name_unknown(
         pod = living(group)
         if pod is None or pod.namespace == "kube-system" or not _asks_cluster_dns(pod.spec):
             continue
+        template = workloads.template(owners.top(pod)) if workloads else None
         for dependency in dependencies.of(pod):
             key = (owners.top(pod), dependency.container, dependency.host)
             target = _missing(dependency, pod, dependencies)
-            if target is None or key in seen:
+            if target is None or key in seen or dependencies.outdated(dependency, pod, template):
                 continue
             seen.add(key)
             finding = _judge(dependency, target, group, pod, dependencies, owners, cluster, complaints)

@@ -16,6 +16,7 @@ from kdiag.facts import (
     Pod,
     Service,
     Topic,
+    Workloads,
     declared,
     edit_template,
     listeners,
@@ -40,6 +41,7 @@ def service_port_unknown(
     cluster: Cluster,
     complaints: Complaints | None,
     backends: Backends | None,
+    workloads: Workloads | None,
 ) -> Iterator[Finding]:
     """An error where the log says so, the workload fails or the setting is new; an old unused one is a warning."""
     seen: set[tuple[Ref, Ref, int]] = set()
@@ -48,6 +50,7 @@ def service_port_unknown(
         if pod is None or pod.namespace == "kube-system":
             continue
         workload = owners.top(pod)
+        template = workloads.template(workload) if workloads else None
         said = complaints.unmended.get(workload, ()) if complaints else ()
         for dependency in dependencies.of(pod):
             target = dependencies.resolve(dependency.host, pod.namespace)
@@ -55,7 +58,7 @@ def service_port_unknown(
             if service is None or not (_lacks(service, dependency.port) or _passed(service, dependency.port, backends)):
                 continue
             key = (workload, service.ref(), dependency.port)
-            if key in seen or not dependency.plain:
+            if key in seen or not dependency.plain or dependencies.outdated(dependency, pod, template):
                 continue
             seen.add(key)
             proof = next((c for c in said if _about(c, service, dependency.port, dependencies)), None)
@@ -71,6 +74,9 @@ def service_port_unknown(
         if key not in seen and dependencies.by_address.get(complaint.said.host) is None:
             seen.add(key)
             told = dependencies.told(complaint.pod, complaint.said.host)
+            template = workloads.template(complaint.workload) if workloads else None
+            if told and dependencies.outdated(told, complaint.pod, template):
+                continue
             yield _finding(complaint.workload, complaint.pod, service, complaint.said.port, told, complaint, hurt=True)
 
 

@@ -213,6 +213,32 @@ class Dependencies(Derived):
             yield from self._in_commands(container)
             yield from self._in_files(container, spec, namespace)
 
+    def outdated(self, dependency: Dependency, pod: Pod, template: PodSpec | None) -> bool:
+        """Whether what new pods of the workload are made from no longer names what this pod was told of.
+
+        Then it is mended, and what holds the rollout up is the fault. Without a template the newest pod stands for it.
+        """
+        told = (dependency.host, dependency.port)
+        return any(
+            all((one.host, one.port) != told for one in self.of_spec(made, pod.namespace))
+            for made in ((template,) if template else self._newest(pod))
+        )
+
+    def _newest(self, pod: Pod) -> tuple[PodSpec, ...]:
+        """The templates of the newest pods of other ReplicaSets of the same Deployment, as their names tell."""
+        owner = pod.owner
+        if owner is None or owner.kind != "ReplicaSet" or pod.created is None:
+            return ()
+        stem = owner.name.rpartition("-")[0]
+        made = [
+            (p.created, p.spec)
+            for p in self.pods.within(pod.namespace)
+            if p.owner and p.owner.kind == "ReplicaSet" and p.owner.name.rpartition("-")[0] == stem
+            if p.created and p.created >= pod.created
+        ]
+        last = max((when for when, _ in made), default=None)
+        return tuple(spec for when, spec in made if when == last)
+
     def _port_beside(self, container: Container, namespace: str, variable: str) -> int:
         """The port that the variable beside it names: DB_PORT for DB_HOST."""
         stem = PLACE_NAME.sub("", variable)

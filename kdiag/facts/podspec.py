@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -191,6 +192,13 @@ def is_shell(program: str) -> bool:
     return program.rpartition("/")[2] in _SHELLS
 
 
+#: A command that keeps a container and does nothing; in a shell's script, also in an endless loop or after an exec.
+_IDLES = re.compile(
+    r"(?:while (?:true|:|1); ?do )?(?:exec )?(?:\S*/)?(?:sleep (?:infinity|inf|\d+[smhd]?)|tail -f /dev/null);?"
+    r"(?: ?done;?)?"
+)
+
+
 class Container(Lean, frozen=True, gc=False):
     """A container of a template."""
 
@@ -225,6 +233,14 @@ class Container(Lean, frozen=True, gc=False):
         ):
             if probe:
                 yield name, probe
+
+    @property
+    def idles(self) -> str:
+        """The command of a container that only sleeps, as one line; empty for any other, and where the image has it."""
+        words = (*self.command, *self.args) if self.command else ()
+        shell = len(words) == 3 and is_shell(words[0]) and words[1] in ("-c", "-ec")
+        text = " ".join((words[2] if shell else " ".join(words)).split())
+        return text if len(text) < 100 and _IDLES.fullmatch(text) else ""
 
     def port_number(self, port: IntOrString) -> int | None:
         """The number of a port given by number or by a declared name; None when no port has that name."""
@@ -304,6 +320,12 @@ class Template(Lean, frozen=True, gc=False):
     """A claim template of a generic ephemeral volume; only that it is there matters."""
 
 
+class EmptyDir(Lean, frozen=True, gc=False):
+    """A folder that lives as long as the pod; of medium ``Memory`` it counts as memory of whoever writes to it."""
+
+    medium: str = ""
+
+
 class Volume(Lean, frozen=True, gc=False):
     """A volume of a template."""
 
@@ -315,6 +337,7 @@ class Volume(Lean, frozen=True, gc=False):
     projected: Projected | None = None
     csi: CSIVolume | None = None
     nfs: NFSVolume | None = None
+    empty_dir: EmptyDir | None = None
     ephemeral: Template | None = None
 
 

@@ -449,6 +449,11 @@ class Workloads(Derived):
         """The workload of that name."""
         return self._index.get(ref)
 
+    def template(self, ref: Ref) -> PodSpec | None:
+        """What new pods of that workload are made from."""
+        workload = self.get(ref)
+        return workload.pod_spec if workload else None
+
     @cached_property
     def _namespaces(self) -> Mapping[str, tuple[Workload, ...]]:
         found: dict[str, list[Workload]] = {}

@@ -167,6 +167,25 @@ def test_options_of_two_words_full_names_and_the_commands_of_probes_count() -> N
     }
 
 
+def revision(name: str, host: str, created: str) -> dict[str, Any]:
+    owner = {"kind": "ReplicaSet", "name": name, "uid": name, "controller": True}
+    meta = {"name": f"{name}-x", "namespace": "shop", "creationTimestamp": created, "ownerReferences": [owner]}
+    container = {"name": "app", "image": "x", "env": [{"name": "DB_HOST", "value": host}]}
+    return {"metadata": meta, "spec": {"containers": [container]}, "status": {"phase": "Running"}}
+
+
+def test_what_a_later_template_does_not_name_any_more_is_outdated() -> None:
+    old = revision("web-1", "api:80", "2026-11-23T01:00:00Z")
+    new = revision("web-2", "api:8080", "2026-11-23T01:05:00Z")
+    made = dependencies(facts([], pods=[old, new]))
+    first, second = made.pods.items
+    (told,), (tells,) = made.of(first), made.of(second)
+    assert made.outdated(told, first, second.spec)
+    assert made.outdated(told, first, None)  # the template is not to be had, and a later pod tells
+    assert not made.outdated(tells, second, None)
+    assert not made.outdated(told, first, first.spec)
+
+
 @pytest.mark.parametrize(
     ("script", "hosts"),
     [

@@ -242,7 +242,7 @@ class _Judge:
         if ended is None or self.cluster.age(ended) > 3600:
             return False
         if pod.owner is None:
-            return True
+            return not any(c.stdin for c in pod.spec.containers)  # a person's own shell, and it is over
         job = self.f.jobs.get(pod.owner.name, pod.namespace) if pod.owner.kind == "Job" else None
         if job is None or job.status.succeeded:
             return False

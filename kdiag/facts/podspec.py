@@ -218,6 +218,7 @@ class Container(Lean, frozen=True, gc=False):
     lifecycle: Lifecycle = Lifecycle()
     security_context: ContainerSecurity = ContainerSecurity()
     restart_policy: str = ""
+    stdin: bool = False
 
     @property
     def sidecar(self) -> bool:

@@ -22,6 +22,7 @@ from kdiag.facts import (
 )
 
 _LEFT = 86_400
+_PASSING = re.compile(r"failed to sync (?:configmap|secret) cache|timed out waiting for the condition")
 _WRAPPED = re.compile(r"^(?:failed to (?:create|start) (?:containerd )?(?:container|task)[^:]{0,80}: )+")
 
 
@@ -44,7 +45,7 @@ def container_crashes(
     services: Services | None,
 ) -> Iterator[Finding]:
     """What no closer check knows: the exit code in words, the line of the log that says most, what that points at."""
-    for group in failures.of(Fault.CRASH, events, logs, configmaps):
+    for group in (*failures.of(Fault.CRASH, events, logs, configmaps), *_refused(failures, events, logs)):
         one = group[0]
         namespace = one.pod.namespace
         said = one.text if one.log else _WRAPPED.sub("", one.said)
@@ -79,6 +80,13 @@ def container_crashes(
             severity=Severity.INFO if left else Severity.WARNING if over else None,
             since=one.started,
         )
+
+
+def _refused(failures: Failures, events: Events | None, logs: Logs | None) -> Iterator[list[Failure]]:
+    """What the kubelet cannot make a container of; a file that it has not got yet passes by itself."""
+    for group in failures.of(Fault.CONFIG_OTHER, events, logs):
+        if group[0].said and not _PASSING.search(group[0].said):
+            yield group
 
 
 def _no_text(one: Failure, logs: Logs | None) -> str:

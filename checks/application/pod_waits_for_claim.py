@@ -71,9 +71,10 @@ def _finding(owner: Ref, pods: tuple[Pod, ...], claims: Claims | None, quote: st
     pod = pods[0]
     found = [(name, claims.get(name, pod.namespace) if claims else None) for name in claims_of(pod)]
     pending = [name for name, claim in found if claim is None or claim.status.phase != "Bound"]
+    names = pending or claims_of(pod)
     return Finding(
         owner,
-        f"{owner} waits for claim {listing(pending or [n for n, _ in found])}, which is not bound",
+        f"{owner} waits for {f'claim {listing(names)}, which' if names else 'a claim that'} is not bound",
         evidence=(
             Evidence(kubectl("describe", "pod", pod.name, namespace=pod.namespace), quote),
             Evidence(

@@ -6,9 +6,13 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import PODS_REFUSED, Evidence, Finding, Gap, Layer, Severity, check, kubectl, shorten
-from kdiag.facts import Events, Refusals, edit_template
+from kdiag.facts import Events, MutatingWebhooks, Refusals, ValidatingWebhooks, edit_template
 
 _HEAD = re.compile(r'^(?:pods|persistentvolumeclaims|jobs\.batch|replicasets\.apps) "[^"]*" is forbidden: ')
+
+_CALL = re.compile(
+    r'^Internal error occurred: failed calling webhook "([^"]+)": (?:failed to call webhook: )?(?:Post "[^"]*": )?'
+)
 
 
 @check(
@@ -18,12 +22,21 @@ _HEAD = re.compile(r'^(?:pods|persistentvolumeclaims|jobs\.batch|replicasets\.ap
     explains=PODS_REFUSED,
     tags=("admission", "rollout"),
 )
-def pods_cannot_be_created(refusals: Refusals, events: Events | None) -> Iterator[Finding | Gap]:
-    """What the API server says is quoted: a missing priority or runtime class, an invalid field, and so on."""
+def pods_cannot_be_created(
+    refusals: Refusals,
+    events: Events | None,
+    validating: ValidatingWebhooks | None,
+    mutating: MutatingWebhooks | None,
+) -> Iterator[Finding | Gap]:
+    """What the API server says is quoted: a missing priority or runtime class, an invalid field, and so on.
+
+    A webhook that cannot be called has checks of its own, where its configuration may be read.
+    """
     yield from refusals.hidden(events)
-    for refusal in refusals.of_kind("", events):
+    unseen = refusals.of_kind("webhook_call", events) if validating is None or mutating is None else ()
+    for refusal in (*refusals.of_kind("", events), *unseen):
         namespace = refusal.subject.namespace
-        said = _HEAD.sub("", refusal.message)
+        said = _CALL.sub(r"webhook \1 cannot be called: ", _HEAD.sub("", refusal.message))
         yield Finding(
             refusal.subject,
             f"{refusal.subject} may not make its pods: {shorten(_steady(said, refusal.maker.name), 180)}",

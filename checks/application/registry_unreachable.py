@@ -89,6 +89,8 @@ _REASONS = (
     ("connection refused", "{registry} refuses the connection"),
     ("no route to host", "the node has no route to {registry}"),
     ("network is unreachable", "the node has no route to {registry}"),
+    ("eof", "{registry} breaks the connection off"),
+    ("connection reset", "{registry} breaks the connection off"),
 )
 _HOST = re.compile(r"lookup ([A-Za-z0-9.-]+\.[A-Za-z]+)\b|\"https?://([A-Za-z0-9.:-]+)/")
 

@@ -23,6 +23,8 @@ _FIRST = re.compile(
     r" \"(?P<volume>[^\"]+)\"\s*:\s*(?P<why>.*)",
     re.DOTALL,
 )
+#: The line of a mount's output that says most.
+_TELLS = re.compile(r"denied|No such file|timed out|refused|not exist|wrong fs|[Ff]ailed to resolve|rpc\.statd|busy")
 _WRAPPER = re.compile(r"Unable to attach or mount volumes: unmounted volumes=\[(?P<volume>[^\]]*)\]")
 #: These have checks of their own, or pass by themselves.
 _OTHERS = re.compile(
@@ -197,8 +199,8 @@ def _explain(why: str, pod: Pod, source: str) -> tuple[str, tuple[str, ...]]:
                 kubectl("get", "pv", "-o", "custom-columns=NAME:.metadata.name,PATH:.spec.local.path"),
             ),
         )
-    if match := re.search(r"unknown filesystem type '(\w+)'|need a /sbin/mount\.(\w+) helper|bad option", why):
-        kind = match[1] or match[2] or "this filesystem"
+    if match := re.search(r"unknown filesystem type '(\w+)'|need a /sbin/mount\.(\w+|<type>) helper", why):
+        kind = match[1] or (match[2] if match[2] != "<type>" else _kind(why) or "this filesystem")
         return (
             f"the node cannot mount {kind}: its mount helper is not installed",
             (
@@ -207,7 +209,12 @@ def _explain(why: str, pod: Pod, source: str) -> tuple[str, tuple[str, ...]]:
             ),
         )
     lines = [re.sub(r"^(?:Output|mount(?:\.\w+)?): ", "", line.strip()) for line in re.split(r"\n| ⏎ ", why)]
-    output = next((x for x in lines if re.search(r"denied|No such file|timed out|refused|not exist|wrong fs", x)), "")
+    output = next((x for x in lines if _TELLS.search(x)), "")
+    if match := re.search(r"wrong fs type, .*?bad superblock on ([^\s,]+)", output):
+        return (
+            f"{match[1]} holds no {_kind(why) or 'such'} filesystem, or a damaged one",
+            (f"on {node}: sudo blkid {match[1]}", f"on {node}: sudo dmesg | tail -n 20"),
+        )
     if re.search(r"access denied by server|No such file or directory", output) and source.startswith("NFS"):
         return (
             "the server does not export that path to this node",
@@ -231,3 +238,9 @@ def _explain(why: str, pod: Pod, source: str) -> tuple[str, tuple[str, ...]]:
             f"on {node}: journalctl -u kubelet --since -15min | grep {pod.name}",
         ),
     )
+
+
+def _kind(why: str) -> str:
+    """The type of filesystem that mount was told."""
+    match = re.search(r"-t (\w+) ", why)
+    return match[1] if match else ""

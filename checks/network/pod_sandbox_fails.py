@@ -92,6 +92,13 @@ _KINDS = (
     ),
 )
 
+#: What is wrong with the pod and not with its node.
+_OWN = re.compile(
+    r"cannot find a network-attachment-definition \((?P<network>[^)\s]{1,253})\)"
+    r" in namespace \((?P<namespace>[^)\s]{1,63})\)"
+    r"|(?:open|bind) hostport (?P<port>\d{1,5})[^:]*: .{0,80}?(?:in use|already)"
+)
+
 
 @check(
     title="Pod sandbox cannot be made",
@@ -109,6 +116,7 @@ def pod_sandbox_fails(pods: Pods, events: Events, owners: Owners, cluster: Clust
     found: dict[tuple[str, str], list[tuple[Pod, Event]]] = {}
     texts: dict[tuple[str, str], tuple[str, str]] = {}
     classes: dict[Ref, list[tuple[Pod, Event]]] = {}
+    own: dict[Ref, list[tuple[Pod, Event]]] = {}
     for pod in pods.troubled:
         if pod.phase != "Pending" or not pod.node or pod.deleted:
             continue
@@ -126,6 +134,9 @@ def pod_sandbox_fails(pods: Pods, events: Events, owners: Owners, cluster: Clust
         if kind == "handler" and pod.spec.runtime_class_name:
             classes.setdefault(owners.top(pod), []).append((pod, event))
             continue  # the node is well: this workload asks it for what it does not have
+        if _OWN.search(event.message):
+            own.setdefault(owners.top(pod), []).append((pod, event))
+            continue
         found.setdefault((pod.node, kind), []).append((pod, event))
         texts.setdefault((pod.node, kind), (why, look))
     for (node, kind), hits in sorted(found.items()):
@@ -152,9 +163,10 @@ def pod_sandbox_fails(pods: Pods, events: Events, owners: Owners, cluster: Clust
             touches=tuple(p.ref() for p, _ in hits),
             key=kind,
         )
-
     for workload, hits in classes.items():
         yield _without_handler(workload, hits)
+    for workload, hits in own.items():
+        yield _asks_too_much(workload, hits)
 
 
 def _without_handler(workload: Ref, hits: list[tuple[Pod, Event]]) -> Finding:
@@ -184,6 +196,39 @@ def _without_handler(workload: Ref, hits: list[tuple[Pod, Event]]) -> Finding:
         ),
         touches=(Ref("RuntimeClass", name), *(p.ref() for p, _ in hits)),
         key="handler",
+    )
+
+
+def _asks_too_much(workload: Ref, hits: list[tuple[Pod, Event]]) -> Finding:
+    """The node's network is well: this workload wants a network that is not there, or a port that is taken."""
+    pod, event = hits[0]
+    match = _OWN.search(event.message)
+    nodes = listing(sorted({p.node for p, _ in hits}), 3)
+    if match and match["network"]:
+        network = Ref("NetworkAttachmentDefinition", match["network"], match["namespace"])
+        why = f"{network} does not exist"
+        look = kubectl("get", "network-attachment-definitions", namespace=network.namespace)
+        change = "annotation k8s.v1.cni.cncf.io/networks"
+    else:
+        port = match["port"] if match else ""
+        why = f"host port {port} is taken there"
+        look = f"ssh {pod.node} 'sudo ss -ltnp; sudo iptables-save | grep -w {port}'"
+        change = f"hostPort {port}: another one, or a Service in its place"
+    return Finding(
+        workload,
+        f"{workload} cannot start on {nodes}: {why}",
+        evidence=(
+            Evidence(
+                kubectl("describe", "pod", pod.name, namespace=pod.namespace),
+                shorten(f"{event.reason}: {event.message}", 400),
+            ),
+        ),
+        next=(
+            look,
+            kubectl("edit", workload.kind.lower(), workload.name, namespace=workload.namespace) + f"    # {change}",
+        ),
+        touches=tuple(p.ref() for p, _ in hits),
+        key="asks",
     )
 
 

@@ -33,6 +33,14 @@ _CONFIG = frozenset({"CreateContainerConfigError"})
 _START = frozenset({"RunContainerError", "CreateContainerError", "StartError", "ContainerCannotRun"})
 _IMAGE: tuple[tuple[Fault, re.Pattern[str]], ...] = (
     (
+        Fault.IMAGE_OTHER,  # it was found: what comes after that fails
+        re.compile(
+            r"(?i)no space left on device|unexpected (?:media type|commit digest)|signature was required"
+            r"|rejected by policy|unsupported (?:media type|manifest|schema)|short-name .* did not resolve"
+            r"|read-only file system|pull QPS exceeded"
+        ),
+    ),
+    (
         Fault.WRONG_ARCHITECTURE,
         re.compile(
             r"(?i)no match(?:ing manifest)? for (?:platform|\w+/\w+)"
@@ -62,7 +70,7 @@ _IMAGE: tuple[tuple[Fault, re.Pattern[str]], ...] = (
         Fault.IMAGE_NOT_FOUND,
         re.compile(
             r"(?i): not found|manifest unknown|name unknown|manifest[_ ]unknown|name_unknown|repository name not known"
-            r"|\b404\b|does not exist|not found: manifest|short-name .* did not resolve|no such manifest"
+            r"|\b404\b|does not exist|not found: manifest|no such manifest"
         ),
     ),
 )

@@ -54,12 +54,16 @@ class Why(enum.Enum):
     NO_VOLUME = "no volume"
     VOLUME_LIMIT = "volume limit"
     NO_NODE = "no node"
+    OTHER = "other"  # words that are not known here
 
 
 #: How many nodes are looked at closely for all refused pods together; beyond it the scheduler's word must do.
 _LOOKS = 60_000
 
-_TRANSIENT = {Why.PORT, Why.RESOURCE, Why.PODS, Why.SPREAD, Why.AFFINITY, Why.ANTI_AFFINITY, Why.CLAIM_IN_USE}
+_TRANSIENT = {
+    *(Why.PORT, Why.RESOURCE, Why.PODS, Why.SPREAD, Why.AFFINITY, Why.ANTI_AFFINITY, Why.CLAIM_IN_USE),
+    *(Why.VOLUME_LIMIT, Why.OTHER),
+}
 
 #: The scheduler's words, of every version since 1.18.
 _SAID: tuple[tuple[Why, str], ...] = (
@@ -92,6 +96,9 @@ _WHOLE = (
     (Why.CLAIM_IN_USE, re.compile(r"ReadWriteOncePod access mode already in-use")),
     (Why.NO_NODE, re.compile(r"no nodes available to schedule pods")),
 )
+_KNOWN = (*_COUNTED, *_WHOLE)
+#: Nodes that an earlier reason has left out already; and what is no reason.
+_BESIDE = re.compile(r"filtered out by the prefilter result|^not found$|didn't satisfy plugin|binding volumes:")
 
 
 def scheduler_said(message: str) -> dict[Why, int]:
@@ -105,7 +112,21 @@ def scheduler_said(message: str) -> dict[Why, int]:
     for why, pattern in _WHOLE:
         if why not in found and pattern.search(text):
             found[why] = 0
+    for words in strange_words(message):
+        count = re.match(r"(\d+) ", words)
+        found[Why.OTHER] = found.get(Why.OTHER, 0) + (int(count[1]) if count else 0)
     return found
+
+
+def strange_words(message: str) -> tuple[str, ...]:
+    """The reasons in a FailedScheduling message that none of the known ones is, as the scheduler wrote them.
+
+    A plugin of the user's own, an extender, devices (DRA): each writes what it likes.
+    """
+    text = re.split(r"\.? ?(?:still not schedulable, |no new claims to deallocate, )?preemption:", message)[0]
+    head, counted, reasons = text.partition("nodes are available: ")
+    parts = (part.strip().rstrip(".") for part in re.split(r", (?=\d+ )", reasons if counted else head))
+    return tuple(p for p in parts if p and not _BESIDE.search(p) and not any(x.search(p) for _, x in _KNOWN))
 
 
 @dataclass(frozen=True, slots=True)
@@ -589,11 +610,13 @@ def _cause(
         del spoken[Why.TAINT]
     if wanted and len(spoken) > 1:
         spoken.pop(Why.SELECTOR, None)  # there is a node that it wants
+    if len(spoken) > 1:
+        spoken.pop(Why.OTHER, None)
     best = min(spoken or said, key=lambda w: (-said[w], list(Why).index(w)))
     return best, ()
 
 
-_COUNT_ONLY = (Why.NO_VOLUME, Why.CLAIM_IN_USE, Why.VOLUME_LIMIT)
+_COUNT_ONLY = (Why.NO_VOLUME, Why.CLAIM_IN_USE, Why.VOLUME_LIMIT, Why.OTHER)
 
 
 def _from_node(spec: PodSpec, node: Node) -> Iterator[Obstacle]:

@@ -63,6 +63,15 @@ CP = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}
         ('0/3 nodes are available: persistentvolumeclaim "x" is being deleted. not found', {Why.CLAIM_DELETED: 0}),
         ("no nodes available to schedule pods", {Why.NO_NODE: 0}),
         ("running PreBind plugin VolumeBinding: binding volumes: context deadline exceeded", {}),
+        (
+            "0/3 nodes are available: 1 node(s) had untolerated taint {node-role.kubernetes.io/control-plane: }, "
+            "2 cannot allocate all claims. still not schedulable, preemption: 0/3 nodes are available: 3 Preemption is "
+            "not helpful for scheduling.",
+            {Why.TAINT: 1, Why.OTHER: 2},
+        ),
+        ('0/3 nodes are available: waiting for resource claim "gpu" to be created', {Why.OTHER: 0}),
+        ("0/3 nodes are available: 3 node is filtered out by the prefilter result.", {}),
+        ("0/2 nodes are available: 2 node(s) exceed max volume count.", {Why.VOLUME_LIMIT: 2}),
     ],
 )
 def test_reads_the_schedulers_words_of_every_version(message: str, said: dict[Why, int]) -> None:

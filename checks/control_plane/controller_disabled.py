@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import CONTROLLERS, Evidence, Finding, Layer, Severity, check, listing
-from kdiag.facts import Flag, Manifests, manifest_repair, static_pod
+from kdiag.check import CONTROLLERS, Evidence, Finding, Layer, Severity, check, listing, whole
+from kdiag.facts import Flag, Manifest, Manifests, manifest_repair, static_pod
 
 #: What is left undone without each. Those that clouds or their own programs replace are not among them.
 _WORK = {
@@ -58,6 +58,21 @@ _VITAL = (
     "statefulset-controller",
 )
 
+#: A controller with so many workers: with none it starts, and does nothing.
+_WORKERS = {
+    "concurrent-cron-job-syncs": "cronjob-controller",
+    "concurrent-daemonset-syncs": "daemonset-controller",
+    "concurrent-deployment-syncs": "deployment-controller",
+    "concurrent-endpoint-syncs": "endpoints-controller",
+    "concurrent-gc-syncs": "garbage-collector-controller",
+    "concurrent-job-syncs": "job-controller",
+    "concurrent-namespace-syncs": "namespace-controller",
+    "concurrent-replicaset-syncs": "replicaset-controller",
+    "concurrent-resource-quota-syncs": "resourcequota-controller",
+    "concurrent-service-endpoint-syncs": "endpointslice-controller",
+    "concurrent-statefulset-syncs": "statefulset-controller",
+}
+
 
 @check(
     title="Controller is turned off",
@@ -78,6 +93,7 @@ def controller_disabled(manifests: Manifests) -> Iterator[Finding]:
     """The controller manager runs and looks well: it starts what --controllers names, and nothing else."""
     for node, found in manifests:
         manifest = found.of("kube-controller-manager")
+        yield from _idle(node, manifest) if manifest else ()
         flag = manifest.flag("controllers") if manifest else None
         off = _off(flag) if flag else ()
         if manifest is None or flag is None or not off:
@@ -96,6 +112,25 @@ def controller_disabled(manifests: Manifests) -> Iterator[Finding]:
             touches=(CONTROLLERS,),
             key="controllers",
             severity=Severity.ERROR if vital else None,
+        )
+
+
+def _idle(node: str, manifest: Manifest) -> Iterator[Finding]:
+    """Controllers that are on, and have no worker."""
+    for name, controller in _WORKERS.items():
+        flag = manifest.flag(name)
+        number = whole(flag.value.removeprefix("-")) if flag else None
+        if flag is None or number is None or not (number == 0 or flag.value.startswith("-")):
+            continue
+        yield Finding(
+            static_pod("kube-controller-manager", node),
+            f"kube-controller-manager-{node} runs {controller} without a worker: "
+            f"{manifest.where(flag.line)} --{name}={flag.value}: {_WORK[controller]}",
+            evidence=(manifest.quote(node, flag.line),),
+            next=manifest_repair(node, manifest, flag.line, f"remove --{name}, or --{name}=5"),
+            touches=(CONTROLLERS,),
+            key=name,
+            severity=Severity.ERROR if controller in _VITAL else None,
         )
 
 

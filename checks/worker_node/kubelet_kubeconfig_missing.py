@@ -11,6 +11,7 @@ from kdiag.facts import (
     Kubelets,
     KubeletSetup,
     Manifests,
+    NextStart,
     Units,
     hosted,
     journal_line,
@@ -37,6 +38,7 @@ def kubelet_kubeconfig_missing(
 ) -> Iterator[Finding]:
     """The bootstrap file is rightly gone once a node has joined, although it is the one that the kubelet names."""
     for node, setup, unit in setups(kubelets, units):
+        yield from _astray(node, setup, next_start(node, unit, journal, cluster, manifests))
         lost = _lost(setup)
         if not lost or setup.unjoined:
             continue
@@ -64,6 +66,26 @@ def kubelet_kubeconfig_missing(
             touches=start.touches,
             severity=start.severity,
         )
+
+
+def _astray(node: str, setup: KubeletSetup, start: NextStart) -> Iterator[Finding]:
+    """Its parts do not fit together: the kubelet takes it for none, and looks in vain for one to bootstrap with."""
+    access = setup.kubeconfig if setup.flag("kubeconfig") else None
+    if access is None or not access.astray:
+        return
+    fault = access.astray[0]
+    yield Finding(
+        Ref("Node", node),
+        f"kubelet on {node} {start.fails}: {access.path}:{fault.line}: {fault.what}" + start.also,
+        evidence=(
+            Evidence(f"sudo sed -n {fault.line}p {access.path}", fault.what.partition(", and")[0], node),
+            *([journal_line(start.reason, node)] if start.reason else []),
+        ),
+        next=retry(node, f"ssh {node} sudoedit {access.path}    # line {fault.line}"),
+        touches=start.touches,
+        severity=start.severity,
+        key="reference",
+    )
 
 
 def _lost(setup: KubeletSetup) -> str:

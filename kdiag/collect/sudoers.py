@@ -42,7 +42,7 @@ _PLACES = tuple(
     word
     for place in (
         *("server:", "certificate-authority:", "client-certificate:", "client-key:", "current-context:"),
-        "tokenFile:",
+        *("tokenFile:", "cluster:", "user:", "name:"),
     )
     for word in ("-e", place)
 )

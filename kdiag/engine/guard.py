@@ -225,7 +225,7 @@ _KUBECONFIG = re.compile(r"^/etc/kubernetes/[A-Za-z0-9_-]+\.conf$")
 _CERTIFICATES = "-----BEGIN (TRUSTED )?CERTIFICATE-----([^-]*-----END (TRUSTED )?CERTIFICATE-----)?"
 # Lines of a kubeconfig that say where it leads, and that grep may show.
 _PLACES = wordset(
-    "server: certificate-authority: client-certificate: client-key: current-context: cluster: user: tokenFile:"
+    "server: certificate-authority: client-certificate: client-key: current-context: cluster: user: name: tokenFile:"
 )
 # What of a kubeconfig is public, its certificates included. Only with -o, which shows no more than what matches.
 _PUBLIC_PARTS = (

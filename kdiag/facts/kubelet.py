@@ -22,7 +22,10 @@ from kdiag.model.text import nearest
 CONFIG = KUBELET_CONFIG
 KUBECONFIG = "/etc/kubernetes/kubelet.conf"
 BOOTSTRAP = "/etc/kubernetes/bootstrap-kubelet.conf"
-_PLACES = ("server:", "certificate-authority:", "client-certificate:", "client-key:", "current-context:", "tokenFile:")
+_PLACES = (
+    *("server:", "certificate-authority:", "client-certificate:", "client-key:", "current-context:", "tokenFile:"),
+    *("cluster:", "user:", "name:"),
+)
 
 #: The fields of KubeletConfiguration v1beta1 (k8s.io/kubelet v0.36.3), by the type of their value.
 _FIELDS: Mapping[str, str] = {
@@ -187,6 +190,7 @@ class Kubeconfig:
     client_certificate: str = ""
     client_key: str = ""
     authority: str = ""
+    astray: tuple[ConfigFault, ...] = ()  # names that it refers to and has not
 
     @property
     def host(self) -> str:
@@ -452,7 +456,34 @@ def _kubeconfig(found: Answer | None) -> Kubeconfig | None:
         client_certificate=one.get("client-certificate", ("", 0))[0],
         client_key=one.get("client-key", ("", 0))[0],
         authority=one.get("certificate-authority", ("", 0))[0],
+        astray=tuple(_references(found.text)) if not found.error else (),
     )
+
+
+_REFERENCE = re.compile(r"(?:/[^:]+:)?(\d{1,9}):\s*(-\s+)?(current-context|cluster|user|name):\s*(.*?)\s*")
+
+
+def _references(text: str) -> Iterator[ConfigFault]:
+    """A context, cluster or user by a name that nothing there has. Only where it has one context, as of kubeadm."""
+    lines = [(int(m[1]), m[3], m[4].strip("'\"")) for raw in text.splitlines() if (m := _REFERENCE.fullmatch(raw))]
+    names = [value for _, key, value in lines if key == "name"]
+    if len(names) != 3:
+        return
+    used = [(line, key, value) for line, key, value in lines if key in ("cluster", "user") and value]
+    current = next(((line, value) for line, key, value in lines if key == "current-context"), None)
+    referred = {value for _, _, value in used}
+    if current and current[1] not in names:
+        left = [n for n in names if n not in referred]
+        meant = f", meant is {left[0]}" if len(left) == 1 else ""
+        yield ConfigFault(
+            current[0], f"current-context is {current[1] or 'empty'}, and there is no such context{meant}"
+        )
+    for line, key, value in used:
+        if value not in names:
+            other = {v for _, k, v in used if k != key} | ({current[1]} if current else set())
+            left = [n for n in names if n not in other]
+            meant = f", meant is {left[0]}" if len(left) == 1 else ""
+            yield ConfigFault(line, f"the context's {key} is {value}, and there is no such {key}{meant}")
 
 
 def read_config(path: str, text: str) -> ConfigFile:

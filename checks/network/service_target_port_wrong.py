@@ -144,7 +144,7 @@ def _by_name(
         evidence=tuple(evidence),
         next=(_patch(service, number, meant),),
         key=str(port.port),
-        severity=Severity.WARNING if beside else Severity.ERROR,
+        severity=Severity.WARNING if beside or service.headless else Severity.ERROR,  # DNS gives the pods all the same
     )
 
 

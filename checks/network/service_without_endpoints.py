@@ -204,4 +204,7 @@ def _next(service: Service, meant: Mapping[str, str] | None) -> Iterator[str]:
         yield kubectl("patch", "service", name, "--type=merge", "-p", patch, namespace=namespace)
     else:
         yield kubectl("edit", "service", name, namespace=namespace) + "   # add spec.selector"
-    yield f"or, for a backend outside the cluster: an EndpointSlice labelled kubernetes.io/service-name={name}"
+    yield (
+        f"or, for a backend outside the cluster: an EndpointSlice labelled kubernetes.io/service-name={name},"
+        f" or Endpoints of that very name ({kubectl('get', 'endpoints', namespace=namespace)})"
+    )

@@ -367,10 +367,10 @@ class Dependencies(Derived):
             return None
         if len(labels) == 1:
             return Resolved(name, namespace, self.services.get(name, namespace), certain=False)
-        if len(labels) >= 3 and labels[2] == "svc" and labels[3:] != ["clusterset", "local"]:
-            return self._named(labels[0], labels[1], certain=True)
+        if len(labels) >= 3 and labels[2] == "svc":
+            return self._full(labels[0], labels[1], labels[3:])
         if len(labels) >= 4 and labels[3] == "svc":  # a pod of a headless Service: mysql-0.mysql.shop.svc
-            return self._named(labels[1], labels[2], certain=True)
+            return self._full(labels[1], labels[2], labels[4:])
         if len(labels) == 2 and self.services.get(labels[1], namespace) and not self.services.get(labels[0], labels[1]):
             return self._named(labels[1], namespace, certain=True)  # mysql-0.mysql
         if len(labels) == 2 and self.namespaces.get(labels[1]):
@@ -378,6 +378,13 @@ class Dependencies(Derived):
         if len(labels) == 3 and self.services.get(labels[1], labels[2]):
             return self._named(labels[1], labels[2], certain=True)
         return None
+
+    def _full(self, name: str, namespace: str, domain: list[str]) -> Resolved | None:
+        """A full name; one in another domain than the usual is of this cluster only if there is such a Service."""
+        if domain == ["clusterset", "local"]:
+            return None
+        found = self._named(name, namespace, certain=True)
+        return None if domain and ".".join(domain) != "cluster.local" and found.service is None else found
 
     def _named(self, name: str, namespace: str, *, certain: bool) -> Resolved:
         return Resolved(name, namespace, self.services.get(name, namespace), certain=certain)

@@ -237,6 +237,7 @@ def test_addresses_in_the_place_of_names_are_found_networks_and_own_ones_are_not
         ("mysql-0.mysql.shop.svc.cluster.local", "shop/mysql", True),
         ("gone.nowhere.svc.cluster.local", "nowhere/gone", True),
         ("pg.data.svc.clusterset.local", None, False),
+        ("pg.prod.svc.cluster2.local", None, False),
         ("api.example.com", None, False),
         ("10.0.0.1", None, False),
         ("localhost", None, False),

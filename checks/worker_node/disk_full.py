@@ -19,6 +19,7 @@ _USES = (
     ("/var/lib/containers", "CRI-O's images and containers"),
     ("/var/lib/docker", "Docker's images and containers"),
     ("/var/log", "the logs"),
+    ("/run", "sockets and the state of running containers"),
 )
 
 
@@ -47,9 +48,10 @@ def disk_full(disks: Disks, nodes: Nodes | None, manifests: Manifests | None) ->
         files = manifests.get(node) if manifests else None
         for mount, users in _used(mounts).items():
             fs = mounts[mount]
-            if fs.kind in _KINDS_WITHOUT_END or fs.size < _BYTES:
-                continue
             full = fs.available < _BYTES and fs.free < _FULL
+            # What is that small was not made for it, unless it is mounted right there.
+            if fs.kind in _KINDS_WITHOUT_END or (fs.size < _BYTES and not (full and mount in users)):
+                continue
             pods = "/var/lib/kubelet" in users
             etcd = "/var/lib/etcd" in users and bool(files and files.of("etcd"))
             low = pods and fs.free < _PRESSURE and not (pressure and pressure.status != "True")
@@ -89,7 +91,8 @@ def _used(mounts: Mapping[str, Filesystem]) -> dict[str, set[str]]:
     """The mounts that hold what matters, and which paths each holds."""
     found: dict[str, set[str]] = {}
     for path, _ in _USES:
-        if fs := holding(mounts, path):
+        fs = holding(mounts, path)
+        if fs and (path != "/run" or fs.mount == path):
             found.setdefault(fs.mount, set()).add(path)
     return found
 

@@ -78,7 +78,7 @@ def _astray(node: str, setup: KubeletSetup, start: NextStart) -> Iterator[Findin
         Ref("Node", node),
         f"kubelet on {node} {start.fails}: {access.path}:{fault.line}: {fault.what}" + start.also,
         evidence=(
-            Evidence(f"sudo sed -n {fault.line}p {access.path}", fault.what.partition(", and")[0], node),
+            Evidence(f"sudo sed -n {fault.line}p {access.path}", fault.field, node),
             *([journal_line(start.reason, node)] if start.reason else []),
         ),
         next=retry(node, f"ssh {node} sudoedit {access.path}    # line {fault.line}"),

@@ -475,15 +475,15 @@ def _references(text: str) -> Iterator[ConfigFault]:
     if current and current[1] not in names:
         left = [n for n in names if n not in referred]
         meant = f", meant is {left[0]}" if len(left) == 1 else ""
-        yield ConfigFault(
-            current[0], f"current-context is {current[1] or 'empty'}, and there is no such context{meant}"
-        )
+        what = f"current-context is {current[1] or 'empty'}, and there is no such context{meant}"
+        yield ConfigFault(current[0], what, field=f"current-context: {current[1]}")
     for line, key, value in used:
         if value not in names:
             other = {v for _, k, v in used if k != key} | ({current[1]} if current else set())
             left = [n for n in names if n not in other]
             meant = f", meant is {left[0]}" if len(left) == 1 else ""
-            yield ConfigFault(line, f"the context's {key} is {value}, and there is no such {key}{meant}")
+            what = f"the context's {key} is {value}, and there is no such {key}{meant}"
+            yield ConfigFault(line, what, field=f"{key}: {value}")
 
 
 def read_config(path: str, text: str) -> ConfigFile:

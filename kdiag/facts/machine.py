@@ -24,6 +24,7 @@ _PLACES = (
     "/var/lib/docker",
     "/var/lib/etcd",
     "/var/log",
+    "/run",
 )
 
 

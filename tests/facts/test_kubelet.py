@@ -206,3 +206,36 @@ def test_a_message_is_about_the_field_whose_path_it_names() -> None:
         'cgroup [\\"sys.slice\\"] has some missing paths: /sys/fs/cgroup/memory/sys.slice"'
     )
     assert read_config("/var/lib/kubelet/config.yaml", text).named(said) == "systemReservedCgroup"
+
+
+KUBEADM = """3:- cluster:
+6:  name: lab
+8:- context:
+9:    cluster: lab
+10:    user: system:node:w2
+11:  name: system:node:w2@lab
+12:current-context: system:node:w2@lab
+15:- name: system:node:w2
+16:  user:
+"""
+
+
+def references(text: str) -> list[str]:
+    setup = Kubelets.parse("w1", (Answer("kubelet-kubeconfig", KUBECONFIG, text),))
+    assert setup.kubeconfig is not None
+    return [f"{fault.line}: {fault.what}" for fault in setup.kubeconfig.astray]
+
+
+def test_the_parts_of_a_kubeconfig_refer_to_each_other() -> None:
+    assert references(KUBEADM) == []
+    assert references(KUBEADM.replace("12:current-context: system:node:w2@lab", "12:current-context: default")) == [
+        "12: current-context is default, and there is no such context, meant is system:node:w2@lab"
+    ]
+    assert references(KUBEADM.replace("9:    cluster: lab", "9:    cluster: prod")) == [
+        "9: the context's cluster is prod, and there is no such cluster, meant is lab"
+    ]
+    assert references(KUBEADM.replace("10:    user: system:node:w2", '10:    user: "system:node:w3"')) == [
+        "10: the context's user is system:node:w3, and there is no such user, meant is system:node:w2"
+    ]
+    assert references("5:    server: https://10.0.0.1:6443\n12:current-context: default\n") == []
+    assert references(KUBEADM + "20:  name: another\n21:current-context: other\n") == []

@@ -15,11 +15,11 @@ _POLICY = re.compile(
 )
 _HOOK = re.compile(
     r"(?:admission webhook \\?\"(?P<denied>[^\"\\]+)\\?\" denied the request(?:: )?"
-    r"|failed calling webhook \\?\"(?P<name>[^\"\\]+)\\?\": )(?P<why>[^\"]*)"
+    r"|failed calling webhook \\?\"(?P<name>[^\"\\]+)\\?\": )(?P<why>.*)"
 )
 _ABOUT = re.compile(r"leases?\b|resource lock|node status|register node", re.IGNORECASE)
 #: They try again every two to ten seconds.
-_NOW = 30
+_NOW = 20
 _PARTS = ("kube-controller-manager", "kube-scheduler", "kube-apiserver")
 
 
@@ -63,21 +63,22 @@ def lease_renewal_denied(
     for subject, found in denied.items():
         line, said = min(found, key=lambda one: len(one[0].text))
         who = listing(sorted({one.who for one, _ in found}), 4)
-        why = said["why"].replace("\\", "").strip() or "without explanation"
+        why = said["why"].replace("\\", "").rpartition('": ')[2].strip(' "') or "without explanation"
         if subject.kind == "ValidatingAdmissionPolicy":
-            what, binding = f"policy {subject.name}", said["binding"]
+            what, binding = f"policy {subject.name} denies Leases", said["binding"]
             undo = (
                 kubectl("delete", "validatingadmissionpolicybinding", binding)
                 + "    # policies do not guard themselves"
             )
             keep = kubectl("get", "validatingadmissionpolicybinding", binding, "-o", "yaml") + f" > {binding}.yaml"
         else:
-            what, kind = f"webhook {said['denied'] or said['name']}", subject.kind.lower()
+            kind, name = subject.kind.lower(), said["denied"] or said["name"]
+            what = f"webhook {name} of {subject.name} {'is not answered' if said['name'] else 'denies Leases'}"
             undo = kubectl("delete", kind, subject.name) + "    # or have its rules leave out leases and nodes"
             keep = kubectl("get", kind, subject.name, "-o", "yaml") + f" > {subject.name}.yaml"
         yield Finding(
             subject,
-            shorten(f"{what} keeps Leases from being renewed, of {who}: {why}", 240),
+            shorten(f"{what}: {why}; so Leases are not renewed, of {who}", 240),
             evidence=(Evidence(line.command, shorten(plain(line.text), 400), line.node),),
             next=(f"{keep}    # keep it, to put it back when it is mended", undo),
             touches=(CLUSTER, *(Ref("Node", one.node) for one, _ in found)),

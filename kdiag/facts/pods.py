@@ -186,6 +186,7 @@ class _Spec(Lean, frozen=True, gc=False):
     security_context: msgspec.Raw = RAW
     readiness_gates: msgspec.Raw = RAW
     scheduling_gates: msgspec.Raw = RAW
+    resource_claims: msgspec.Raw = RAW
     dns_config: msgspec.Raw = RAW
     host_aliases: msgspec.Raw = RAW
     overhead: msgspec.Raw = RAW

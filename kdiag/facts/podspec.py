@@ -438,6 +438,14 @@ class Gate(Lean, frozen=True, gc=False):
     name: str = ""
 
 
+class DeviceClaim(Lean, frozen=True, gc=False):
+    """A claim on devices (DRA): one that is there, or a template of which each pod gets its own."""
+
+    name: str = ""
+    resource_claim_name: str = ""
+    resource_claim_template_name: str = ""
+
+
 class PodSpec(Lean, frozen=True, gc=False):
     """All of a pod that its template decides. Shared by the pods of one template; the node is the pod's own."""
 
@@ -452,6 +460,7 @@ class PodSpec(Lean, frozen=True, gc=False):
     security_context: PodSecurity = PodSecurity()
     readiness_gates: tuple[ReadinessGate, ...] = ()
     scheduling_gates: tuple[Gate, ...] = ()
+    resource_claims: tuple[DeviceClaim, ...] = ()
     dns_config: DNSConfig | None = None
     host_aliases: tuple[HostAlias, ...] = ()
     overhead: Resources = {}

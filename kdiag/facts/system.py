@@ -292,7 +292,8 @@ _CONTROLLED = ("ReplicaSet", "StatefulSet", "DaemonSet", "Job")
 def never_scheduled(pods: Pods, claims: Claims | None, now: datetime, seconds: float = 15) -> tuple[Pod, ...]:
     """The pods that wait for the default scheduler and that it has not even looked at.
 
-    A pod whose claim names a selected node was looked at: the scheduler waits for the volume before it binds.
+    A pod whose claim names a selected node was looked at: the scheduler waits for the volume before it binds. One with a
+    claim on devices is not looked at before that claim exists.
     """
     return tuple(
         p
@@ -301,6 +302,7 @@ def never_scheduled(pods: Pods, claims: Claims | None, now: datetime, seconds: f
         and not p.node
         and not p.deleted
         and not p.spec.scheduling_gates
+        and not p.spec.resource_claims
         and p.spec.scheduler_name == "default-scheduler"
         and p.condition("PodScheduled") is None
         and p.created is not None

@@ -702,6 +702,24 @@ def claim_is_not_bound() -> Whole:
 
 
 @cascade(
+    "K15",
+    "application/init_container_waits Deployment/team/late",
+    "network/service_has_no_ready_endpoint Service/team/late",
+    "application/workload_unavailable Deployment/team/late",
+)
+def init_container_asks_wrongly() -> Whole:
+    whole = Whole()
+    whole.application("team/db")
+    whole.service("team/db", 5432, 80)
+    wait = {"name": "wait", "image": "busybox:1.36", "command": ["sh", "-c", "until nc -z db 5432; do sleep 2; done"]}
+    (late,) = whole.application("team/late", initContainers=[wait])
+    whole.service("team/late")
+    initializing(whole, late)
+    whole.settle()
+    return whole
+
+
+@cascade(
     "K16",
     "application/configmap_missing Deployment/team/web",
     "application/pod_not_ready Deployment/team/web",

@@ -168,6 +168,18 @@ def _here(
     return min(nearest or found, key=rank, default=None)
 
 
+def _follows(
+    other: Node, node: Node, explains: Mapping[str, frozenset[str]], here: Mapping[str, frozenset[str]]
+) -> bool:
+    """Whether ``other`` tells of this finding's own object, and comes of what this one causes there.
+
+    A workload waits for a Service: that its own Service has no endpoint comes of it, and is not why.
+    """
+    return node.finding.subject in other.finding.touches and any(
+        other.check.id in explains[symptom] for symptom in here[node.check.id] if symptom in explains
+    )
+
+
 def _covering(node: Node, causes: list[Node]) -> list[Node]:
     """Without the causes on single nodes, where a DaemonSet is in trouble on further nodes than those.
 
@@ -217,6 +229,7 @@ def _parent(
         and other.check.id in causes
         and other.check.id != node.check.id
         and not (other.finding.subject == node.finding.subject and other.check.id in here[node.check.id])
+        and not _follows(other, node, explains, here)
         and not _below(node, other, parents)
     ]
     unique = _covering(node, list({id(n): n for n in found}.values()))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, shorten
+from kdiag.check import CLUSTER, Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing, shorten
 from kdiag.facts import Cluster, Containers, KubeletJournal, MutatingWebhooks, ValidatingWebhooks, plain
 
 _POLICY = re.compile(
@@ -51,7 +51,7 @@ def lease_renewal_denied(
     journal: KubeletJournal | None,
     validating: ValidatingWebhooks | None,
     mutating: MutatingWebhooks | None,
-) -> Iterator[Finding]:
+) -> Iterator[Finding | Gap]:
     """By the last words of those who renew them: by itself a policy does not say what it matches."""
     denied: dict[Ref, list[tuple[_Line, re.Match[str]]]] = {}
     for line in _lines(containers, journal, cluster):
@@ -59,7 +59,13 @@ def lease_renewal_denied(
             denied.setdefault(Ref("ValidatingAdmissionPolicy", policy["name"]), []).append((line, policy))
         elif hook := _HOOK.search(line.text):
             name = hook["denied"] or hook["name"]
-            denied.setdefault(_owner(name, validating, mutating), []).append((line, hook))
+            owner = _owner(name, validating, mutating)
+            if owner is None:
+                if any(fact is None or fact.gaps for fact in (validating, mutating)):
+                    yield Gap("webhook configurations", f"not seen: which of them has webhook {name}")
+                    return
+                continue  # it has just been deleted
+            denied.setdefault(owner, []).append((line, hook))
     for subject, found in denied.items():
         line, said = min(found, key=lambda one: len(one[0].text))
         who = listing(sorted({one.who for one, _ in found}), 4)
@@ -105,9 +111,9 @@ def _fresh(lines: Iterable[tuple[datetime | None, str]], cluster: Cluster) -> li
     ]
 
 
-def _owner(name: str, validating: ValidatingWebhooks | None, mutating: MutatingWebhooks | None) -> Ref:
+def _owner(name: str, validating: ValidatingWebhooks | None, mutating: MutatingWebhooks | None) -> Ref | None:
     for fact in (mutating, validating):
         for configuration in fact.items if fact else ():
             if any(hook.name == name for hook in configuration.webhooks):
                 return configuration.ref()
-    return Ref("ValidatingWebhookConfiguration", name)
+    return None

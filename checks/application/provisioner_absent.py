@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from kdiag.check import CLAIM_UNBOUND, Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing, shorten
+from kdiag.check import CLAIM_UNBOUND, Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing, middle
 from kdiag.facts import Cluster, CSIDrivers, Events, Lack, Owners, Pod, Pods, Unbound, UnboundClaims
 
 #: In-tree names that are served by a CSI driver today.
@@ -18,6 +19,8 @@ _MIGRATED = {
     "kubernetes.io/portworx-volume": "pxd.portworx.com",
 }
 _PATIENCE = 600
+#: What stands before the driver's own words, of which the end tells most.
+_WRAPPED = re.compile(r'^failed to provision volume with StorageClass "[^"]*": (?:rpc error: code = \w+ desc = )?')
 
 
 @check(
@@ -52,7 +55,7 @@ def provisioner_absent(
         installed = drivers is not None and drivers.get(name) is not None
         ill = [p for p in serving if not p.ready]
         if said and failed and age > 30:
-            why = f"provisioner {name} fails: {shorten(said.message, 150)}"
+            why = f"provisioner {name} fails: {middle(_WRAPPED.sub('', said.message), 170)}"
         elif serving and len(ill) == len(serving) and age > 30:
             why = f"the pods of provisioner {name} are not ready"
         elif not serving and not installed and age > 60:

@@ -18,6 +18,7 @@ from kdiag.facts import (
     condition_taint,
     refused_taints,
     standing,
+    taken_away_by,
 )
 
 
@@ -37,7 +38,7 @@ def scheduling_taint_untolerated(
     """Names the taints: since 1.36 the scheduler's message no longer does."""
     for stuck in scheduling.stuck(Why.TAINT, cluster.taken, claims, volumes, events):
         taints = _taints(stuck, scheduling)
-        ill = [n for ts in taints.items() if condition_taint(ts[0]) for n in ts[1]]
+        ill = [n for taint, names in taints.items() if condition_taint(taint) or taken_away_by(taint) for n in names]
         shown = [f"{listing(names)} {'has' if len(names) == 1 else 'have'} {t}" for t, names in taints.items()]
         pool = len(scheduling.nodes.items) - len(stuck.background)
         which = " that it may use" if stuck.near and len(stuck.near) < pool else ""
@@ -101,9 +102,11 @@ def _next(stuck: Stuck, taints: dict[Taint, list[str]]) -> Iterator[str]:
     for taint, names in list(taints.items())[:2]:
         if condition_taint(taint):
             yield f"mend {listing(names)}: the node controller sets {taint.key} and takes it away itself"
+        elif who := taken_away_by(taint):
+            yield f"see why {who} does not take {taint.key} off {listing(names)}"
         elif not standing(taint):
             yield kubectl("taint", "nodes", *names[:5], f"{taint}-") + "  # if the taint is a leftover"
-    for taint in [t for t in taints if not condition_taint(t)][:1]:
+    for taint in [t for t in taints if not condition_taint(t) and not taken_away_by(t)][:1]:
         value = f"operator: Equal, value: {taint.value}" if taint.value else "operator: Exists"
         yield (
             f"or add to the pod template of {stuck.owner}: tolerations: "

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, duration, kubectl, listing, plural, shorten
-from kdiag.facts import Cluster, Events, Nodes, Pods
+from kdiag.facts import Cluster, Event, Events, Node, Nodes, Pods
 
 _WHAT = {
     "MemoryPressure": ("memory", "ssh {node} free -m; kubectl top pods -A --sort-by=memory | head"),
     "DiskPressure": ("disk space", "ssh {node} 'df -h / /var/lib/kubelet /var/lib/containerd; df -i /'"),
     "PIDPressure": ("process ids", "ssh {node} 'ps -eLf | wc -l; cat /proc/sys/kernel/pid_max'"),
 }
+_RECENT = 1800
 
 
 @check(
@@ -62,3 +64,27 @@ def node_under_pressure(nodes: Nodes, cluster: Cluster, pods: Pods | None, event
                 key=kind,
                 since=state.last_transition_time.isoformat() if state.last_transition_time else "",
             )
+    for node in nodes.items if events else ():
+        killed = events.latest(node.ref(), "SystemOOM") if events else None
+        if killed and cluster.age(killed.when) < _RECENT:
+            yield _out_of_memory(node, killed)
+
+
+def _out_of_memory(node: Node, killed: Event) -> Finding:
+    """The kernel has killed a process of the node, or of a pod without a limit: it is over, and comes again."""
+    match = re.search(r"victim process: ([^,\s]{1,40})", killed.message)
+    at = f" at {killed.when:%H:%M} UTC" if killed.when else ""
+    return Finding(
+        node.ref(),
+        f"node {node.name} ran out of memory{at}: its kernel killed {match[1] if match else 'a process'}",
+        evidence=(
+            Evidence(kubectl("describe", "node", node.name), f"{killed.reason}: {shorten(killed.message, 200)}"),
+        ),
+        next=(
+            f"ssh {node.name} 'ps -eo rss,pid,comm --sort=-rss | head'    # who has it now",
+            kubectl("get", "pods", "-A", "-o", "wide", f"--field-selector=spec.nodeName={node.name}")
+            + "    # pods without a memory limit",
+        ),
+        key="SystemOOM",
+        severity=Severity.WARNING,
+    )

@@ -346,6 +346,7 @@ from kdiag.facts.scheduling import selected as selected
 from kdiag.facts.scheduling import selector_text as selector_text
 from kdiag.facts.scheduling import standing as standing
 from kdiag.facts.scheduling import strange_words as strange_words
+from kdiag.facts.scheduling import taken_away_by as taken_away_by
 from kdiag.facts.scheduling import tolerates as tolerates
 from kdiag.facts.scheduling import unmet_spread as unmet_spread
 from kdiag.facts.scheduling import volume_reaches as volume_reaches

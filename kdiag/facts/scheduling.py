@@ -162,6 +162,24 @@ def condition_taint(taint: Taint) -> bool:
     return taint.key.startswith("node.kubernetes.io/") and taint.key != _CORDON
 
 
+#: Taints that a node is born with, and who takes them away when the node can be used.
+_BORN_WITH = {
+    "node.cloudprovider.kubernetes.io/uninitialized": "the cloud controller manager",
+    "node.cluster.x-k8s.io/uninitialized": "Cluster API",
+    "node.cilium.io/agent-not-ready": "the cilium agent",
+    "karpenter.sh/unregistered": "Karpenter",
+}
+
+
+def taken_away_by(taint: Taint) -> str:
+    """Who takes a taint away that a new node has until it can be used; empty for any other taint.
+
+    CSI drivers and network plugins have one each by custom: ``ebs.csi.aws.com/agent-not-ready``.
+    """
+    agent, _, state = taint.key.partition("/")
+    return _BORN_WITH.get(taint.key) or (f"the agent of {agent}" if state == "agent-not-ready" else "")
+
+
 def refused_taints(spec: PodSpec, node: Node) -> tuple[Taint, ...]:
     """The taints of the node that keep the pod off; a cordon's own is not among them."""
     return tuple(

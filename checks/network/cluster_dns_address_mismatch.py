@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing
-from kdiag.facts import ClusterDNS, ConfigMaps, Owners, Pods, Services
+from kdiag.facts import ClusterDNS, ConfigMaps, Kubelets, KubeletSetup, Owners, Pods, Services
+
+#: A cache on the node itself.
+_NEAR = ("169.254.", "127.")
 
 
 @check(
@@ -18,7 +21,12 @@ from kdiag.facts import ClusterDNS, ConfigMaps, Owners, Pods, Services
     namespaces=("kube-system", "openshift-dns"),
 )
 def cluster_dns_address_mismatch(
-    dns: ClusterDNS, services: Services, pods: Pods, owners: Owners, configs: ConfigMaps | None
+    dns: ClusterDNS,
+    services: Services,
+    pods: Pods,
+    owners: Owners,
+    configs: ConfigMaps | None,
+    kubelets: Kubelets | None,
 ) -> Iterator[Finding]:
     """An address that looks like a Service's and belongs to none; a node-local cache or a server outside is fine."""
     if dns.service is None or dns.service.headless or "." not in dns.service.spec.cluster_ip:
@@ -29,8 +37,17 @@ def cluster_dns_address_mismatch(
     text = config.data.get("kubelet", "") if config else ""
     block = re.search(r"^clusterDNS:[ \t]*(.*(?:\n[ ]*-.*)*)", text, re.MULTILINE)
     given = re.findall(r"[\d.]+\.[\d.]+", block[1]) if block else []
-    wrong = [a for a in given if not a.startswith(("169.254.", "127."))]
-    if wrong and right not in given and not known & set(wrong):
+    wrong = [a for a in given if not a.startswith(_NEAR)]
+    told = {node: s for node, setup in kubelets or () if (s := _told(setup)) is not None}
+    astray = {node: s for node, s in told.items() if _wrong(s, right, known, told.values())}
+    alike = len(astray) == len(told) and len(set(astray.values())) == 1
+    everywhere = alike and (len(told) > 1 or bool(wrong))
+    if everywhere and not wrong:
+        yield _by_all(sorted(astray), next(iter(astray.values())), right, dns.reference)
+    for node in () if everywhere else sorted(astray):
+        if setup := kubelets.get(node) if kubelets else None:
+            yield _by_kubelet(node, setup, astray[node], right)
+    if wrong and (everywhere or not astray) and right not in given and not known & set(wrong):
         yield Finding(
             Ref("ConfigMap", "kubelet-config", "kube-system"),
             f"kubelet-config gives pods the DNS server {listing(wrong)}; Service {dns.reference.path} has {right}",
@@ -48,6 +65,8 @@ def cluster_dns_address_mismatch(
                 kubectl("edit", "configmap", "kubelet-config", namespace="kube-system"),
             ),
             touches=(dns.reference,),
+            # It is what the next kubelets get; those that are there have their own file.
+            severity=Severity.WARNING if told and not astray else None,
         )
     prefix = right.rsplit(".", 2)[0] + "."
     asked: set[tuple[Ref, str]] = set()
@@ -76,3 +95,71 @@ def cluster_dns_address_mismatch(
                 "    # remove dnsConfig and set dnsPolicy: ClusterFirst",
             ),
         )
+
+
+def _told(setup: KubeletSetup) -> tuple[str, ...] | None:
+    """The DNS servers that a kubelet writes into its pods' resolv.conf; None where that is not known."""
+    if flag := setup.flag("cluster-dns"):
+        return tuple(one.strip() for one in flag.value.split(",") if one.strip())
+    if (
+        not setup.flags_known
+        or setup.config is None
+        or setup.config.absent
+        or any(f.fatal for f in setup.config.faults)
+    ):
+        return None
+    given = setup.config.get("clusterDNS")
+    return tuple(str(one) for one in given) if isinstance(given, list) else ()
+
+
+def _wrong(given: tuple[str, ...], right: str, known: set[str], others: Collection[tuple[str, ...]]) -> bool:
+    """Whether pods get a server that is nobody's, or none; one outside is somebody's wish where all have it."""
+    if right in given or any(one in known or one.startswith(_NEAR) for one in given):
+        return False
+    near = right.rsplit(".", 2)[0] + "."
+    return any(right in other for other in others) or any(one.startswith(near) for one in given)
+
+
+def _by_all(nodes: list[str], given: tuple[str, ...], right: str, service: Ref) -> Finding:
+    """All agree with each other, and not with the Service: mostly it was made anew."""
+    server = listing(given) or "none"
+    return Finding(
+        Ref("ConfigMap", "kubelet-config", "kube-system"),
+        f"kubelets give pods the DNS server {server}; Service {service.path} has {right}",
+        evidence=(
+            Evidence("grep -n -A1 clusterDNS /var/lib/kubelet/config.yaml", f"clusterDNS: {server}", nodes[0]),
+            Evidence(kubectl("get", "service", service.name, namespace=service.namespace), f"CLUSTER-IP {right}"),
+        ),
+        next=(
+            kubectl("get", "service", service.name, "-o", "yaml", namespace=service.namespace)
+            + "    # made anew a while ago? with its old clusterIP all is well again",
+            f"ssh {nodes[0]} sudoedit /var/lib/kubelet/config.yaml    # or on each node: clusterDNS: [{right}]",
+        ),
+        touches=(service, *(Ref("Node", node) for node in nodes)),
+    )
+
+
+def _by_kubelet(node: str, setup: KubeletSetup, given: tuple[str, ...], right: str) -> Finding:
+    flag, config = setup.flag("cluster-dns"), setup.config
+    path, line = (flag.path, flag.line) if flag else (config.path, config.line("clusterDNS")) if config else ("", 0)
+    place = f"{path}:{line}" if line else path
+    if given:
+        what = f"gives pods the DNS server {listing(given)}; the Service has {right}: {place} clusterDNS"
+    else:
+        what = f"gives pods no DNS server of the cluster, but the node's own: {place} has no clusterDNS"
+    return Finding(
+        Ref("Node", node),
+        f"kubelet on {node} {what}",
+        evidence=(
+            Evidence(f"grep -n -A1 clusterDNS {path}", f"clusterDNS: {listing(given) or 'none'}", node),
+            Evidence(kubectl("get", "service", "-A", "-l", "k8s-app=kube-dns"), f"CLUSTER-IP {right}"),
+        ),
+        next=(
+            f"ssh {node} sudoedit {path}    # "
+            + (f"line {line}: --cluster-dns={right}" if flag else f"clusterDNS: [{right}]"),
+            f"ssh {node} sudo systemctl restart kubelet",
+            kubectl("get", "pods", "-A", "-o", "wide", f"--field-selector=spec.nodeName={node}")
+            + "    # those that were made there meanwhile keep the wrong server: delete them",
+        ),
+        key="kubelet",
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, listing
-from kdiag.facts import ClusterDNS, ConfigMaps, Directive, Kubelets, corefile_map, parse_corefile
+from kdiag.facts import ClusterDNS, ConfigMaps, Directive, Kubelets, KubeletSetup, corefile_map, parse_corefile
 
 #: What makes names of one domain those of another, or answers for the cluster in the plugin's place.
 _TRANSLATES = {"rewrite", "kubernetai", "import", "template", "k8s_gateway", "etcd"}
@@ -25,6 +25,21 @@ def cluster_domain_differs(dns: ClusterDNS, configs: ConfigMaps, kubelets: Kubel
         yield Skip(dns.unknown)
         return
     domains = {node: d for node, setup in kubelets if (d := _plain(setup.setting("cluster-domain", "clusterDomain")))}
+    bare = [node for node, setup in kubelets if _without(setup)] if domains else []
+    for node in bare:
+        setup = kubelets.get(node)
+        path = setup.config.path if setup and setup.config else "/var/lib/kubelet/config.yaml"
+        usual = next(iter(domains.values()))  # of another node
+        yield Finding(
+            Ref("Node", node),
+            f"new pods on {node} find no Service by its short name: {path} has no clusterDomain; others: {usual}",
+            evidence=(Evidence(f"grep -n clusterDomain {path}", "no line, or an empty one", node),),
+            next=(
+                f"ssh {node} sudoedit {path}    # clusterDomain: {usual}",
+                f"ssh {node} sudo systemctl restart kubelet    # then make the pods that started there anew",
+            ),
+            key="none",
+        )
     for workload in dns.workloads:
         name, key = corefile_map(workload)
         config = configs.get(name, workload.namespace) if name else None
@@ -78,6 +93,13 @@ def cluster_domain_differs(dns: ClusterDNS, configs: ConfigMaps, kubelets: Kubel
                     f"ssh {node} sudo systemctl restart kubelet    # then make the pods that started there anew",
                 ),
             )
+
+
+def _without(setup: KubeletSetup) -> bool:
+    """Whether a kubelet is told of no domain at all; not where its setup is not known in full."""
+    config = setup.config
+    known = setup.flags_known and config is not None and not config.absent and not any(f.fatal for f in config.faults)
+    return known and not setup.setting("cluster-domain", "clusterDomain")
 
 
 def _zones(text: str) -> tuple[Directive, tuple[str, ...]] | None:

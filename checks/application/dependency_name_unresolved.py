@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, shorten
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing, shorten
 from kdiag.facts import (
     BLANK,
     LINE_BREAK,
     PLACE_NAME,
+    Backends,
     Cluster,
     Complaint,
     Complaints,
@@ -45,8 +46,9 @@ def dependency_name_unresolved(
     cluster: Cluster,
     dependencies: Dependencies | None,
     slices: EndpointSlices | None,
+    backends: Backends | None,
     workloads: Workloads | None,
-) -> Iterator[Finding]:
+) -> Iterator[Finding | Gap]:
     """Of a workload that runs well, only a name that it was told of and that no Service has, or what goes on."""
     seen: set[tuple[Ref, str]] = set()
     for complaint in complaints.about(Topic.UNRESOLVED):
@@ -58,7 +60,14 @@ def dependency_name_unresolved(
         host = told.host if told else said.host  # without the search domains, which are tried in turn
         target = dependencies.asked(host, pod.namespace) if dependencies and host else None
         there = target is not None and target.service is not None
-        if not complaint.failing and not complaint.goes_on(cluster) and (there or target is None or told is None):
+        # A headless name has no address while its pods are replaced; another has its own.
+        service = target.service if target else None
+        servers = backends.of(service) if backends and service and service.headless else ()
+        goes_on = complaint.goes_on_past(servers, cluster)
+        if goes_on and not complaint.failing and dependencies is None:
+            yield Gap("services", f"not seen: pods may just be replaced that {complaint.workload} asks for by name")
+            continue
+        if not complaint.failing and not goes_on and (there or target is None or told is None):
             continue
         workload = complaint.workload
         if said.phrase.by in (BLANK, LINE_BREAK):

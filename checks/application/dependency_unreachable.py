@@ -78,7 +78,8 @@ def dependency_unreachable(
             continue  # something outside, and the workload lives with it
         if target is not None and target.service is None and not complaint.failing:
             continue
-        if not complaint.failing and _well(target, said.port, slices) and not complaint.goes_on(cluster):
+        servers = backends.of(target.service) if backends and target and target.service else ()
+        if not complaint.failing and _well(target, said.port, slices) and not complaint.goes_on_past(servers, cluster):
             continue
         place = _place(said.host, said.port, target, server)
         if (complaint.workload, place) in seen:

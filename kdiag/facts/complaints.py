@@ -35,6 +35,8 @@ _DATABASE = re.compile(
 #: How fresh a line must be, and over how long it must recur, to be said still: seconds.
 _STILL = 45.0
 _RECURS = 30.0
+#: How long after a server was made or restarted its clients may have had to wait for it, in seconds.
+_REPLACED = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,17 @@ class Complaint:
     def goes_on(self, cluster: Cluster) -> bool:
         """Whether it was said just now, and has been for a while: also where what it names is well by now."""
         return cluster.age(self.when) <= _STILL and self.count >= 2 and self.span >= _RECURS
+
+    def goes_on_past(self, servers: Iterable[Pod], cluster: Cluster) -> bool:
+        """Whether it goes on, and not only because what serves it was replaced: a name goes and comes with its pods."""
+        begun = [
+            m
+            for p in servers
+            for m in (p.created, *(s.state.running.started_at for s in p.statuses if s.state.running))
+            if m
+        ]
+        fresh = self.when is not None and any((self.when - m).total_seconds() < _REPLACED for m in begun)
+        return self.goes_on(cluster) and not fresh
 
     @property
     def since(self) -> str:

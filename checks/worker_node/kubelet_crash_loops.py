@@ -32,6 +32,9 @@ _WRAPPING = re.compile(
     r"^(?:panic: )?failed to (?:validate|merge)[^:]*?[kK]ubelet ?[cC]onfiguration[^:]*, error: "
     r"(?:invalid configuration: )?|^failed to validate kubelet flags: "
 )
+_NO_RUNTIME = re.compile(r"validate (?:service connection|CRI v1 \w+ API for endpoint)[^\n]*(?:Unavailable|connect: )")
+#: A runtime answers that long after systemd calls it active, in seconds.
+_MOMENT = 5
 #: What is kept back for the system, for Kubernetes and from eviction together is more than there is.
 _RESERVED = re.compile(r'invalid Node Allocatable configuration\. Resource \\?"([\w.-]+)\\?" has a reservation of')
 
@@ -66,6 +69,8 @@ def kubelet_crash_loops(
             yield Gap(node, "whether it ever joined a cluster was not seen")
             continue
         reason = last_reason(unit, log, cluster)
+        if reason and _just_started(units.unit(node, "containerd") or units.unit(node, "crio"), reason):
+            continue  # both were started at once, at boot or by hand: systemd starts it again in ten seconds
         place, shown = _place(setup, reason)
         why = _WRAPPING.sub("", _why(unit, reason).partition(", path: &TypeMeta")[0])
         if short := _RESERVED.search(why):
@@ -97,6 +102,13 @@ def kubelet_crash_loops(
         )
     if not seen:
         yield Skip("no node has a unit kubelet.service: the kubelet is part of another program, or in a container")
+
+
+def _just_started(runtime: Unit | None, reason: Entry) -> bool:
+    """Whether the kubelet only missed a runtime that was about to come up, and has come."""
+    began = runtime.entered if runtime and runtime.running else None
+    missed = began and reason.when and _NO_RUNTIME.search(reason.text)
+    return bool(missed and began and reason.when and (reason.when - began).total_seconds() < _MOMENT)
 
 
 def _place(setup: KubeletSetup | None, reason: Entry | None) -> tuple[str, tuple[str, int, str] | None]:

@@ -125,7 +125,7 @@ def _by_all(nodes: list[str], given: tuple[str, ...], right: str, service: Ref) 
     server = listing(given) or "none"
     return Finding(
         Ref("ConfigMap", "kubelet-config", "kube-system"),
-        f"kubelets give pods the DNS server {server}; Service {service.path} has {right}",
+        f"kubelets give pods the DNS server {server}, as kubelet-config did; Service {service.path} has {right}",
         evidence=(
             Evidence("grep -n -A1 clusterDNS /var/lib/kubelet/config.yaml", f"clusterDNS: {server}", nodes[0]),
             Evidence(kubectl("get", "service", service.name, namespace=service.namespace), f"CLUSTER-IP {right}"),

@@ -15,12 +15,13 @@ from kdiag.model.text import duration, shorten
 _STRONG = re.compile(
     r"(?i)panic:|fatal|\berror\b|[a-z]error\b|exception|traceback|caused by"
     r"|\bfailed\b|failure|cannot|can't|could not|couldn't"
-    r"|unable to|denied|refused|not set|not found|missing|required|invalid|no such|unknown|undefined|timed? ?out|abort"
+    r"|unable to|denied|refused|not set|not found|not defined|missing|required|invalid|no such|unknown|undefined|timed? ?out|abort"
     r"|usage:|killed|segmentation|crit|emerg"
 )
 _HEADER = re.compile(r"^(?:[IWEF]\d{4} [\d:.]+\s+\d+ [^\]]+\] |\d{4}[-/]\d\d[-/]\d\d[T ][\d:.,]+(?:Z|[+-][\d:]+)? )")
 #: What a program says of itself when it starts, well or not.
 _START_UP = re.compile(r"maxprocs: (?:Leaving|Updating|Honoring) GOMAXPROCS")
+_USAGE = re.compile(r"(?i)\s*usage(?: of \S{1,200})?:")
 _FRAME = re.compile(
     r"^\s+at |^goroutine \d|^\t|^\s+File \"|^\s*\^+\s*$|^node:internal|^Node\.js v|^\s*\.\.\. \d+ more|^\s{4,}\S"
 )
@@ -28,12 +29,22 @@ _FRAME = re.compile(
 
 def telling(lines: tuple[LogLine, ...] | list[LogLine], width: int = 200) -> str:
     """The line of a log's end that says most about why the program ended; empty when there is none."""
-    texts = [line.text.rstrip() for line in lines[-40:] if line.text.strip() and not _START_UP.search(line.text)]
+    texts = _without_usage(
+        [line.text.rstrip() for line in lines[-40:] if line.text.strip() and not _START_UP.search(line.text)]
+    )
     strong = [t for t in texts if _STRONG.search(t) and not _FRAME.search(t)]
     panics = [t for t in strong if "panic:" in t]
     plain = [t for t in texts if not _FRAME.search(t)]
     chosen = (panics[:1] or _quoted(texts) or strong[-1:] or plain[-1:] or [""])[0]
     return shorten(_HEADER.sub("", _message(chosen.strip())), width)
+
+
+def _without_usage(texts: list[str]) -> list[str]:
+    """Many programs complain of an argument and then print all that they know; some complain after it."""
+    start = next((i for i, text in enumerate(texts) if _USAGE.match(text)), 0)
+    below = [t for t in texts[start + 1 :] if _STRONG.search(t) and not t[:1].isspace() and not t.startswith("-")]
+    above = any(_STRONG.search(t) for t in texts[:start])
+    return texts[:start] if above and not below else texts
 
 
 def _quoted(texts: list[str]) -> list[str]:

@@ -381,6 +381,11 @@ def _all() -> Iterator[Phrase]:
         "kafka:9092/bootstrap: Connect to ipv4#10.96.3.4:9092 failed: Connection refused",
     )
     yield phrase(
+        "Prisma",
+        rf"Can't reach database server at `{_HOST}(?:`:`|:){_PORT}`",
+        "Error: P1001: Can't reach database server at `db`:`5432`",
+    )
+    yield phrase(
         "redis-py",
         rf"Error (?:111|110|113) connecting to {_HOST}:{_PORT}",
         "redis.exceptions.ConnectionError: Error 111 connecting to redis:6379. Connection refused.",

@@ -292,8 +292,8 @@ _CONTROLLED = ("ReplicaSet", "StatefulSet", "DaemonSet", "Job")
 def never_scheduled(pods: Pods, claims: Claims | None, now: datetime, seconds: float = 15) -> tuple[Pod, ...]:
     """The pods that wait for the default scheduler and that it has not even looked at.
 
-    A pod whose claim names a selected node was looked at: the scheduler waits for the volume before it binds. One with a
-    claim on devices is not looked at before that claim exists.
+    A pod whose claim names a selected node was looked at: the scheduler waits for the volume before it binds. One with
+    a claim on devices is not looked at before that claim exists.
     """
     return tuple(
         p

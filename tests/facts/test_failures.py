@@ -94,6 +94,24 @@ def test_takes_image_names_apart(name: str, parts: tuple[str, str, str, str]) ->
             "Reading the configuration file, at line 2: 'bindd 0.0.0.0': Bad directive or wrong number of arguments",
         ),
         ([], ""),
+        (
+            [
+                "Error: open /etc/app/config.yaml: no such file or directory",
+                "Usage:",
+                "  app serve [flags]",
+                "",
+                "Flags:",
+            ],
+            "Error: open /etc/app/config.yaml",
+        ),
+        (
+            ["flag provided but not defined: -lisen", "Usage of /app:", "  -listen string", "    \taddress"],
+            "flag provided but not defined: -lisen",
+        ),
+        (
+            ["reading settings", "usage: app [-h]", "app: error: unrecognized arguments: --x"],
+            "app: error: unrecognized",
+        ),
     ],
 )
 def test_finds_the_line_that_tells(lines: list[str], line: str) -> None:

@@ -15,8 +15,8 @@ from kdiag.model.text import duration, shorten
 _STRONG = re.compile(
     r"(?i)panic:|fatal|\berror\b|[a-z]error\b|exception|traceback|caused by"
     r"|\bfailed\b|failure|cannot|can't|could not|couldn't"
-    r"|unable to|denied|refused|not set|not found|not defined|missing|required|invalid|no such|unknown|undefined|timed? ?out|abort"
-    r"|usage:|killed|segmentation|crit|emerg"
+    r"|unable to|denied|refused|not (?:set|found|defined)|missing|required|invalid|no such|unknown|undefined"
+    r"|timed? ?out|abort|usage:|killed|segmentation|crit|emerg"
 )
 _HEADER = re.compile(r"^(?:[IWEF]\d{4} [\d:.]+\s+\d+ [^\]]+\] |\d{4}[-/]\d\d[-/]\d\d[T ][\d:.,]+(?:Z|[+-][\d:]+)? )")
 #: What a program says of itself when it starts, well or not.

@@ -114,7 +114,12 @@ def _zones(text: str) -> tuple[Directive, tuple[str, ...]] | None:
     for block, directive in found:
         named = directive.args or tuple(z.rpartition(":")[0] if ":" in z else z for z in block.zones)
         zones += [z for z in map(_plain, named) if not z.endswith(".arpa") and "/" not in z]
-    if any("$" in z or "{" in z for z in zones) or not zones:
+    if any("$" in z or "{" in z for z in zones):
+        return None
+    if not zones and not all(a.endswith(".arpa") for a in found[0][1].args):
+        return None
+    zones = zones or list(found[0][1].args)  # those of addresses alone: of no domain of Services
+    if not zones:
         return None
     return found[0][1], tuple(dict.fromkeys(zones))
 

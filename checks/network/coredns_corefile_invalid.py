@@ -19,6 +19,7 @@ from kdiag.facts import (
 )
 
 _REFUSED = re.compile(r"(?:\S*Corefile:(\d+) - Error during parsing: (.*)|^(plugin/\w+: .*)$)")
+_UNBUILT = re.compile(r"no action found for directive '([\w-]+)'")
 _RELOAD = re.compile(r"Corefile changed but reload failed: (.*)")
 #: Plugins of custom builds that look like a misspelt one.
 _CUSTOM = frozenset({"kubernetai", "alternate", "fanout", "k8s_gateway", "mdns", "unbound", "records", "ens", "redis"})
@@ -35,6 +36,7 @@ _CUSTOM = frozenset({"kubernetai", "alternate", "fanout", "k8s_gateway", "mdns",
         "application/pod_not_ready",
         "network/service_has_no_ready_endpoint",
         "application/dependency_name_unresolved",
+        "network/coredns_names_hidden",
     ),
     tags=("dns", "coredns", "config"),
     namespaces=("kube-system", "openshift-dns"),
@@ -67,6 +69,10 @@ def coredns_corefile_invalid(
                     reload, pod_name = reload or found[1], pod_name or pod.name
                 elif not pod.ready and not crash and (found := _REFUSED.search(line.text)):
                     crash = f"line {found[1]}: {found[2]}" if found[1] else found[3]
+                    pod_name = pod.name
+                elif not pod.ready and not crash and (found := _UNBUILT.search(line.text)):
+                    at = next((d.line for b in parse_corefile(text).blocks for d in b.all(found[1])), 0)
+                    crash = f"{f'line {at}: ' if at else ''}plugin {found[1]} is not built into this CoreDNS"
                     pod_name = pod.name
         fault = _fault(text)
         said = crash or reload

@@ -21,11 +21,16 @@ REMOVED = {"proxy": "forward", "federation": ""}
 
 @dataclass(frozen=True, slots=True)
 class Directive:
-    """One plugin of a server block: its name, the rest of its line, and the line's number."""
+    """One plugin of a server block: its name, the rest of its line, the line's number, and the lines in its braces."""
 
     name: str
     args: tuple[str, ...]
     line: int
+    body: tuple[tuple[str, ...], ...] = ()
+
+    def option(self, name: str) -> tuple[str, ...] | None:
+        """What stands behind the first line of that name in its braces; None where there is none."""
+        return next((one[1:] for one in self.body if one[0] == name), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,11 @@ def parse_corefile(text: str) -> Corefile:
                     zones = []
                 at_start = False
                 continue
+            if depth == 2 and at_start and directives:
+                last = directives[-1]
+                inner = (word, *(w for w in words if w not in "{}"))
+                directives[-1] = Directive(last.name, last.args, last.line, (*last.body, inner))
+                at_start = False
             if depth == 1 and at_start:
                 args = [w for w in words if w != "{"]
                 directives.append(Directive(word, tuple(args[: args.index("}")] if "}" in args else args), first))

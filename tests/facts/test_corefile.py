@@ -70,3 +70,11 @@ def test_says_what_does_not_match(text: str, error: str) -> None:
 @pytest.mark.parametrize("text", ["", "}", "{", "{{{", '"', ".:53", "a {\n}\n}\n}", "\x00{\x00}"])
 def test_never_raises(text: str) -> None:
     parse_corefile(text)
+
+
+def test_what_stands_in_the_braces_of_a_plugin() -> None:
+    text = ".:53 {\n    hosts {\n        10.1.2.3 a.example\n        fallthrough\n    }\n    cache 30\n}\n"
+    (block,) = parse_corefile(text).blocks
+    hosts, cache = block.directives
+    assert hosts.body == (("10.1.2.3", "a.example"), ("fallthrough",))
+    assert (hosts.option("fallthrough"), hosts.option("ttl"), cache.body) == ((), None, ())

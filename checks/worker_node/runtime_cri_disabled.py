@@ -11,6 +11,7 @@ from kdiag.facts import (
     Kubelets,
     Manifests,
     RuntimeAnswers,
+    RuntimeConfig,
     RuntimeConfigs,
     RuntimeJournal,
     Units,
@@ -66,6 +67,9 @@ def runtime_cri_disabled(
             if loading
             else "its CRI plugin did not load"
         )
+        line = _named(config, why) if loading and not off else None
+        if line:
+            why = f"{_FILE}:{line[2]} {line[0]} = {line[1]}: {why}"
         # From version 2 on it refuses the short name, and does not start at all.
         refused = works and config.version > 1 and "cri" in off
         lead = "after its next start " if works else ""
@@ -79,6 +83,7 @@ def runtime_cri_disabled(
             + ("; its control-plane pods cannot be restarted" if hosted(node, manifests) and not works else ""),
             evidence=(
                 *([file_line(_FILE, config.disabled_line, f"disabled_plugins = {list(off)}", node)] if off else []),
+                *([file_line(_FILE, line[2], f'{line[0]} = "{line[1]}"', node)] if line else []),
                 *([Evidence("crictl version", answer.error[:300], node)] if answer and answer.error else []),
                 *([journal_line(loading, node, "containerd")] if loading else []),
                 *([journal_line(told, node)] if told and cluster.age(told.when) < 300 else []),
@@ -87,6 +92,8 @@ def runtime_cri_disabled(
             next=(
                 f"ssh {node} sudoedit {_FILE}    # take cri out of disabled_plugins"
                 if off
+                else f"ssh {node} sudoedit {_FILE}    # line {line[2]}"
+                if line
                 else f"ssh {node} sudo journalctl -u containerd -n 80 --no-pager    # why does the plugin not load?",
                 f"ssh {node} sudo systemctl restart containerd    # running containers go on",
                 f"ssh {node} sudo crictl version    # must answer",
@@ -94,3 +101,10 @@ def runtime_cri_disabled(
             touches=() if works else hosted(node, manifests, cluster),
             severity=Severity.WARNING if works else None,
         )
+
+
+def _named(config: RuntimeConfig, said: str) -> tuple[str, str, int] | None:
+    """The setting whose value the runtime complains of, where it is one alone."""
+    plain = said.replace("\\", "")
+    found = [one for one in config.named if f'"{one[1]}"' in plain]
+    return found[0] if len(found) == 1 else None

@@ -468,6 +468,7 @@ class RuntimeConfig:
     root: str = ""  # where containerd keeps images and containers; empty for its default
     root_line: int = 0
     imports: tuple[str, ...] = ()
+    named: tuple[tuple[str, str, int], ...] = ()  # settings that name a part or a place: name, value, line
     crio: bool = False
     crio_cgroup_manager: str = ""
     crio_pause_image: str = ""
@@ -534,6 +535,7 @@ class RuntimeConfigs(HostFact[RuntimeConfig]):
             address_line=line_of(text, rf"\s*address\s*=\s*[\"']{re.escape(address)}[\"']") if address else 0,
             root=_text(document.get("root")),
             root_line=line_of(text, r"\s*root\s*="),
+            named=tuple((m[1], m[2], n) for n, line in enumerate(text.splitlines(), 1) if (m := _NAMING.match(line))),
             imports=tuple(p for p in document.get("imports") or () if isinstance(p, str)),
             crio=bool(crio),
             crio_cgroup_manager=_crio(crio, "cgroup_manager"),
@@ -544,6 +546,12 @@ class RuntimeConfigs(HostFact[RuntimeConfig]):
             ),
             sockets_read=bool(sockets),
         )
+
+
+_NAMING = re.compile(
+    r"\s*(snapshotter|default_runtime_name|runtime_type|BinaryName|bin_dir|conf_dir|config_path|state|root)\s*=\s*"
+    r"[\"']([^\"']{1,200})[\"']"
+)
 
 
 def line_of(text: str, pattern: str) -> int:

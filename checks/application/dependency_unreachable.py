@@ -60,7 +60,8 @@ def dependency_unreachable(
     """Of a workload that runs well, only what goes on: its server may have been restarted a minute ago."""
     seen: set[tuple[Ref, str]] = set()
     addresses: dict[str, Pod] = {}
-    for complaint in complaints.about(Topic.UNREACHABLE):
+    # A program may say the same twice, with the port and without: once is enough.
+    for complaint in sorted(complaints.about(Topic.UNREACHABLE), key=lambda c: not c.said.port):
         pod, said = complaint.pod, complaint.said
         target = dependencies.asked(said.host, pod.namespace) if dependencies else None
         told = dependencies.told(pod, said.host) if dependencies else None
@@ -79,12 +80,14 @@ def dependency_unreachable(
         if target is not None and target.service is None and not complaint.failing:
             continue
         servers = backends.of(target.service) if backends and target and target.service else ()
+        if not complaint.crashed and complaint.replaced(servers) and all(map(_coming, servers)):
+            continue  # its server is on its way to another node, or to another revision
         if not complaint.failing and _well(target, said.port, slices) and not complaint.goes_on_past(servers, cluster):
             continue
-        place = _place(said.host, said.port, target, server)
+        place, bare = (_place(said.host, port, target, server) for port in (said.port, 0))
         if (complaint.workload, place) in seen:
             continue
-        seen.add((complaint.workload, place))
+        seen |= {(complaint.workload, place), (complaint.workload, bare)}
         evidence = [Evidence(kubectl(*complaint.command, namespace=pod.namespace), shorten(said.text, 200))]
         if target and target.service:
             evidence.append(_endpoints(target.service, slices))
@@ -147,6 +150,12 @@ def _inside(
     lines = [line.text for line in logs.lines(pod.namespace, pod.name)]
     address = inside_alone(lines, named.target)
     return (pod, address, next(text for text in lines if address in text)) if address else None
+
+
+def _coming(pod: Pod) -> bool:
+    """Whether a pod is well, or has not had the time to be anything else than on its way."""
+    waiting = [s.state.waiting.reason for s in pod.all_statuses if s.state.waiting]
+    return pod.ready or (not pod.restarts and set(waiting) <= {"ContainerCreating", "PodInitializing", ""})
 
 
 def _idle(target: Resolved | None, backends: Backends | None) -> tuple[Pod, str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl
@@ -13,6 +14,9 @@ from kdiag.facts import (
     edit,
     touched,
 )
+
+#: A path in the words of a program that may not write it.
+_PATH = re.compile(r"(?<![\w/.])(/[\w.@+-]+(?:/[\w.@+-]+)*)")
 
 
 @check(
@@ -57,9 +61,10 @@ def volume_permission_denied(failures: Failures, events: Events | None, logs: Lo
         else:
             why = f"permission denied for {runs}"
             fix = "securityContext.fsGroup of the pod, or the owner of the files (hostPath and NFS ignore fsGroup)"
+        path = _PATH.search(one.text) if one.about == "/" else None
         yield Finding(
             one.owner,
-            f"{one.where} may not use {one.about}: {why}",
+            f"{one.where} may not use {path[1] if path else one.about}: {why}",
             evidence=(
                 Evidence(kubectl(*one.log_command, namespace=namespace), one.said),
                 Evidence(

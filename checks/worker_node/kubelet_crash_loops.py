@@ -32,9 +32,11 @@ _WRAPPING = re.compile(
     r"^(?:panic: )?failed to (?:validate|merge)[^:]*?[kK]ubelet ?[cC]onfiguration[^:]*, error: "
     r"(?:invalid configuration: )?|^failed to validate kubelet flags: "
 )
-_NO_RUNTIME = re.compile(r"validate (?:service connection|CRI v1 \w+ API for endpoint)[^\n]*(?:Unavailable|connect: )")
+_NO_RUNTIME = re.compile(
+    r"validate (?:service connection|CRI v1 \w+ API for endpoint)[^\n]*(?:Unavailable|DeadlineExceeded|connect: )"
+)
 #: A runtime answers that long after systemd calls it active, in seconds.
-_MOMENT = 5
+_MOMENT = 15
 #: What is kept back for the system, for Kubernetes and from eviction together is more than there is.
 _RESERVED = re.compile(r'invalid Node Allocatable configuration\. Resource \\?"([\w.-]+)\\?" has a reservation of')
 
@@ -105,10 +107,13 @@ def kubelet_crash_loops(
 
 
 def _just_started(runtime: Unit | None, reason: Entry) -> bool:
-    """Whether the kubelet only missed a runtime that was about to come up, and has come."""
-    began = runtime.entered if runtime and runtime.running else None
-    missed = began and reason.when and _NO_RUNTIME.search(reason.text)
-    return bool(missed and began and reason.when and (reason.when - began).total_seconds() < _MOMENT)
+    """Whether the kubelet only missed a runtime that was about to come up, and has come or is coming."""
+    if runtime is None or reason.when is None or not _NO_RUNTIME.search(reason.text):
+        return False
+    if runtime.active == "activating" and not runtime.restarts:
+        return True
+    began = runtime.entered if runtime.running else None
+    return began is not None and (reason.when - began).total_seconds() < _MOMENT
 
 
 def _place(setup: KubeletSetup | None, reason: Entry | None) -> tuple[str, tuple[str, int, str] | None]:

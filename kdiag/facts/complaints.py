@@ -68,14 +68,22 @@ class Complaint:
 
     def goes_on_past(self, servers: Iterable[Pod], cluster: Cluster) -> bool:
         """Whether it goes on, and not only because what serves it was replaced: a name goes and comes with its pods."""
-        begun = [
+        return self.goes_on(cluster) and not self.replaced(servers)
+
+    def replaced(self, servers: Iterable[Pod]) -> bool:
+        """Whether one of these pods was made or restarted just before it was said, or since."""
+        begun = (
             m
             for p in servers
             for m in (p.created, *(s.state.running.started_at for s in p.statuses if s.state.running))
-            if m
-        ]
-        fresh = self.when is not None and any((self.when - m).total_seconds() < _REPLACED for m in begun)
-        return self.goes_on(cluster) and not fresh
+        )
+        return self.when is not None and any(m and (self.when - m).total_seconds() < _REPLACED for m in begun)
+
+    @property
+    def crashed(self) -> bool:
+        """Whether its container has ended over it at least once; one that is only not ready has not."""
+        status = self.pod.status(self.container)
+        return status is None or status.state.running is None or status.restart_count > 0
 
     @property
     def since(self) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
+
+import msgspec
 
 from kdiag.engine.intake import Intake, known
 from kdiag.facts import Complaint, Complaints
@@ -156,3 +159,22 @@ def test_a_name_that_did_not_resolve_after_its_address_refused_is_not() -> None:
         restartCount=1,
     )
     assert {c.said.topic.name for c in found} == {"UNREACHABLE", "UNRESOLVED"}
+
+
+def test_what_a_client_says_while_its_server_is_replaced_does_not_go_on() -> None:
+    lines = [(f"09:59:{second:02}", UNRESOLVED) for second in range(0, 60, 5)]
+    found = facts(lines)
+    (one,) = found.items
+    server = found.pods.items[0]
+    assert one.when is not None and one.goes_on(found.cluster)
+    old, new = (msgspec.structs.replace(server, created=one.when - timedelta(seconds=age)) for age in (300, 5))
+    assert one.goes_on_past([old], found.cluster)
+    assert not one.goes_on_past([old, new], found.cluster)
+    assert not one.replaced([])
+
+
+def test_a_client_that_is_only_not_ready_has_not_crashed() -> None:
+    (unready,) = complaints([("09:59:50", UNRESOLVED)], ready=False)
+    (crashed,) = complaints([("09:58:59", UNRESOLVED)], previous=True, **CRASHED)
+    assert not unready.crashed
+    assert crashed.crashed

@@ -18,6 +18,11 @@ _ORDER = (
     "NamespaceContentRemaining",
 )
 
+_CONVERSION = re.compile(
+    r"conversion webhook for (?P<api>[a-z0-9./-]{1,300}), Kind=(?P<kind>\w{1,63}) failed: "
+    r"(?:Post \"https://(?:(?P<service>[a-z0-9-]{1,63})\.(?P<namespace>[a-z0-9-]{1,63})\.svc)?[^\"]*\": )?(?P<why>.*)"
+)
+
 
 @check(
     title="Namespace is stuck in Terminating",
@@ -39,9 +44,7 @@ def namespace_stuck_terminating(
         if deleted is None or cluster.age(deleted) < _LATE or cluster.namespace not in ("", namespace.name):
             continue
         if controllers_begin(pods, leases, cluster.taken):
-            yield Gap(
-                "kube-controller-manager", "it began to work a moment ago: namespaces may wait for it"
-            )
+            yield Gap("kube-controller-manager", "it began to work a moment ago: namespaces may wait for it")
             return
         held = {c.type: c.message for c in namespace.status.conditions if c.status == "True"}
         kind = next((k for k in _ORDER if k in held), "")
@@ -57,6 +60,11 @@ def namespace_stuck_terminating(
             found = held[kind].rpartition("remaining: ")[2]
             why = f"finalizers hold its contents: {shorten(found, 100)}"
             step = _list(namespace, held.get("NamespaceContentRemaining", ""))
+        elif call := _CONVERSION.search(held.get(kind, "")):
+            group, _, version = call["api"].rpartition("/")
+            why = f"the conversion webhook of {call['kind']} in {group}/{version} fails: {shorten(call['why'], 120)}"
+            touches += (Ref("Service", call["service"], call["namespace"]),) if call["service"] else ()
+            step = f"kubectl get crds -o name | grep {group}    # spec.conversion.webhook: its Service, its caBundle"
         elif kind:
             why = shorten(held[kind], 140)
             step = _list(namespace, held.get("NamespaceContentRemaining", ""))

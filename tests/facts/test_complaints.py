@@ -166,7 +166,8 @@ def test_what_a_client_says_while_its_server_is_replaced_does_not_go_on() -> Non
     found = facts(lines)
     (one,) = found.items
     server = found.pods.items[0]
-    assert one.when is not None and one.goes_on(found.cluster)
+    assert one.when is not None
+    assert one.goes_on(found.cluster)
     old, new = (msgspec.structs.replace(server, created=one.when - timedelta(seconds=age)) for age in (300, 5))
     assert one.goes_on_past([old], found.cluster)
     assert not one.goes_on_past([old, new], found.cluster)

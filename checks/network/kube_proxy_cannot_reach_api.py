@@ -34,6 +34,8 @@ _FAILED = re.compile(
 )
 #: One failed attempt is no outage: seconds.
 _AGAIN = 15.0
+#: client-go pauses for 30 s at most, and as long again by chance.
+_REFUSED = 62.0
 #: After an outage of the API server its clients find back within this time.
 _BACK = timedelta(seconds=45)
 
@@ -144,7 +146,9 @@ def _elsewhere(found: re.Match[str], right: ServerURL | None) -> bool:
 def _goes_on(lines: Sequence[LogLine], cluster: Cluster) -> bool:
     """Whether it fails at present and has for a while; the newest line comes first."""
     newest, oldest = lines[0].when, lines[-1].when
-    if newest is None or oldest is None or cluster.age(newest) > ASKS_AGAIN:
+    # Who is refused at once asks again within a minute; who waits for an answer notices half a minute later.
+    waits = ASKS_AGAIN if re.search(r"timeout|deadline", lines[0].text) else _REFUSED
+    if newest is None or oldest is None or cluster.age(newest) > waits:
         return False
     return (newest - oldest).total_seconds() >= _AGAIN
 

@@ -15,6 +15,8 @@ from kdiag.facts import (
     Image,
     Images,
     Logs,
+    RuntimeUnits,
+    UnitLine,
     close_image,
     set_image,
     touched,
@@ -38,6 +40,7 @@ def registry_unreachable(
     logs: Logs | None,
     images: Images | None,
     resolvers: HostResolvers | None,
+    units: RuntimeUnits | None,
 ) -> Iterator[Finding]:
     """One finding for each workload. Where nodes live on images they hold already, a misspelt name shows like this."""
     broken = failures.of(Fault.REGISTRY_UNREACHABLE, events, logs)
@@ -53,19 +56,38 @@ def registry_unreachable(
         host = registry.partition(":")[0].lower()
         led = next(((n, at) for n, r in resolvers or () if n in nodes and (at := r.names.get(host))), None)
         lead = f"{HOSTS}:{led[1].line} of {led[0]} leads {host} to {led[1].address}: " if led else ""
+        why, proxy = _why(one.text, registry), None
+        if gate := _PROXY.search(one.text):
+            proxy = _told(units, nodes)
+            place = f", as {proxy[1].path}:{proxy[1].line} on {proxy[0]} has it" if proxy else ""
+            why = f"the proxy {gate[1]} does not answer{place}"
         yield Finding(
             one.owner,
-            f"{one.where} cannot pull {one.about}: {lead}{_why(one.text, registry)}{hint}",
+            f"{one.where} cannot pull {one.about}: {lead}{why}{hint}",
             evidence=(
                 Evidence(
                     kubectl("get", "pod", one.pod.name, "-o", "wide", namespace=namespace),
                     f"{one.status}, on {nodes[0]}",
                 ),
                 Evidence(kubectl("describe", "pod", one.pod.name, namespace=namespace), one.said),
+                *(
+                    [Evidence(f"grep -n PROXY {proxy[1].path}", f"line {proxy[1].line}: {proxy[1].name}=…", proxy[0])]
+                    if proxy
+                    else []
+                ),
                 *([Evidence(f"grep -n {host} {HOSTS}", f"{led[1].address} {host}", led[0])] if led else []),
             ),
             next=(
                 *([f"ssh {led[0]} sudoedit {HOSTS}    # line {led[1].line}: is it meant to be there?"] if led else []),
+                *(
+                    [
+                        f"ssh {proxy[0]} sudoedit {proxy[1].path}    # line {proxy[1].line}: the right proxy, or none",
+                        f"ssh {proxy[0]} sudo systemctl daemon-reload",
+                        f"ssh {proxy[0]} sudo systemctl restart {_unit(proxy[1])}    # running containers go on",
+                    ]
+                    if proxy
+                    else []
+                ),
                 f"{nodes[0]}$ getent hosts {registry.partition(':')[0]}",
                 f"{nodes[0]}$ curl -sS -o /dev/null -w '%{{http_code}}' https://{registry}/v2/",
                 f"{nodes[0]}$ sudo crictl pull {one.about}",
@@ -92,6 +114,24 @@ _REASONS = (
     ("eof", "{registry} breaks the connection off"),
     ("connection reset", "{registry} breaks the connection off"),
 )
+_PROXY = re.compile(r"proxyconnect tcp: dial tcp:? (?:lookup )?([A-Za-z0-9.:-]+?):? ")
+
+
+def _told(units: RuntimeUnits | None, nodes: list[str]) -> tuple[str, UnitLine] | None:
+    """The node, and the line of its runtime's unit, that sends pulls through a proxy."""
+    for node in nodes:
+        for text in ((units.get(node) or {}) if units else {}).values():
+            for line in reversed(text.of("Environment")):
+                if re.search(r"https?_proxy=", line.value, re.IGNORECASE):
+                    return node, line
+    return None
+
+
+def _unit(line: UnitLine) -> str:
+    found = re.search(r"/([\w-]+)\.service", line.path)
+    return found[1] if found else "containerd"
+
+
 _HOST = re.compile(r"lookup ([A-Za-z0-9.-]+\.[A-Za-z]+)\b|\"https?://([A-Za-z0-9.:-]+)/")
 
 

@@ -83,6 +83,8 @@ class RuntimeUnits(HostFact[Mapping[str, UnitText]]):
         parts: dict[str, list[str]] = {}
         unit = ""
         for line in answer(answers, "runtime-unit").splitlines():
+            if line.startswith("No files found for "):
+                continue  # said beside the rest of runtimes that are not there
             if head := re.fullmatch(r"# /\S*?/([\w@-]+)\.service(?:\.d/\S+)?", line):
                 unit = head[1]
             if unit:
@@ -156,7 +158,7 @@ def _afterwards(text: UnitText, unit: Unit, said: str) -> UnitFault | None:
     if unit.exit_status in _STEPS:
         return None
     if (line := text.last("User")) and line.value not in _ROOT:
-        return UnitFault(line, f"it must run as root", "remove the line")
+        return UnitFault(line, "it must run as root", "remove the line")
     if unit.result == "oom-kill" or (unit.result == "signal" and unit.exit_status == 9):
         if line := text.last("MemoryMax", "MemoryLimit"):
             return UnitFault(line, "it is killed for want of memory", "remove the limit, or give it 200M and more")

@@ -22,6 +22,7 @@ Type=notify
 LimitNOFILE=infinity
 
 # /etc/systemd/system/containerd.service.d/10-a.conf
+No files found for crio.service.
 [Service]
 ExecStart=
 ExecStart=/usr/local/bin/containerd \\

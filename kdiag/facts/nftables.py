@@ -172,7 +172,7 @@ _END = re.compile(
     r"|(?P<other>queue.*))$"
 )
 _WORD = re.compile(
-    r"(?P<key>ip saddr|ip daddr|ip protocol|meta l4proto|(?:tcp|udp|th) dport|ct stat(?:e|us)|(?:meta )?[io]if(?:name)?"
+    r"(?P<key>ip saddr|ip daddr|ip protocol|meta l4proto|(?:tcp|udp|th) [sd]port|ct stat(?:e|us)|(?:meta )?[io]if(?:name)?"
     r"|fib daddr type)"
     r" (?P<not>!= )?(?P<value>\{[^}]*\}|\"[^\"]*\"|[^\s{]\S*(?:, ?\S+)*)(?: |$)"
 )
@@ -186,7 +186,8 @@ _OPTIONS = {
     "fib daddr type": "--dst-type",
     "ct status": "--ctstatus",
 }
-_SIX = re.compile(r"ip6 |icmpv6 |meta nfproto ipv6")
+#: What is about other packets than those of TCP and UDP over IPv4.
+_OTHERS = re.compile(r"\bip6 |\bmeta nfproto ipv6|\b(?:icmp|icmpv6|igmp|sctp|dccp) (?:type|code|[sd]port)\b")
 _VERDICTS = {"accept": "ACCEPT", "drop": "DROP", "reject": "REJECT", "return": "RETURN", "continue": ""}
 
 
@@ -210,8 +211,8 @@ def _rule(text: str) -> Rule:
 
 def _matches(line: str) -> Iterator[tuple[str, bool, str]]:
     line = line.replace("meta nfproto ipv4", "").strip()
-    if _SIX.search(line):
-        yield ("-p", False, "IPv6")
+    if _OTHERS.search(line):
+        yield ("-p", False, "another")
         return
     at = 0
     while at < len(line):
@@ -223,10 +224,10 @@ def _matches(line: str) -> Iterator[tuple[str, bool, str]]:
         key, values = found["key"], _values(found["value"])
         negated = bool(found["not"])
         proto, _, port = key.partition(" ")
-        if port == "dport":
+        if port in ("dport", "sport"):
             if proto != "th":
                 yield ("-p", False, proto)
-            yield ("--dport", negated, ",".join(v.replace("-", ":") for v in values))
+            yield (f"--{port}", negated, ",".join(v.replace("-", ":") for v in values))
         elif "iif" in key or "oif" in key:
             option = "-i" if "iif" in key else "-o"
             yield (option, negated, ",".join(re.sub(r"\*$", "+", v) for v in values))

@@ -76,6 +76,8 @@ def test_a_rule_that_certainly_drops(rule: str) -> None:
         "ct status dnat drop",
         "fib saddr . iif oif missing drop",
         "queue to 1",
+        "tcp sport 22 drop",
+        "icmp type echo-request drop",
     ],
 )
 def test_a_rule_that_does_not_or_may_not(rule: str) -> None:
@@ -88,6 +90,13 @@ def test_the_policy_and_a_jump() -> None:
     chain = "\tchain other { # handle 2\n\t\ttcp dport 10250 accept # handle 9\n\t}\n"
     assert table("jump other", policy="drop", more=chain).judge("INPUT", KUBELET) is None
     assert table("jump other", "drop", more="\tchain other {\n\t\treturn\n\t}\n").judge("INPUT", KUBELET) is not None
+
+
+@pytest.mark.parametrize(
+    "rule", ["icmp type echo-request accept", "udp sport 67 udp dport 68 accept", "ip6 nexthdr ipv6-icmp accept"]
+)
+def test_what_is_about_other_packets_leaves_no_doubt(rule: str) -> None:
+    assert table(rule, policy="drop").judge("INPUT", KUBELET) is not None
 
 
 def test_a_rule_can_be_deleted_by_its_handle() -> None:

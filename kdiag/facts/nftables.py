@@ -172,8 +172,8 @@ _END = re.compile(
     r"|(?P<other>queue.*))$"
 )
 _WORD = re.compile(
-    r"(?P<key>ip saddr|ip daddr|ip protocol|meta l4proto|(?:tcp|udp|th) [sd]port|ct stat(?:e|us)|(?:meta )?[io]if(?:name)?"
-    r"|fib daddr type)"
+    r"(?P<key>ip saddr|ip daddr|ip protocol|meta l4proto|(?:tcp|udp|th) [sd]port|ct stat(?:e|us)"
+    r"|(?:meta )?[io]if(?:name)?|fib daddr type)"
     r" (?P<not>!= )?(?P<value>\{[^}]*\}|\"[^\"]*\"|[^\s{]\S*(?:, ?\S+)*)(?: |$)"
 )
 _VMAP = re.compile(r"ct state vmap \{([^}]*)\}")

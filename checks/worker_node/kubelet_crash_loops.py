@@ -33,7 +33,8 @@ _WRAPPING = re.compile(
     r"(?:invalid configuration: )?|^failed to validate kubelet flags: "
 )
 _NO_RUNTIME = re.compile(
-    r"validate (?:service connection|CRI v1 \w+ API for endpoint)[^\n]*(?:Unavailable|DeadlineExceeded|connect: )"
+    r"validate (?:service connection|CRI v1 \w+ API for endpoint)[^\n]*"
+    r"(?:Unavailable|DeadlineExceeded|not initialized yet|connect: )"
 )
 #: A runtime answers that long after systemd calls it active, in seconds.
 _MOMENT = 15
@@ -71,8 +72,14 @@ def kubelet_crash_loops(
             yield Gap(node, "whether it ever joined a cluster was not seen")
             continue
         reason = last_reason(unit, log, cluster)
-        if reason and _just_started(units.unit(node, "containerd") or units.unit(node, "crio"), reason):
+        runtime = units.unit(node, "containerd") or units.unit(node, "crio")
+        if reason and _just_started(runtime, reason):
             continue  # both were started at once, at boot or by hand: systemd starts it again in ten seconds
+        if log is None and runtime and runtime.running and runtime.entered and cluster.age(runtime.entered) < _MOMENT:
+            yield Gap(
+                f"journal of {node}", f"not seen; {runtime.name} was started a moment ago, and the kubelet with it"
+            )
+            continue
         place, shown = _place(setup, reason)
         why = _WRAPPING.sub("", _why(unit, reason).partition(", path: &TypeMeta")[0])
         if short := _RESERVED.search(why):

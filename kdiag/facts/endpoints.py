@@ -55,7 +55,7 @@ def idle(
         return Idle(late, (), _reason(late))
     if pods or workloads is None:
         return None
-    lacking = tuple(w for w in behind(service, workloads) if w.desired > 0 and _podless(w, cluster))
+    lacking = tuple(w for w in behind(service, workloads) if w.desired > 0 and _podless(w, workloads, cluster))
     return Idle((), lacking, "no pod was made") if lacking else None
 
 
@@ -83,7 +83,9 @@ def _overdue(pod: Pod, cluster: Cluster) -> bool:
     return pod.terminating and cluster.age(pod.deleted) > LATE
 
 
-def _podless(workload: Workload, cluster: Cluster) -> bool:
+def _podless(workload: Workload, workloads: Workloads, cluster: Cluster) -> bool:
+    if any(p.terminating and not _overdue(p, cluster) for p in workloads.pods_of(workload)):
+        return False  # the next comes when this one has gone
     failure = workload.condition("ReplicaFailure")
     if failure and failure.status == "True":
         return True

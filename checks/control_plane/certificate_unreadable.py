@@ -38,7 +38,7 @@ def certificate_unreadable(
                     continue
                 told.add(path)
                 info = pki.files.get(path)
-                size = f" ({info.size} bytes)" if info else ""
+                size = f" ({info.size} bytes)" if info and not info.link else ""
                 live = current(containers.get(node), use.component) if containers else None
                 began = (live.started or live.created) if live and live.running else None
                 runs = began is not None and cluster.age(began) > _STEADY

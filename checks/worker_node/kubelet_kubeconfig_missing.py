@@ -21,12 +21,19 @@ from kdiag.facts import (
     unit_state,
 )
 
+#: As stat says it of a file of no bytes.
+_EMPTY = "regular empty file"
+
 
 @check(
     title="Kubelet's kubeconfig is missing",
     severity=Severity.CRITICAL,
     layer=Layer.HOST,
-    explains=("worker_node/kubelet_crash_loops", "worker_node/kubelet_not_running"),
+    explains=(
+        "control_plane/certificate_unreadable",
+        "worker_node/kubelet_crash_loops",
+        "worker_node/kubelet_not_running",
+    ),
     tags=("node", "kubelet", "config", "certificates"),
 )
 def kubelet_kubeconfig_missing(
@@ -44,7 +51,10 @@ def kubelet_kubeconfig_missing(
             continue
         start = next_start(node, unit, journal, cluster, manifests)
         control = bool(hosted(node, manifests))
+        empty = setup.files.get(lost) == _EMPTY
         what = f"its kubeconfig {lost} does not exist" if lost.endswith(".conf") else f"its certificate {lost} is gone"
+        if empty:
+            what = f"its certificate {lost} is an empty file"
         anew = (
             f"ssh {node} sudo kubeadm init phase kubeconfig kubelet    # or: a new one, signed by the node's CA"
             if control
@@ -54,13 +64,16 @@ def kubelet_kubeconfig_missing(
             Ref("Node", node),
             f"kubelet on {node} {start.fails}: {what}" + start.also,
             evidence=(
-                Evidence(f"ls {lost}", "No such file or directory", node),
+                Evidence(f"stat -L -c %F {lost}", _EMPTY, node)
+                if empty
+                else Evidence(f"ls {lost}", "No such file or directory", node),
                 unit_state(unit, node, "ActiveState", "SubState"),
                 *([journal_line(start.reason, node)] if start.reason else []),
             ),
             next=retry(
                 node,
-                f"ssh {node} sudo ls -la {lost.rpartition('/')[0]}    # was it moved or renamed? move it back",
+                f"ssh {node} sudo ls -la {lost.rpartition('/')[0]}    # "
+                + ("an older one there? ln -sf to it" if empty else "was it moved or renamed? move it back"),
                 anew,
             ),
             touches=start.touches,
@@ -95,4 +108,5 @@ def _lost(setup: KubeletSetup) -> str:
         return ""
     if access.absent:
         return access.path
-    return access.client_certificate if setup.missing(access.client_certificate) else ""
+    path = access.client_certificate
+    return path if setup.missing(path) or setup.files.get(path) == _EMPTY else ""

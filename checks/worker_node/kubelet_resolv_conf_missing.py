@@ -8,6 +8,8 @@ from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check
 from kdiag.facts import Cluster, KubeletJournal, Kubelets, KubeletSetup, Units, file_line, journal_line, retry, setups
 
 _DEFAULT = "/etc/resolv.conf"
+#: As stat says it of a file of no bytes.
+_EMPTY = "regular empty file"
 
 
 @check(
@@ -21,8 +23,12 @@ def kubelet_resolv_conf_missing(
     kubelets: Kubelets, units: Units, cluster: Cluster, journal: KubeletJournal | None
 ) -> Iterator[Finding]:
     """Pods that run go on; a new one waits in ContainerCreating. The usual cause: systemd-resolved was switched off."""
+    given = {node: _given(setup)[0] for node, setup in kubelets}
+    filled = [node for node, path in given.items() if (kubelets.by_node[node].files.get(path) or _EMPTY) != _EMPTY]
     for node, setup, _ in setups(kubelets, units):
         path, source, line = _given(setup)
+        if filled and setup.files.get(path) == _EMPTY:
+            yield _empty(node, path, filled[0])
         if not path or not setup.missing(path) or setup.unjoined:
             continue
         log = journal.get(node) if journal else None
@@ -50,6 +56,24 @@ def kubelet_resolv_conf_missing(
                 ),
             ),
         )
+
+
+def _empty(node: str, path: str, other: str) -> Finding:
+    """Where all nodes have none, nobody here needs names from outside."""
+    return Finding(
+        Ref("Node", node),
+        f"{path} of {node} is empty: it finds no registry by name, and pods that take its DNS (CoreDNS) get none",
+        evidence=(
+            Evidence(f"stat -L -c %F {path}", _EMPTY, node),
+            Evidence(f"stat -L -c %F {path}", "regular file", other),
+        ),
+        next=(
+            f"ssh {other} cat {path}    # what {node} should have, mostly",
+            f"ssh {node} ls -l {path}    # a link? then systemd-resolved or NetworkManager writes it",
+        ),
+        key="empty",
+        severity=Severity.WARNING,
+    )
 
 
 def _given(setup: KubeletSetup) -> tuple[str, str, int]:

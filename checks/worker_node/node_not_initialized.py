@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, duration, kubectl
-from kdiag.facts import Cluster, Nodes, Pods, taken_away_by
+from kdiag.facts import Cluster, Nodes, Scheduling, Why, refused_taints, taken_away_by
 
 #: Seconds that an agent is given: it is pulled and started first.
 _PATIENCE = 300
@@ -18,19 +18,20 @@ _PATIENCE = 300
     explains=("application/scheduling_taint_untolerated",),
     tags=("node", "scheduling", "taints", "cloud"),
 )
-def node_not_initialized(nodes: Nodes, cluster: Cluster, pods: Pods | None) -> Iterator[Finding]:
+def node_not_initialized(nodes: Nodes, cluster: Cluster, scheduling: Scheduling | None) -> Iterator[Finding]:
     """Nobody takes such a taint away but the one whom it waits for; it keeps all ordinary pods off.
 
     An agent that is renewed has its taint for a moment on an old node, too: it counts when pods have waited for long.
     """
-    held = [p for p in (pods.troubled if pods else ()) if p.phase == "Pending" and not p.node]
+    stuck = scheduling.stuck(Why.TAINT, cluster.taken) if scheduling else ()
     for node in nodes.items:
         for taint in node.spec.taints:
             who = taken_away_by(taint)
-            since = taint.time_added or (node.created if not taint.key.endswith("/agent-not-ready") else None)
-            if since is None:
-                since = min((p.created for p in held if p.created), default=None)
-            if not who or since is None or (cluster.taken - since).total_seconds() < _PATIENCE:
+            if not who or cluster.age(taint.time_added or node.created) < _PATIENCE:
+                continue
+            held = [p for s in stuck for p in s.pods if taint in refused_taints(p.spec, node)]
+            lately = taint.key.endswith("/agent-not-ready") and not taint.time_added
+            if lately and not any(cluster.age(p.created) > _PATIENCE for p in held):
                 continue
             known = f" for {duration(cluster.taken - taint.time_added)}" if taint.time_added else ""
             yield Finding(
@@ -43,5 +44,5 @@ def node_not_initialized(nodes: Nodes, cluster: Cluster, pods: Pods | None) -> I
                 ),
                 touches=tuple(p.ref() for p in held[:50]),
                 key=taint.key,
-                since=since.isoformat(),
+                since=taint.time_added.isoformat() if taint.time_added else "",
             )

@@ -27,6 +27,9 @@ _NOTICED = 20  # seconds: by then the kubelet has read a manifest that was writt
 _RAN = 60  # seconds: who ran for longer did not end at its start
 #: Of a kubeconfig whose parts do not fit together, its file is not named.
 _KUBECONFIG = re.compile(r"context was not found|invalid configuration: |no configuration has been provided")
+#: Of the scheduler's configuration, neither: that it is none, and what is wrong in it.
+_NO_CONFIG = re.compile(r"no kind \".*\" is registered for version")
+_CONFIG = re.compile(r"initializing profiles: ")
 #: What says only that these are last words.
 _WRAPPING = re.compile(r"^Error: |^panic: |(?: \[recovered(?:, repanicked)?\])+$")
 #: The lines that end a program, the most telling first.
@@ -97,15 +100,17 @@ def component_exits(
             flag = manifest.named(line) if manifest else None
             if manifest and flag is None and _KUBECONFIG.search(line):
                 flag = manifest.flag("kubeconfig")
-            if manifest and flag is None and re.search(r"no kind \".*\" is registered for version", plain(line)):
+            inside = bool(_CONFIG.search(line))
+            if manifest and flag is None and (inside or _NO_CONFIG.search(plain(line))):
                 flag = manifest.flag("config")
             place = f"{manifest.where(flag.line)} --{flag.name}: " if manifest and flag else ""
-            if flag and flag.name == "kubeconfig":
+            if flag and (inside or flag.name == "kubeconfig"):
                 place = f"{flag.value}: "
             edit, file = f"/etc/kubernetes/manifests/{part}.yaml", "correct what the line names"
             if flag:
                 file = f"line {flag.line}: --{flag.name}"
-            if flag and manifest and flag.value.startswith("/") and flag.value in line and "no such file" not in line:
+            named = flag is not None and (inside or flag.value in line)
+            if flag and manifest and flag.value.startswith("/") and named and "no such file" not in line:
                 edit, file = manifest.on_host(flag.value)[1] or flag.value, f"what --{flag.name} names"
             yield Finding(
                 pod,

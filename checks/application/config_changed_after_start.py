@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -51,12 +52,18 @@ def _meant(
         if started is None or changed is None or changed <= started:
             continue
         now = dependency.host.lower()
-        port = complaint.said.port
+        port = complaint.said.port or _port_beside(host, complaint.said.text)
         target = dependencies.resolve(now, pod.namespace)
         ports = {p.port for p in target.service.spec.ports} if target and target.service else {dependency.port}
         if nearest(host.split(".")[0], [now.split(".")[0]]) or host.split(".")[0] == now.split(".")[0] or port in ports:
             return dependency, config
     return None
+
+
+def _port_beside(host: str, text: str) -> int:
+    """The port that a line names with the host, where what failed was only the name: ``'db:3306': no such host``."""
+    match = re.search(rf"(?<![\w.-]){re.escape(host)}:(\d{{1,5}})\b", text)
+    return int(match[1]) if match else 0
 
 
 def _variables(container: Container) -> set[str]:

@@ -79,6 +79,7 @@ def container_crashes(
             key=one.container,
             severity=Severity.INFO if left else Severity.WARNING if over else None,
             since=one.started,
+            container=one.container,
         )
 
 

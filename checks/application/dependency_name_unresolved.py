@@ -99,6 +99,7 @@ def dependency_name_unresolved(
             key=name,
             severity=Severity.ERROR,
             since=complaint.since,
+            container=complaint.container,
         )
 
 
@@ -148,6 +149,7 @@ def _ends_wrong(complaint: Complaint, host: str, told: Dependency | None) -> Fin
         key=host,
         severity=Severity.ERROR,
         since=complaint.since,
+        container=complaint.container,
     )
 
 

@@ -133,6 +133,7 @@ def dependency_unreachable(
             # What a program only remembers, it may forget by itself.
             severity=Severity.WARNING if nobody and told is None and not complaint.failing else Severity.ERROR,
             since=complaint.since,
+            container=complaint.container,
         )
 
 

@@ -62,4 +62,5 @@ def init_container_fails(
             touches=touched(group),
             key=one.container,
             since=one.started,
+            container=one.container,
         )

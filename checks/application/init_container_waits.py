@@ -55,6 +55,7 @@ def init_container_waits(
             touches=touched(group, *([target] if target else [])),
             key=one.container,
             since=one.started,
+            container=one.container,
         )
 
 

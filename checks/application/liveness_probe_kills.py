@@ -54,4 +54,5 @@ def liveness_probe_kills(failures: Failures, events: Events | None, logs: Logs |
             touches=touched(group),
             key=one.container,
             since=one.started,
+            container=one.container,
         )

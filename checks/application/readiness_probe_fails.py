@@ -59,4 +59,5 @@ def readiness_probe_fails(failures: Failures, events: Events | None, logs: Logs 
             touches=touched(group),
             key=one.container,
             since=one.started,
+            container=one.container,
         )

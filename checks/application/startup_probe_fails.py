@@ -58,4 +58,5 @@ def startup_probe_fails(failures: Failures, events: Events | None, logs: Logs | 
             touches=touched(group),
             key=one.container,
             since=one.started,
+            container=one.container,
         )

@@ -161,6 +161,7 @@ def _here(
         if other is not node
         and other.finding.subject == node.finding.subject
         and node.check.id in here[other.check.id]
+        and not _apart(node.finding, other.finding)
         and not _below(node, other, parents)
     ]
     ids = {n.check.id for n in found}
@@ -178,6 +179,11 @@ def _follows(
     return node.finding.subject in other.finding.touches and any(
         other.check.id in explains[symptom] for symptom in here[node.check.id] if symptom in explains
     )
+
+
+def _apart(one: Finding, other: Finding) -> bool:
+    """Whether they are about two containers of a pod."""
+    return bool(one.container and other.container and one.container != other.container)
 
 
 def _covering(node: Node, causes: list[Node]) -> list[Node]:

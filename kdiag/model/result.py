@@ -68,7 +68,8 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
 
     ``touches`` names further objects that the fault sits in or breaks directly; folding uses them.
     ``key`` tells two findings of one check about one object apart and must hold no count, time or pod name.
-    ``since`` is when it began, as an RFC 3339 time, where that was observed.
+    ``since`` is when it began, as an RFC 3339 time, where that was observed. ``container`` is the one of a pod that it
+    is about: what one of them lacks is no reason for what another does.
     """
 
     subject: Ref
@@ -79,6 +80,7 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     key: str = ""
     severity: Severity | None = None
     since: str = ""
+    container: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,7 @@ def cleaned(finding: Finding, severity: Severity) -> Finding:
         key=clean_line(finding.key),
         severity=severity if finding.severity is None else finding.severity,
         since=clean_line(finding.since),
+        container=clean_line(finding.container),
     )
 
 

@@ -136,6 +136,30 @@ def test_a_client_that_fails_for_want_of_its_server_is_folded_under_what_the_ser
     assert fold(results, checks) == [("image", "web", [("pod", "web", [("endpoints", "web", [below])])])]
 
 
+def test_what_one_container_lacks_is_no_reason_for_the_crash_of_another() -> None:
+    checks = library(check("unreachable", layer=Layer.DEPENDENCY, here=("crash", "pod")), check("crash"), check("pod"))
+    results = [
+        failed("unreachable", Finding(WEB, "m", container="app")),
+        failed("crash", Finding(WEB, "m", container="shipper"), Finding(WEB, "m", container="app")),
+        failed("pod", Finding(WEB, "m")),
+    ]
+    below = [("crash", "web"), ("pod", "web")]
+    assert sorted(fold(results, checks), key=len) == [("crash", "web"), ("unreachable", "web", below)]
+
+
+def test_a_workloads_own_empty_service_is_no_reason_for_what_it_waits_for() -> None:
+    checks = library(
+        check("waits", here=("pod",)), check("pod", explains=("endpoints",)),
+        check("endpoints", layer=Layer.ENDPOINTS, explains=("waits",)),
+    )  # fmt: skip
+    results = [
+        failed("waits", Finding(WEB, "m", touches=(Ref("Service", "db", "shop"),))),
+        failed("pod", Finding(WEB, "m")),
+        failed("endpoints", Finding(SERVICE, "m", touches=(WEB,))),
+    ]
+    assert fold(results, checks) == [("waits", "web", [("pod", "web", [("endpoints", "web")])])]
+
+
 @pytest.mark.parametrize(
     ("places", "down", "touches", "folded"),
     [

@@ -18,6 +18,7 @@ from kdiag.facts import (
     StatefulSets,
     edit_template,
     living,
+    stalled,
 )
 
 _ORDINAL = re.compile(r"(?P<name>.+)-(?P<number>\d{1,6})")
@@ -48,6 +49,11 @@ def stateful_pod_name_unknown(
         there = {s.ref() for _, s, number in named if number < s.desired}
         for dependency, stateful, number in named:
             missing = f"{stateful.name}-{number}"
+            if workload == stateful.ref() and _waits(pod, stateful, number, dependencies, cluster):
+                said = next(_said(complaints, workload, dependency), None)
+                if said and (workload, missing) not in seen:
+                    seen.add((workload, missing))
+                    yield _deadlock(pod, dependency, stateful, missing, said)
             if number < stateful.desired or not stateful.desired or (workload, missing) in seen:
                 continue
             if dependencies.pods.get(missing, stateful.namespace):
@@ -71,11 +77,47 @@ def _stateful(
     return (stateful, int(match["number"])) if stateful else None
 
 
+def _waits(pod: Pod, stateful: StatefulSet, number: int, dependencies: Dependencies, cluster: Cluster) -> bool:
+    """Whether this pod runs and is not ready, and so is the reason why one of a higher number is not made."""
+    ordered = stateful.spec.pod_management_policy == "OrderedReady"
+    mine = _ORDINAL.fullmatch(pod.name)
+    if not ordered or mine is None or not int(mine["number"]) < number < stateful.desired or pod.ready or pod.restarts:
+        return False
+    there = dependencies.pods.get(f"{stateful.name}-{number}", stateful.namespace)
+    return there is None and stalled(pod, cluster)
+
+
 def _said(complaints: Complaints | None, workload: Ref, dependency: Dependency) -> Iterator[Complaint]:
     host = dependency.host.lower()
     for complaint in complaints.unresolved.get(workload, ()) if complaints else ():
         if complaint.said.host == host or complaint.said.host.startswith(f"{host}."):
             yield complaint
+
+
+def _deadlock(pod: Pod, dependency: Dependency, stateful: StatefulSet, missing: str, said: Complaint) -> Finding:
+    ref, namespace = stateful.ref(), stateful.namespace
+    return Finding(
+        ref,
+        f"{ref} never gets beyond {pod.name}: that one waits for {missing} ({dependency.origin}),"
+        " which is made only when it is ready (OrderedReady)",
+        evidence=(
+            Evidence(
+                kubectl("get", "statefulset", stateful.name, "-o", "yaml", namespace=namespace),
+                f"podManagementPolicy OrderedReady, replicas {stateful.desired}",
+            ),
+            Evidence(kubectl(*said.command, namespace=namespace), shorten(said.said.text, 200)),
+        ),
+        next=(
+            "podManagementPolicy: Parallel, which takes a new StatefulSet: "
+            + kubectl("delete", "statefulset", stateful.name, "--cascade=orphan", namespace=namespace)
+            + "   # and apply it anew",
+            "or a readiness probe that does not wait for the other members",
+        ),
+        touches=(pod.ref(),),
+        key=dependency.host.lower(),
+        severity=Severity.ERROR,
+        since=said.since,
+    )
 
 
 def _finding(

@@ -225,3 +225,35 @@ def test_an_api_server_takes_up_to_two_minutes_to_ask_an_etcd_again_that_is_back
     (finding,) = evaluate(check, known).findings
     assert ("; etcd is back since 10:45:10 UTC" in finding.message) is back
     assert (finding.severity is Severity.ERROR) is back
+
+
+@pytest.mark.parametrize(("called", "severity"), [(0, Severity.WARNING), (8080, Severity.ERROR)])
+def test_a_side_port_that_leads_nowhere_is_an_error_where_the_api_server_calls_it(
+    called: int, severity: Severity
+) -> None:
+    service = {"namespace": "monitoring", "name": "kps-prometheus", "port": called}
+    hook = {"name": "h.example.com", "clientConfig": {"service": service}}
+    config = {"metadata": {"name": "hooks"}, "webhooks": [hook] if called else []}
+    found = result("service_target_port_wrong", "broken-side-port.yaml", validatingwebhookconfigurations=[config])
+    assert {f.severity for f in found.findings if f.subject.name == "kps-prometheus"} == {severity}
+
+
+@pytest.mark.parametrize(("nodes", "status"), [(("w1",), Status.PASS), (("w1", "w2"), Status.FAIL)])
+def test_pods_that_go_between_two_looks_leave_rules_that_lead_nowhere_on_every_node(
+    nodes: tuple[str, ...], status: Status
+) -> None:
+    fixture = load(FIXTURES / "network/kube_proxy_rules_missing/healthy-rollout.yaml")
+    rules = fixture["hosts"]["w1"]["iptables-nat"]
+    empty = "".join(line for line in rules.splitlines(True) if "->" not in line)
+    stale = rules.replace("10.244.1.198", "10.244.1.9")
+    hosts = {name: {"iptables-nat": empty if name == "w1" else stale} for name in nodes}
+    proxy = next(p for p in fixture["pods"] if p["metadata"]["name"].startswith("kube-proxy"))
+    others = [p for p in fixture["pods"] if p is not proxy]
+    proxies = [copy.deepcopy(proxy) for _ in nodes]
+    for name, pod in zip(nodes, proxies, strict=True):
+        pod["metadata"]["name"], pod["spec"]["nodeName"] = f"kube-proxy-{name}", name
+    later = datetime.fromisoformat(fixture["taken"]) + timedelta(minutes=5)
+    found = result(
+        "kube_proxy_rules_missing", "healthy-rollout.yaml", hosts=hosts, pods=[*others, *proxies], taken=later
+    )
+    assert found.status is status

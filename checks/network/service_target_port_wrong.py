@@ -8,14 +8,17 @@ from dataclasses import dataclass
 
 from kdiag.check import SERVICE_DEAD, Evidence, Finding, Layer, Severity, check, kubectl, listing, nearest
 from kdiag.facts import (
+    APIServices,
     Backends,
     Dependencies,
     EndpointSlices,
     Ingresses,
     Logs,
+    MutatingWebhooks,
     Pod,
     Service,
     ServicePort,
+    ValidatingWebhooks,
     declared,
     find_port,
     image_port,
@@ -44,6 +47,9 @@ def service_target_port_wrong(
     backends: Backends,
     slices: EndpointSlices | None,
     ingresses: Ingresses | None,
+    validating: ValidatingWebhooks | None,
+    mutating: MutatingWebhooks | None,
+    apis: APIServices | None,
     dependencies: Dependencies | None,
     logs: Logs | None,
 ) -> Iterator[Finding]:
@@ -52,12 +58,14 @@ def service_target_port_wrong(
     A chart lists ports of parts that are switched off: such a port beside one that works hurts nobody who does not
     name it.
     """
+    called = set(_called(validating, mutating, apis))
     for service in backends.services.items:
         if service.external or not service.spec.selector or (service.namespace, service.name) == _DNS:
             continue
         pods = backends.live(service)
         for number, port in enumerate(service.spec.ports) if pods else ():
-            beside = _beside(service, port, backends) and not _asked(service, port, ingresses, dependencies)
+            beside = _beside(service, port, backends) and (service.namespace, service.name, port.port) not in called
+            beside = beside and not _asked(service, port, ingresses, dependencies)
             if beside and service.headless:
                 continue  # only its name is asked for: the port that a client takes is its own
             if isinstance(port.target, str):
@@ -82,6 +90,20 @@ def _beside(service: Service, port: ServicePort, backends: Backends) -> bool:
         if other is not port
         for spec in specs
     )
+
+
+def _called(
+    validating: ValidatingWebhooks | None, mutating: MutatingWebhooks | None, apis: APIServices | None
+) -> Iterator[tuple[str, str, int]]:
+    """The Services, with their ports, that the API server itself calls."""
+    hooks = [h for v in (validating.items if validating else ()) for h in v.webhooks]
+    hooks += [h for m in (mutating.items if mutating else ()) for h in m.webhooks]
+    for hook in hooks:
+        if target := hook.client_config.service:
+            yield target.namespace, target.name, target.port
+    for api in apis.items if apis else ():
+        if served := api.spec.service:
+            yield served.namespace, served.name, served.port
 
 
 def _asked(service: Service, port: ServicePort, ingresses: Ingresses | None, dependencies: Dependencies | None) -> bool:

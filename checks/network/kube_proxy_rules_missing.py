@@ -92,6 +92,7 @@ def kube_proxy_rules_missing(
         yield Skip(f"kube-proxy is in {mode or 'an unknown'} mode and writes no such rules")
         return
     late: dict[str, list[_Late]] = {}
+    settled = [s for s in services.items if not _changing(s, backends, cluster)]
     working = {p.node for p in pods.by_owner.get(daemonset.metadata.uid, ()) if p.ready and _old(p.created, cluster)}
     for node, rules in tables:
         if node not in working:
@@ -106,8 +107,7 @@ def kube_proxy_rules_missing(
             continue
         late[node] = [
             found
-            for service in services.items
-            if not _changing(service, backends, cluster)
+            for service in settled
             for port in service.spec.ports
             if (found := _judge(service, port, rules, slices, pods, cluster)) is not None
         ]

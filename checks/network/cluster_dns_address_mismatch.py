@@ -42,12 +42,12 @@ def cluster_dns_address_mismatch(
     astray = {node: s for node, s in told.items() if _wrong(s, right, known, told.values())}
     alike = len(astray) == len(told) and len(set(astray.values())) == 1
     everywhere = alike and (len(told) > 1 or bool(wrong))
-    if everywhere and not wrong:
+    if everywhere:
         yield _by_all(sorted(astray), next(iter(astray.values())), right, dns.reference)
     for node in () if everywhere else sorted(astray):
         if setup := kubelets.get(node) if kubelets else None:
             yield _by_kubelet(node, setup, astray[node], right)
-    if wrong and (everywhere or not astray) and right not in given and not known & set(wrong):
+    if wrong and not astray and right not in given and not known & set(wrong):
         yield Finding(
             Ref("ConfigMap", "kubelet-config", "kube-system"),
             f"kubelet-config gives pods the DNS server {listing(wrong)}; Service {dns.reference.path} has {right}",
@@ -66,7 +66,7 @@ def cluster_dns_address_mismatch(
             ),
             touches=(dns.reference,),
             # It is what the next kubelets get; those that are there have their own file.
-            severity=Severity.WARNING if told and not astray else None,
+            severity=Severity.WARNING if told else None,
         )
     prefix = right.rsplit(".", 2)[0] + "."
     asked: set[tuple[Ref, str]] = set()
@@ -125,17 +125,19 @@ def _by_all(nodes: list[str], given: tuple[str, ...], right: str, service: Ref) 
     server = listing(given) or "none"
     return Finding(
         Ref("ConfigMap", "kubelet-config", "kube-system"),
-        f"kubelets give pods the DNS server {server}, as kubelet-config did; Service {service.path} has {right}",
+        f"Service {service.path} has the address {right}, and all kubelets (kubelet-config) give pods {server} for DNS:"
+        " no name resolves",
         evidence=(
             Evidence("grep -n -A1 clusterDNS /var/lib/kubelet/config.yaml", f"clusterDNS: {server}", nodes[0]),
             Evidence(kubectl("get", "service", service.name, namespace=service.namespace), f"CLUSTER-IP {right}"),
         ),
         next=(
             kubectl("get", "service", service.name, "-o", "yaml", namespace=service.namespace)
-            + "    # made anew a while ago? with its old clusterIP all is well again",
+            + f" > {service.name}.yaml    # was it made anew? delete it, and create it with clusterIP: {server}",
             f"ssh {nodes[0]} sudoedit /var/lib/kubelet/config.yaml    # or on each node: clusterDNS: [{right}]",
         ),
         touches=(service, *(Ref("Node", node) for node in nodes)),
+        severity=Severity.CRITICAL,
     )
 
 

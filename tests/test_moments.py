@@ -257,3 +257,19 @@ def test_pods_that_go_between_two_looks_leave_rules_that_lead_nowhere_on_every_n
         "kube_proxy_rules_missing", "healthy-rollout.yaml", hosts=hosts, pods=[*others, *proxies], taken=later
     )
     assert found.status is status
+
+
+@pytest.mark.parametrize(
+    ("said", "severity"),
+    [
+        ("listening on :8080", Severity.WARNING),
+        ("ERROR Can't connect to MySQL server on 'zero:80': connect: connection refused", Severity.ERROR),
+    ],
+)
+def test_what_is_at_zero_is_an_error_once_a_user_of_it_complains(said: str, severity: Severity) -> None:
+    fixture = load(FIXTURES / "application/workload_scaled_to_zero/broken.yaml")
+    user = next(p for p in fixture["pods"] if p["metadata"]["name"].startswith("zeroclient"))
+    meta, container = user["metadata"], user["spec"]["containers"][0]["name"]
+    log = {f"{meta['namespace']}/{meta['name']}/{container}/current": f"{fixture['taken'][:19]}Z {said}\n"}
+    (found,) = result("workload_scaled_to_zero", "broken.yaml", log=log).findings
+    assert found.severity is severity

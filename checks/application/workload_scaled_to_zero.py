@@ -8,6 +8,7 @@ from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kub
 from kdiag.facts import (
     Autoscalers,
     Backends,
+    Complaints,
     DaemonSet,
     Dependencies,
     Ingresses,
@@ -39,8 +40,12 @@ def workload_scaled_to_zero(
     dependencies: Dependencies | None,
     autoscalers: Autoscalers | None,
     owners: Owners | None,
+    complaints: Complaints | None,
 ) -> Iterator[Finding | Gap]:
-    """Zero is somebody's wish: it is a fault only where a Service leads to it, and nothing else is behind that."""
+    """Zero is somebody's wish: it is a fault only where a Service leads to it, and nothing else is behind that.
+
+    A part that is off for good is still named by who can do without it: an error only where somebody is hurt.
+    """
     for workload in workloads.items:
         if isinstance(workload, DaemonSet) or workload.desired or workload.metadata.deletion_timestamp:
             continue
@@ -59,7 +64,8 @@ def workload_scaled_to_zero(
             if autoscalers is None:
                 yield Gap("horizontalpodautoscalers", f"not seen: one may scale {workload.ref()} from zero")
                 break
-            yield _finding(workload, service, users)
+            hurt = _hurt(service, ingresses, dependencies, complaints)
+            yield _finding(workload, service, users, hurt=bool(users) and hurt)
             break
 
 
@@ -95,7 +101,27 @@ def _users(
             yield f"{user.kind} {user.path if user.namespace != service.namespace else user.name}"
 
 
-def _finding(workload: Workload, service: Service, users: list[str]) -> Finding:
+def _hurt(
+    service: Service, ingresses: Ingresses | None, dependencies: Dependencies | None, complaints: Complaints | None
+) -> bool:
+    """Whether a user of it is outside, is not ready, or has complained of it; also where that cannot be known."""
+    if dependencies is None or complaints is None or complaints.logs.gaps:
+        return True
+    if any(
+        b.name == service.name
+        for i in (ingresses.within(service.namespace) if ingresses else ())
+        for _, b in i.backends
+    ):
+        return True
+    for pod in dependencies.clients.get(service.ref(), ()):
+        said = complaints.unmended.get(complaints.owners.top(pod), ())
+        targets = [dependencies.asked(c.said.host, c.pod.namespace) for c in said]
+        if not pod.ready or any(t and t.service is service for t in targets):
+            return True
+    return False
+
+
+def _finding(workload: Workload, service: Service, users: list[str], *, hurt: bool) -> Finding:
     ref, namespace = workload.ref(), workload.namespace
     by = f", which {listing(users, 2)} use{'s' if len(users) == 1 else ''}"
     return Finding(
@@ -114,5 +140,5 @@ def _finding(workload: Workload, service: Service, users: list[str]) -> Finding:
             "if it is meant to be off, take its Service, or what leads to that, away as well",
         ),
         touches=(Ref("Service", service.name, namespace),),
-        severity=Severity.ERROR if users else Severity.WARNING,
+        severity=Severity.ERROR if hurt else Severity.WARNING,
     )

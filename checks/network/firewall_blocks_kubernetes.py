@@ -11,6 +11,8 @@ from kdiag.facts import Fate, Filters, Interface, Interfaces, Manifests, NftTabl
 
 _BETWEEN = "packets between its pods and other nodes"
 _APART = "pods here and there do not reach each other"
+_NAMES = "DNS (UDP port 53) between its pods and other nodes"
+_NO_NAMES = "its pods find no name that a DNS pod elsewhere knows"
 
 
 @check(
@@ -108,6 +110,8 @@ def _by_nft(here: _Machine, table: NftTable, machines: Mapping[str, _Machine]) -
 
 
 def _finding(here: _Machine, paths: list[_Path], rule: str, command: str, steps: tuple[str, ...]) -> Finding:
+    if any(p.what == _BETWEEN for p in paths):
+        paths = [p for p in paths if p.what != _NAMES]  # that is among all packets
     what = listing(list(dict.fromkeys(p.what for p in paths)), 4)
     harm = listing(list(dict.fromkeys(p.harm for p in paths)), 2)
     vital = any(p.vital for p in paths)
@@ -266,7 +270,7 @@ def _through(here: _Machine, others: list[_Machine]) -> Iterator[_Path]:
                 if theirs.network == mine.network:
                     continue
                 tunnel = here.tunnels[0][0] if here.tunnels else here.uplink
-                for protocol, port in (("tcp", 0), ("udp", 53)):
+                for protocol, port, what, harm in (("tcp", 0, _BETWEEN, _APART), ("udp", 53, _NAMES, _NO_NAMES)):
                     inward = Packet(
                         protocol=protocol,
                         source=str(theirs.ip + 1),
@@ -276,7 +280,7 @@ def _through(here: _Machine, others: list[_Machine]) -> Iterator[_Path]:
                         out=bridge,
                         among=str(mine.network),
                     )
-                    yield _Path("FORWARD", inward, _BETWEEN, _APART)
+                    yield _Path("FORWARD", inward, what, harm)
                     outward = Packet(
                         protocol=protocol,
                         source=str(mine.ip + 1),
@@ -286,4 +290,4 @@ def _through(here: _Machine, others: list[_Machine]) -> Iterator[_Path]:
                         out=tunnel,
                         among=str(mine.network),
                     )
-                    yield _Path("FORWARD", outward, _BETWEEN, _APART)
+                    yield _Path("FORWARD", outward, what, harm)

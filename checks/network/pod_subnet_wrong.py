@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address, ip_network
 
-from kdiag.check import NO_POD_NETWORK, TRAFFIC_LOST, Evidence, Finding, Layer, Ref, Severity, check, kubectl
-from kdiag.facts import Interfaces, NetworkConfig, NetworkSetups, Nodes, file_line
+from kdiag.check import NO_POD_NETWORK, TRAFFIC_LOST, Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing
+from kdiag.facts import (
+    Interfaces,
+    NetworkConfig,
+    NetworkSetups,
+    Nodes,
+    Pod,
+    Pods,
+    Route,
+    Routes,
+    file_line,
+    route_to,
+)
 
 _Range = IPv4Network | IPv6Network
 _BRIDGE = "cni0"
@@ -19,11 +30,14 @@ _BRIDGE = "cni0"
     explains=(*NO_POD_NETWORK, *TRAFFIC_LOST, "network/routes_to_pods_missing"),
     tags=("cni", "node", "network"),
 )
-def pod_subnet_wrong(setups: NetworkSetups, nodes: Nodes, interfaces: Interfaces | None) -> Iterator[Finding]:
+def pod_subnet_wrong(
+    setups: NetworkSetups, nodes: Nodes, interfaces: Interfaces | None, routes: Routes | None, pods: Pods | None
+) -> Iterator[Finding]:
     """Only for a range that stands in the plugin's file, and where the Node has one: others hand them out anew."""
     ranges = {n.name: found for n in nodes.items if (found := _range(n.spec.pod_cidr))}
     right = [node for node, setup in setups if _own(setup.first, ranges.get(node))]
     yield from _bridges(interfaces, ranges)
+    yield from _gone(interfaces, routes, ranges, pods)
     for node, setup in setups:
         first, mine = setup.first, ranges.get(node)
         if first is None or first.fault or mine is None or _own(first, mine):
@@ -88,6 +102,61 @@ def _bridges(interfaces: Interfaces | None, ranges: Mapping[str, _Range]) -> Ite
             ),
             key=_BRIDGE,
         )
+
+
+def _gone(
+    interfaces: Interfaces | None, routes: Routes | None, ranges: Mapping[str, _Range], pods: Pods | None
+) -> Iterator[Finding]:
+    """A bridge that somebody deleted under the pods that hang on it: only where other nodes have theirs."""
+    known = dict(interfaces or ())
+    if pods is None or routes is None or not any(one.name == _BRIDGE for found in known.values() for one in found):
+        return
+    lost: dict[str, list[Pod]] = {}
+    for pod in pods.items:
+        mine = ranges.get(pod.node)
+        if pod.node not in known or mine is None or pod.finished or pod.deleted or pod.spec.host_network:
+            continue
+        here = known[pod.node]
+        if any(one.name == _BRIDGE for one in here) or not _address_in(pod.ip, mine):
+            continue
+        led = _led(routes.get(pod.node), pod.ip)
+        if not led and not any(_overlap(a.network, mine) for one in here for a in one.addresses):
+            lost.setdefault(pod.node, []).append(pod)
+    for node, found in sorted(lost.items()):
+        names = listing(sorted(f"{p.namespace}/{p.name}" for p in found), 3)
+        yield Finding(
+            Ref("Node", node),
+            f"the bridge {_BRIDGE} of {node} is gone: pods that hung on it are cut off, {names}",
+            evidence=(
+                Evidence("ip link show", f"no {_BRIDGE}, and no interface in {ranges[node]}", node),
+                Evidence(
+                    kubectl("get", "pods", "-A", "-o", "wide", f"--field-selector=spec.nodeName={node}"),
+                    f"{found[0].name} {found[0].ip}",
+                ),
+            ),
+            next=(
+                kubectl("delete", "pod", found[0].name, namespace=found[0].namespace)
+                + "    # and the others: the network plugin makes the bridge anew for the next pod",
+            ),
+            touches=tuple(p.ref() for p in found[:100]),
+            key="gone",
+        )
+
+
+def _led(routes: tuple[Route, ...] | None, address: str) -> bool:
+    """Whether the node itself leads packets for a pod to an interface of its own, as Calico does; so where unseen."""
+    try:
+        found = route_to(routes or (), IPv4Address(address))
+    except ValueError:
+        return True
+    return routes is None or (found is not None and found.network.prefixlen > 0 and not found.via)
+
+
+def _address_in(text: str, network: _Range) -> bool:
+    try:
+        return ip_address(text) in network
+    except ValueError:
+        return False
 
 
 def _range(text: str) -> _Range | None:

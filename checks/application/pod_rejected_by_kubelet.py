@@ -87,6 +87,8 @@ def _next(pod: Pod, count: int) -> Iterator[str]:
         yield kubectl("get", pod.owner.kind.lower(), pod.owner.name, "-o", "yaml", namespace=pod.namespace) + (
             "  # securityContext.sysctls: take it out, or allow it with the kubelet's allowedUnsafeSysctls"
         )
+    elif pod.reason.startswith("PodOS"):
+        yield f"spec.os.name is not the system of {pod.node}: correct it, or choose a node that has the system"
     elif pod.owner is None:
         yield (
             kubectl("get", "pod", pod.name, "-o", "yaml", namespace=pod.namespace)

@@ -97,6 +97,7 @@ _OWN = re.compile(
     r"cannot find a network-attachment-definition \((?P<network>[^)\s]{1,253})\)"
     r" in namespace \((?P<namespace>[^)\s]{1,63})\)"
     r"|(?:open|bind) hostport (?P<port>\d{1,5})[^:]*: .{0,80}?(?:in use|already)"
+    r"|(?P<users>runtime does not support user namespaces)"
 )
 
 
@@ -209,6 +210,12 @@ def _asks_too_much(workload: Ref, hits: list[tuple[Pod, Event]]) -> Finding:
         why = f"{network} does not exist"
         look = kubectl("get", "network-attachment-definitions", namespace=network.namespace)
         change = "annotation k8s.v1.cni.cncf.io/networks"
+    elif match and match["users"]:
+        why = "its runtime does not know user namespaces (hostUsers: false)"
+        look = (
+            kubectl("get", "nodes", "-o", "wide") + "    # CONTAINER-RUNTIME: containerd 2.0 and CRI-O 1.25 know them"
+        )
+        change = "remove hostUsers, or choose nodes that can"
     else:
         port = match["port"] if match else ""
         why = f"host port {port} is taken there"

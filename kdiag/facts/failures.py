@@ -20,6 +20,7 @@ from kdiag.facts.configuration import ConfigMaps
 from kdiag.facts.endings import lived, telling
 from kdiag.facts.events import Event, Events
 from kdiag.facts.faults import Failure, Fault
+from kdiag.facts.images import Image
 from kdiag.facts.logs import LogLine, Logs
 from kdiag.facts.pods import ContainerStatus, Pod, Pods, Terminated
 from kdiag.facts.podspec import Container, Probe
@@ -74,6 +75,7 @@ _IMAGE: tuple[tuple[Fault, re.Pattern[str]], ...] = (
         ),
     ),
 )
+_NAMED_IMAGE = re.compile(r"(?:pull and unpack|[Pp]ull(?:ing)?) image \"([^\"\s]{1,400})\"")
 _MISSING = re.compile(r"(?P<kind>configmap|secret)s? \\?\"(?P<name>[^\"\\]+)\\?\" not found")
 _KEY = re.compile(r"couldn't find key (?P<key>\S+) in (?P<kind>Secret|ConfigMap) (?:[^/\s]+/)?(?P<name>\S+)")
 _VOLUME_KEY = re.compile(r"references non-existent (?P<kind>secret|config) key: (?P<key>\S+)")
@@ -194,6 +196,13 @@ class Failures(Derived):
         for failure in self.all():
             found.setdefault(failure.owner, []).append(failure)
         return {owner: tuple(items) for owner, items in found.items()}
+
+
+def _mounted_image(pod: Pod, text: str) -> str:
+    """The image of a volume, where that is what cannot be pulled; the container waits for it just the same."""
+    mounted = {Image.parse(v.image.reference): v.image.reference for v in pod.spec.volumes if v.image}
+    named = _NAMED_IMAGE.search(text) if mounted else None
+    return mounted.get(Image.parse(named[1]), "") if named else ""
 
 
 class _Judge:
@@ -421,7 +430,7 @@ class _Judge:
             event = self._container_event(pod, status.name, "Failed", containing="Failed to pull image")
             text = event.message if event else text
         since = pod.started or pod.created
-        image = (pod.spec.container(status.name) or Container()).image or status.image
+        image = _mounted_image(pod, text) or (pod.spec.container(status.name) or Container()).image or status.image
         body = text.replace(image, "…")
         for fault, pattern in _IMAGE:
             if pattern.search(body):

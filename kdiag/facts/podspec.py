@@ -327,6 +327,12 @@ class EmptyDir(Lean, frozen=True, gc=False):
     medium: str = ""
 
 
+class ImageVolume(Lean, frozen=True, gc=False):
+    """An image that is mounted and not run."""
+
+    reference: str = ""
+
+
 class Volume(Lean, frozen=True, gc=False):
     """A volume of a template."""
 
@@ -340,6 +346,7 @@ class Volume(Lean, frozen=True, gc=False):
     nfs: NFSVolume | None = None
     empty_dir: EmptyDir | None = None
     ephemeral: Template | None = None
+    image: ImageVolume | None = None
 
 
 class Toleration(Lean, frozen=True, gc=False):

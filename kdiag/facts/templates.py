@@ -40,6 +40,8 @@ def editable(failure: Failure) -> bool:
 def set_image(failure: Failure, image: str) -> str:
     """The command that gives a container another image; the word for it where a person has to choose."""
     ref = failure.owner
+    if volume := next((v.name for v in failure.pod.spec.volumes if v.image and v.image.reference == failure.about), ""):
+        return edit(failure, f"volume {volume}: image.reference {image}")
     if ref.kind not in _EDITABLE and ref.kind != "Pod":
         return edit(failure, "another image")
     return f"kubectl -n {ref.namespace} set image {ref.kind.lower()}/{ref.name} {failure.container}={image}"

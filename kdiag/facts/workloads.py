@@ -195,6 +195,7 @@ class _JobSpec(Lean, frozen=True, gc=False):
     parallelism: int | None = None
     completions: int | None = None
     suspend: bool = False
+    managed_by: str = ""
     template: PodTemplate = PodTemplate()
 
 

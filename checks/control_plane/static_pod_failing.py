@@ -41,6 +41,7 @@ _BACK_OFF = 320  # seconds
 _TAKEN_UP = 30  # seconds: what the kubelet needs to see that a manifest was written, and to start it
 _READY = 60  # seconds: a component that finds its API server is ready by then
 _NOTICED = 15  # seconds: one that began to ask before the API server answered may still give up after it did
+_INIT = 30  # seconds: what an init container of a component may well take
 _LONG = 600  # seconds: what crashes at its start has not run for so long
 # A component may take this long to become ready; its startup probe allows four minutes.
 _START = 240
@@ -60,6 +61,8 @@ _START = 240
         "application/pod_not_ready",
         "application/container_command_not_found",
         "application/image_not_found",
+        "application/init_container_fails",
+        "application/init_container_waits",
     ),
     tags=("static-pods", "scheduler", "etcd", "apiserver"),
     namespaces=("kube-system",),
@@ -81,6 +84,9 @@ def static_pod_failing(
         if _replaced(part, pod, cluster, manifests):
             continue
         others = any(p.ready for name, p in static if name == part)
+        if held := _held(pod, cluster):
+            yield _by_init(part, pod, *held, severity=Severity.ERROR if others else Severity.CRITICAL)
+            continue
         for status in pod.statuses:
             container = pod.spec.container(status.name)
             if part in COMPONENTS[2:] and _recovers(pod, status, cluster, logs, back):
@@ -109,6 +115,41 @@ def static_pod_failing(
                 touches=lease,
                 severity=Severity.ERROR if others else Severity.CRITICAL,
             )
+
+
+def _held(pod: Pod, cluster: Cluster) -> tuple[ContainerStatus, str] | None:
+    """The init container that keeps the component from starting, and how."""
+    for status in pod.init_statuses:
+        container = next((c for c in pod.spec.init_containers if c.name == status.name), None)
+        if container is None or container.sidecar:
+            continue
+        running, ended = status.state.running, status.ended
+        if running and running.started_at and cluster.age(running.started_at) > _INIT and not status.restart_count:
+            return status, f"runs since {running.started_at:%H:%M:%S} UTC and does not end"
+        if ended and ended.exit_code and status.restart_count > 1:
+            return status, f"fails again and again, exit code {ended.exit_code}"
+        if (waiting := stuck(status)) and waiting.reason != "CrashLoopBackOff":
+            return status, f"cannot start: {waiting.reason}"
+    return None
+
+
+def _by_init(part: str, pod: Pod, status: ContainerStatus, how: str, *, severity: Severity) -> Finding:
+    manifest = f"/etc/kubernetes/manifests/{part}.yaml"
+    return Finding(
+        pod.ref(),
+        shorten(f"static pod {pod.path} does not start: its init container {status.name} {how}", 200),
+        evidence=(
+            Evidence(kubectl("get", "pod", pod.name, namespace=pod.namespace), f"{status.name}: {how}"),
+            Evidence(f"grep -n -A8 initContainers {manifest}", f"name: {status.name}", pod.node),
+        ),
+        next=(
+            kubectl("logs", pod.name, "-c", status.name, "--tail=20", namespace=pod.namespace),
+            f"ssh {pod.node} sudoedit {manifest}    # initContainers: kubeadm's manifest has none",
+            kubectl("get", "pod", pod.name, "-w", namespace=pod.namespace),
+        ),
+        touches=(Ref("Lease", part, "kube-system"),) if part in COMPONENTS[2:] else (),
+        severity=severity,
+    )
 
 
 def _replaced(part: str, pod: Pod, cluster: Cluster, manifests: Manifests | None) -> bool:

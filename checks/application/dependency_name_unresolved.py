@@ -51,7 +51,7 @@ def dependency_name_unresolved(
 ) -> Iterator[Finding | Gap]:
     """Of a workload that runs well, only a name that it was told of and that no Service has, or what goes on."""
     seen: set[tuple[Ref, str]] = set()
-    for complaint in complaints.about(Topic.UNRESOLVED):
+    for complaint in sorted(complaints.about(Topic.UNRESOLVED), key=lambda c: not c.said.host):
         pod, said = complaint.pod, complaint.said
         told = dependencies.told(pod, said.host) if dependencies and said.host else None
         template = workloads.template(complaint.workload) if workloads else None
@@ -76,7 +76,8 @@ def dependency_name_unresolved(
                 yield _ends_wrong(complaint, host, told)
             continue
         name = host or "a host"
-        if (workload, host.split(".")[0]) in seen:
+        # A line that names no host is mostly the second of two.
+        if (workload, host.split(".")[0]) in seen or (not host and any(w == workload for w, _ in seen)):
             continue
         seen.add((workload, host.split(".")[0]))
         evidence = [Evidence(kubectl(*complaint.command, namespace=pod.namespace), shorten(said.text, 200))]

@@ -162,7 +162,8 @@ def _coming(pod: Pod) -> bool:
 def _idle(target: Resolved | None, backends: Backends | None) -> tuple[Pod, str] | None:
     """A pod behind a Service all of whose containers only sleep, and what they run."""
     pod = backends.one_of(target.service) if target and target.service and backends else None
-    does = [c.idles for c in pod.spec.containers] if pod and pod.ready else []
+    runs = pod is not None and pod.phase == "Running" and all(s.state.running for s in pod.statuses)
+    does = [c.idles for c in pod.spec.containers] if pod and runs else []
     return (pod, does[0]) if pod and does and all(does) else None
 
 

@@ -273,3 +273,8 @@ def test_what_is_at_zero_is_an_error_once_a_user_of_it_complains(said: str, seve
     log = {f"{meta['namespace']}/{meta['name']}/{container}/current": f"{fixture['taken'][:19]}Z {said}\n"}
     (found,) = result("workload_scaled_to_zero", "broken.yaml", log=log).findings
     assert found.severity is severity
+
+
+def test_a_pods_name_that_does_not_resolve_is_about_the_service_in_it() -> None:
+    (found,) = result("dependency_name_unresolved", "broken-no-service.yaml").findings
+    assert [ref.path for ref in found.touches] == ["d-sts/q-headless"]

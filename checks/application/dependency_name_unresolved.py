@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing, shorten
@@ -96,12 +97,19 @@ def dependency_name_unresolved(
             f"{workload} cannot resolve {name}{f' ({told.origin})' if told else ''}{_why(target, host, slices)}",
             evidence=tuple(evidence),
             next=tuple(_next(complaint, target, host or "NAME")),
-            touches=(Ref("Service", target.name, target.namespace),) if target else (),
+            touches=tuple(_touches(target, host, pod.namespace)),
             key=name,
             severity=Severity.ERROR,
             since=complaint.since,
             container=complaint.container,
         )
+
+
+def _touches(target: Resolved | None, host: str, namespace: str) -> Iterator[Ref]:
+    if target:
+        yield Ref("Service", target.name, target.namespace)
+    elif stateful := re.fullmatch(r"[a-z0-9-]+-\d+\.([a-z0-9-]+)", host):
+        yield Ref("Service", stateful[1], namespace)  # a pod's name below that of a Service which is not there
 
 
 def _ends_wrong(complaint: Complaint, host: str, told: Dependency | None) -> Finding:

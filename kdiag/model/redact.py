@@ -34,6 +34,12 @@ _TEXT = tuple(
         (("akia", "asia"), r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b", 0),
         (("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), r"\bgh[pousr]_[A-Za-z0-9]{20,}\b", 0),
         (("xox",), r"\bxox[abprs]-[A-Za-z0-9-]{10,}", 0),
+        # As a kubeconfig writes them, on a line of their own or inside of braces.
+        (
+            ("token: ", "key-data: "),
+            r"(?P<lead>\b(?:token|client-key-data): [\"']?)[A-Za-z0-9._~+/=-]{16,}",
+            re.IGNORECASE,
+        ),
         (("://",), r"(?P<lead>://)[^\s/:@\"']+:[^\s/@\"']+(?=@)", 0),
         (
             ("password=", "passwd=", "pwd=", "secret=", "token=", "apikey=", "api_key="),

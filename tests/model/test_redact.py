@@ -44,6 +44,11 @@ def test_equal_values_have_equal_tokens_within_a_run_and_no_longer() -> None:
         ("mysqld --password=hunter22 started", "hunter22"),
         ('{"password":"hunter22"}', "hunter22"),
         ("GET /x?token=abcdef123456&y=1", "abcdef123456"),
+        ("18:  user: {token: abcdef.0123456789abcdef, name: x}", "abcdef.0123456789abcdef"),
+        (
+            "  user: {client-key-data: 'LS0tLS1CRUdJTiBFQyBQUklWQVRFIEtFWS0tLS0tCk1I'}",
+            "LS0tLS1CRUdJTiBFQyBQUklWQVRFIEtF",
+        ),
     ],
 )
 def test_credentials_in_free_text_are_replaced(text: str, secret: str) -> None:
@@ -53,6 +58,7 @@ def test_credentials_in_free_text_are_replaced(text: str, secret: str) -> None:
 
 
 def test_ordinary_text_stays_as_it_is() -> None:
+    assert Redactor().text("SyntaxError: Unexpected token: <html>") == "SyntaxError: Unexpected token: <html>"
     text = "Access denied for user 'root'@'10.244.1.3' (using password: YES)"
     assert Redactor().text(text) == text
 

@@ -919,6 +919,11 @@ class FakeAPI:
         if error is None and self.errors:
             raise self.errors[0]
 
+    @property
+    def open(self) -> int:
+        """How many connections are open at this end."""
+        return self._server.held if self._server is not None else 0
+
     def close(self) -> None:
         """Stop answering: every connection is closed and every thread has ended when this returns."""
         self.closing.set()
@@ -1674,6 +1679,12 @@ class _Server(ThreadingHTTPServer):
             connection.close()
             with self._guard:
                 self._open.pop(threading.current_thread(), None)
+
+    @property
+    def held(self) -> int:
+        """How many connections it has not let go of."""
+        with self._guard:
+            return len(self._open)
 
     def stop(self) -> None:
         """Close what is open and wait for the threads to see it."""

@@ -36,6 +36,7 @@ from kdiag.model.result import Gap as Gap
 from kdiag.model.result import Ref as Ref
 from kdiag.model.result import Severity as Severity
 from kdiag.model.text import duration as duration
+from kdiag.model.text import go_seconds as go_seconds
 from kdiag.model.text import listing as listing
 from kdiag.model.text import middle as middle
 from kdiag.model.text import nearest as nearest

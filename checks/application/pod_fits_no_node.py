@@ -17,12 +17,12 @@ from kdiag.facts import (
     SystemLeases,
     Volumes,
     Why,
+    scheduler_works,
     strange_words,
 )
 
 _LIMITS = "kubectl get csinodes -o custom-columns='NODE:.metadata.name,MOST:.spec.drivers[*].allocatable.count'"
 _MADE = 30  # seconds in which a claim on devices is made of its template
-_ALIVE = 30  # a scheduler that works renews its lease every two seconds
 _FRESH = 900
 
 
@@ -71,16 +71,9 @@ def pod_fits_no_node(
         if said and cluster.age(said.when) < _FRESH:
             words = re.sub(r"^PodResourceClaim [^:]*: ", "", said.message)
             yield _finding(owner, tuple(group), f"gets no claim on devices: {shorten(words, 160)}", said.message)
-        elif named := _by_name(group[0]) if _works(leases, cluster) else "":
+        elif named := _by_name(group[0]) if scheduler_works(leases, cluster.taken) else "":
             quote = "Pending, no condition PodScheduled: the scheduler waits until its claims exist"
             yield _finding(owner, tuple(group), f"waits for resource claim {named}: is it there?", quote)
-
-
-def _works(leases: SystemLeases | None, cluster: Cluster) -> bool:
-    """Whether a scheduler is at work, so that a pod that it did not look at is one that it may not look at."""
-    lease = leases.get("kube-scheduler", "kube-system") if leases else None
-    age = lease.age(cluster.taken) if lease and lease.spec.holder_identity else None
-    return age is not None and age < _ALIVE
 
 
 def _by_name(pod: Pod) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl
-from kdiag.facts import Claims, Cluster, Owners, Pods, SystemLeases, component, flag, never_scheduled
+from kdiag.facts import Claims, Cluster, Owners, Pods, SystemLeases, component, flag, never_scheduled, scheduler_works
 
 #: Seconds in which a scheduler that works has looked at a pod.
 _LOOKED = 45
@@ -25,14 +25,12 @@ def pod_never_scheduled(
     pods: Pods, owners: Owners, cluster: Cluster, claims: Claims | None, leases: SystemLeases | None
 ) -> Iterator[Finding]:
     """A scheduler that works leaves a PodScheduled condition within a second, whatever it decides."""
-    lease = leases.get("kube-scheduler", "kube-system") if leases else None
-    age = lease.age(cluster.taken) if lease and lease.spec.holder_identity else None
-    alive = age is not None and age < 30
-    if (alive or lease is None) and (found := _of_no_profile(pods, claims, cluster)):
+    works = scheduler_works(leases, cluster.taken)
+    if works is not False and (found := _of_no_profile(pods, claims, cluster)):
         yield found
         return
     # A live scheduler may hold a pod back before it binds it, for a volume or a device.
-    waiting_pods = never_scheduled(pods, claims, cluster.taken, 600 if alive else 30)
+    waiting_pods = never_scheduled(pods, claims, cluster.taken, 600 if works else 30)
     for ref, waiting in owners.group(waiting_pods).items():
         first = waiting[0]
         yield Finding(

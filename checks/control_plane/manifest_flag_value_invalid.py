@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-from kdiag.check import COMPONENT_FAILS, Evidence, Finding, Layer, Severity, check, nearest, shorten
+from kdiag.check import COMPONENT_FAILS, Evidence, Finding, Layer, Severity, check, go_seconds, nearest, shorten
 from kdiag.facts import (
     MODES,
     PLUGINS,
@@ -31,9 +31,8 @@ _TRUTH = frozenset(["1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE
 _DURATION = re.compile(r"[+-]?(0|(\d+(\.\d*)?|\.\d+)(ns|us|\u00b5s|ms|s|m|h))((\d+(\.\d*)?|\.\d+)(ns|us|ms|s|m|h))*")
 _FORBIDDEN = re.compile(r"is forbidden: User \\*\"system:node:")
 _NOW = 60
-#: Milliseconds: the store alone takes that long now and then.
-_LEAST = 500
-_UNITS = {"ns": 1e-6, "us": 1e-3, "\u00b5s": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4, "h": 3.6e6}
+#: Seconds: the store alone takes that long now and then.
+_LEAST = 0.5
 _RANGES = ("service-cluster-ip-range", "cluster-cidr")
 #: Without these no cluster works; what is younger or rarer may be off on purpose.
 _SERVED = (
@@ -113,19 +112,14 @@ def _serves_badly(manifest: Manifest, flag: Flag) -> tuple[str, str, str]:
         return "refuses every change", "AlwaysDeny admits nothing", ",".join(w for w in words if w != "AlwaysDeny")
     if flag.name == "disable-admission-plugins" and "ServiceAccount" in words:
         return "gives new pods no token", "ServiceAccount is off, so they cannot talk to the API server", ""
-    if flag.name == "request-timeout" and _DURATION.fullmatch(flag.value) and _ms(flag.value) < _LEAST:
+    lasts = go_seconds(flag.value.lstrip("+-")) if flag.name == "request-timeout" else None
+    if lasts is not None and lasts < _LEAST:
         return "gives up nearly every request", f"{flag.value} is too short for an answer", "1m0s"
     if flag.name == "runtime-config":
         off = [w.partition("=")[0].strip() for w in words if w.partition("=")[2].strip() in ("false", "0")]
         if bad := next((w for w in off if w in _SERVED), None):
             return f"does not serve {bad}", "clients and controllers that need it get 404 not found", f"{bad}=true"
     return "", "", ""
-
-
-def _ms(text: str) -> float:
-    """A duration as Go writes it, in milliseconds."""
-    parts = re.findall(r"([\d.]+)(ns|us|\u00b5s|ms|s|m|h)", text)
-    return sum(float(number) * _UNITS[unit] for number, unit in parts if number.strip("."))
 
 
 def _refused(

@@ -101,12 +101,7 @@ def _told(setup: KubeletSetup) -> tuple[str, ...] | None:
     """The DNS servers that a kubelet writes into its pods' resolv.conf; None where that is not known."""
     if flag := setup.flag("cluster-dns"):
         return tuple(one.strip() for one in flag.value.split(",") if one.strip())
-    if (
-        not setup.flags_known
-        or setup.config is None
-        or setup.config.absent
-        or any(f.fatal for f in setup.config.faults)
-    ):
+    if setup.config is None or not setup.settings_known:
         return None
     given = setup.config.get("clusterDNS")
     return tuple(str(one) for one in given) if isinstance(given, list) else ()

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, listing
-from kdiag.facts import ClusterDNS, ConfigMaps, Directive, Kubelets, KubeletSetup, corefile_map, parse_corefile
+from kdiag.facts import (
+    ClusterDNS,
+    ConfigMaps,
+    Directive,
+    Kubelets,
+    KubeletSetup,
+    corefile_map,
+    domain_of,
+    parse_corefile,
+)
 
 #: What makes names of one domain those of another, or answers for the cluster in the plugin's place.
 _TRANSLATES = {"rewrite", "kubernetai", "import", "template", "k8s_gateway", "etcd"}
@@ -97,9 +106,7 @@ def cluster_domain_differs(dns: ClusterDNS, configs: ConfigMaps, kubelets: Kubel
 
 def _without(setup: KubeletSetup) -> bool:
     """Whether a kubelet is told of no domain at all; not where its setup is not known in full."""
-    config = setup.config
-    known = setup.flags_known and config is not None and not config.absent and not any(f.fatal for f in config.faults)
-    return known and not setup.setting("cluster-domain", "clusterDomain")
+    return setup.settings_known and not setup.setting("cluster-domain", "clusterDomain")
 
 
 def _zones(text: str) -> tuple[Directive, tuple[str, ...]] | None:
@@ -112,7 +119,7 @@ def _zones(text: str) -> tuple[Directive, tuple[str, ...]] | None:
         return None
     zones: list[str] = []
     for block, directive in found:
-        named = directive.args or tuple(z.rpartition(":")[0] if ":" in z else z for z in block.zones)
+        named = directive.args or tuple(map(domain_of, block.zones))
         zones += [z for z in map(_plain, named) if not z.endswith(".arpa") and "/" not in z]
     if any("$" in z or "{" in z for z in zones):
         return None

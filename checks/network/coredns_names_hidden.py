@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, ip_network
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl
-from kdiag.facts import ClusterDNS, ConfigMaps, Directive, Nodes, ServerBlock, corefile_map, parse_corefile
+from kdiag.facts import ClusterDNS, ConfigMaps, Directive, Nodes, ServerBlock, corefile_map, domain_of, parse_corefile
 
 _USUAL = "cluster.local"
 _SHUT = {"block": "refuses", "filter": "answers nothing to", "drop": "leaves unanswered"}
@@ -66,11 +66,11 @@ def _hiders(blocks: tuple[ServerBlock, ...], pods: list[str]) -> Iterator[_Hider
     home = next((b for b in blocks if b.all("kubernetes")), None)
     if home is None:
         return
-    zones = [_plain(z) for d in home.all("kubernetes") for z in d.args if not z.endswith(".arpa")]
+    zones = [domain_of(z) for d in home.all("kubernetes") for z in d.args if not z.endswith(".arpa")]
     domain = next((z for z in zones if z not in ("", "{")), _USUAL)
-    taken = _inside(domain) - {_plain(z) for z in home.zones}
+    taken = _inside(domain) - {domain_of(z) for z in home.zones}
     for block in blocks:
-        if not block.all("kubernetes") and {_plain(z) for z in block.zones} & taken:
+        if not block.all("kubernetes") and {domain_of(z) for z in block.zones} & taken:
             what = f"the block {' '.join(block.zones)} takes {domain} from kubernetes"
             yield _Hider(_head(block), what, "remove the block")
     for directive in home.directives:
@@ -98,15 +98,15 @@ def _of_addresses(template: Directive) -> bool:
 
 def _takes(directive: Directive, zones: tuple[str, ...], domain: str) -> bool:
     """Whether it is asked for the cluster's names, and does not hand on those that it does not know."""
-    if zones and not any(_covers(_plain(z), domain) or _plain(z) in _inside(domain) for z in zones):
+    if zones and not any(_covers(domain_of(z), domain) or domain_of(z) in _inside(domain) for z in zones):
         return False
     through = directive.option("fallthrough")
-    return through is None or (bool(through) and not any(_covers(_plain(z), domain) for z in through))
+    return through is None or (bool(through) and not any(_covers(domain_of(z), domain) for z in through))
 
 
 def _shut(acl: Directive, domain: str, pods: list[str]) -> str:
     """What the first rule that fits all pods does to them; empty where it lets them, or none does."""
-    if acl.args and not any(_covers(_plain(z), domain) for z in acl.args):
+    if acl.args and not any(_covers(domain_of(z), domain) for z in acl.args):
         return ""
     for action, *rest in acl.body:
         words = dict(zip(rest[::2], rest[1::2], strict=False)) if len(rest) % 2 == 0 else {}
@@ -137,11 +137,6 @@ def _inside(domain: str) -> set[str]:
 
 def _covers(zone: str, domain: str) -> bool:
     return not zone or zone == domain or domain.endswith(f".{zone}")
-
-
-def _plain(zone: str) -> str:
-    zone = zone.removeprefix("dns://")
-    return (zone.rpartition(":")[0] if ":" in zone else zone).rstrip(".").lower()
 
 
 def _head(block: ServerBlock) -> int:

@@ -7,7 +7,19 @@ from dataclasses import dataclass
 from ipaddress import IPv4Interface
 
 from kdiag.check import CLUSTER, Evidence, Finding, Gap, Layer, Ref, Severity, check, listing, shorten, whole
-from kdiag.facts import Fate, Filters, Interface, Interfaces, Manifests, NftTable, NftTables, Nodes, Packet, Routes
+from kdiag.facts import (
+    Fate,
+    Filter,
+    Filters,
+    Interface,
+    Interfaces,
+    Manifests,
+    NftTable,
+    NftTables,
+    Nodes,
+    Packet,
+    Routes,
+)
 
 _BETWEEN = "packets between its pods and other nodes"
 _APART = "pods here and there do not reach each other"
@@ -60,12 +72,8 @@ def firewall_blocks_kubernetes(
         if here is None:
             yield Gap(f"{node} interfaces", "no address by which other nodes reach it")
             continue
-        blocked: dict[str, list[_Path]] = {}
-        for path in _paths(here, machines):
-            judged = table.judge(path.chain, path.packet)
-            if judged.fate is Fate.DROPPED:
-                blocked.setdefault(judged.rule, []).append(path)
-        for rule, paths in sorted(blocked.items()):
+        every = tuple(_paths(here, machines))
+        for rule, paths in _blocked(table, every):
             chain = paths[0].chain
             remove = (
                 f"ssh {node} sudo iptables -P {chain} ACCEPT"
@@ -83,18 +91,25 @@ def firewall_blocks_kubernetes(
                 ),
             )
         for beside in (nft.get(node) if nft else None) or ():
-            yield from _by_nft(here, beside, machines)
+            if not beside.read:
+                yield Gap(f"{node} nft", f"table {beside.family} {beside.name} was not read: there are too many")
+            yield from _by_nft(here, beside, every)
 
 
-def _by_nft(here: _Machine, table: NftTable, machines: Mapping[str, _Machine]) -> Iterator[Finding]:
-    """What a table drops that iptables does not show."""
+def _blocked(table: Filter | NftTable, every: tuple[_Path, ...]) -> list[tuple[str, list[_Path]]]:
+    """The rules that certainly drop some of the packets, each with those."""
     blocked: dict[str, list[_Path]] = {}
-    for path in _paths(here, machines):
+    for path in every:
         judged = table.judge(path.chain, path.packet)
-        if judged is not None:
+        if judged is not None and judged.fate is Fate.DROPPED:
             blocked.setdefault(judged.rule, []).append(path)
+    return sorted(blocked.items())
+
+
+def _by_nft(here: _Machine, table: NftTable, every: tuple[_Path, ...]) -> Iterator[Finding]:
+    """What a table drops that iptables does not show."""
     name = f"{table.family} {table.name}"
-    for rule, paths in sorted(blocked.items()):
+    for rule, paths in _blocked(table, every):
         show = f"ssh {here.name} sudo nft -a list table {name}    # who put it there: firewalld, a person?"
         chain = rule.removeprefix("-P ").partition(" ")[0]
         if rule.startswith("-P "):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, plural, shorten
-from kdiag.facts import Cluster, Event, Events, Owners, Pod, Pods
+from kdiag.facts import Cluster, Event, Events, Owners, Pod, Pods, edit_template
 
 _RECENT = 600
 #: What the message says, the kind of fault, in plain words, and where to look on the node.
@@ -98,6 +99,7 @@ _OWN = re.compile(
     r" in namespace \((?P<namespace>[^)\s]{1,63})\)"
     r"|(?:open|bind) hostport (?P<port>\d{1,5})[^:]*: .{0,80}?(?:in use|already)"
     r"|(?P<users>runtime does not support user namespaces)"
+    r'|no runtime for "(?P<handler>[^"]+)" is configured|RuntimeHandler "(?P<unknown>[^"]+)" not supported'
 )
 
 
@@ -116,7 +118,6 @@ def pod_sandbox_fails(pods: Pods, events: Events, owners: Owners, cluster: Clust
     """Only for pods that still wait: one failed attempt before a good one is common."""
     found: dict[tuple[str, str], list[tuple[Pod, Event]]] = {}
     texts: dict[tuple[str, str], tuple[str, str]] = {}
-    classes: dict[Ref, list[tuple[Pod, Event]]] = {}
     own: dict[Ref, list[tuple[Pod, Event]]] = {}
     for pod in pods.troubled:
         if pod.phase != "Pending" or not pod.node or pod.deleted:
@@ -132,12 +133,9 @@ def pod_sandbox_fails(pods: Pods, events: Events, owners: Owners, cluster: Clust
         if event.times < 2 and cluster.age(pod.created) < 20:
             continue
         kind, why, look = _classify(event.message)
-        if kind == "handler" and pod.spec.runtime_class_name:
-            classes.setdefault(owners.top(pod), []).append((pod, event))
-            continue  # the node is well: this workload asks it for what it does not have
-        if _OWN.search(event.message):
+        if _wish(pod, event):
             own.setdefault(owners.top(pod), []).append((pod, event))
-            continue
+            continue  # the node is well: this workload asks it for what it does not have
         found.setdefault((pod.node, kind), []).append((pod, event))
         texts.setdefault((pod.node, kind), (why, look))
     for (node, kind), hits in sorted(found.items()):
@@ -164,78 +162,73 @@ def pod_sandbox_fails(pods: Pods, events: Events, owners: Owners, cluster: Clust
             touches=tuple(p.ref() for p, _ in hits),
             key=kind,
         )
-    for workload, hits in classes.items():
-        yield _without_handler(workload, hits)
     for workload, hits in own.items():
-        yield _asks_too_much(workload, hits)
+        if wish := _wish(*hits[0]):
+            yield _unfulfilled(workload, hits, wish)
 
 
-def _without_handler(workload: Ref, hits: list[tuple[Pod, Event]]) -> Finding:
-    """A RuntimeClass whose handler the runtime of the node does not know: only the pods of that class suffer."""
-    pod, event = hits[0]
-    name = pod.spec.runtime_class_name
-    match = re.search(r'no runtime for "([^"]+)"|RuntimeHandler "([^"]+)"', event.message)
-    handler = next((g for g in match.groups() if g), "") if match else ""
-    nodes = listing(sorted({p.node for p, _ in hits}), 3)
-    kind = workload.kind.lower()
-    return Finding(
-        workload,
-        f"{workload} cannot start on {nodes}: RuntimeClass {name} needs the runtime handler {handler}, which is not"
-        " configured there",
-        evidence=(
-            Evidence(
-                kubectl("describe", "pod", pod.name, namespace=pod.namespace),
-                shorten(f"{event.reason}: {event.message}", 400),
-            ),
-            Evidence(kubectl("get", "runtimeclass", name), f"HANDLER {handler}"),
-        ),
-        next=(
-            kubectl("get", "runtimeclasses"),
-            kubectl("edit", kind, workload.name, namespace=workload.namespace)
-            + f"   # runtimeClassName {name}: another one, or none",
-            f"ssh {pod.node} 'grep -n runtimes /etc/containerd/config.toml'   # or configure {handler} on the nodes",
-        ),
-        touches=(Ref("RuntimeClass", name), *(p.ref() for p, _ in hits)),
-        key="handler",
-    )
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What a workload asks of its node and does not get; ``shown`` and ``object`` are of what it names, if anything."""
+
+    key: str
+    why: str
+    look: str
+    change: str
+    mend: tuple[str, ...] = ()
+    shown: tuple[Evidence, ...] = ()
+    object: tuple[Ref, ...] = ()
 
 
-def _asks_too_much(workload: Ref, hits: list[tuple[Pod, Event]]) -> Finding:
-    """The node's network is well: this workload wants a network that is not there, or a port that is taken."""
-    pod, event = hits[0]
+def _wish(pod: Pod, event: Event) -> _Wish | None:
+    """Only for what is wrong with the pod: where the node is at fault, all of its pods suffer."""
     match = _OWN.search(event.message)
-    nodes = listing(sorted({p.node for p, _ in hits}), 3)
-    if match and match["network"]:
+    if match is None:
+        return None
+    if match["network"]:
         network = Ref("NetworkAttachmentDefinition", match["network"], match["namespace"])
-        why = f"{network} does not exist"
         look = kubectl("get", "network-attachment-definitions", namespace=network.namespace)
-        change = "annotation k8s.v1.cni.cncf.io/networks"
-    elif match and match["users"]:
-        why = "its runtime does not know user namespaces (hostUsers: false)"
+        return _Wish("asks", f"{network} does not exist", look, "annotation k8s.v1.cni.cncf.io/networks")
+    if match["port"]:
+        look = f"ssh {pod.node} 'sudo ss -ltnp; sudo iptables-save | grep -w {match['port']}'"
+        change = f"hostPort {match['port']}: another one, or a Service in its place"
+        return _Wish("asks", f"host port {match['port']} is taken there", look, change)
+    if match["users"]:
         look = (
             kubectl("get", "nodes", "-o", "wide") + "    # CONTAINER-RUNTIME: containerd 2.0 and CRI-O 1.25 know them"
         )
-        change = "remove hostUsers, or choose nodes that can"
-    else:
-        port = match["port"] if match else ""
-        why = f"host port {port} is taken there"
-        look = f"ssh {pod.node} 'sudo ss -ltnp; sudo iptables-save | grep -w {port}'"
-        change = f"hostPort {port}: another one, or a Service in its place"
+        why = "its runtime does not know user namespaces (hostUsers: false)"
+        return _Wish("asks", why, look, "remove hostUsers, or choose nodes that can")
+    name, handler = pod.spec.runtime_class_name, match["handler"] or match["unknown"]
+    if not name:
+        return None
+    return _Wish(
+        "handler",
+        f"RuntimeClass {name} needs the runtime handler {handler}, which is not configured there",
+        kubectl("get", "runtimeclasses"),
+        f"runtimeClassName {name}: another one, or none",
+        (f"ssh {pod.node} 'grep -n runtimes /etc/containerd/config.toml'   # or configure {handler} on the nodes",),
+        (Evidence(kubectl("get", "runtimeclass", name), f"HANDLER {handler}"),),
+        (Ref("RuntimeClass", name),),
+    )
+
+
+def _unfulfilled(workload: Ref, hits: list[tuple[Pod, Event]], wish: _Wish) -> Finding:
+    pod, event = hits[0]
+    nodes = listing(sorted({p.node for p, _ in hits}), 3)
     return Finding(
         workload,
-        f"{workload} cannot start on {nodes}: {why}",
+        f"{workload} cannot start on {nodes}: {wish.why}",
         evidence=(
             Evidence(
                 kubectl("describe", "pod", pod.name, namespace=pod.namespace),
                 shorten(f"{event.reason}: {event.message}", 400),
             ),
+            *wish.shown,
         ),
-        next=(
-            look,
-            kubectl("edit", workload.kind.lower(), workload.name, namespace=workload.namespace) + f"    # {change}",
-        ),
-        touches=tuple(p.ref() for p, _ in hits),
-        key="asks",
+        next=(wish.look, edit_template(workload, wish.change), *wish.mend),
+        touches=(*wish.object, *(p.ref() for p, _ in hits)),
+        key=wish.key,
     )
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
-from kdiag.check import CLUSTER, CONTROLLERS, Evidence, Finding, Layer, Ref, Severity, check
+from kdiag.check import CLUSTER, CONTROLLERS, Evidence, Finding, Layer, Ref, Severity, check, go_seconds
 from kdiag.facts import Flag, Kubelets, Manifest, Manifests, manifest_repair, static_pod
 
 _LEASE = 40  # seconds; the kubelet renews its Lease four times in that time
 _GRACE = 40.0  # seconds; of releases since 1.32 it is 50
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "us": 0.000001, "ns": 0.000000001}
 
 
 @check(
@@ -33,11 +31,11 @@ def kubelet_heartbeat_too_rare(manifests: Manifests, kubelets: Kubelets) -> Iter
     masters = [(node, m) for node, found in manifests if (m := found.of("kube-controller-manager"))]
     for node, manifest in masters:
         flag = manifest.flag("node-monitor-grace-period")
-        grace = _seconds(flag.value) if flag else None
+        grace = go_seconds(flag.value) if flag else None
         if flag and grace is not None and 0 < grace <= _LEASE / 4:
             yield _too_short(node, manifest, flag)
             return
-    graces = [_seconds(m.value("node-monitor-grace-period")) or _GRACE for _, m in masters]
+    graces = [go_seconds(m.value("node-monitor-grace-period")) or _GRACE for _, m in masters]
     for node, setup in kubelets:
         config = setup.config
         lasts = config.get("nodeLeaseDurationSeconds") if config else None
@@ -76,11 +74,3 @@ def _too_short(node: str, manifest: Manifest, flag: Flag) -> Finding:
         touches=(CLUSTER, CONTROLLERS),
         key=flag.name,
     )
-
-
-def _seconds(text: str) -> float | None:
-    """A duration as Go writes it; None where it is none."""
-    parts = re.findall(r"(\d+(?:\.\d+)?)(h|ms|us|ns|m|s)", text)
-    if not parts or "".join(n + u for n, u in parts) != text:
-        return None
-    return sum(float(n) * _UNITS[u] for n, u in parts)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check
 from kdiag.facts import (
+    EMPTY,
     Cluster,
     KubeletJournal,
     Kubelets,
@@ -20,9 +21,6 @@ from kdiag.facts import (
     setups,
     unit_state,
 )
-
-#: As stat says it of a file of no bytes.
-_EMPTY = "regular empty file"
 
 
 @check(
@@ -51,7 +49,7 @@ def kubelet_kubeconfig_missing(
             continue
         start = next_start(node, unit, journal, cluster, manifests)
         control = bool(hosted(node, manifests))
-        empty = setup.files.get(lost) == _EMPTY
+        empty = setup.empty(lost)
         what = f"its kubeconfig {lost} does not exist" if lost.endswith(".conf") else f"its certificate {lost} is gone"
         if empty:
             what = f"its certificate {lost} is an empty file"
@@ -64,7 +62,7 @@ def kubelet_kubeconfig_missing(
             Ref("Node", node),
             f"kubelet on {node} {start.fails}: {what}" + start.also,
             evidence=(
-                Evidence(f"stat -L -c %F {lost}", _EMPTY, node)
+                Evidence(f"stat -L -c %F {lost}", EMPTY, node)
                 if empty
                 else Evidence(f"ls {lost}", "No such file or directory", node),
                 unit_state(unit, node, "ActiveState", "SubState"),
@@ -109,4 +107,4 @@ def _lost(setup: KubeletSetup) -> str:
     if access.absent:
         return access.path
     path = access.client_certificate
-    return path if setup.missing(path) or setup.files.get(path) == _EMPTY else ""
+    return path if setup.missing(path) or setup.empty(path) else ""

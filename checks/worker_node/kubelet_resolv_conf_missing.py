@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check
-from kdiag.facts import Cluster, KubeletJournal, Kubelets, KubeletSetup, Units, file_line, journal_line, retry, setups
+from kdiag.facts import (
+    EMPTY,
+    Cluster,
+    KubeletJournal,
+    Kubelets,
+    KubeletSetup,
+    Units,
+    file_line,
+    journal_line,
+    retry,
+    setups,
+)
 
 _DEFAULT = "/etc/resolv.conf"
-#: As stat says it of a file of no bytes.
-_EMPTY = "regular empty file"
 
 
 @check(
@@ -23,11 +32,10 @@ def kubelet_resolv_conf_missing(
     kubelets: Kubelets, units: Units, cluster: Cluster, journal: KubeletJournal | None
 ) -> Iterator[Finding]:
     """Pods that run go on; a new one waits in ContainerCreating. The usual cause: systemd-resolved was switched off."""
-    given = {node: _given(setup)[0] for node, setup in kubelets}
-    filled = [node for node, path in given.items() if (kubelets.by_node[node].files.get(path) or _EMPTY) != _EMPTY]
+    filled = [node for node, setup in kubelets if setup.files.get(_given(setup)[0], "") not in ("", EMPTY)]
     for node, setup, _ in setups(kubelets, units):
         path, source, line = _given(setup)
-        if filled and setup.files.get(path) == _EMPTY:
+        if filled and setup.empty(path):
             yield _empty(node, path, filled[0])
         if not path or not setup.missing(path) or setup.unjoined:
             continue
@@ -64,7 +72,7 @@ def _empty(node: str, path: str, other: str) -> Finding:
         Ref("Node", node),
         f"{path} of {node} is empty: it finds no registry by name, and pods that take its DNS (CoreDNS) get none",
         evidence=(
-            Evidence(f"stat -L -c %F {path}", _EMPTY, node),
+            Evidence(f"stat -L -c %F {path}", EMPTY, node),
             Evidence(f"stat -L -c %F {path}", "regular file", other),
         ),
         next=(

@@ -16,8 +16,10 @@ def _default(options: argparse.Namespace) -> str:
     from kdiag.errors import ConfigError
     from kdiag.session.options import target
 
+    if options.snapshot or options.namespace:
+        return "default"
     try:
-        return "default" if options.snapshot else target(options).namespace or "default"
+        return target(options).namespace or "default"
     except ConfigError:  # which the run itself says, or does without
         return "default"
 

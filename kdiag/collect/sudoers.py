@@ -16,7 +16,7 @@ from kdiag.collect.together import Group, gathered
 from kdiag.facts.base import NodeCommand, NodeFollow, Source
 from kdiag.facts.etcd import CTL, DATA, DATABASES
 from kdiag.facts.filelist import LISTED
-from kdiag.facts.nodefiles import CERTIFICATES, PUBLIC_PARTS
+from kdiag.facts.nodefiles import CERTIFICATES, PLACES, PUBLIC_PARTS
 from kdiag.facts.system import COMPONENTS
 
 
@@ -38,14 +38,6 @@ _LOGS = (
 )
 _MANIFEST = "/etc/kubernetes/manifests/[A-Za-z0-9_-][A-Za-z0-9._-]*[.](yaml|yml|json)"
 _CONF = "/etc/kubernetes/[A-Za-z0-9_-]+[.]conf"
-_PLACES = tuple(
-    word
-    for place in (
-        *("server:", "certificate-authority:", "client-certificate:", "client-key:", "current-context:"),
-        *("tokenFile:", "cluster:", "user:", "name:"),
-    )
-    for word in ("-e", place)
-)
 _TESTS = Shape(f"-path (/|({_STEP})+)( -o -path (/|({_STEP})+))*")
 
 #: What follows from the first answers, by the key of its ``NodeFollow``; empty where it needs no root.
@@ -88,7 +80,7 @@ FOLLOWED: Mapping[str, tuple[tuple[str | Shape, ...], ...]] = {
         ),
     ),
     "kubelet-kubeconfig-other": (
-        ("grep", "-n", *_PLACES, Shape(_CONF)),
+        ("grep", "-n", *PLACES, Shape(_CONF)),
         ("grep", "-n", "-o", "-E", PUBLIC_PARTS, PATH),
     ),
     "kubelet-files": (("stat", "-L", "-c", "%F|%n", PATHS),),

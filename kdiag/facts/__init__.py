@@ -56,6 +56,7 @@ from kdiag.facts.corefile import REMOVED as REMOVED
 from kdiag.facts.corefile import Corefile as Corefile
 from kdiag.facts.corefile import Directive as Directive
 from kdiag.facts.corefile import ServerBlock as ServerBlock
+from kdiag.facts.corefile import domain_of as domain_of
 from kdiag.facts.corefile import parse_corefile as parse_corefile
 from kdiag.facts.daemons import NextStart as NextStart
 from kdiag.facts.daemons import crashing as crashing
@@ -145,6 +146,7 @@ from kdiag.facts.journal import Entry as Entry
 from kdiag.facts.journal import JournalLog as JournalLog
 from kdiag.facts.journal import KubeletJournal as KubeletJournal
 from kdiag.facts.journal import RuntimeJournal as RuntimeJournal
+from kdiag.facts.kubelet import EMPTY as EMPTY
 from kdiag.facts.kubelet import ConfigFault as ConfigFault
 from kdiag.facts.kubelet import ConfigFile as ConfigFile
 from kdiag.facts.kubelet import Kubeconfig as Kubeconfig
@@ -420,6 +422,7 @@ from kdiag.facts.system import mount_of as mount_of
 from kdiag.facts.system import network_daemonsets as network_daemonsets
 from kdiag.facts.system import never_scheduled as never_scheduled
 from kdiag.facts.system import plain as plain
+from kdiag.facts.system import scheduler_works as scheduler_works
 from kdiag.facts.system import stuck as stuck
 from kdiag.facts.system import unreachable as unreachable
 from kdiag.facts.system import unread as unread

@@ -54,6 +54,12 @@ class Corefile:
     error: str = ""
 
 
+def domain_of(zone: str) -> str:
+    """The domain of a server block's zone: without scheme, port and the dot at its end."""
+    plain = zone.removeprefix("dns://")
+    return (plain.rpartition(":")[0] if ":" in plain else plain).rstrip(".").lower()
+
+
 def parse_corefile(text: str) -> Corefile:
     """Read a Corefile as CoreDNS splits it: words, quotes, comments, braces. Never raises."""
     blocks: list[ServerBlock] = []

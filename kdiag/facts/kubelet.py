@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from kdiag.facts.base import NodeCommand, NodeFollow
 from kdiag.facts.hosts import Answer, HostFact, answer, plain_path, safe_path
 from kdiag.facts.nodefiles import FLAGS_ENV as FLAGS_ENV
-from kdiag.facts.nodefiles import KUBELET_CONFIG, PUBLIC_PARTS, READ_KUBELET_CONFIG, READ_KUBELET_ENV
+from kdiag.facts.nodefiles import KUBELET_CONFIG, PLACES, PUBLIC_PARTS, READ_KUBELET_CONFIG, READ_KUBELET_ENV
 from kdiag.facts.podyaml import Document, YamlFault, read_yaml
 from kdiag.facts.unitfaults import UnitText
 from kdiag.model.quantity import Quantity
@@ -22,10 +22,9 @@ from kdiag.model.text import nearest
 CONFIG = KUBELET_CONFIG
 KUBECONFIG = "/etc/kubernetes/kubelet.conf"
 BOOTSTRAP = "/etc/kubernetes/bootstrap-kubelet.conf"
-_PLACES = (
-    *("server:", "certificate-authority:", "client-certificate:", "client-key:", "current-context:", "tokenFile:"),
-    *("cluster:", "user:", "name:"),
-)
+
+#: As stat says it of a file of no bytes.
+EMPTY = "regular empty file"
 
 #: The fields of KubeletConfiguration v1beta1 (k8s.io/kubelet v0.36.3), by the type of their value.
 _FIELDS: Mapping[str, str] = {
@@ -238,6 +237,16 @@ class KubeletSetup:
         """Whether that file was looked for and is not there."""
         return self.files.get(path, "?") == ""
 
+    def empty(self, path: str) -> bool:
+        """Whether that file is there, and has no byte."""
+        return self.files.get(path) == EMPTY
+
+    @property
+    def settings_known(self) -> bool:
+        """Whether all that it was told was seen: its flags, and a configuration that it can read."""
+        config = self.config
+        return self.flags_known and config is not None and not config.absent and not any(f.fatal for f in config.faults)
+
     def setting(self, flag: str, config: str) -> str:
         """What holds of a setting that has a flag and a field: the flag wins."""
         given = self.flag(flag)
@@ -273,7 +282,7 @@ class Kubelets(HostFact[KubeletSetup]):
         *(
             NodeCommand(
                 "kubelet-kubeconfig",
-                ("grep", "-n", *(w for p in _PLACES for w in ("-e", p)), path),
+                ("grep", "-n", *PLACES, path),
                 sudo=True,
                 name=path,
                 limit=16_384,
@@ -297,7 +306,7 @@ class Kubelets(HostFact[KubeletSetup]):
         path = kubeconfig.value if kubeconfig else ""
         if path not in known and safe_path(path):
             if re.fullmatch(r"/etc/kubernetes/[A-Za-z0-9_-]+\.conf", path):
-                argv: tuple[str, ...] = ("grep", "-n", *(w for p in _PLACES for w in ("-e", p)), path)
+                argv: tuple[str, ...] = ("grep", "-n", *PLACES, path)
             else:
                 argv = ("grep", "-n", "-o", "-E", PUBLIC_PARTS, path)
             yield NodeCommand("kubelet-kubeconfig-other", argv, sudo=True, name=path, limit=65_536)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kdiag.facts.base import NodeCommand, NodeFollow
 from kdiag.facts.firewall import Fate, Filter, Judgement, Packet, Rule
@@ -30,6 +30,7 @@ class NftTable:
     filter: Filter
     hooks: Mapping[str, tuple[tuple[int, str], ...]] = field(default_factory=dict)  # chains by hook, in their order
     handles: Mapping[str, str] = field(default_factory=dict)  # by the text of a rule: chain and handle
+    read: bool = True  # not one of those beyond the first few, whose rules were not asked for
 
     def judge(self, chain: str, packet: Packet) -> Judgement | None:
         """Whether it certainly drops a packet: what one chain accepts, the next may drop, but not the other way."""
@@ -43,17 +44,7 @@ class NftTable:
 
 def _at(hook: str, packet: Packet) -> Packet:
     """Before it is routed a packet has no interface to leave by."""
-    if hook != "prerouting":
-        return packet
-    return Packet(
-        protocol=packet.protocol,
-        source=packet.source,
-        destination=packet.destination,
-        port=packet.port,
-        into=packet.into,
-        local=packet.local,
-        among=packet.among,
-    )
+    return replace(packet, out="") if hook == "prerouting" else packet
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +56,7 @@ class NftTables(HostFact[tuple[NftTable, ...]]):
     @staticmethod
     def follow(node: str, answers: tuple[Answer, ...]) -> Iterable[NodeCommand]:
         """The rules of each of them."""
-        for family, name in _foreign(answer(answers, "nft-tables")):
+        for family, name in _foreign(answer(answers, "nft-tables"))[:_MOST]:
             yield NodeCommand(
                 "nft-table",
                 ("nft", "-a", "list", "table", family, name),
@@ -77,7 +68,10 @@ class NftTables(HostFact[tuple[NftTable, ...]]):
     @staticmethod
     def parse(node: str, answers: tuple[Answer, ...]) -> tuple[NftTable, ...]:
         """``table inet guard { … }`` with ``-a``, one table an answer."""
-        return tuple(t for a in answers if a.key == "nft-table" and not a.error for t in _tables(a.text))
+        known = tuple(t for a in answers if a.key == "nft-table" and not a.error for t in _tables(a.text))
+        listed = next((a.text for a in answers if a.key == "nft-tables"), "")
+        left = _foreign(listed)[_MOST:]
+        return known + tuple(NftTable(family=f, name=n, filter=Filter({}, {}), read=False) for f, n in left)
 
 
 def _foreign(text: str) -> list[tuple[str, str]]:
@@ -87,7 +81,7 @@ def _foreign(text: str) -> list[tuple[str, str]]:
             case ["table", family, name] if family in _FAMILIES and _NAME.fullmatch(name):
                 if not _OWN.fullmatch(f"{family} {name}"):
                     found.append((family, name))
-    return found[:_MOST]
+    return found
 
 
 _HEAD = re.compile(r"table (\S+) (\S+) \{")
@@ -232,7 +226,7 @@ def _matches(line: str) -> Iterator[tuple[str, bool, str]]:
             option = "-i" if "iif" in key else "-o"
             yield (option, negated, ",".join(re.sub(r"\*$", "+", v) for v in values))
         elif key in ("ip protocol", "meta l4proto"):
-            yield ("-p", negated, ",".join(values))
+            yield (_OPTIONS[key], negated, ",".join(values))
         elif key.startswith(("ct ", "fib ")):
             yield (_OPTIONS[key], negated, ",".join(values).upper())
         else:

@@ -11,6 +11,15 @@ KUBELET_CONFIG = "/var/lib/kubelet/config.yaml"
 FLAGS_ENV = "/var/lib/kubelet/kubeadm-flags.env"
 ENV = (FLAGS_ENV, "/etc/default/kubelet", "/etc/sysconfig/kubelet", "/etc/kubernetes/kubelet.env")
 CONTAINERD = "/etc/containerd/config.toml"
+#: Lines of a kubeconfig that say where it leads and what belongs to what, as grep takes them.
+PLACES = tuple(
+    word
+    for place in (
+        *("server:", "certificate-authority:", "client-certificate:", "client-key:", "current-context:", "tokenFile:"),
+        *("cluster:", "user:", "name:"),
+    )
+    for word in ("-e", place)
+)
 #: What of a kubeconfig is public; grep -o shows no more than that.
 PUBLIC_PARTS = (
     r"(server|tls-server-name|insecure-skip-tls-verify|certificate-authority|certificate-authority-data|client-certificate|client-certificate-data"

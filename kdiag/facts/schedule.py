@@ -7,7 +7,7 @@ import zoneinfo
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from kdiag.model.text import whole
+from kdiag.model.text import go_seconds, whole
 
 _MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTHS = {name: i for i, name in enumerate(_MONTH_NAMES, 1)}
@@ -22,8 +22,6 @@ _NAMED = {
     "@hourly": "0 * * * *",
 }
 _EVERY = re.compile(r"@every ((?:\d+(?:\.\d+)?(?:h|m|s|ms))+)$")
-_PART = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
-_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _LIMITS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
     ("minute", 0, 59, {}),
     ("hour", 0, 23, {}),
@@ -92,7 +90,7 @@ def parse_schedule(text: str, time_zone: str = "") -> Schedule:
         time_zone = zone_text.partition("=")[2]
     zone = _zone(time_zone)
     if match := _EVERY.match(words):
-        seconds = sum(float(n) * _SECONDS[unit] for n, unit in _PART.findall(match[1]))
+        seconds = go_seconds(match[1]) or 0.0
         if seconds > _LONGEST:
             raise ScheduleError(f"{words} is longer than any time that can be written")
         return Schedule(every=timedelta(seconds=max(round(seconds), 1)), zone=zone)

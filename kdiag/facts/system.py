@@ -289,6 +289,15 @@ def network_daemonsets(daemonsets: DaemonSets) -> tuple[DaemonSet, ...]:
 _CONTROLLED = ("ReplicaSet", "StatefulSet", "DaemonSet", "Job")
 
 
+def scheduler_works(leases: SystemLeases | None, now: datetime) -> bool | None:
+    """Whether a scheduler renews its Lease, as one that works does every two seconds; None where there is no Lease."""
+    lease = leases.get("kube-scheduler", "kube-system") if leases else None
+    if lease is None:
+        return None
+    age = lease.age(now) if lease.spec.holder_identity else None
+    return age is not None and age < 30
+
+
 def never_scheduled(pods: Pods, claims: Claims | None, now: datetime, seconds: float = 15) -> tuple[Pod, ...]:
     """The pods that wait for the default scheduler and that it has not even looked at.
 

@@ -88,6 +88,17 @@ def whole(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
+_GO_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+
+
+def go_seconds(text: str) -> float | None:
+    """The seconds of a duration as Go writes it, without a sign: ``1m30s``, ``500ms``, ``0``; None where it is none."""
+    parts = re.findall(r"(\d+(?:\.\d*)?|\.\d+)(h|ms|us|µs|ns|m|s)", text)
+    if "".join(number + unit for number, unit in parts) != text or not parts:
+        return 0.0 if text == "0" else None
+    return sum(float(number) * _GO_UNITS[unit] for number, unit in parts)
+
+
 def distance(a: str, b: str, limit: int = 3) -> int:
     """Edits (insert, delete, replace, swap of neighbours) from ``a`` to ``b``; ``limit + 1`` when there are more."""
     if abs(len(a) - len(b)) > limit:

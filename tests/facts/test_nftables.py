@@ -175,3 +175,11 @@ def test_any_text_is_read_without_an_error(text: str) -> None:
     for found in tables("table inet x {\n\tchain c {\n\t\ttype filter hook input priority 0;\n" + text):
         found.judge("INPUT", KUBELET)
     tables(text)
+
+
+def test_what_is_beyond_the_first_tables_is_known_as_not_read() -> None:
+    listed = "\n".join(f"table inet other{number}" for number in range(8))
+    answers = (Answer("nft-tables", "", listed),)
+    asked = [command.name for command in NftTables.follow("w1", answers)]
+    left = [t.name for t in NftTables.parse("w1", answers) if not t.read]
+    assert (len(asked), left) == (6, ["other6", "other7"])

@@ -16,6 +16,8 @@ from kdiag.model.result import CLUSTER, CONTROLLERS, Finding, Ref, Result, Sever
 
 #: What a fault of one node touches that reaches all nodes.
 _WIDE = frozenset({CLUSTER, CONTROLLERS})
+#: What stands behind a Service.
+_SERVERS = frozenset({"Pod", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"})
 
 
 @dataclass(slots=True)
@@ -128,8 +130,11 @@ def _sites(node: Node) -> set[Ref]:
 
     What a workload's fault touches of its node, it does not break for the node's other pods: a volume that is held on
     w1 says nothing of what else runs there. A fault of the network, of kube-proxy or of the node itself does.
+    A Service that leads nowhere breaks its clients, and not the workload that it was meant for.
     """
     subject, touches = node.finding.subject, node.finding.touches
+    if subject.kind == "Service":
+        touches = tuple(ref for ref in touches if ref.kind not in _SERVERS)
     if node.check.layer >= Layer.DNS:
         touches = tuple(ref for ref in touches if ref.kind != "Node")
     return {subject, *touches}

@@ -160,6 +160,23 @@ def test_a_workloads_own_empty_service_is_no_reason_for_what_it_waits_for() -> N
     assert fold(results, checks) == [("waits", "web", [("pod", "web", [("endpoints", "web")])])]
 
 
+def test_a_service_that_was_meant_for_a_workload_is_no_reason_why_its_pods_are_not_ready() -> None:
+    checks = library(
+        check("kubelet", layer=Layer.NODE, explains=("pods",)),
+        check("service", layer=Layer.ENDPOINTS, explains=("pods",)),
+        check("pods"),
+    )
+    found = fold(
+        [
+            failed("pods", Finding(WEB, "")),
+            failed("service", Finding(Ref("Service", "wep", "shop"), "", touches=(WEB,))),
+            failed("kubelet", Finding(Ref("Node", "w1"), "")),
+        ],
+        checks,
+    )
+    assert found == [("kubelet", "w1", [("pods", "web")]), ("service", "wep")]
+
+
 @pytest.mark.parametrize(
     ("places", "down", "touches", "folded"),
     [

@@ -110,9 +110,10 @@ def correlate(results: Iterable[Result], library: Mapping[str, Check], topology:
     parents: dict[int, Node] = {}
     ranked = sorted(nodes, key=rank)
     for node in ranked:
-        parent = _here(node, sites, explains, here, parents) or _parent(
-            node, explained_by.get(node.check.id, set()), sites, topology, explains, here, parents
-        )
+        parent = _here(node, sites, explains, here, parents)
+        if parent is None or _harmless(parent, node):
+            elsewhere = _parent(node, explained_by.get(node.check.id, set()), sites, topology, explains, here, parents)
+            parent = elsewhere if elsewhere and not (parent and _harmless(elsewhere, node)) else parent
         if parent:
             parents[id(node)] = parent
     causes: list[Node] = []
@@ -138,6 +139,11 @@ def _sites(node: Node) -> set[Ref]:
     if node.check.layer >= Layer.DNS:
         touches = tuple(ref for ref in touches if ref.kind != "Node")
     return {subject, *touches}
+
+
+def _harmless(cause: Node, node: Node) -> bool:
+    """Whether the one hurts nobody yet and the other does: it is its cause only where nothing else is."""
+    return cause.severity < Severity.ERROR <= node.severity
 
 
 def _below(node: Node, other: Node, parents: Mapping[int, Node]) -> bool:

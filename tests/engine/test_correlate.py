@@ -215,6 +215,18 @@ def test_what_hurts_nobody_yet_explains_an_error_only_where_no_error_does() -> N
     assert fold([fails, differs], checks) == [("setting_differs", "web", [("client_fails", "web")])]
 
 
+def test_what_hurts_nobody_yet_on_the_object_itself_comes_after_an_error_elsewhere() -> None:
+    checks = library(
+        check("node", layer=Layer.NODE, explains=("pods",)),
+        check("upstream", layer=Layer.DNS, here=("pods",), severity=Severity.WARNING),
+        check("pods"),
+    )
+    own = [failed("upstream", Finding(WEB, "")), failed("pods", Finding(WEB, ""))]
+    assert fold(own, checks) == [("upstream", "web", [("pods", "web")])]
+    found = fold([*own, failed("node", Finding(Ref("Node", "w1"), ""))], checks)
+    assert found == [("node", "w1", [("pods", "web")]), ("upstream", "web")]
+
+
 def test_a_link_of_the_chain_that_is_missing_breaks_nothing() -> None:
     checks = library(
         check("config", explains=("pod",)), check("pod", explains=("workload",)),

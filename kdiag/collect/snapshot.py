@@ -148,7 +148,7 @@ def redact(body: bytes, redactor: Redactor) -> tuple[bytes, str]:
 
 def _redacted(value: Any, redactor: Redactor, name: str = "") -> Any:
     if isinstance(value, str):
-        return redactor.value(name, value) if len(value) > 3 else value
+        return redactor.value(name, value) if name or len(value) > 3 else value
     if isinstance(value, list):
         if value and all(isinstance(v, str) for v in value):
             return _arguments(value, redactor)

@@ -35,6 +35,8 @@ _DATABASE = re.compile(
 #: How fresh a line must be, and over how long it must recur, to be said still: seconds.
 _STILL = 45.0
 _RECURS = 30.0
+#: How long who says a thing again and again may be silent before it has stopped, in seconds.
+_BREATH = 15.0
 #: How long after a server was made or restarted its clients may have had to wait for it, in seconds.
 _REPLACED = 30.0
 
@@ -54,6 +56,8 @@ class Complaint:
     when: datetime | None = None
     first: datetime | None = None
     count: int = 1
+    #: The longest silence between two such lines, in seconds.
+    pause: float = 0.0
     failing: bool = False
 
     @property
@@ -63,8 +67,12 @@ class Complaint:
         return ("logs", self.pod.name, *more, *(("--previous",) if self.previous else ()), "--tail=60")
 
     def goes_on(self, cluster: Cluster) -> bool:
-        """Whether it was said just now, and has been for a while: also where what it names is well by now."""
-        return cluster.age(self.when) <= _STILL and self.count >= 2 and self.span >= _RECURS
+        """Whether it was said just now, and has been for a while: also where what it names is well by now.
+
+        What was said every two seconds and not for the last half minute has come to its end.
+        """
+        quiet = min(_STILL, max(_BREATH, 2 * self.pause))
+        return cluster.age(self.when) <= quiet and self.count >= 2 and self.span >= _RECURS
 
     def goes_on_past(self, servers: Iterable[Pod], cluster: Cluster) -> bool:
         """Whether it goes on, and not only because what serves it was replaced: a name goes and comes with its pods."""
@@ -75,7 +83,7 @@ class Complaint:
         begun = (
             m
             for p in servers
-            for m in (p.created, *(s.state.running.started_at for s in p.statuses if s.state.running))
+            for m in (p.created, p.started, *(s.state.running.started_at for s in p.statuses if s.state.running))
         )
         return self.when is not None and any(m and (self.when - m).total_seconds() < _REPLACED for m in begun)
 
@@ -300,6 +308,7 @@ def _merged(newest: Complaint, other: Complaint) -> Complaint:
     if other.when and newest.when and other.when > newest.when:
         newest, other = other, newest
     first = min((t for t in (newest.first, other.first) if t), default=None)
+    between = (newest.first - other.when).total_seconds() if newest.first and other.when else 0.0
     return Complaint(
         said=newest.said,
         workload=newest.workload,
@@ -309,5 +318,6 @@ def _merged(newest: Complaint, other: Complaint) -> Complaint:
         when=newest.when,
         first=first,
         count=newest.count + other.count,
+        pause=max(newest.pause, other.pause, between),
         failing=newest.failing or other.failing,
     )

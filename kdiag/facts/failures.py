@@ -135,6 +135,10 @@ _CONTROL_PLANE = ("kube-apiserver-", "etcd-", "kube-scheduler-", "kube-controlle
 NORMAL_START = 120.0
 DEFINITE_START = 40.0
 ROLLOUT = 600.0
+#: Seconds that a pod of a new revision has without a definite fault, while the old one serves.
+_NEW_REVISION = 300.0
+#: Seconds after which a program that has opened another port is not likely to open the one it declares.
+_OTHER_PORT_FIRST = 90.0
 #: Seconds for which a container that nothing probes is ready whatever it does: it has not shown anything yet.
 _JUST_STARTED = 5.0
 #: Seconds after which a program that listens on one port will not open another.
@@ -546,10 +550,12 @@ class _Judge:
         elif port:  # the port is not declared: it mostly is wrong, and now and then a health port of its own
             wait = NORMAL_START if rolling else NORMAL_START / 2
         else:
-            wait = ROLLOUT if rolling else NORMAL_START
+            wait = _NEW_REVISION if rolling else NORMAL_START
         log = self._log(pod, status.name, previous=False)
         if "connection refused" in text and self._elsewhere(probe, spec, log):
-            wait = DEFINITE_START
+            # One that declares the port may be on its way to it: its metrics answer before it does.
+            declared = any(p.container_port == spec.port_number(probe.port or 0) for p in spec.ports)
+            wait = min(wait, _OTHER_PORT_FIRST if declared else DEFINITE_START)
         if probe.grpc and "failed to connect service" in text and self._listens(probe, log):
             wait = DEFINITE_START
         if probe.initial_delay_seconds > ROLLOUT:
@@ -574,9 +580,7 @@ class _Judge:
             return False
         if all(int(m["port"]) == number and LOOPBACK.search(m[0]) for m, _ in found):
             return True  # inside its pod alone
-        return not any(p.container_port == number for p in spec.ports) and all(
-            int(m["port"]) != number for m, _ in found
-        )
+        return all(int(m["port"]) != number for m, _ in found)
 
     def _listens(self, probe: Probe, log: tuple[LogLine, ...]) -> bool:
         """Whether it has said for a while that it listens where the probe asks: then it does not speak gRPC."""

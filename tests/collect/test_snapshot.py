@@ -79,6 +79,15 @@ def test_equal_values_stay_equal_in_one_recording(tmp_path: Path) -> None:
     assert first["value"] == second["value"] != CANARY
 
 
+def test_a_short_password_of_a_configmap_is_taken_out_and_equals_that_of_a_variable(tmp_path: Path) -> None:
+    pod = {"env": [{"name": "MYSQL_ROOT_PASSWORD", "value": "pw"}]}
+    seen = page(pod), page({"data": {"DB_PASSWORD": "pw", "DB_USER": "me"}}, key="configmaps")
+    back = list(Snapshot(record(tmp_path / "s", *seen)).observations())
+    (pod, config) = (json.loads(bytes(one.body))["items"][0] for one in back)
+    assert config["data"]["DB_PASSWORD"] == pod["env"][0]["value"] != "pw"
+    assert config["data"]["DB_USER"] == "me"
+
+
 def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
     folder = record(tmp_path / "s", page(POD))
     assert all(p.stat().st_mode & 0o077 == 0 for p in [folder, *folder.rglob("*")])

@@ -168,10 +168,35 @@ def test_what_a_client_says_while_its_server_is_replaced_does_not_go_on() -> Non
     server = found.pods.items[0]
     assert one.when is not None
     assert one.goes_on(found.cluster)
-    old, new = (msgspec.structs.replace(server, created=one.when - timedelta(seconds=age)) for age in (300, 5))
+    times = [one.when - timedelta(seconds=age) for age in (300, 5)]
+    old, new = (msgspec.structs.replace(server, created=when, started=when) for when in times)
     assert one.goes_on_past([old], found.cluster)
     assert not one.goes_on_past([old, new], found.cluster)
     assert not one.replaced([])
+
+
+def test_what_was_said_all_the_time_and_not_since_does_not_go_on() -> None:
+    (often,) = complaints([(f"09:58:{second:02}", UNRESOLVED) for second in range(0, 60, 2)])
+    assert (often.count, often.pause) == (30, 2.0)
+    (steady,) = complaints(
+        [(f"09:59:{second:02}", UNRESOLVED) for second in range(0, 30, 2)] + [("09:59:52", UNRESOLVED)]
+    )
+    rare = facts([("09:58:40", UNRESOLVED), ("09:59:00", UNRESOLVED), ("09:59:24", UNRESOLVED)])
+    stopped = facts([(f"09:58:{second:02}", UNRESOLVED) for second in range(30, 60, 2)] + [("09:59:30", REFUSED)])
+    assert steady.goes_on(rare.cluster)
+    assert rare.items[0].goes_on(rare.cluster)  # 36 seconds of silence are nothing to who speaks every 24
+    assert not often.goes_on(rare.cluster)
+    assert not any(c.goes_on(stopped.cluster) for c in stopped.items)
+
+
+def test_a_server_that_waited_long_for_a_node_counts_from_its_start() -> None:
+    found = facts([(f"09:59:{second:02}", UNRESOLVED) for second in range(0, 60, 5)])
+    (one,) = found.items
+    assert one.when is not None
+    made, begun = (one.when - timedelta(seconds=age) for age in (300, 5))
+    assert not one.goes_on_past(
+        [msgspec.structs.replace(found.pods.items[0], created=made, started=begun)], found.cluster
+    )
 
 
 def test_a_client_that_is_only_not_ready_has_not_crashed() -> None:

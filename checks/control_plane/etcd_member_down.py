@@ -11,6 +11,8 @@ from kdiag.facts import Cluster, EtcdAnswers, EtcdLogs
 
 _LATELY = 120
 _RESTART = 25  # a member that is upgraded is away that long
+#: Of a peer that is away etcd says so every five seconds (v3.6.10); that it is back it says at level info only.
+_SILENT = 25
 _UNHEALTHY = re.compile(
     r"prober detected unhealthy status|failed to reach the peer ?URL|lost (?:the )?TCP streaming connection"
     r"|health check for peer .* could not connect|peer became inactive"
@@ -36,6 +38,7 @@ def etcd_member_down(logs: EtcdLogs, cluster: Cluster, answers: EtcdAnswers | No
         count: dict[str, int] = {}
         began: dict[str, datetime] = {}
         lasts: dict[str, float] = {}
+        ended: dict[str, datetime] = {}
         for line in own[0].lines:
             if line.when is None or cluster.age(line.when) > _LATELY:
                 continue
@@ -51,9 +54,11 @@ def etcd_member_down(logs: EtcdLogs, cluster: Cluster, answers: EtcdAnswers | No
                 if count[peer] == 1:
                     began[peer] = line.when
                 lasts[peer] = (line.when - began[peer]).total_seconds()
+                ended[peer] = line.when
                 last[peer] = (True, line.text, own[0].path)
         for peer, (bad, text, path) in last.items():
-            if bad and count[peer] >= 3 and lasts[peer] >= _RESTART:
+            silent = bad and cluster.age(ended[peer]) > _SILENT
+            if bad and not silent and count[peer] >= 3 and lasts[peer] >= _RESTART:
                 away.setdefault(names.get(peer, peer), (node, text, path))
     known = {node for node, _ in logs}
     for name, (node, text, path) in sorted(away.items()):

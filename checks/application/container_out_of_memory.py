@@ -10,6 +10,7 @@ from kdiag.facts import (
     Failure,
     Failures,
     Fault,
+    LimitRange,
     LimitRanges,
     Logs,
     Workloads,
@@ -47,8 +48,10 @@ def container_out_of_memory(
         namespace = one.pod.namespace
         limit = one.spec.resources.limits.get("memory")
         asked = one.spec.resources.requests.get("memory")
+        given = _given(one, ranges, workloads) if limit else None
+        source = f", the default of LimitRange {given.name}" if given else ""
         why = (
-            f"it needs more than its limit of {memory(limit)}{_given(one, ranges, workloads)}{_files(one)}"
+            f"it needs more than its limit of {memory(limit)}{source}{_files(one)}"
             if limit
             else f"it has no limit, so node {one.pod.node} ran out"
         )
@@ -59,6 +62,7 @@ def container_out_of_memory(
         )
         steps = (
             more if editable(one) else edit(one, "a higher memory limit"),
+            *([kubectl("edit", "limitrange", given.name, namespace=namespace) + "   # its default"] if given else []),
             kubectl("top", "pod", one.pod.name, "--containers", namespace=namespace),
         )
         yield Finding(
@@ -72,24 +76,24 @@ def container_out_of_memory(
                 ),
             ),
             next=steps if limit else (f"{one.pod.node}$ sudo dmesg -T | grep -i -A1 oom", *steps[::-1]),
-            touches=touched(group),
+            touches=touched(group, *([given.ref()] if given else [])),
             key=one.container,
             severity=Severity.WARNING if all(f.ready and f.restarts < 3 for f in group) else None,
             since=one.started,
         )
 
 
-def _given(one: Failure, ranges: LimitRanges | None, workloads: Workloads | None) -> str:
-    """Where the limit is from, when the template has none of its own."""
+def _given(one: Failure, ranges: LimitRanges | None, workloads: Workloads | None) -> LimitRange | None:
+    """What the limit is from, when the template has none of its own."""
     workload = workloads.get(one.owner) if workloads else None
     own = workload.spec.template.spec.container(one.container) if workload else None
     if ranges is None or own is None or "memory" in own.resources.limits:
-        return ""
+        return None
     limit = one.spec.resources.limits["memory"]
-    found = [
-        r.name for r in ranges.within(one.pod.namespace) if any(x.default.get("memory") == limit for x in r.spec.limits)
-    ]
-    return f", the default of LimitRange {found[0]}" if found else ""
+    found = (
+        r for r in ranges.within(one.pod.namespace) if any(x.default.get("memory") == limit for x in r.spec.limits)
+    )
+    return next(found, None)
 
 
 def _files(one: Failure) -> str:

@@ -45,7 +45,7 @@ def scheduling_nodes_cordoned(
                 kubectl("uncordon", *names[:5]) + "  # when the maintenance is over",
                 "kubectl get nodes  # SchedulingDisabled shows what is still cordoned",
             ),
-            touches=tuple(p.ref() for p in stuck.pods[:50]),
+            touches=(*(p.ref() for p in stuck.pods[:50]), *(n.ref() for n in near[:20])),
             since=stuck.since,
         )
 

@@ -132,8 +132,9 @@ class Changes:
         for ref in (*self._topology.closure(refs), *self._policies(refs)):
             if ref.kind == "Node" and ref not in near:
                 continue
-            # What happens to a node in the second of its fault is the fault.
-            end = begin - _SLACK if ref.kind == "Node" and finding.since else begin + _SLACK
+            # What happens to a node in the second of its fault is the fault; that a pod has no place comes of it.
+            itself = ref.kind == "Node" and finding.since and layer is not Layer.SCHEDULING
+            end = begin - _SLACK if itself else begin + _SLACK
             if bears is not None and ref.kind not in bears and ref not in refs:
                 continue
             for change in self._by_object.get(ref, ()):

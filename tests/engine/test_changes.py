@@ -180,6 +180,12 @@ def test_what_happened_to_a_node_bears_on_what_runs_there() -> None:
     assert "6 Node w1 (kubectl-label)" in told(pod, Layer.SCHEDULING, **calm)
 
 
+def test_what_takes_the_place_of_a_pod_may_have_the_second_in_which_it_has_none() -> None:
+    calm = {"configmaps": [], "replicasets": [], "deployments": [{**DEPLOYMENT, "metadata": meta("web")}]}
+    pod = Finding(Ref("Pod", "web-1", "shop"), "x", since=at(6))
+    assert "6 Node w1 (kubectl-label)" in told(pod, Layer.SCHEDULING, **calm)
+
+
 def test_the_fault_itself_is_no_change_before_it() -> None:
     node = Finding(Ref("Node", "w1"), "node w1 is not Ready", since=at(7))
     assert told(node, Layer.NODE, events=[event("NodeNotReady", 7), event("Rebooted", 9)]) == [

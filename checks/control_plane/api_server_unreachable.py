@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, kubectl
-from kdiag.facts import Cluster, Manifests
+from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing
+from kdiag.facts import Cluster, Containers, Manifests, current, server_urls
 
 #: Seconds: what the kubelet needs to see a change and to start the container, and that to serve.
 _TAKEN_UP = 45
+#: Seconds after which a server that runs has not ended at start.
+_STEADY = 60
 
 
 @check(
@@ -17,18 +19,27 @@ _TAKEN_UP = 45
     layer=Layer.APISERVER,
     tags=("api",),
 )
-def api_server_unreachable(cluster: Cluster, manifests: Manifests | None) -> Iterator[Finding]:
+def api_server_unreachable(
+    cluster: Cluster, manifests: Manifests | None, containers: Containers | None
+) -> Iterator[Finding]:
     """A symptom: what keeps it from answering is for the nodes to tell."""
     if not cluster.dead:
         return
     address = cluster.server.partition("://")[2] or cluster.server or "(no address is known)"
     written = next(_written(cluster, manifests), None)
     begins = f"; {written[1]} on {written[0]} has just been written: the kubelet starts it anew" if written else ""
+    others = dict(_others(cluster, manifests, containers))
+    run = f", though {'that' if len(others) == 1 else 'those'} of {listing(sorted(others))} still run" if others else ""
+    run += "s" if len(others) == 1 else ""
     yield Finding(
         Ref("APIServer", address),
-        f"the API server {address} cannot be used: {_short(cluster.dead, address)}{begins}",
-        evidence=(Evidence(kubectl("get", "--raw", "/livez"), cluster.dead),),
+        f"the API server {address} cannot be used{run}: {_short(cluster.dead, address)}{begins}",
+        evidence=(
+            Evidence(kubectl("get", "--raw", "/livez"), cluster.dead),
+            *(Evidence("crictl ps --name kube-apiserver", "Running", node) for node in sorted(others)),
+        ),
         next=(
+            *(f"{kubectl('--server', url, 'get', 'nodes')}    # {node}'s" for node, url in sorted(others.items())),
             *(["wait half a minute, then run kdiag check again"] if written else []),
             "on a control-plane node: sudo crictl ps -a | grep -E 'kube-apiserver|etcd'",
             "on a control-plane node: sudo journalctl -u kubelet -n 50 --no-pager",
@@ -45,6 +56,20 @@ def _written(cluster: Cluster, manifests: Manifests | None) -> Iterator[tuple[st
             one = found.of(part)
             if one and one.info.changed and 0 <= cluster.age(one.info.changed) < _TAKEN_UP:
                 yield node, one.path
+
+
+def _others(cluster: Cluster, manifests: Manifests | None, containers: Containers | None) -> Iterator[tuple[str, str]]:
+    """Nodes with an API server that runs, and is not the one which was asked: with its address."""
+    asked = {url.host for url in server_urls(cluster.server, default=443)}
+    for node, found in manifests or ():
+        one, seen = found.of("kube-apiserver"), containers.get(node) if containers else None
+        last = current(seen, "kube-apiserver") if seen else None
+        if not one or not last or not last.running or cluster.age(last.started or last.created) < _STEADY:
+            continue
+        host = one.value("advertise-address") or next(iter(sorted(found.addresses)), "")
+        if host and host not in asked and not asked & set(found.addresses):
+            port = one.value("secure-port", "6443")
+            yield node, f"https://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _short(reason: str, address: str) -> str:

@@ -21,6 +21,7 @@ _MOMENT = 600
     explains=(
         "control_plane/administrator_rights_missing",
         "control_plane/api_server_unhealthy",
+        "control_plane/etcd_member_conflict",
         "control_plane/etcd_not_running",
         "network/cluster_dns_unavailable",
         "worker_node/node_heartbeat_stale",

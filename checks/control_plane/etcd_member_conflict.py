@@ -6,16 +6,18 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import CLUSTER, Evidence, Finding, Layer, Severity, check, shorten
-from kdiag.facts import Cluster, EtcdLogs, static_pod
+from kdiag.facts import Cluster, EtcdLogs, Manifests, static_pod
 
 _LATELY = 300
+#: What a member that was removed says of itself before it ends, as a warning and once.
+_OUT = re.compile(r"data-dir used by this member must be removed|permanently removed from the cluster")
 _SAID = (
     (
         re.compile(r"has already been bootstrapped"),
         "its data is gone and the cluster still lists it: it may not start as new",
     ),
     (
-        re.compile(r"permanently removed from the cluster|member has been removed"),
+        re.compile(rf"{_OUT.pattern}|member has been removed"),
         "it was removed from the cluster and still has its old data",
     ),
     (re.compile(r"cluster ID mis-?match"), "its data, or its peer's, is that of another cluster"),
@@ -41,7 +43,7 @@ _SAID = (
     ),
     tags=("etcd",),
 )
-def etcd_member_conflict(logs: EtcdLogs, cluster: Cluster) -> Iterator[Finding]:
+def etcd_member_conflict(logs: EtcdLogs, cluster: Cluster, manifests: Manifests | None) -> Iterator[Finding]:
     """After a member was lost, replaced or restored. Its data directory must be emptied, and it be added again."""
     members = sum(bool(own) for _, own in logs)
     for node, own in logs:
@@ -57,7 +59,8 @@ def etcd_member_conflict(logs: EtcdLogs, cluster: Cluster) -> Iterator[Finding]:
         if not hits:
             continue
         line, why = hits[-1]
-        if line.level not in ("fatal", "panic", "error") and len(hits) < 3:
+        out = any(_OUT.search(x.text) for x, _ in hits)
+        if line.level not in ("fatal", "panic", "error") and len(hits) < 3 and not out:
             continue  # a peer that was not yet told of the change
         pod = static_pod("etcd", node)
         yield Finding(
@@ -65,11 +68,23 @@ def etcd_member_conflict(logs: EtcdLogs, cluster: Cluster) -> Iterator[Finding]:
             f"{pod.name} cannot be a member: {why}",
             evidence=(Evidence(f"sudo tail -n 20 {log.path}", shorten(line.text, 300), node),),
             next=(
-                f"on a healthy member: etcdctl member list, then etcdctl member remove ID of {node}",
+                *(
+                    []
+                    if out
+                    else [f"on a healthy member: etcdctl member list, then etcdctl member remove ID of {node}"]
+                ),
                 f"ssh {node} sudo mv /var/lib/etcd/member /root/etcd-member-old    # keep it",
-                f"on a healthy member: etcdctl member add {node} --peer-urls=https://ADDRESS-OF-{node.upper()}:2380",
+                f"on a healthy member: etcdctl member add {node} --peer-urls={_peer(node, manifests)}",
                 f"ssh {node} sudo grep -n -e initial-cluster /etc/kubernetes/manifests/etcd.yaml    # state: existing",
             ),
             touches=(pod, static_pod("kube-apiserver", node), *([CLUSTER] if members == 1 else [])),
             severity=Severity.CRITICAL if members == 1 else Severity.ERROR,
         )
+
+
+def _peer(node: str, manifests: Manifests | None) -> str:
+    """The URL by which the other members are to know it."""
+    found = manifests.get(node) if manifests else None
+    manifest = found.of("etcd") if found else None
+    told = manifest.value("initial-advertise-peer-urls") if manifest else ""
+    return told or f"https://ADDRESS-OF-{node.upper()}:2380"

@@ -51,6 +51,7 @@ def kubeconfig_server_wrong(manifests: Manifests) -> Iterator[Finding]:
                 continue
             subject = static_pod(part, node) if part else Ref("Node", node)
             who = f"{subject.name} reaches no API server" if part else f"kubectl on {node} reaches no API server"
+            own = _own(one, found)
             alone = sum(1 for _, other in manifests if part in other.meant) <= 1
             yield Finding(
                 subject,
@@ -59,11 +60,11 @@ def kubeconfig_server_wrong(manifests: Manifests) -> Iterator[Finding]:
                     Evidence(f"grep -n server: {path}", f"{line}: server: {server}", node),
                     *(
                         [Evidence("grep -n server: /etc/kubernetes/*.conf", f"the others say {right}", node)]
-                        if right
+                        if right and not own
                         else []
                     ),
                 ),
-                next=tuple(_next(node, path, line, right, part)),
+                next=tuple(_next(node, path, line, own or right, part)),
                 touches=stands_still(manifests, part) if part else (),
                 key=path,
                 severity=(None if alone else Severity.ERROR) if part else Severity.WARNING,
@@ -81,6 +82,15 @@ def _right(votes: Counter[tuple[str, str, int]], one: ServerURL) -> str:
         scheme, host, port = max(agreed)[1]
         return f"{scheme}://{host}:{port}"
     return ""
+
+
+def _own(one: ServerURL, found: NodeManifests) -> str:
+    """The same place with the port on which this node's API server listens, for one that means that server."""
+    api = found.of("kube-apiserver")
+    if not api or one.fault or not (one.loopback or one.host in found.addresses) or _proxied(found):
+        return ""
+    host = f"[{one.host}]" if ":" in one.host else one.host
+    return f"https://{host}:{api.value('secure-port', '6443')}"
 
 
 def _why(one: ServerURL, found: NodeManifests, votes: Counter[tuple[str, str, int]], right: str) -> str:

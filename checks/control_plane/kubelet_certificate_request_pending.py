@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl
-from kdiag.facts import CertificateRequests, CertificateSigningRequest, Cluster
+from kdiag.facts import CertificateRequests, CertificateSigningRequest, Cluster, Kubelets, Logs, Pods
 
 _SERVING = "kubernetes.io/kubelet-serving"
 _CLIENT = "kubernetes.io/kube-apiserver-client-kubelet"
@@ -19,8 +19,14 @@ _WAIT = 60
     layer=Layer.NODE,
     tags=("certificates", "node"),
 )
-def kubelet_certificate_request_pending(requests: CertificateRequests, cluster: Cluster) -> Iterator[Finding]:
-    """Only the newest request of a kubelet counts: it asks again, and old ones stay for a day."""
+def kubelet_certificate_request_pending(
+    requests: CertificateRequests, cluster: Cluster, kubelets: Kubelets | None, logs: Logs | None, pods: Pods | None
+) -> Iterator[Finding]:
+    """Only the newest request of a kubelet counts: it asks again, and old ones stay for a day.
+
+    So does one that a kubelet has made which has been told since to sign its certificate itself.
+    """
+    served = _served(logs, pods)
     newest: dict[tuple[str, str], CertificateSigningRequest] = {}
     for one in requests.items:
         key = (one.spec.signer_name, one.spec.username)
@@ -32,7 +38,12 @@ def kubelet_certificate_request_pending(requests: CertificateRequests, cluster: 
         if not request.pending or cluster.age(request.created) < _WAIT:
             continue
         node = user.removeprefix("system:node:")
-        if signer == _SERVING:
+        if signer == _SERVING and _signs_itself(node, kubelets):
+            continue
+        works = signer == _SERVING and node in served
+        if works:
+            text = f"request {request.name} of the kubelet of {node} for a serving certificate is not approved"
+        elif signer == _SERVING:
             text = f"the kubelet of {node} has no serving certificate: its request {request.name} is not approved"
         elif node != user:
             text = f"the kubelet of {node} waits for a client certificate: its request {request.name} is not approved"
@@ -45,7 +56,9 @@ def kubelet_certificate_request_pending(requests: CertificateRequests, cluster: 
                 Evidence(kubectl("get", "csr", request.name), f"{signer}  {user}  Pending"),
                 Evidence(
                     "",
-                    "kubectl logs, exec and top on this node answer: remote error: tls: internal error"
+                    "kubectl logs works on this node: it has one, until that one expires"
+                    if works
+                    else "kubectl logs, exec and top on this node answer: remote error: tls: internal error"
                     if signer == _SERVING
                     else "the node cannot talk to the API server without it",
                 ),
@@ -55,4 +68,22 @@ def kubelet_certificate_request_pending(requests: CertificateRequests, cluster: 
                 kubectl("certificate", "approve", request.name),
             ),
             key=signer,
+            severity=Severity.INFO if works else Severity.ERROR,
         )
+
+
+def _served(logs: Logs | None, pods: Pods | None) -> frozenset[str]:
+    """The nodes whose kubelets have just handed out a log, and so have a certificate to serve with."""
+    if logs is None or pods is None:
+        return frozenset()
+    read = (pods.get(log.pod, log.namespace) for log in logs.items if log.lines)
+    return frozenset(pod.node for pod in read if pod and pod.node)
+
+
+def _signs_itself(node: str, kubelets: Kubelets | None) -> bool:
+    setup = kubelets.get(node) if kubelets else None
+    if setup is None or not setup.settings_known:
+        return False
+    flag = setup.flag("rotate-server-certificates")
+    wants = flag.value.lower() != "false" if flag else bool(setup.config and setup.config.get("serverTLSBootstrap"))
+    return not wants

@@ -6,7 +6,20 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, plural, shorten
-from kdiag.facts import Cluster, Condition, Node, NodeLeases, Nodes, Pod, Pods
+from kdiag.facts import (
+    Cluster,
+    Condition,
+    Entry,
+    KubeletJournal,
+    Lease,
+    Node,
+    NodeLeases,
+    Nodes,
+    Pod,
+    Pods,
+    Units,
+    journal_line,
+)
 
 # A machine that boots or joins is not Ready for so long.
 _BOOT = 90
@@ -16,6 +29,15 @@ _FIRST_LOOK = re.compile(
     r"\[?(?:(?:container runtime status check may not have completed yet"
     r"|PLEG is not healthy: pleg has yet to be successful)(?:, )?)+\]?"
 )
+# What a kubelet says of its own reports: where it sent them, and what came of it.
+_REPORT = re.compile(r"register node|node status|ensure lease")
+_REFUSED = re.compile(
+    r"https://(?P<place>[^/\\\"]+)/.*?(?P<why>connect: [a-z ]+|i/o timeout|context deadline exceeded|Client\.Timeout"
+    r"|no such host|x509: [^\\\"]+|TLS handshake timeout|EOF|Unauthorized|forbidden)"
+)
+_LATELY = 90
+# A kubelet renews its Lease every ten seconds.
+_RENEWS = 15
 _GOING = ("ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted", "karpenter.sh/disruption")
 
 
@@ -43,7 +65,14 @@ _GOING = ("ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted", "karpenter
     ),
     tags=("node", "kubelet"),
 )
-def node_not_ready(nodes: Nodes, cluster: Cluster, leases: NodeLeases | None, pods: Pods | None) -> Iterator[Finding]:
+def node_not_ready(
+    nodes: Nodes,
+    cluster: Cluster,
+    leases: NodeLeases | None,
+    pods: Pods | None,
+    units: Units | None,
+    journal: KubeletJournal | None,
+) -> Iterator[Finding]:
     """Unknown means that the kubelet went silent, False that it says itself what it lacks."""
     for node in nodes.items:
         ready = node.condition("Ready")
@@ -51,16 +80,26 @@ def node_not_ready(nodes: Nodes, cluster: Cluster, leases: NodeLeases | None, po
             continue
         if cluster.age(node.created) < _BOOT or (ready and _looks(ready, cluster)):
             continue
+        lease = leases.get(node.name, "kube-node-lease") if leases else None
+        unit = units.unit(node.name, "kubelet") if units else None
+        told = _report(node, journal, cluster) if unit and unit.running else None
+        again = _again(ready, lease, cluster)
         if ready is None:
             why, shown, step = "its kubelet has never reported", "no condition Ready", _silent(node)
         elif ready.status == "Unknown":
-            why = f"its kubelet stopped reporting{_when(ready)}: the kubelet, the machine or its network is down"
-            shown, step = f"Ready Unknown {ready.reason}: {ready.message}", _silent(node)
+            why = (
+                f"its kubelet was silent{_when(ready, 'since')} and reports again, it is Ready in a moment"
+                if again
+                else _silence(ready, told, runs=bool(unit and unit.running))
+            )
+            shown = f"Ready Unknown {ready.reason}: {ready.message}"
+            step = ("wait ten seconds, then run kdiag check again",) if again else _silent(node)
         else:
             why, step = _told(node, ready)
             shown = f"Ready False {ready.reason}: {ready.message}"
         evidence = [Evidence(kubectl("describe", "node", node.name), shorten(shown, 400))]
-        lease = leases.get(node.name, "kube-node-lease") if leases else None
+        if told and ready and ready.status == "Unknown":
+            evidence.append(journal_line(told, node.name))
         if lease and lease.spec.renew_time and (ready is None or ready.status == "Unknown"):
             evidence.append(
                 Evidence(
@@ -81,7 +120,7 @@ def node_not_ready(nodes: Nodes, cluster: Cluster, leases: NodeLeases | None, po
             shorten(f"node {node.name} is not Ready: {why}", 200),
             evidence=tuple(evidence),
             next=step,
-            severity=Severity.WARNING if pods and _given_up(node, here) else Severity.CRITICAL,
+            severity=Severity.WARNING if again or (pods and _given_up(node, here)) else Severity.CRITICAL,
             since=ready.last_transition_time.isoformat() if ready and ready.last_transition_time else "",
         )
 
@@ -96,9 +135,37 @@ def _given_up(node: Node, here: tuple[Pod, ...]) -> bool:
     return going and all(p.mirror or p.finished or (p.owner and p.owner.kind == "DaemonSet") for p in here)
 
 
-def _when(ready: Condition) -> str:
+def _when(ready: Condition, word: str) -> str:
     moment = ready.last_heartbeat_time or ready.last_transition_time
-    return f" at {moment:%H:%M} UTC" if moment else ""
+    return f" {word} {moment:%H:%M} UTC" if moment else ""
+
+
+def _again(ready: Condition | None, lease: Lease | None, cluster: Cluster) -> bool:
+    """Whether its Lease was renewed after it was given up, and just now: the next report makes it Ready."""
+    gone = ready.last_transition_time if ready and ready.status == "Unknown" else None
+    renewed = lease.spec.renew_time if lease else None
+    return bool(gone and renewed and renewed > gone and cluster.age(renewed) < _RENEWS)
+
+
+def _report(node: Node, journal: KubeletJournal | None, cluster: Cluster) -> Entry | None:
+    """What came of its last attempt to report."""
+    log = journal.get(node.name) if journal else None
+    for entry in reversed(log.entries if log else ()):
+        if entry.when and cluster.age(entry.when) > _LATELY:
+            return None
+        if _REPORT.search(entry.text) and _REFUSED.search(entry.text):
+            return entry
+    return None
+
+
+def _silence(ready: Condition, told: Entry | None, *, runs: bool) -> str:
+    """What is known of a kubelet that is not heard any more; of one that runs, in its own words."""
+    if not runs:
+        return f"its kubelet stopped reporting{_when(ready, 'at')}: the kubelet, the machine or its network is down"
+    found = _REFUSED.search(told.text) if told else None
+    if found is None:
+        return f"its kubelet runs, and has not been heard of{_when(ready, 'since')}"
+    return f"its kubelet runs and does not get through to {found['place']}{_when(ready, 'since')}: {found['why']}"
 
 
 def _silent(node: Node) -> tuple[str, ...]:

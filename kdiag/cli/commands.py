@@ -148,7 +148,7 @@ def _check(sub: argparse.ArgumentParser) -> None:
         "--output",
         choices=("text", "wide", "json", "yaml", "markdown", "html"),
         default="text",
-        help="form of the report; markdown and html are for a ticket",
+        help="form of the report: wide leaves nothing out; markdown and html are for a ticket",
     )
     sub.add_argument("--fail-on", choices=_LEVELS, default="error", help="lowest severity that makes the exit code 1")
     sub.add_argument("--strict", action="store_true", help="exit code 3 when any check is unknown")

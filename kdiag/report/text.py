@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from kdiag.engine.changes import Change
@@ -13,6 +14,9 @@ from kdiag.model.text import is_command, listing, plural, shorten
 from kdiag.report.style import Style
 
 _SHOWN = 3
+#: So many causes of one check are shown whole, and so many more by their first line alone.
+_WHOLE = 3
+_BRIEF = 12
 
 
 def render(
@@ -35,9 +39,7 @@ def render(
         # Nothing is cut: where a command stands in it, it may break over lines all the same.
         for number, line in enumerate(_wrapped(note, style.width - 6)):
             lines.append(style.paint(f"{'      ' if number else 'note: '}{line}", "yellow"))
-    for number, cause in enumerate(verdict.causes, 1):
-        lines.append("")
-        lines += cause_lines(number, cause, style, wide, changed=verdict.changed(cause))
+    lines += _causes(verdict, style, wide)
     if wide:
         for info in verdict.infos:
             lines.append("")
@@ -47,6 +49,39 @@ def render(
         lines.append("")
     lines += coverage
     return "\n".join(lines) + "\n"
+
+
+def _causes(verdict: Verdict, style: Style, wide: bool) -> Iterator[str]:
+    """All causes in their order; what one check says of many objects in a row is told by the first few."""
+    alike = Counter(cause.check.id for cause in verdict.causes)
+    told: Counter[str] = Counter()
+    brief = False
+    for number, cause in enumerate(verdict.causes, 1):
+        told[cause.check.id] += 1
+        nth, all_ = told[cause.check.id], alike[cause.check.id]
+        if wide or nth <= _WHOLE:
+            yield ""
+            yield from cause_lines(number, cause, style, wide, changed=verdict.changed(cause))
+            brief = False
+            continue
+        if nth > _WHOLE + _BRIEF:
+            continue
+        if not brief:
+            yield ""
+            brief = True
+        yield from _message(number, cause, style, also=f" (explains {cause.size:,})" if cause.symptoms else "")
+        if nth == min(all_, _WHOLE + _BRIEF):
+            more = f"and {all_ - nth:,} more of {cause.check.id} " if all_ > nth else ""
+            yield style.paint(f"{'':<12}{more}(-o wide shows all of them whole)", "dim")
+
+
+def _message(number: int, cause: Node, style: Style, *, also: str = "", font: str = "") -> Iterator[str]:
+    """The lines that say what is wrong, all of it; ``number`` 0 is a remark."""
+    label = f"{number or '-'} {cause.worst.name:<8}  "
+    first, *rest = _wrapped(cause.finding.message + also, style.width - len(label))
+    yield style.severity(cause.worst, label) + (style.paint(first, font) if font else first)
+    for more in rest:
+        yield " " * len(label) + (style.paint(more, font) if font else more)
 
 
 def _headline(verdict: Verdict, style: Style, seconds: float | None, wide: bool) -> str:
@@ -83,11 +118,7 @@ def cause_lines(
     number: int, node: Node, style: Style, wide: bool, *, changed: Sequence[tuple[str, Change]] = ()
 ) -> Iterator[str]:
     """One cause: evidence, what changed before it, symptoms and the next steps; ``number`` 0 is a remark."""
-    label = f"{number or '-'} {node.worst.name:<8}  "
-    first, *rest = _wrapped(node.finding.message, style.width - len(label))
-    yield style.severity(node.worst, label) + style.paint(first, "bold")
-    for more in rest:
-        yield " " * len(label) + style.paint(more, "bold")
+    yield from _message(number, node, style, font="bold")
     for evidence in node.finding.evidence:
         yield from _evidence(evidence, style, wide)
     if changed:

@@ -7,6 +7,7 @@ import pytest
 from kdiag.engine.verdict import Verdict
 from kdiag.report.style import Style
 from kdiag.report.text import render
+from tests.whole import Whole
 
 NOTE = "what a long note tells, in many short words, " * 6
 
@@ -23,3 +24,24 @@ def test_a_note_keeps_to_the_width_of_the_terminal(width: int) -> None:
     assert len(told) > 1
     assert max(map(len, told)) <= width
     assert " ".join(" ".join(told).split()) == f"note: {NOTE.strip()}"
+
+
+@pytest.mark.parametrize("many", [3, 4, 15, 40])
+def test_what_is_wrong_with_many_alike_is_told_in_full_for_the_first_few(many: int) -> None:
+    cluster = Whole()
+    for number in range(many):
+        (pod,) = cluster.application(f"team/web{number:02}")
+        cluster.waiting(pod, "CrashLoopBackOff", restarts=9, code=1)
+    cluster.settle()
+    verdict = cluster.verdict()
+    assert len(verdict.causes) == many
+
+    text = render(verdict, Style(width=100))
+    assert text.count("kdiag explain application/container_crashes") == 3
+    named = {f"web{number:02}" for number in range(many) if f"Deployment team/web{number:02} " in text}
+    assert len(named) == min(many, 15)
+    assert ("shows all of them whole" in text) == (many > 3)
+    assert ("and 25 more of application/container_crashes" in text) == (many == 40)
+
+    wide = render(verdict, Style(width=100), wide=True)
+    assert wide.count("kdiag explain application/container_crashes") == many

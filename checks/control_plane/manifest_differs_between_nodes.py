@@ -38,7 +38,7 @@ def manifest_differs_between_nodes(manifests: Manifests) -> Iterator[Finding]:
             if not odd:
                 continue
             subject = static_pod(part, node)
-            shown = [f"--{name}{_is(mine)} (elsewhere {_is(theirs).strip(' =')})" for name, mine, theirs in odd]
+            shown = [f"--{name}{_is(mine)} ({_elsewhere(theirs)})" for name, mine, theirs in odd]
             line = next((f.line for n, _, _ in odd if (f := manifest.flag(n))), 1)
             yield Finding(
                 subject,
@@ -53,6 +53,10 @@ def manifest_differs_between_nodes(manifests: Manifests) -> Iterator[Finding]:
 
 def _flags(manifest: Manifest, node: str) -> dict[str, str]:
     return {f.name: f.value.replace(node, "NODE") for f in manifest.flags if not _OWN.search(f.name)}
+
+
+def _elsewhere(value: str | None) -> str:
+    return "not set elsewhere" if value is None else f"elsewhere {value}"
 
 
 def _is(value: str | None) -> str:

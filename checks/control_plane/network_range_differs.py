@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl
-from kdiag.facts import ConfigMaps, Pods, Services, component, flag
+from kdiag.facts import ConfigMaps, Manifests, Pods, Services, component, flag
 from kdiag.facts.podyaml import Document, read_yaml
 
 # The component, its flag, and where kubeadm's ClusterConfiguration has the same.
@@ -26,8 +26,13 @@ _Network = IPv4Network | IPv6Network
     tags=("kubeadm", "manifests", "apiserver", "controller-manager", "network"),
     namespaces=("kube-system",),
 )
-def network_range_differs(pods: Pods, configs: ConfigMaps, services: Services | None) -> Iterator[Finding]:
-    """Somebody who widens a range changes both; a slip of the hand changes the manifest alone."""
+def network_range_differs(
+    pods: Pods, configs: ConfigMaps, services: Services | None, manifests: Manifests | None
+) -> Iterator[Finding]:
+    """Somebody who widens a range changes both; a slip of the hand changes the manifest alone.
+
+    The file decides where it was read: the API shows what was there before until the kubelet reaches it again.
+    """
     config = configs.get("kubeadm-config", "kube-system")
     document = read_yaml(config.data.get("ClusterConfiguration", "")) if config else None
     if not isinstance(document, Document):
@@ -36,7 +41,10 @@ def network_range_differs(pods: Pods, configs: ConfigMaps, services: Services | 
         for part, name, place in _SAME if pod.mirror else ():
             if component(pod) != part or not pod.spec.containers:
                 continue
-            given = flag(pod.spec.containers[0], name) or ""
+            node = manifests.get(pod.node) if manifests else None
+            manifest = node.of(part) if node else None
+            written = manifest.flag(name) if manifest else None
+            given = written.value if written else flag(pod.spec.containers[0], name) or ""
             wanted = document.at("networking", place)
             ours, theirs = _networks(given), _networks(wanted)
             if not ours or not theirs or ours == theirs:
@@ -47,7 +55,9 @@ def network_range_differs(pods: Pods, configs: ConfigMaps, services: Services | 
                 f"static pod {pod.path} has --{name} {given}, and the cluster was made with {place} {wanted}"
                 + (f": the address of {out} lies outside" if out else ""),
                 evidence=(
-                    Evidence(
+                    manifest.quote(pod.node, written.line)
+                    if manifest and written
+                    else Evidence(
                         kubectl("get", "pod", pod.name, "-o", "yaml", namespace="kube-system"), f"--{name}={given}"
                     ),
                     Evidence(

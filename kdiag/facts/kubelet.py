@@ -243,9 +243,14 @@ class KubeletSetup:
 
     @property
     def settings_known(self) -> bool:
-        """Whether all that it was told was seen: its flags, and a configuration that it can read."""
+        """Whether all that it was told was seen: its flags, and a configuration that it can read.
+
+        The files of ``--config-dir``, which overrule that one, are not read.
+        """
         config = self.config
-        return self.flags_known and config is not None and not config.absent and not any(f.fatal for f in config.faults)
+        if not self.flags_known or self.flag("config-dir") is not None or config is None or config.absent:
+            return False
+        return not any(f.fatal for f in config.faults)
 
     def setting(self, flag: str, config: str) -> str:
         """What holds of a setting that has a flag and a field: the flag wins."""

@@ -62,6 +62,14 @@ def test_puts_the_command_line_together_as_systemd_does() -> None:
     assert found.environment_files == ((FLAGS_ENV, True), ("/etc/default/kubelet", True))
 
 
+def test_does_not_know_all_settings_of_a_kubelet_with_a_folder_of_them() -> None:
+    config = Answer("kubelet-config", "/var/lib/kubelet/config.yaml", CONFIGURATION)
+    others = Answer("kubelet-env", "/etc/default/kubelet", "")
+    for flags, known in (("--v=2", True), ("--config-dir=/etc/kubernetes/kubelet.d", False)):
+        found = setup(config, others, Answer("kubelet-env", FLAGS_ENV, f'KUBELET_KUBEADM_ARGS="{flags}"\n'))
+        assert found.settings_known is known
+
+
 def test_lets_a_later_drop_in_win_and_joins_continued_lines() -> None:
     more = (
         '\n# /etc/systemd/system/kubelet.service.d/20-own.conf\n[Service]\nEnvironment="KUBELET_CONFIG_ARGS='

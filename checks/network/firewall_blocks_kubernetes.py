@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
 
@@ -72,7 +72,8 @@ def firewall_blocks_kubernetes(
         if here is None:
             yield Gap(f"{node} interfaces", "no address by which other nodes reach it")
             continue
-        every = tuple(_paths(here, machines))
+        tables = (nft.get(node) if nft else None) or ()
+        every = tuple(_paths(here, _unlike(here, machines, (table, *(t.filter for t in tables)))))
         for rule, paths in _blocked(table, every):
             chain = paths[0].chain
             remove = (
@@ -90,7 +91,7 @@ def firewall_blocks_kubernetes(
                     f"{remove}    # or allow the port in the tool that made the rule",
                 ),
             )
-        for beside in (nft.get(node) if nft else None) or ():
+        for beside in tables:
             if not beside.read:
                 yield Gap(f"{node} nft", f"table {beside.family} {beside.name} was not read: there are too many")
             yield from _by_nft(here, beside, every)
@@ -203,8 +204,20 @@ def _machine(
     )
 
 
-def _paths(here: _Machine, machines: Mapping[str, _Machine]) -> Iterator[_Path]:
-    others = [m for name, m in sorted(machines.items()) if name != here.name][:50]
+def _unlike(here: _Machine, machines: Mapping[str, _Machine], filters: Sequence[Filter]) -> list[_Machine]:
+    """The other nodes; of those that run the same and that no rule here tells apart, one."""
+    found: dict[object, _Machine] = {}
+    for name, other in sorted(machines.items()):
+        if name == here.name:
+            continue
+        addresses = (other.address, *(str(pods.ip + 1) for _, pods in other.pods[:1]))
+        near = bool(here.pods and other.pods and here.pods[0][1].network == other.pods[0][1].network)
+        runs = (other.control_plane, other.etcd, other.api_port, other.tunnels, len(addresses), near)
+        found.setdefault((runs, tuple(f.place(a) for f in filters for a in addresses)), other)
+    return list(found.values())
+
+
+def _paths(here: _Machine, others: list[_Machine]) -> Iterator[_Path]:
     yield from _inward(here, others)
     yield from _within(here)
     for other in others:
@@ -280,7 +293,7 @@ def _within(here: _Machine) -> Iterator[_Path]:
 
 def _through(here: _Machine, others: list[_Machine]) -> Iterator[_Path]:
     for bridge, mine in here.pods[:1]:
-        for other in others[:5]:
+        for other in others:
             for _, theirs in other.pods[:1]:
                 if theirs.network == mine.network:
                     continue

@@ -77,6 +77,26 @@ class Filter:
             return Judgement(Fate.DROPPED, f"-P {chain} DROP")
         return Judgement(Fate.ACCEPTED, f"-P {chain} {policy}")
 
+    @cached_property
+    def _places(self) -> tuple[frozenset[IPv4Address], tuple[IPv4Network, ...]]:
+        """The single addresses that its rules name, and the networks."""
+        found: set[IPv4Network] = set()
+        for rule in (r for rules in self.chains.values() for r in rules):
+            for option, _, value in rule.matches:
+                if option in ("-s", "--source", "-d", "--destination"):
+                    found.update(_networks(value) or ())
+        single = frozenset(n.network_address for n in found if n.prefixlen == 32)
+        return single, tuple(sorted(n for n in found if n.prefixlen < 32))
+
+    def place(self, address: str) -> tuple[str, tuple[IPv4Network, ...]]:
+        """What its rules say of this address, as a source or a destination: the same for whom none tells apart."""
+        single, networks = self._places
+        try:
+            where = IPv4Address(address)
+        except ValueError:
+            return address, ()
+        return address if where in single else "", tuple(n for n in networks if where in n)
+
     def _walk(self, chain: str, packet: Packet, steps: list[int], depth: int) -> Judgement | None:
         for rule in self.chains.get(chain, ()):
             steps[0] += 1
@@ -153,9 +173,18 @@ def _match(option: str, value: str, packet: Packet) -> bool | None:
             return None
 
 
-def _inside(address: str, value: str, among: str) -> bool | None:
+def _networks(value: str) -> list[IPv4Network] | None:
     try:
-        networks = [IPv4Network(one, strict=False) for one in value.split(",")]
+        return [IPv4Network(one, strict=False) for one in value.split(",")]
+    except ValueError:
+        return None
+
+
+def _inside(address: str, value: str, among: str) -> bool | None:
+    networks = _networks(value)
+    if networks is None:
+        return None
+    try:
         if any(n.prefixlen == 0 for n in networks):
             return True
         if not address:

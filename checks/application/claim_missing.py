@@ -27,7 +27,7 @@ def claim_missing(pods: Pods, claims: Claims, owners: Owners, cluster: Cluster) 
     ]
     for owner, group in owners.group(waiting).items():
         missing: dict[str, str] = {}
-        for pod in group[:50]:
+        for pod in group:
             for v in pod.spec.volumes:
                 name = v.persistent_volume_claim.claim_name if v.persistent_volume_claim else ""
                 if name and claims.covers(pod.namespace) and claims.get(name, pod.namespace) is None:

@@ -9,7 +9,6 @@ from kdiag.facts import Cluster, Container, Event, Events, Owners, Pod, Pods, ed
 
 #: How old the newest complaint of the kubelet may be, in seconds: it writes fewer and fewer of them.
 _RECENT = 1800.0
-_PODS = 20
 
 
 @check(
@@ -25,7 +24,7 @@ def liveness_probe_cannot_run(pods: Pods, events: Events, owners: Owners, cluste
             probe = container.liveness_probe
             if probe is None or probe.exec is None or not probe.exec.command:
                 continue
-            found = next((hit for pod in group[:_PODS] if (hit := _said(pod, container, events, cluster))), None)
+            found = next((hit for pod in group if (hit := _said(pod, container, events, cluster))), None)
             if found is None:
                 continue
             pod, event = found

@@ -43,7 +43,7 @@ def variable_reference_undefined(
         for container in pod.spec.all_containers:
             if not _refers(container):
                 continue
-            failing = {s.name for p in group[:20] for s in p.all_statuses if not s.ready and s.restart_count}
+            failing = {s.name for p in group for s in p.all_statuses if not s.ready and s.restart_count}
             for lost in _lost(container, pod, services, configmaps):
                 hurt = container.name in failing
                 if not (lost.meant or lost.later or hurt):

@@ -47,7 +47,7 @@ def cluster_dns_not_asked(
             continue
         places = {c.said.host: "" for c in said} | {host: f" ({origin})" for host, origin, _ in named}
         names = listing([host + origin for host, origin in places.items()], 2)
-        hurt = bool(said) or cluster.fresh(pod.created) or any(not p.ready for p in group[:20])
+        hurt = bool(said) or cluster.fresh(pod.created) or any(not p.ready for p in group)
         evidence = [
             Evidence(kubectl("get", "pod", pod.name, "-o", "yaml", namespace=pod.namespace), _policy(pod.spec)),
             *(Evidence(kubectl(*c.command, namespace=c.pod.namespace), shorten(c.said.text, 200)) for c in said[:1]),
@@ -79,7 +79,7 @@ def _without_searches(
     if not named:
         return None
     said = _said(pod, workload, dependencies, complaints)
-    hurt = bool(said) or cluster.fresh(pod.created) or any(not p.ready for p in group[:20])
+    hurt = bool(said) or cluster.fresh(pod.created) or any(not p.ready for p in group)
     names = listing([f"{host} ({origin})" for host, origin, _ in named], 2)
     domains = f"{pod.namespace}.svc.cluster.local, svc.cluster.local, cluster.local"
     return Finding(

@@ -137,7 +137,7 @@ def _judge(
     near = near or _leading(target, dependency, workload, pod, dependencies, owners)
     elsewhere = _elsewhere(target, pod, dependencies)
     lacking = None if near else _unserved(target, workload, dependencies, owners)
-    failing = any(not p.ready and _definite(p) for p in group[:20])
+    failing = any(not p.ready and _definite(p) for p in group)
     if not said and (searched or not dependency.plain):
         return None
     if not said and not (near or lacking or target.certain or _only(elsewhere, dependency)):

@@ -115,7 +115,7 @@ def _about(complaint: Complaint, service: Service, port: int, dependencies: Depe
 
 
 def _failing(group: tuple[Pod, ...]) -> bool:
-    return any(not p.ready and any(s.restart_count for s in p.all_statuses) for p in group[:20])
+    return any(not p.ready and any(s.restart_count for s in p.all_statuses) for p in group)
 
 
 def _finding(

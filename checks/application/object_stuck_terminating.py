@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, duration, kubectl, listing
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, duration, kubectl, listing
 from kdiag.facts import Cluster, ConfigMaps, Ingresses, Jobs, Services, Workloads
 
 #: Seconds in which who set a finalizer clears up and takes it off; a load balancer of a cloud takes minutes.
@@ -48,12 +48,13 @@ def object_stuck_terminating(
         means = "; ".join(_MEANING[f] for f in finalizers if f in _MEANING)
         yield Finding(
             ref,
-            f"{ref} was deleted {duration(cluster.taken - deleted)} ago and does not go: finalizer"
-            f" {listing(finalizers)} holds it" + (f", {means}" if means else ""),
+            f"{ref} was deleted and does not go: finalizer {listing(finalizers)} holds it"
+            + (f", {means}" if means else ""),
             evidence=(
                 Evidence(
                     kubectl("get", kind, item.name, "-o", "jsonpath={.metadata.finalizers}", namespace=item.namespace),
-                    f"{listing(finalizers)}; deletionTimestamp {deleted:%Y-%m-%dT%H:%M:%SZ}",
+                    f"{listing(finalizers)}; deletionTimestamp {deleted:%Y-%m-%dT%H:%M:%SZ},"
+                    f" {duration(cluster.taken - deleted)} ago",
                 ),
             ),
             next=(
@@ -61,5 +62,6 @@ def object_stuck_terminating(
                 kubectl("patch", kind, item.name, "--type=merge", "-p", _WITHOUT, namespace=item.namespace)
                 + "    # only when its controller is gone for good: what it would have cleared up stays",
             ),
+            touches=(Ref("Namespace", item.namespace),),
             since=deleted.isoformat(),
         )

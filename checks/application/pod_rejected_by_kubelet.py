@@ -36,7 +36,7 @@ def pod_rejected_by_kubelet(pods: Pods, owners: Owners, workloads: Workloads, cl
         if owner.kind == "Pod" and group[0].mirror:
             continue  # a static pod's failures belong to its node
         workload = workloads.get(owner)
-        again = _again(group, cluster)
+        again = _again(group, workloads, cluster)
         if workload is not None and (not workload.desired or (workload.ready >= workload.desired and not again)):
             continue  # it was replaced; what is left is a leftover
         if workload is not None and _replaced(group, workload, workloads, cluster):
@@ -60,10 +60,14 @@ def pod_rejected_by_kubelet(pods: Pods, owners: Owners, workloads: Workloads, cl
         )
 
 
-def _again(group: Sequence[Pod], cluster: Cluster) -> bool:
+def _again(group: Sequence[Pod], workloads: Workloads, cluster: Cluster) -> bool:
     """Whether one ReplicaSet makes pods that are refused now, one after the other, while an old revision serves."""
     fresh = [p for p in group if cluster.age(p.created) <= _NOW]
-    return len(fresh) >= _ROW and len({p.owner.name for p in fresh if p.owner}) == 1
+    makers = {(p.owner.name, p.namespace) for p in fresh if p.owner}
+    if len(fresh) < _ROW or len(makers) != 1:
+        return False
+    made = workloads.replicasets.get(*makers.pop())
+    return made is None or made.desired > 0  # after an undo its pods are left over
 
 
 def _replaced(group: Sequence[Pod], workload: Workload, workloads: Workloads, cluster: Cluster) -> bool:

@@ -12,7 +12,11 @@ from kdiag.facts import Dependencies, Services, StatefulSet, StatefulSets, Workl
     title="StatefulSet's Service does not exist",
     severity=Severity.WARNING,
     layer=Layer.DEPENDENCY,
-    explains=("application/dependency_name_unresolved", "application/workload_unavailable"),
+    explains=(
+        "application/dependency_name_unresolved",
+        "application/workload_unavailable",
+        "network/service_name_unknown",
+    ),
     tags=("statefulset", "dns", "service"),
 )
 def statefulset_service_missing(

@@ -186,3 +186,7 @@ def _next(workload: Workload, bad: Sequence[Pod]) -> Iterator[str]:
     else:
         yield kubectl("describe", kind, workload.name, namespace=workload.namespace)
         yield kubectl("get", "events", "--field-selector=reason=FailedCreate", namespace=workload.namespace)
+        failure = workload.condition("ReplicaFailure")
+        if failure and failure.status == "True" and isinstance(workload, Deployment):
+            again = kubectl("rollout", "restart", f"deployment/{workload.name}", namespace=workload.namespace)
+            yield f"{again}   # where the reason is mended; by itself it is tried again within a quarter of an hour"

@@ -13,6 +13,8 @@ from kdiag.facts import (
     ConfigMaps,
     Logs,
     Namespaces,
+    Services,
+    StatefulSets,
     Workload,
     corefile_map,
     parse_corefile,
@@ -23,6 +25,8 @@ _LOST = re.compile(
     r"plugin/errors: 2 (\S+) \w+: (?:read|write|dial) (?:udp|tcp) (?:\S+->)?(\S+?): "
     r"(i/o timeout|read: connection refused|connect: [\w ]+|.*no route to host|.*unreachable)"
 )
+#: A pod of a StatefulSet whose Service, mostly of its own name, is gone: db-0.db.
+_PEER = re.compile(r"(.+)-\d+\.\1\.?")
 #: What the loop plugin asks when CoreDNS starts, under a name of two random numbers: nobody waits for the answer.
 _OWN = re.compile(r"\d+\.\d+\.")
 _RECENT = 300
@@ -38,7 +42,13 @@ _MANY = 10
     namespaces=("kube-system", "openshift-dns"),
 )
 def coredns_upstream_unreachable(
-    dns: ClusterDNS, logs: Logs | None, cluster: Cluster, configs: ConfigMaps | None, namespaces: Namespaces | None
+    dns: ClusterDNS,
+    logs: Logs | None,
+    cluster: Cluster,
+    configs: ConfigMaps | None,
+    namespaces: Namespaces | None,
+    services: Services | None,
+    statefulsets: StatefulSets | None,
 ) -> Iterator[Finding | Gap | Skip]:
     """The log holds failures only; so many of them lately are more than the odd lost packet.
 
@@ -50,7 +60,10 @@ def coredns_upstream_unreachable(
         return
     if gap := unread(logs, dns.pods):
         yield gap
-    inside = {"local", "arpa", "svc", "internal", *((n.metadata.name for n in namespaces) if namespaces else ())}
+    inside = {"local", "arpa", "svc", "internal"}
+    for known in (namespaces, services):
+        inside.update(one.name for one in (known.items if known else ()))
+    inside.update(s.spec.service_name for s in (statefulsets.items if statefulsets else ()))  # pod-0.service
     for workload in dns.workloads:
         named = _named(workload, configs)
         lost: Counter[str] = Counter()
@@ -91,4 +104,6 @@ def _named(workload: Workload, configs: ConfigMaps | None) -> set[str]:
 def _outside(name: str, inside: set[str]) -> bool:
     """Whether only a resolver outside could know it: no misspelt or half-written name of the cluster's own."""
     labels = name.rstrip(".").lower().split(".")
+    if _PEER.fullmatch(name):
+        return False
     return len(labels) > 1 and bool(labels[-1]) and labels[-1] not in inside and "svc" not in labels

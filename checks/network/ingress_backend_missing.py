@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, nearest
-from kdiag.facts import BackendService, Ingress, IngressClasses, Ingresses, Service, Services
+from kdiag.facts import BackendService, Ingress, IngressClasses, Ingresses, Service, Services, Workload, Workloads
 
 
 @check(
@@ -15,7 +15,7 @@ from kdiag.facts import BackendService, Ingress, IngressClasses, Ingresses, Serv
     tags=("ingress", "service", "port"),
 )
 def ingress_backend_missing(
-    ingresses: Ingresses, services: Services, classes: IngressClasses | None
+    ingresses: Ingresses, services: Services, classes: IngressClasses | None, workloads: Workloads | None
 ) -> Iterator[Finding]:
     """One finding for each backend of an Ingress, whatever number of paths lead to it."""
     for ingress in ingresses.items:
@@ -30,7 +30,7 @@ def ingress_backend_missing(
                 continue
             service = services.get(backend.name, ingress.namespace)
             if service is None:
-                yield _no_service(ingress, backend, paths, services)
+                yield _no_service(ingress, backend, paths, services, workloads)
             elif not _has_port(service, backend, ingress, classes):
                 yield _no_port(ingress, backend, paths, service)
 
@@ -53,11 +53,21 @@ def _nginx(ingress: Ingress, classes: IngressClasses | None) -> bool:
     )
 
 
-def _no_service(ingress: Ingress, backend: BackendService, paths: list[str], services: Services) -> Finding:
+def _no_service(
+    ingress: Ingress, backend: BackendService, paths: list[str], services: Services, workloads: Workloads | None
+) -> Finding:
     here = [s.name for s in services.within(ingress.namespace)]
     meant = nearest(backend.name, here)
+    named = workloads.within(ingress.namespace) if workloads else ()
+    lone = None if meant else next((w for w in named if w.name == backend.name), None)
     others = [s for s in services.items if s.name == backend.name]
-    near = f"; there is {meant}" if meant else f"; it is in namespace {others[0].namespace}" if others else ""
+    near = ""
+    if meant:
+        near = f"; there is {meant}"
+    elif lone:
+        near = f"; {lone.ref().kind} {lone.name} has none"
+    elif len(others) == 1:
+        near = f"; it is in namespace {others[0].namespace}"
     evidence = [
         _ingress_line(ingress, backend, paths),
         Evidence(
@@ -71,11 +81,19 @@ def _no_service(ingress: Ingress, backend: BackendService, paths: list[str], ser
         f"Ingress {ingress.ref().path} leads {listing(paths, 2)} to Service {backend.name}, which does not exist{near}",
         evidence=tuple(evidence),
         next=(
+            *([_exposed(lone, backend)] if lone else []),
             kubectl("edit", "ingress", ingress.name, namespace=ingress.namespace)
             + (f"   # backend.service.name: {meant}" if meant else ""),
         ),
         key=backend.name,
     )
+
+
+def _exposed(workload: Workload, backend: BackendService) -> str:
+    """The Service that it has not, or has no more."""
+    port = backend.port.number or next((p.container_port for c in workload.pod_spec.containers for p in c.ports), 80)
+    words = ("expose", workload.ref().kind.lower(), workload.name, f"--port={port}")
+    return kubectl(*words, namespace=workload.namespace) + "   # with --target-port, where its pods listen on another"
 
 
 def _no_port(ingress: Ingress, backend: BackendService, paths: list[str], service: Service) -> Finding:

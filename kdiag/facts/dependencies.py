@@ -375,6 +375,8 @@ class Dependencies(Derived):
             return self._named(labels[1], namespace, certain=True)  # mysql-0.mysql
         if len(labels) == 2 and self.namespaces.get(labels[1]):
             return self._named(labels[0], labels[1], certain=True)
+        if len(labels) == 2 and self.pods.get(labels[0], namespace):  # its headless Service is what is missing
+            return self._named(labels[1], namespace, certain=True)
         if len(labels) == 3 and self.services.get(labels[1], labels[2]):
             return self._named(labels[1], labels[2], certain=True)
         return None

@@ -235,6 +235,8 @@ def test_addresses_in_the_place_of_names_are_found_networks_and_own_ones_are_not
         ("pg.data.svc.cluster.local.", "data/pg", True),
         ("mysql-0.mysql", "shop/mysql", True),
         ("mysql-0.mysql.shop.svc.cluster.local", "shop/mysql", True),
+        ("web-1.gone", "shop/gone", True),
+        ("web-9.gone", None, False),
         ("gone.nowhere.svc.cluster.local", "nowhere/gone", True),
         ("pg.data.svc.clusterset.local", None, False),
         ("pg.prod.svc.cluster2.local", None, False),

@@ -1052,3 +1052,39 @@ def test_files_that_were_not_listed_are_not_missing_on_a_node_that_is_not_ready(
     whole.fail("w2", "cni-files", "sudo refused for kdiag")
     found = whole.verdict()
     assert [name_of(c) for c in found.causes] == ["worker_node/runtime_not_running Node/w2"], tree(found.causes)
+
+
+def test_a_new_revision_that_does_not_start_breaks_nobody_while_the_old_one_serves() -> None:
+    whole = Whole()
+    _, fresh = whole.application("team/db", replicas=2)
+    whole.get("deployments", "db", "team")["spec"]["replicas"] = 1
+    env = [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "gone", "key": "a"}}}]
+    fresh["spec"]["containers"][0]["env"] = env
+    whole.waiting(fresh, "CreateContainerConfigError", 'configmap "gone" not found')
+    whole.application("team/api", container={"env": [{"name": "DB_HOST", "value": "db"}]})
+    (front,) = whole.application("team/front", container={"env": [{"name": "API_URL", "value": "http://api/"}]})
+    whole.service("team/db")
+    whole.service("team/api", target=81)
+    whole.unready(front)
+    said = "connect to upstream http://api/ failed: dial tcp 10.96.7.9:80: connect: connection refused"
+    whole.log(
+        "team/front-6b9f-0/front/current", "".join(f"{whole.ago(seconds=s)} {said}\n" for s in range(200, 0, -10))
+    )
+    whole.settle()
+    found = whole.verdict()
+    (rollout, service) = sorted(found.causes, key=name_of)
+    assert (name_of(rollout), name_of(service)) == (
+        "application/configmap_missing Deployment/team/db",
+        "network/service_target_port_wrong Service/team/api",
+    ), tree(found.causes)
+    assert {n.finding.subject.name for n in rollout.walk()} == {"db"}, tree(found.causes)
+    assert "application/dependency_unreachable Deployment/team/front" in {name_of(n) for n in service.walk()}
+
+
+def test_who_waits_for_pods_that_a_webhook_refuses_has_it_in_its_status_after_its_events() -> None:
+    whole = webhook_backend_is_dead()
+    whole.lists["events"] = [e for e in whole.lists["events"] if e["reason"] != "FailedCreate"]
+    found = whole.verdict()
+    assert len(found.causes) == 1, tree(found.causes)
+    below = {name_of(n) for n in found.causes[0].walk()}
+    assert "application/workload_unavailable Deployment/late/late" in below, tree(found.causes)

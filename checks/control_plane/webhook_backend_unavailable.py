@@ -14,6 +14,7 @@ from kdiag.facts import (
     MutatingWebhookConfiguration,
     MutatingWebhooks,
     Namespaces,
+    Refusals,
     ServiceRef,
     ValidatingWebhookConfiguration,
     ValidatingWebhooks,
@@ -47,6 +48,7 @@ def webhook_backend_unavailable(
     namespaces: Namespaces | None,
     apis: APIServices | None,
     events: Events | None,
+    refusals: Refusals | None,
 ) -> Iterator[Finding]:
     """With failurePolicy Fail every call that it matches is refused; with Ignore it is only slow and unguarded."""
     served = {a.spec.group for a in apis.items} if apis and not apis.gaps else set()
@@ -66,6 +68,12 @@ def webhook_backend_unavailable(
                 e
                 for e in (events.by_reason.get("FailedCreate", ()) if events else ())
                 if f'failed calling webhook "{hook.name}"' in e.message and cluster.age(e.when) < 3600
+            ]
+            # Events of it come rarely, and expire; who waits for its pods has it in its status.
+            waits = [
+                r
+                for r in (refusals.of_kind("webhook_call", events) if refusals else ())
+                if f'failed calling webhook "{hook.name}"' in r.message
             ]
             if unasked:
                 effect = f"would {'refuse' if closed else 'not see'} {_hits(hook)} {unasked}"
@@ -93,7 +101,7 @@ def webhook_backend_unavailable(
                     "    # keep it, then, where the calls matter more than the policy:",
                     kubectl("delete", config.ref().kind.lower(), config.name),
                 ),
-                touches=tuple(dict.fromkeys(e.about for e in refused)),
+                touches=tuple(dict.fromkeys((*(e.about for e in refused), *(r.maker for r in waits)))),
                 key=hook.name,
                 severity=Severity.INFO if unasked else _severity(hook, closed=closed),
             )

@@ -16,6 +16,9 @@ from kdiag.model.result import CLUSTER, CONTROLLERS, Finding, Ref, Result, Sever
 
 #: What a fault of one node touches that reaches all nodes.
 _WIDE = frozenset({CLUSTER, CONTROLLERS})
+_WORKLOADS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"})
+#: With so many symptoms around, one of them is taken to come of it without a look at each.
+_MANY = 50
 #: What stands behind a Service.
 _SERVERS = frozenset({"Pod", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"})
 
@@ -248,6 +251,7 @@ def _parent(
         and not (other.finding.subject == node.finding.subject and other.check.id in here[node.check.id])
         and not _follows(other, node, explains, here)
         and not _below(node, other, parents)
+        and not _beyond(node, other, topology)
     ]
     unique = _covering(node, list({id(n): n for n in found}.values()))
     if not unique:
@@ -256,6 +260,28 @@ def _parent(
     unique = [n for n in unique if n.severity >= Severity.ERROR] or unique
     # What is wrong with the object itself comes before what is wrong with what it needs.
     unique = [n for n in unique if n.finding.subject == node.finding.subject] or unique
-    ids = {n.check.id for n in unique}
-    nearest = [n for n in unique if not (explains[n.check.id] & ids)]
+    nearest = [n for n in unique if not _causes_one_of(n, unique, explains, topology)]
     return min(nearest or unique, key=lambda n: (-int(n.check.layer), *rank(n)))
+
+
+def _causes_one_of(
+    node: Node, others: Sequence[Node], explains: Mapping[str, frozenset[str]], topology: Topology
+) -> bool:
+    """Whether one of the others comes of it: its check explains that one's, and that one's object depends on its.
+
+    A Service that leads to a wrong port explains pods that are not ready, but not those of a database beside it.
+    """
+    possible = [o for o in others if o is not node and o.check.id in explains[node.check.id]]
+    if len(possible) > _MANY:
+        return True
+    places = _sites(node)
+    return any(not places.isdisjoint(topology.closure((o.finding.subject, *o.finding.touches))) for o in possible)
+
+
+def _beyond(node: Node, other: Node, topology: Topology) -> bool:
+    """Whether ``other`` does not reach this finding's workload: its own has all the pods that it wants without those.
+
+    A new revision that does not start breaks nobody, as long as the old one serves.
+    """
+    mine, its = node.finding.subject, other.finding.subject
+    return mine != its and {mine.kind, its.kind} <= _WORKLOADS and topology.serves_without(other.finding)

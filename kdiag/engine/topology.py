@@ -35,7 +35,7 @@ from kdiag.facts import (
 from kdiag.facts.meta import Object
 from kdiag.facts.units import Units
 from kdiag.facts.workloads import Job, Workload
-from kdiag.model.result import CLUSTER, CONTROLLERS, Ref
+from kdiag.model.result import CLUSTER, CONTROLLERS, Finding, Ref
 
 _DEPTH = 8
 #: The static pods of a kubeadm control plane, and which of them each cannot work without.
@@ -90,6 +90,16 @@ class Topology:
         if ref not in self._known:
             self._known[ref] = tuple(dict.fromkeys(self._direct(ref)))
         return self._known[ref]
+
+    def serves_without(self, finding: Finding) -> bool:
+        """Whether a workload has as many ready pods as it wants, and none of them is one that the finding is about."""
+        workloads = self._facts.get(Workloads)
+        workload = workloads.get(finding.subject) if workloads else None
+        about = {(r.namespace, r.name) for r in finding.touches if r.kind == "Pod"}
+        if workloads is None or workload is None or not about or workload.desired < 1:
+            return False
+        ready = {(p.namespace, p.name) for p in workloads.pods_of(workload) if p.ready and not p.terminating}
+        return len(ready) >= workload.desired and not ready & about
 
     def labels(self, ref: Ref) -> tuple[Mapping[str, str], ...]:
         """The labels of an object and of its pods; none for one that was not read, or of a kind that nobody selects."""

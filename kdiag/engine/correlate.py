@@ -17,7 +17,7 @@ from kdiag.model.result import CLUSTER, CONTROLLERS, Finding, Ref, Result, Sever
 #: What a fault of one node touches that reaches all nodes.
 _WIDE = frozenset({CLUSTER, CONTROLLERS})
 _WORKLOADS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"})
-#: With so many symptoms around, one of them is taken to come of it without a look at each.
+#: Among so many possible causes, one whose check explains that of another is taken for its cause without a look.
 _MANY = 50
 #: What stands behind a Service.
 _SERVERS = frozenset({"Pod", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"})
@@ -260,7 +260,8 @@ def _parent(
     unique = [n for n in unique if n.severity >= Severity.ERROR] or unique
     # What is wrong with the object itself comes before what is wrong with what it needs.
     unique = [n for n in unique if n.finding.subject == node.finding.subject] or unique
-    nearest = [n for n in unique if not _causes_one_of(n, unique, explains, topology)]
+    ids = {n.check.id for n in unique}
+    nearest = [n for n in unique if not explains[n.check.id] & ids or not _causes_one_of(n, unique, explains, topology)]
     return min(nearest or unique, key=lambda n: (-int(n.check.layer), *rank(n)))
 
 
@@ -271,11 +272,14 @@ def _causes_one_of(
 
     A Service that leads to a wrong port explains pods that are not ready, but not those of a database beside it.
     """
-    possible = [o for o in others if o is not node and o.check.id in explains[node.check.id]]
-    if len(possible) > _MANY:
+    if len(others) > _MANY:
         return True
     places = _sites(node)
-    return any(not places.isdisjoint(topology.closure((o.finding.subject, *o.finding.touches))) for o in possible)
+    return any(
+        not places.isdisjoint(topology.closure((o.finding.subject, *o.finding.touches)))
+        for o in others
+        if o is not node and o.check.id in explains[node.check.id]
+    )
 
 
 def _beyond(node: Node, other: Node, topology: Topology) -> bool:

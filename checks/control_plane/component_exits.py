@@ -30,6 +30,17 @@ _KUBECONFIG = re.compile(r"context was not found|invalid configuration: |no conf
 #: Of the scheduler's configuration, neither: that it is none, and what is wrong in it.
 _NO_CONFIG = re.compile(r"no kind \".*\" is registered for version")
 _CONFIG = re.compile(r"initializing profiles: ")
+#: What is wrong in another file of the API server's, by how it calls that file.
+_FILES = {
+    "authentication-config": re.compile(r"authentication config", re.IGNORECASE),
+    "authorization-config": re.compile(r"authorization config|authorizers?\[\d+\]", re.IGNORECASE),
+    "egress-selector-config-file": re.compile(r"egress ?selector|egressSelections", re.IGNORECASE),
+    "encryption-provider-config": re.compile(r"encryption ?(?:provider )?config", re.IGNORECASE),
+    "tracing-config-file": re.compile(r"tracing config", re.IGNORECASE),
+    "admission-control-config-file": re.compile(r"admission ?config|plugin config", re.IGNORECASE),
+    "audit-policy-file": re.compile(r"audit policy", re.IGNORECASE),
+    "audit-webhook-config-file": re.compile(r"audit webhook", re.IGNORECASE),
+}
 #: What says only that these are last words.
 _WRAPPING = re.compile(r"^Error: |^panic: |(?: \[recovered(?:, repanicked)?\])+$")
 #: The lines that end a program, the most telling first.
@@ -67,6 +78,7 @@ _OTHERS = re.compile(
         "control_plane/api_server_unreachable",
         "control_plane/controller_manager_not_running",
         "control_plane/leader_election_lost",
+        "control_plane/manifest_differs_between_nodes",
         "control_plane/scheduler_not_running",
         "control_plane/static_pod_failing",
         "control_plane/static_pod_restarting",
@@ -103,6 +115,9 @@ def component_exits(
             inside = bool(_CONFIG.search(line))
             if manifest and flag is None and (inside or _NO_CONFIG.search(plain(line))):
                 flag = manifest.flag("config")
+            if manifest and flag is None:
+                flag = next((f for n, said in _FILES.items() if said.search(line) and (f := manifest.flag(n))), None)
+                inside = flag is not None
             place = f"{manifest.where(flag.line)} --{flag.name}: " if manifest and flag else ""
             if flag and (inside or flag.name == "kubeconfig"):
                 place = f"{flag.value}: "

@@ -33,9 +33,16 @@ _FIRST_LOOK = re.compile(
 _REPORT = re.compile(r"register node|node status|ensure lease")
 _REFUSED = re.compile(
     r"https://(?P<place>[^/\\\"]+)/.*?(?P<why>connect: [a-z ]+|i/o timeout|context deadline exceeded|Client\.Timeout"
-    r"|no such host|x509: [^\\\"]+|TLS handshake timeout|EOF|Unauthorized|forbidden)"
+    r"|no such host|x509: [^\\\"]+|TLS handshake timeout|EOF)"
+)
+# It is answered, and with an error: what that says.
+_ANSWERED = re.compile(
+    r"an error on the server \(\\*\"(?:Internal Server Error: )?(?P<why>.+?)\\*\"\) has prevented"
+    r"|err=\"(?:.*: )?(?P<no>Unauthorized|[^\"]* is forbidden: .*?)\"(?: |$)"
 )
 _LATELY = 90
+# One that ends each time it starts runs for less.
+_CRASHES = 20
 # A kubelet renews its Lease every ten seconds.
 _RENEWS = 15
 _GOING = ("ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted", "karpenter.sh/disruption")
@@ -82,7 +89,8 @@ def node_not_ready(
             continue
         lease = leases.get(node.name, "kube-node-lease") if leases else None
         unit = units.unit(node.name, "kubelet") if units else None
-        told = _report(node, journal, cluster) if unit and unit.running else None
+        runs = bool(unit and unit.running and cluster.age(unit.entered) > _CRASHES)
+        told = _report(node, journal, cluster) if runs else None
         again = _again(ready, lease, cluster)
         if ready is None:
             why, shown, step = "its kubelet has never reported", "no condition Ready", _silent(node)
@@ -90,7 +98,7 @@ def node_not_ready(
             why = (
                 f"its kubelet was silent{_when(ready, 'since')} and reports again, it is Ready in a moment"
                 if again
-                else _silence(ready, told, runs=bool(unit and unit.running))
+                else _silence(ready, told, runs=runs)
             )
             shown = f"Ready Unknown {ready.reason}: {ready.message}"
             step = ("wait ten seconds, then run kdiag check again",) if again else _silent(node)
@@ -153,7 +161,7 @@ def _report(node: Node, journal: KubeletJournal | None, cluster: Cluster) -> Ent
     for entry in reversed(log.entries if log else ()):
         if entry.when and cluster.age(entry.when) > _LATELY:
             return None
-        if _REPORT.search(entry.text) and _REFUSED.search(entry.text):
+        if _REPORT.search(entry.text) and (_ANSWERED.search(entry.text) or _REFUSED.search(entry.text)):
             return entry
     return None
 
@@ -162,6 +170,9 @@ def _silence(ready: Condition, told: Entry | None, *, runs: bool) -> str:
     """What is known of a kubelet that is not heard any more; of one that runs, in its own words."""
     if not runs:
         return f"its kubelet stopped reporting{_when(ready, 'at')}: the kubelet, the machine or its network is down"
+    if answered := _ANSWERED.search(told.text) if told else None:
+        what = (answered["why"] or answered["no"]).replace("\\", "")
+        return f"its kubelet runs, and the API server refuses its reports{_when(ready, 'since')}: {what}"
     found = _REFUSED.search(told.text) if told else None
     if found is None:
         return f"its kubelet runs, and has not been heard of{_when(ready, 'since')}"

@@ -30,6 +30,7 @@ _RUN_THERE = {"/etc/kubernetes/controller-manager.conf", "/etc/kubernetes/schedu
         "worker_node/node_heartbeat_stale",
         "worker_node/node_not_ready",
     ),
+    explains_here=("control_plane/manifest_differs_between_nodes",),
     tags=("certificates", "apiserver", "etcd"),
 )
 def certificate_names_incomplete(certificates: Certificates, manifests: Manifests | None) -> Iterator[Finding]:

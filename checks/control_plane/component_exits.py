@@ -78,13 +78,13 @@ _OTHERS = re.compile(
         "control_plane/api_server_unreachable",
         "control_plane/controller_manager_not_running",
         "control_plane/leader_election_lost",
-        "control_plane/manifest_differs_between_nodes",
         "control_plane/scheduler_not_running",
         "control_plane/static_pod_failing",
         "control_plane/static_pod_restarting",
         "worker_node/node_heartbeat_stale",
         "worker_node/node_not_ready",
     ),
+    explains_here=("control_plane/manifest_differs_between_nodes",),
     tags=("static-pods", "apiserver", "scheduler"),
 )
 def component_exits(

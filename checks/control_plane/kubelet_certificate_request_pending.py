@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl
 from kdiag.facts import CertificateRequests, CertificateSigningRequest, Cluster, Kubelets, Logs, Pods
 
 _SERVING = "kubernetes.io/kubelet-serving"
@@ -21,7 +21,7 @@ _WAIT = 60
 )
 def kubelet_certificate_request_pending(
     requests: CertificateRequests, cluster: Cluster, kubelets: Kubelets | None, logs: Logs | None, pods: Pods | None
-) -> Iterator[Finding]:
+) -> Iterator[Finding | Gap]:
     """Only the newest request of a kubelet counts: it asks again, and old ones stay for a day.
 
     So does one that a kubelet has made which has been told since to sign its certificate itself.
@@ -39,6 +39,9 @@ def kubelet_certificate_request_pending(
             continue
         node = user.removeprefix("system:node:")
         if signer == _SERVING and _signs_itself(node, kubelets):
+            continue
+        if signer == _SERVING and kubelets is not None and kubelets.gaps and kubelets.get(node) is None:
+            yield kubelets.gaps[0]  # whether it still wants one is for its configuration to say
             continue
         works = signer == _SERVING and node in served
         if works:

@@ -17,7 +17,6 @@ _OWN = re.compile(r"advertise|listen|^name$|initial-cluster|bind-address|^v$|hos
     title="Control-plane flags differ between the nodes",
     severity=Severity.WARNING,
     layer=Layer.APISERVER,
-    explains_here=("control_plane/certificate_names_incomplete",),
     tags=("static-pods", "manifests", "flags"),
 )
 def manifest_differs_between_nodes(manifests: Manifests) -> Iterator[Finding]:

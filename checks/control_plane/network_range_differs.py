@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl
+from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check, kubectl
 from kdiag.facts import ConfigMaps, Manifests, Pods, Services, component, flag
 from kdiag.facts.podyaml import Document, read_yaml
 
@@ -28,7 +28,7 @@ _Network = IPv4Network | IPv6Network
 )
 def network_range_differs(
     pods: Pods, configs: ConfigMaps, services: Services | None, manifests: Manifests | None
-) -> Iterator[Finding]:
+) -> Iterator[Finding | Gap]:
     """Somebody who widens a range changes both; a slip of the hand changes the manifest alone.
 
     The file decides where it was read: the API shows what was there before until the kubelet reaches it again.
@@ -48,6 +48,9 @@ def network_range_differs(
             wanted = document.at("networking", place)
             ours, theirs = _networks(given), _networks(wanted)
             if not ours or not theirs or ours == theirs:
+                continue
+            if manifests is not None and node is None and manifests.gaps:
+                yield manifests.gaps[0]  # the API may show what was there before
                 continue
             out = _outside(ours, services) if part == "kube-apiserver" else ""
             yield Finding(

@@ -16,6 +16,7 @@ from kdiag.facts import (
     Events,
     Logs,
     Manifests,
+    Nodes,
     Pod,
     Pods,
     SystemLeases,
@@ -74,6 +75,7 @@ def static_pod_failing(
     events: Events | None,
     leases: SystemLeases | None,
     manifests: Manifests | None,
+    nodes: Nodes | None,
 ) -> Iterator[Finding | Gap]:
     """Critical where no other pod of the component is ready; the log or the runtime's message gives the cause."""
     back = api_server_since(pods, leases, cluster.taken)
@@ -96,6 +98,11 @@ def static_pod_failing(
                 continue
             if part in COMPONENTS[2:] and status.state.running and logs and (gap := unread(logs, [pod])):
                 yield gap  # whether the API server was away is for its log to say
+                continue
+            if status.state.running and (nodes is None or nodes.gaps):
+                yield Gap("nodes", "not seen: whether the kubelet of a static pod is heard of is not known")
+                continue
+            if status.state.running and _unheard(pod, nodes, cluster):
                 continue
             command, line = told
             what, repair = _cause(part, pod, container, status, line)
@@ -158,6 +165,15 @@ def _replaced(part: str, pod: Pod, cluster: Cluster, manifests: Manifests | None
     manifest = found.of(part) if found else None
     written = manifest.info.changed if manifest else None
     return bool(written and pod.created and pod.created < written and cluster.age(written) < _TAKEN_UP)
+
+
+def _unheard(pod: Pod, nodes: Nodes | None, cluster: Cluster) -> bool:
+    """Whether its kubelet is silent, or was until now: the controllers have called it not ready for that."""
+    node = nodes.get(pod.node) if nodes else None
+    ready = node.condition("Ready") if node else None
+    if ready is None:
+        return False
+    return ready.status == "Unknown" or (ready.status == "True" and cluster.age(ready.last_transition_time) < _TAKEN_UP)
 
 
 def _told(

@@ -1,0 +1,114 @@
+"""An API server gets no answer from the webhook that it asks about each request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kdiag.check import API_SERVER_FAILS, CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, shorten
+from kdiag.facts import Cluster, Containers, HostLog, LogLine, Manifest, Manifests, current, plain, static_pod
+
+#: Seconds: what it asked before is over; it asks with each request.
+_LATELY = 90
+_LEAST = 2
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What an API server asks a webhook for, what it says where it gets no answer, and which flags name the webhook."""
+
+    name: str
+    said: re.Pattern[str]
+    flags: tuple[str, ...]
+    effect: str
+
+
+_KINDS = (
+    _Kind(
+        "authorization",
+        re.compile(r"Failed to make webhook authorizer request: (.*)"),
+        ("authorization-config", "authorization-webhook-config-file"),
+        "whom it does not let in by other means is refused, or gets an error",
+    ),
+    _Kind(
+        "token",
+        re.compile(r"Failed to make webhook authenticator request: (.*)"),
+        ("authentication-token-webhook-config-file",),
+        "tokens that it does not know by other means are refused",
+    ),
+    _Kind(
+        "audit",
+        re.compile(r"[Ee]rror in audit plugin 'webhook' affecting \d+ audit events: (.*)"),
+        ("audit-webhook-config-file",),
+        "audit events are lost",
+    ),
+)
+_URL = re.compile(r"(?:Post|Get) \\*\"(https?://[^\"\\?]+)[^\"]*\\*\": (?:dial tcp \S+ )?(.*)")
+
+
+@check(
+    title="API server's access webhook does not answer",
+    severity=Severity.ERROR,
+    layer=Layer.APISERVER,
+    explains=API_SERVER_FAILS,
+    explains_here=("control_plane/manifest_differs_between_nodes",),
+    tags=("apiserver", "access", "webhook"),
+)
+def access_webhook_unreachable(
+    containers: Containers, cluster: Cluster, manifests: Manifests | None
+) -> Iterator[Finding]:
+    """Those of admission are objects of the cluster; these three are named by the API server's own flags."""
+    servers = [node for node, seen in containers if seen.of("kube-apiserver")]
+    for node, seen in containers:
+        live = current(seen, "kube-apiserver")
+        if live is None:
+            continue
+        log = next((g for g in seen.log("kube-apiserver") if g.uid == live.uid and g.attempt == live.attempt), None)
+        found = manifests.get(node) if manifests else None
+        manifest = found.of("kube-apiserver") if found else None
+        for kind in _KINDS:
+            lines = _lines(kind, log, cluster)
+            if log and len(lines) >= _LEAST:
+                yield _finding(node, kind, log, lines[-1], manifest, alone=len(servers) == 1)
+
+
+def _lines(kind: _Kind, log: HostLog | None, cluster: Cluster) -> list[LogLine]:
+    lines = log.lines if log else ()
+    return [x for x in lines if x.when and cluster.age(x.when) < _LATELY and kind.said.search(x.text)]
+
+
+def _finding(node: str, kind: _Kind, log: HostLog, line: LogLine, manifest: Manifest | None, *, alone: bool) -> Finding:
+    pod = static_pod("kube-apiserver", node)
+    said = kind.said.search(line.text)
+    why = said[1] if said else ""
+    url = _URL.search(why)
+    place, why = (url[1], url[2]) if url else ("", why)
+    flag = next((f for name in kind.flags if manifest and (f := manifest.flag(name))), None)
+    harmless = kind.name == "audit" and not (manifest and manifest.value("audit-webhook-mode").startswith("blocking"))
+    effect = "each request waits for it, or fails" if kind.name == "audit" and not harmless else kind.effect
+    named = f" ({manifest.where(flag.line)} --{flag.name})" if manifest and flag else ""
+    return Finding(
+        pod,
+        shorten(
+            f"{pod.name} gets no answer from its {kind.name} webhook {place}{named}: {why}".replace("  ", " "), 220
+        ),
+        evidence=(
+            *([manifest.quote(node, flag.line)] if manifest and flag else []),
+            Evidence(f"sudo tail -n 20 {log.path}", shorten(plain(line.text), 300), node),
+            Evidence("", effect, node),
+        ),
+        next=(
+            *([f"ssh {node} curl -sk -m 5 {place}    # does anything listen there?"] if place else []),
+            f"ssh {node} sudo grep -n server: {flag.value}    # or the kubeconfig that it names"
+            if flag
+            else f"ssh {node} sudo grep -n webhook /etc/kubernetes/manifests/kube-apiserver.yaml",
+            f"ssh {node} sudoedit /etc/kubernetes/manifests/kube-apiserver.yaml    # line {flag.line}: without it, "
+            "as on the other nodes"
+            if flag
+            else f"ssh {node} sudo crictl ps -a --name kube-apiserver",
+        ),
+        touches=(pod, Ref("Node", node), *([CLUSTER] if alone and not harmless else [])),
+        key=kind.name,
+        severity=Severity.WARNING if harmless else Severity.CRITICAL if alone else Severity.ERROR,
+    )

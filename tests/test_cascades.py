@@ -1088,3 +1088,20 @@ def test_who_waits_for_pods_that_a_webhook_refuses_has_it_in_its_status_after_it
     assert len(found.causes) == 1, tree(found.causes)
     below = {name_of(n) for n in found.causes[0].walk()}
     assert "application/workload_unavailable Deployment/late/late" in below, tree(found.causes)
+
+
+def test_a_domain_for_which_coredns_does_not_answer_is_why_no_name_is_found() -> None:
+    whole = Whole()
+    corefile = whole.get("configmaps", "coredns", "kube-system")["data"]
+    corefile["Corefile"] = corefile["Corefile"].replace("kubernetes cluster.local", "kubernetes cluster.lokal")
+    (web,) = whole.application("team/web", container={"env": [{"name": "DB_HOST", "value": "db"}]})
+    whole.application("team/db")
+    whole.service("team/db")
+    whole.unready(web)
+    said = "dial tcp: lookup db on 10.96.0.10:53: server misbehaving"
+    whole.log("team/web-6b9f-0/web/current", "".join(f"{whole.ago(seconds=s)} {said}\n" for s in range(200, 0, -10)))
+    whole.settle()
+    found = whole.verdict()
+    assert [name_of(c) for c in found.causes] == ["network/cluster_domain_differs ConfigMap/kube-system/coredns"]
+    below = {name_of(n) for n in found.causes[0].walk()}
+    assert "application/dependency_name_unresolved Deployment/team/web" in below, tree(found.causes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, listing
+from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, listing
 from kdiag.facts import (
     ClusterDNS,
     ConfigMaps,
@@ -80,7 +80,7 @@ def cluster_domain_differs(dns: ClusterDNS, configs: ConfigMaps, kubelets: Kubel
                         namespace=workload.namespace,
                     ),
                 ),
-                touches=(workload.ref(), dns.reference),
+                touches=(workload.ref(), dns.reference, CLUSTER),
                 severity=Severity.CRITICAL,
             )
             continue

@@ -6,11 +6,29 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network, ip_network
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl
-from kdiag.facts import ClusterDNS, ConfigMaps, Directive, Nodes, ServerBlock, corefile_map, domain_of, parse_corefile
+from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, listing
+from kdiag.facts import (
+    DIRECTIVES,
+    ClusterDNS,
+    ConfigMaps,
+    Directive,
+    Nodes,
+    ServerBlock,
+    Services,
+    corefile_map,
+    domain_of,
+    parse_corefile,
+)
 
 _USUAL = "cluster.local"
 _SHUT = {"block": "refuses", "filter": "answers nothing to", "drop": "leaves unanswered"}
+
+
+#: What may know the cluster's names in the place of the plugin kubernetes.
+_OTHERS = ("import", "kubernetai", "k8s_gateway", "etcd", "file", "auto", "secondary", "template", "grpc")
+
+
+_LOST = "Service {} is not found by its name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,18 +36,23 @@ class _Hider:
     line: int
     what: str
     step: str
+    effect: str = "no name of a Service is found"
+    #: The one Service that is hidden; without it, all are.
+    alone: Ref | None = None
 
 
 @check(
     title="Corefile hides the names of Services",
     severity=Severity.CRITICAL,
     layer=Layer.DNS,
-    explains=("application/dependency_name_unresolved",),
+    explains=("application/dependency_name_unresolved", "application/dependency_unreachable"),
     tags=("dns", "coredns", "config"),
     namespaces=("kube-system", "openshift-dns"),
 )
-def coredns_names_hidden(dns: ClusterDNS, configs: ConfigMaps, nodes: Nodes | None) -> Iterator[Finding | Skip]:
-    """CoreDNS asks its plugins in an order of its own: acl, template and hosts come before kubernetes."""
+def coredns_names_hidden(
+    dns: ClusterDNS, configs: ConfigMaps, nodes: Nodes | None, services: Services | None
+) -> Iterator[Finding | Skip]:
+    """CoreDNS asks its plugins in an order of its own: acl, rewrite, template and hosts come before kubernetes."""
     if not dns.known or not dns.workloads:
         yield Skip(dns.unknown)
         return
@@ -37,12 +60,11 @@ def coredns_names_hidden(dns: ClusterDNS, configs: ConfigMaps, nodes: Nodes | No
     for workload in dns.workloads:
         name, key = corefile_map(workload)
         config = configs.get(name, workload.namespace) if name else None
-        blocks = parse_corefile(config.data.get(key, "")).blocks if config else ()
-        for hider in _hiders(blocks, pods):
+        read = parse_corefile(config.data.get(key, "") if config else "")
+        for hider in _hiders(read.blocks, pods, services) if not read.error else ():
             yield Finding(
                 Ref("ConfigMap", name, workload.namespace),
-                f"no name of a Service is found: ConfigMap {workload.namespace}/{name}, "
-                f"line {hider.line} of the {key}: {hider.what}",
+                f"{hider.effect}: ConfigMap {workload.namespace}/{name}, line {hider.line} of the {key}: {hider.what}",
                 evidence=(
                     Evidence(
                         kubectl("get", "configmap", name, "-o", "yaml", namespace=workload.namespace),
@@ -57,14 +79,21 @@ def coredns_names_hidden(dns: ClusterDNS, configs: ConfigMaps, nodes: Nodes | No
                         namespace=workload.namespace,
                     ),
                 ),
-                touches=(workload.ref(), dns.reference),
+                touches=(workload.ref(), dns.reference, hider.alone or CLUSTER),
                 key=hider.what,
+                severity=Severity.ERROR if hider.alone else None,
             )
 
 
-def _hiders(blocks: tuple[ServerBlock, ...], pods: list[str]) -> Iterator[_Hider]:
+def _hiders(blocks: tuple[ServerBlock, ...], pods: list[str], services: Services | None) -> Iterator[_Hider]:
     home = next((b for b in blocks if b.all("kubernetes")), None)
     if home is None:
+        names = {d.name for b in blocks for d in b.directives}
+        elsewhere = names & set(_OTHERS) or not names <= DIRECTIVES  # a misspelt one is another fault
+        handed_on = any(b.all("forward") and {domain_of(z) for z in b.zones} & _inside(_USUAL) for b in blocks)
+        if blocks and not elsewhere and not handed_on:
+            step = f"add kubernetes {_USUAL} in-addr.arpa ip6.arpa"
+            yield _Hider(_head(blocks[0]), "the server block has no plugin kubernetes", step)
         return
     zones = [domain_of(z) for d in home.all("kubernetes") for z in d.args if not z.endswith(".arpa")]
     domain = next((z for z in zones if z not in ("", "{")), _USUAL)
@@ -83,8 +112,72 @@ def _hiders(blocks: tuple[ServerBlock, ...], pods: list[str]) -> Iterator[_Hider
         elif directive.name == "hosts" and _takes(directive, own, domain):
             what = "hosts has no fallthrough: what it does not have is refused, and kubernetes is not asked"
             yield _Hider(directive.line, what, "add fallthrough inside of its braces")
+        elif (
+            directive.name == "bind"
+            and own
+            and all(a in ("lo", "localhost", "::1") or a.startswith("127.") for a in own)
+        ):
+            what = f"bind {' '.join(own)}: it listens where no pod comes to"
+            yield _Hider(directive.line, what, "remove it")
+        elif directive.name == "kubernetes" and sum(len(b.all("kubernetes")) for b in blocks) == 1:
+            yield from _left_out(directive, services)
+        elif directive.name == "hosts":
+            yield from _at_another_address(directive, domain, services)
+        elif directive.name == "rewrite":
+            yield from _renamed(directive, domain, services)
         elif directive.name == "acl" and (shut := _shut(directive, domain, pods)):
             yield _Hider(directive.line, f"acl {shut} the pods", "remove the rule, or allow the pods before it")
+
+
+def _left_out(kubernetes: Directive, services: Services | None) -> Iterator[_Hider]:
+    """The option ``namespaces``: Services of all others have no name."""
+    told = kubernetes.option("namespaces")
+    if not told or services is None or services.scope:
+        return
+    out = sorted({s.namespace for s in services.items} - set(told))
+    if out:
+        line = f"namespaces {' '.join(told)}: kubernetes knows no other"
+        yield _Hider(kubernetes.line, line, "remove the option", f"no Service of namespace {listing(out, 3)} is found")
+
+
+def _service(name: str, domain: str, services: Services | None) -> tuple[str, str] | None:
+    """Namespace and name of the Service that a full name of the cluster's means."""
+    labels = name.rstrip(".").lower().removesuffix(f".svc.{domain}").split(".")
+    if services is None or len(labels) != 2 or not name.rstrip(".").lower().endswith(f".svc.{domain}"):
+        return None
+    return labels[1], labels[0]
+
+
+def _at_another_address(hosts: Directive, domain: str, services: Services | None) -> Iterator[_Hider]:
+    """A line of ``hosts`` that has a Service of the cluster at an address that is not the Service's."""
+    for address, *names in hosts.body:
+        for name in names:
+            meant = _service(name, domain, services)
+            found = services.get(meant[1], meant[0]) if services and meant else None
+            if found and not found.headless and not found.external and found.spec.cluster_ip not in ("", address):
+                what = f"hosts has {name} at {address}; the Service has {found.spec.cluster_ip}"
+                yield _Hider(hosts.line, what, "remove the line", _LOST.format(found.ref().path), found.ref())
+
+
+def _renamed(rewrite: Directive, domain: str, services: Services | None) -> Iterator[_Hider]:
+    """A ``rewrite name`` that makes a name of the cluster's one that nothing in it has."""
+    words = [w for w in rewrite.args if w not in ("stop", "continue")]
+    if not words or words[0] != "name":
+        return
+    how, *rest = words[1:] if len(words) > 3 and words[1] in ("exact", "prefix", "suffix") else ["exact", *words[1:]]
+    if len(rest) < 2:
+        return
+    before, after = (w.strip(".").lower() for w in rest[:2])
+    line = f"rewrite name makes {rest[0]} {rest[1]}"
+    meant = _service(before, domain, services) if how == "exact" else None
+    if services and meant and services.get(meant[1], meant[0]) and services.covers(meant[0]):
+        wanted = _service(after, domain, services)
+        if wanted and services.covers(wanted[0]) and services.get(wanted[1], wanted[0]) is None:
+            lost = _LOST.format("/".join(meant))
+            what = f"{line}, and there is no such Service"
+            yield _Hider(rewrite.line, what, "remove the line", lost, Ref("Service", meant[1], meant[0]))
+    elif how == "suffix" and before in _inside(domain) and after not in _inside(domain):
+        yield _Hider(rewrite.line, f"{line}, for which kubernetes does not answer", "remove the line")
 
 
 def _of_addresses(template: Directive) -> bool:

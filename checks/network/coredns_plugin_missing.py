@@ -1,14 +1,27 @@
-"""The Corefile lacks a plugin that the DNS pods' probes ask, or listens on another port than they declare."""
+"""The Corefile lacks a plugin that its pods' probes or all clients ask, or listens on another port than declared."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, whole
-from kdiag.facts import ClusterDNS, ConfigMaps, Container, ServerBlock, Workload, corefile_map, parse_corefile
+from kdiag.facts import (
+    DIRECTIVES,
+    ClusterDNS,
+    ConfigMaps,
+    Container,
+    ServerBlock,
+    Workload,
+    corefile_map,
+    parse_corefile,
+)
 
 # The probe, the path that it asks, the plugin that answers, and its usual port.
 _ASKED = (("readiness", "/ready", "ready", 8181), ("liveness", "/health", "health", 8080))
+
+_ONWARD = "forward . /etc/resolv.conf"
+#: What may answer for names outside of the cluster.
+_ABROAD = ("forward", "proxy", "grpc", "import", "template", "file", "auto", "secondary", "erratic", "unbound")
 
 
 @check(
@@ -54,7 +67,7 @@ def coredns_plugin_missing(dns: ClusterDNS, configs: ConfigMaps) -> Iterator[Fin
                 ),
                 touches=(workload.ref(), dns.reference),
                 key=part,
-                severity=Severity.CRITICAL if dns.down else None,
+                severity=Severity.WARNING if part == _ONWARD else Severity.CRITICAL if dns.down else None,
             )
 
 
@@ -90,6 +103,15 @@ def _lacks(container: Container, blocks: tuple[ServerBlock, ...]) -> Iterator[tu
             f"listens on port {min(listens)}",
             f"nobody answers DNS on port {ports[0]}",
             f"its container declares port {ports[0]}, and the Service leads there",
+        )
+
+    names = {d.name for b in blocks for d in b.directives}
+    if not names & set(_ABROAD) and names <= DIRECTIVES:  # a misspelt one is another fault
+        yield (
+            _ONWARD,
+            "has no plugin forward",
+            "names outside the cluster are not found",
+            "what is not the cluster's own is handed on to no other resolver",
         )
 
 

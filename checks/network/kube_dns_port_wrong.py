@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, Skip, check, kubectl, listing
+from kdiag.check import CLUSTER, Evidence, Finding, Layer, Severity, Skip, check, kubectl, listing
 from kdiag.facts import ClusterDNS, Service, Workload
 
 
@@ -49,6 +49,7 @@ def kube_dns_port_wrong(dns: ClusterDNS) -> Iterator[Finding | Skip]:
                 ),
             ),
             next=(kubectl("edit", "service", ref.name, namespace=ref.namespace),),
+            touches=(CLUSTER,) if protocol == "UDP" else (),
             key=protocol,
             severity=Severity.CRITICAL if protocol == "UDP" else Severity.WARNING,
         )

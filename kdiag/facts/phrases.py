@@ -194,7 +194,8 @@ def _all() -> Iterator[Phrase]:
     yield phrase(
         "Go",
         rf"lookup {_HOST}(?: on \S{{1,60}})?: (?:no such host|server misbehaving|i/o timeout|Temporary failure in name"
-        rf" resolution|Name or service not known|read udp [^\n]{{1,100}}: i/o timeout)",
+        rf" resolution|Name or service not known|(?:read|write|dial) (?:udp|tcp)[46]? [^\n]{{1,100}}: (?:i/o timeout"
+        r"|(?:read|write|connect): [a-z]))",
         "dial tcp: lookup mysql on 10.96.0.10:53: no such host",
     )
     # The resolver's own texts (glibc and musl) behind a quoted host: libpq, mysql, psycopg, curl, redis-cli, busybox.

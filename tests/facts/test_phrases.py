@@ -28,6 +28,18 @@ def test_each_sample_is_understood_as_what_it_is(phrase: Phrase) -> None:
             "mysql",
             0,
         ),
+        (
+            "dial tcp: lookup db on 10.96.0.10:53: read udp 10.1.1.7:5408->10.96.0.10:53: read: connection refused",
+            Topic.UNRESOLVED,
+            "db",
+            0,
+        ),
+        (
+            "dial tcp: lookup db on 10.96.0.10:53: dial udp 10.96.0.10:53: connect: network is unreachable",
+            Topic.UNRESOLVED,
+            "db",
+            0,
+        ),
         ("dial tcp 10.96.184.108:3307: i/o timeout", Topic.UNREACHABLE, "10.96.184.108", 3307),
         ("Error: connect ECONNREFUSED 10.96.3.4:27017", Topic.UNREACHABLE, "10.96.3.4", 27017),
         (

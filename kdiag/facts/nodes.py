@@ -44,6 +44,7 @@ class _Spec(Lean, frozen=True, gc=False):
     unschedulable: bool = False
     taints: tuple[Taint, ...] = ()
     pod_cidr: str = msgspec.field(name="podCIDR", default="")
+    provider_id: str = msgspec.field(name="providerID", default="")
 
 
 class _Status(Lean, frozen=True, gc=False):

@@ -37,8 +37,9 @@ _REFUSED = re.compile(
 )
 # It is answered, and with an error: what that says.
 _ANSWERED = re.compile(
-    r"an error on the server \(\\*\"(?:Internal Server Error: )?(?P<why>.+?)\\*\"\) has prevented"
-    r"|err=\"(?:.*: )?(?P<no>Unauthorized|[^\"]* is forbidden: .*?)\"(?: |$)"
+    r"an error on the server \(\\*\"(?:Internal Server Error: \\*\"\S+: )?(?P<why>.+?)\\*\"\) has prevented"
+    r"|err=\"(?:.*: )?(?P<no>Unauthorized|the server has received too many requests"
+    r"|[a-z.]+ (?:\\\"\S+\\\" )?is forbidden)"
 )
 _LATELY = 90
 # One that ends each time it starts runs for less.

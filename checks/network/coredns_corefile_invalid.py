@@ -36,6 +36,7 @@ _CUSTOM = frozenset({"kubernetai", "alternate", "fanout", "k8s_gateway", "mdns",
         "application/pod_not_ready",
         "network/service_has_no_ready_endpoint",
         "application/dependency_name_unresolved",
+        "application/configmap_missing",
         "network/coredns_names_hidden",
     ),
     tags=("dns", "coredns", "config"),
@@ -56,6 +57,9 @@ def coredns_corefile_invalid(
             yield _absent(workload, dns, *gone)
             continue
         config = configs.get(name, workload.namespace) if configs else None
+        if configs and config is None and configs.covers(workload.namespace) and not configs.gaps:
+            yield _gone(workload, dns, name)
+            continue
         text = config.data.get(key, "") if config else ""
         crash = reload = ""
         pod_name = ""
@@ -107,6 +111,27 @@ def coredns_corefile_invalid(
             touches=(workload.ref(), dns.reference),
             severity=severity,
         )
+
+
+def _gone(workload: Workload, dns: ClusterDNS, name: str) -> Finding:
+    """The ConfigMap is deleted: what runs has its files still, and no pod starts any more."""
+    ref = Ref("ConfigMap", name, workload.namespace)
+    waits = any(not p.ready and not p.terminating for p in dns.of(workload))
+    outcome = "does not start" if waits or dns.down else "will not start again"
+    return Finding(
+        ref,
+        f"CoreDNS {outcome}: ConfigMap {ref.path}, which {workload.ref()} mounts, does not exist",
+        evidence=(
+            Evidence(kubectl("get", "configmap", name, namespace=ref.namespace), f'configmaps "{name}" not found'),
+        ),
+        next=(
+            "sudo kubeadm init phase addon coredns    # on a control-plane node: makes kubeadm's own Corefile anew",
+            kubectl("create", "configmap", name, "--from-file=Corefile", namespace=ref.namespace) + "    # from a copy",
+        ),
+        touches=(workload.ref(), dns.reference),
+        key="gone",
+        severity=Severity.CRITICAL if dns.down else Severity.ERROR if waits else Severity.WARNING,
+    )
 
 
 def _absent(workload: Workload, dns: ClusterDNS, path: str, name: str, shown: tuple[str, ...]) -> Finding:

@@ -6,12 +6,28 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Gap, Layer, Severity, Skip, check, kubectl, listing, shorten
-from kdiag.facts import ASKS_AGAIN, Access, Cluster, ClusterDNS, Logs, unread
+from kdiag.facts import (
+    ASKS_AGAIN,
+    Access,
+    Cluster,
+    ClusterDNS,
+    ConfigMaps,
+    Logs,
+    Workload,
+    corefile_map,
+    parse_corefile,
+    unread,
+)
 
 _DENIED = re.compile(
     r'(\S+) is forbidden: User "(system:serviceaccount:[^"]+)" cannot (?:list|watch) resource "(\w+)"'
     r'(?: in API group "([^"]*)")?'
 )
+_BOOTSTRAPPING = "kubernetes.io/bootstrapping"
+#: What the plugin kubernetes reads in any case.
+_READS = (("services", ""), ("endpointslices", "discovery.k8s.io"), ("namespaces", ""))
+#: Its options by which it comes to the API as somebody else.
+_OWN_WAY = ("endpoint", "kubeconfig", "tls")
 #: What is known to lack its role is told for longer than what may have got it since: seconds.
 _RECENT = 300
 
@@ -36,7 +52,7 @@ _RECENT = 300
     namespaces=("kube-system", "openshift-dns"),
 )
 def coredns_forbidden(
-    dns: ClusterDNS, logs: Logs | None, cluster: Cluster, access: Access | None
+    dns: ClusterDNS, logs: Logs | None, cluster: Cluster, access: Access | None, configs: ConfigMaps | None
 ) -> Iterator[Finding | Gap | Skip]:
     """A pod that was ready before answers on with what it knew; one that starts never becomes ready."""
     if not dns.known:
@@ -56,9 +72,10 @@ def coredns_forbidden(
                 if found and recent and known and not _allowed(found, access):
                     denied[found[3]] = None
                     said, name, user = said or line.text, name or pod.name, found[2]
-        if not denied:
-            continue
         ref = workload.ref()
+        if not denied:
+            yield from _revoked(workload, access, configs)
+            continue
         account = user.rpartition(":")[2]
         yield Finding(
             ref,
@@ -69,19 +86,58 @@ def coredns_forbidden(
                     kubectl("auth", "can-i", "list", "endpointslices.discovery.k8s.io", f"--as={user}", "-A"), "no"
                 ),
             ),
-            next=(
-                kubectl("get", "clusterrole,clusterrolebinding", "system:coredns", "-o", "yaml"),
-                kubectl(
-                    "create",
-                    "clusterrolebinding",
-                    "system:coredns",
-                    "--clusterrole=system:coredns",
-                    f"--serviceaccount={ref.namespace}:{account}",
-                ),
-            ),
+            next=_restored(f"{ref.namespace}:{account}"),
             touches=(dns.reference,),
             severity=Severity.CRITICAL if dns.down else Severity.ERROR,
         )
+
+
+def _revoked(workload: Workload, access: Access | None, configs: ConfigMaps | None) -> Iterator[Finding]:
+    """What its roles do not allow, before it has asked: what it reads already goes on until its watch ends."""
+    account = f"{workload.namespace}:{workload.pod_spec.service_account_name}"
+    name, key = corefile_map(workload)
+    config = configs.get(name, workload.namespace) if configs and name else None
+    blocks = parse_corefile(config.data.get(key, "")).blocks if config else ()
+    plugins = [d for b in blocks for d in b.all("kubernetes")]
+    if access is None or not plugins or account.endswith(":") or any(d.option(o) for d in plugins for o in _OWN_WAY):
+        return
+    if not any(_BOOTSTRAPPING in r.labels for r in access.cluster_roles.items):
+        return  # the API server has made no roles of its own: it does not decide by RBAC
+    lacks = [r for r, group in _READS if access.allows(account, "list", r, group) is False]
+    if lacks == ["endpointslices"] and access.allows(account, "list", "endpoints"):
+        return  # as CoreDNS before 1.8.4 wants it
+    if not lacks:
+        return
+    ref, user = workload.ref(), f"system:serviceaccount:{account}"
+    yield Finding(
+        ref,
+        f"CoreDNS ({ref.path}) may not read {listing(lacks)}: no role of {user} allows it, and new names are not found",
+        evidence=(
+            Evidence(kubectl("auth", "can-i", "list", lacks[0], f"--as={user}", "-A"), "no"),
+            Evidence(kubectl("get", "clusterrolebinding", "system:coredns", "-o", "wide"), _binding(access, account)),
+        ),
+        next=_restored(account),
+        severity=Severity.ERROR,
+    )
+
+
+def _binding(access: Access, account: str) -> str:
+    """What there is of the binding that kubeadm makes."""
+    found = next((b for b in access.cluster_bindings.items if b.name == "system:coredns"), None)
+    if found is None:
+        return 'clusterrolebindings "system:coredns" not found'
+    names = listing([f"{s.namespace}/{s.name}" if s.namespace else s.name for s in found.subjects], 3)
+    return f"ROLE ClusterRole/{found.role_ref.name}, subjects {names or 'none'}, wanted {account.replace(':', '/')}"
+
+
+def _restored(account: str) -> tuple[str, ...]:
+    return (
+        kubectl("get", "clusterrole,clusterrolebinding", "system:coredns", "-o", "yaml"),
+        kubectl(
+            *("create", "clusterrolebinding", "system:coredns", "--clusterrole=system:coredns"),
+            f"--serviceaccount={account}",
+        ),
+    )
 
 
 def _allowed(found: re.Match[str], access: Access | None) -> bool:

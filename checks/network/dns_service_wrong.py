@@ -50,6 +50,18 @@ def dns_service_wrong(dns: ClusterDNS) -> Iterator[Finding | Skip]:
             touches=touches,
         )
         return
+    if dns.service.external:
+        yield Finding(
+            ref,
+            f"Service {ref.path} is of type ExternalName ({dns.service.spec.external_name}): it has no address, and "
+            "nothing answers at the one that pods ask",
+            evidence=(
+                Evidence(kubectl("get", "service", ref.name, "-o", "wide", namespace=ref.namespace), "ExternalName"),
+            ),
+            next=(kubectl("edit", "service", ref.name, namespace=ref.namespace) + "    # type: ClusterIP",),
+            touches=touches,
+        )
+        return
     selector = dns.service.spec.selector
     if not dns.down or not selector:
         return

@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import CLIENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
-from kdiag.facts import Complaints, Topic
+from kdiag.facts import Complaints, Pod, Topic, more_inotify
 
+#: Seconds in which no program opens a thousand files.
+_START = 3
 # inotify answers EMFILE when a user has no more instances: that is a setting of the node.
 _WATCHES = re.compile(r"inotify|fsnotify|file ?watch|watcher", re.IGNORECASE)
 
@@ -39,13 +41,11 @@ def file_descriptors_exhausted(complaints: Complaints) -> Iterator[Finding]:
         if "in system" in text or "ENFILE" in text:
             what = f"node {pod.node} has reached its limit of open files (fs.file-max)"
             count = (f"on node {pod.node}: sysctl fs.file-nr fs.file-max", count[1])
-        elif _WATCHES.search(text):
+        elif _WATCHES.search(text) or _at_once(pod, complaint.container):
             what = f"node {pod.node} has no inotify instances left"
-            limit = "sysctl fs.inotify.max_user_instances fs.inotify.max_user_watches"
-            count = (
-                f"on node {pod.node}: {limit}",
-                f"on node {pod.node}: sudo sysctl -w fs.inotify.max_user_instances=1024",
-            )
+            if not _WATCHES.search(text):
+                what = f"it ends as it starts, so {what}, most likely"
+            count = more_inotify(pod.node)
         yield Finding(
             workload,
             f'{workload} gets "too many open files": {what}',
@@ -56,3 +56,12 @@ def file_descriptors_exhausted(complaints: Complaints) -> Iterator[Finding]:
             severity=Severity.ERROR,
             since=complaint.since,
         )
+
+
+def _at_once(pod: Pod, container: str) -> bool:
+    """Whether its last life was too short for a leak: what it asked for first it did not get."""
+    status = pod.status(container)
+    end = status.ended if status else None
+    if end is None or not end.exit_code or end.started_at is None or end.finished_at is None:
+        return False
+    return (end.finished_at - end.started_at).total_seconds() <= _START

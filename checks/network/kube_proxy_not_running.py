@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, listing, shorten
 from kdiag.facts import (
+    INOTIFY_EXHAUSTED,
     NO_KUBE_PROXY,
     Cluster,
     ConfigMaps,
@@ -21,6 +22,7 @@ from kdiag.facts import (
     kube_proxy,
     last_words,
     line_meant,
+    more_inotify,
 )
 
 #: Where the complaint comes from, which the line of the file says better.
@@ -84,7 +86,8 @@ def kube_proxy_not_running(
     evidence = [Evidence(show, f"{outages[0].node}: {outages[0].why}")]
     if words and pod:
         evidence.append(Evidence(kubectl("logs", pod.name, "--previous", namespace=pod.namespace), shorten(words, 300)))
-    place, next_ = "", (show, kubectl("describe", "daemonset", ref.name, namespace=ref.namespace))
+    place = ""
+    next_: tuple[str, ...] = (show, kubectl("describe", "daemonset", ref.name, namespace=ref.namespace))
     touches = [Ref("Node", node) for node in where]
     if meant := _meant(daemonset, configs, words):
         config, key, line, text = meant
@@ -97,6 +100,9 @@ def kube_proxy_not_running(
             kubectl("rollout", "restart", f"daemonset/{ref.name}", namespace=ref.namespace),
         )
         touches.append(config)
+    elif pod and INOTIFY_EXHAUSTED.search(words):
+        place = f"{pod.node} has no inotify instances left: "
+        next_ = (*more_inotify(pod.node), show)
     everywhere = len(where) >= daemonset.desired > 0
     yield Finding(
         ref,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from kdiag.check import KUBELET_DOWN, Evidence, Finding, Gap, Layer, Ref, Severity, Skip, check, shorten
 from kdiag.facts import (
+    INOTIFY_EXHAUSTED,
     Cluster,
     ConfigFile,
     Entry,
@@ -22,10 +23,10 @@ from kdiag.facts import (
     hosted,
     journal_line,
     last_reason,
+    more_inotify,
     on_control_plane,
     unit_state,
 )
-from kdiag.facts.signatures import INOTIFY_EXHAUSTED
 
 #: What the kubelet puts before the reason why it refuses its configuration.
 _WRAPPING = re.compile(
@@ -96,14 +97,7 @@ def kubelet_crash_loops(
                 else Evidence("journalctl -u kubelet -n 50 --no-pager", "no line of it says why", node),
             ),
             next=(
-                *(
-                    [
-                        f"ssh {node} sysctl fs.inotify.max_user_instances    # used up; 128 is few",
-                        f"ssh {node} sudo sysctl -w fs.inotify.max_user_instances=1024    # and below /etc/sysctl.d",
-                    ]
-                    if reason and INOTIFY_EXHAUSTED.search(reason.text)
-                    else []
-                ),
+                *(more_inotify(node) if reason and INOTIFY_EXHAUSTED.search(reason.text) else ()),
                 f"ssh {node} sudo journalctl -u kubelet -n 50 --no-pager    # the last lines before each exit",
                 f"ssh {node} sudo systemctl restart kubelet    # after what they name is corrected",
             ),

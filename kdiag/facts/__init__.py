@@ -67,6 +67,7 @@ from kdiag.facts.daemons import how_bad as how_bad
 from kdiag.facts.daemons import journal_line as journal_line
 from kdiag.facts.daemons import last_reason as last_reason
 from kdiag.facts.daemons import latent as latent
+from kdiag.facts.daemons import more_inotify as more_inotify
 from kdiag.facts.daemons import next_start as next_start
 from kdiag.facts.daemons import on_control_plane as on_control_plane
 from kdiag.facts.daemons import retry as retry
@@ -363,6 +364,7 @@ from kdiag.facts.serving import deregistration_delay as deregistration_delay
 from kdiag.facts.serving import on_alb as on_alb
 from kdiag.facts.serving import on_nlb as on_nlb
 from kdiag.facts.serving import sleep_seconds as sleep_seconds
+from kdiag.facts.signatures import INOTIFY_EXHAUSTED as INOTIFY_EXHAUSTED
 from kdiag.facts.signatures import SIGNATURES as SIGNATURES
 from kdiag.facts.signatures import Signature as Signature
 from kdiag.facts.signatures import meaning as meaning

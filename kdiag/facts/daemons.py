@@ -166,6 +166,14 @@ def next_start(
     )
 
 
+def more_inotify(node: str) -> tuple[str, str]:
+    """The commands for a node whose inotify instances are used up: look, and allow more."""
+    return (
+        f"ssh {node} sysctl fs.inotify.max_user_instances    # used up; 128 is few",
+        f"ssh {node} sudo sysctl -w fs.inotify.max_user_instances=1024    # and below /etc/sysctl.d",
+    )
+
+
 def retry(node: str, *steps: str) -> tuple[str, ...]:
     """Steps on a node, and then the kubelet started anew."""
     return (

@@ -154,7 +154,8 @@ PROCESSES_EXHAUSTED = _of(
 )
 INOTIFY_EXHAUSTED = _of(
     "inotify_exhausted",
-    r"inotify_init1?: too many open files|failed to create fsnotify watcher: too many open files",
+    r"inotify_init1?: too many open files|failed to create fsnotify watcher: too many open files"
+    r"|failed complete: too many open files",  # kube-proxy, which first of all watches its configuration
     "the node's limit of inotify instances is used up",
     'E1122 20:50:54.1 1 kubelet.go:1700] "Failed to start cAdvisor" err="inotify_init: too many open files"',
 )

@@ -381,6 +381,26 @@ def test_the_container_port_is_proven_by_a_probe_alone() -> None:
     assert "they declare 9090" in other.detail
 
 
+def test_a_pod_among_others_that_declares_another_port_gets_its_share_of_the_requests() -> None:
+    slices = [endpoints("web", "web-1", "web-2")]
+    pods = [pod("web-1", WEB), pod("web-2", WEB, port=9090)]
+    for order in (pods, pods[::-1]):
+        steps = walk(shop(pods=order, endpointslices=slices))
+        assert (OK, "container port 8080") in told(steps)
+        assert last(steps) == (
+            UNKNOWN,
+            "Pod shop/web-2",
+            "gets requests too (1 of 2 pods) and declares port 9090, not 8080",
+        )
+    named = [{"name": "http", "containerPort": 8080}], [{"name": "http", "containerPort": 9090}]
+    by_name = shop(
+        services=[service("web", WEB, {"port": 80, "targetPort": "http"})],
+        endpointslices=slices,
+        pods=[pod("web-1", WEB, ports=named[0]), pod("web-2", WEB, port=9090, ports=named[1])],
+    )
+    assert outcome(walk(by_name)) is OK
+
+
 def test_a_named_target_port_is_looked_for_in_all_selected_pods() -> None:
     to_name = service("web", WEB, {"port": 80, "targetPort": "http"})
     slices = [endpoints("web", ("web-1", NOT_READY), ports=[])]

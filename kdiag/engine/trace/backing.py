@@ -210,8 +210,29 @@ class Backing:
         )
 
     def container_port(self, pods: Sequence[Pod], number: int, port: ServicePort | None, level: int) -> Iterator[Step]:
-        """Whether something listens: a passing probe proves it, a declaration proves nothing."""
-        pod = pods[0]
+        """Whether something listens: a passing probe proves it, a declaration proves nothing.
+
+        Of pods that differ, each gets its share of the requests: those that declare other ports are told apart.
+        """
+        fixed = port is not None and isinstance(port.target, int)  # by a name each pod has a number of its own
+        odd = [p for p in pods if fixed and port and _elsewhere(p, number, port.protocol)]
+        usual = [p for p in pods if p not in odd] or list(pods)
+        yield self._listens(usual[0], number, port, level)
+        if len(odd) == len(pods) or not odd:
+            return
+        declared = sorted({p.container_port for c in _serving(odd[0]) for p in c.ports})
+        yield Step(
+            state=State.UNKNOWN,
+            title=str(odd[0].ref()),
+            detail=f"gets requests too ({len(odd):,} of {plural(len(pods), 'pod')}) and declares port "
+            f"{listing(map(str, declared))}, not {number}",
+            command=kubectl("get", "pod", odd[0].name, "--show-labels", namespace=odd[0].namespace),
+            ref=odd[0].ref(),
+            level=level,
+        )
+
+    def _listens(self, pod: Pod, number: int, port: ServicePort | None, level: int) -> Step:
+        """The hop of one pod's port."""
         command = kubectl("port-forward", f"pod/{pod.name}", f"{number}", namespace=pod.namespace)
         title = f"container port {number}"
         protocol = port.protocol if port else "TCP"
@@ -219,7 +240,7 @@ class Backing:
             probe = container.readiness_probe
             probed = probe and not (probe.http_get and probe.http_get.host) and probe.port
             if probed and container.port_number(probed) == number and protocol == "TCP":
-                yield Step(
+                return Step(
                     state=State.OK,
                     title=title,
                     detail=f"the readiness probe of container {container.name} passes on it",
@@ -227,7 +248,6 @@ class Backing:
                     ref=pod.ref(),
                     level=level,
                 )
-                return
         declared = {p.container_port: c.name for c in _serving(pod) for p in c.ports if p.protocol == protocol}
         if number in declared:
             detail = f"declared by container {declared[number]}; whether it listens cannot be seen from here"
@@ -238,7 +258,7 @@ class Backing:
             )
         else:
             detail = "no container declares ports; whether one listens cannot be seen from here"
-        yield Step(
+        return Step(
             state=State.UNKNOWN,
             title=title,
             detail=detail,
@@ -267,6 +287,13 @@ def _who(endpoint: Endpoint) -> str:
 def _serving(pod: Pod) -> tuple[Container, ...]:
     """The containers whose ports a Service may name."""
     return (*pod.spec.containers, *(c for c in pod.spec.init_containers if c.sidecar))
+
+
+def _elsewhere(pod: Pod, number: int, protocol: str) -> bool:
+    """Whether its containers declare ports, and neither this one nor ask it themselves."""
+    declared = {p.container_port for c in _serving(pod) for p in c.ports if p.protocol == protocol}
+    probed = {c.port_number(q.port) for c in _serving(pod) for _, q in c.probes() if q.port is not None}
+    return bool(declared) and number not in declared | probed
 
 
 def _named(pod: Pod, port: ServicePort) -> bool:

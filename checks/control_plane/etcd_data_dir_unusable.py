@@ -12,6 +12,7 @@ _STEADY = 60
 _SAID = (
     (re.compile(r"permission denied"), "it has no permission"),
     (re.compile(r"read-only file system"), "the file system is read-only"),
+    (re.compile(r"operation not permitted"), "it, or a folder in it, may not be changed (chattr +i)"),
     (re.compile(r"no space left on device"), "the disk is full"),
     (re.compile(r"not a directory"), "it is no directory"),
     (re.compile(r"input/output error"), "the disk fails"),
@@ -52,7 +53,7 @@ def etcd_data_dir_unusable(containers: Containers, logs: EtcdLogs, cluster: Clus
         if not why or not _WHERE.search(text) or re.search(r"/pki/|\.crt|\.key", text):
             continue
         path = re.search(r"(/[\w./-]*etcd[\w./-]*)", text)
-        place = path[1].rstrip(".:") if path else "/var/lib/etcd"
+        place = path[1].rstrip(".:").removesuffix("/.touch") if path else "/var/lib/etcd"
         pod = static_pod("etcd", node)
         yield Finding(
             pod,
@@ -71,6 +72,9 @@ def _next(node: str, place: str, why: str) -> Iterator[str]:
     yield f"ssh {node} sudo ls -lad {place} {place}/member"
     if "permission" in why:
         yield f"ssh {node} sudo chown -R root:root /var/lib/etcd && ssh {node} sudo chmod 700 /var/lib/etcd"
+    elif "chattr" in why:
+        yield f"ssh {node} sudo lsattr -d /var/lib/etcd /var/lib/etcd/member    # an i among the dashes"
+        yield f"ssh {node} sudo chattr -R -i /var/lib/etcd"
     elif "full" in why:
         yield f"ssh {node} df -h {place}"
     elif "read-only" in why:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import CLUSTER, Evidence, Finding, Layer, Severity, check, kubectl, listing
-from kdiag.facts import NO_NETWORK, Cluster, DaemonSets, Node, Nodes, network_daemonsets
+from kdiag.facts import (
+    NO_NETWORK,
+    Cluster,
+    DaemonSets,
+    NetworkSetups,
+    Node,
+    Nodes,
+    RuntimeAnswers,
+    network_daemonsets,
+)
 
 # A plugin's own pod needs a moment on a node that has just come up.
 _BOOT = 90
@@ -25,7 +34,13 @@ _BOOT = 90
     ),
     tags=("cni", "node"),
 )
-def network_plugin_not_ready(nodes: Nodes, cluster: Cluster, daemonsets: DaemonSets | None) -> Iterator[Finding]:
+def network_plugin_not_ready(
+    nodes: Nodes,
+    cluster: Cluster,
+    daemonsets: DaemonSets | None,
+    setups: NetworkSetups | None,
+    runtimes: RuntimeAnswers | None,
+) -> Iterator[Finding]:
     """Pods on the host's network run on such a node; all others wait in ContainerCreating or Pending."""
     bare: list[Node] = []
     for node in nodes.items:
@@ -50,13 +65,20 @@ def network_plugin_not_ready(nodes: Nodes, cluster: Cluster, daemonsets: DaemonS
             )
         )
     absent = daemonsets is not None and not plugins
+    passed = [_passed_over(name, setups, runtimes) for name in names]
     why = "no network plugin is installed" if absent else "it finds no network configuration in /etc/cni/net.d"
+    if all(passed):
+        why = f"{passed[0]} is there, and the runtime has not taken it up"
     where = "any node" if everywhere and len(names) > 1 else listing(names)
     yield Finding(
         bare[0].ref() if len(bare) == 1 else CLUSTER,
         f"pods get no network on {where}: {why}",
         evidence=tuple(evidence),
         next=(
+            *(
+                [f"ssh {names[0]} sudo systemctl restart containerd    # or crio: it reads it when it starts"]
+                * all(passed)
+            ),
             f"ssh {names[0]} ls -l /etc/cni/net.d /opt/cni/bin",
             "install the network plugin that the cluster was planned with"
             if absent
@@ -64,3 +86,13 @@ def network_plugin_not_ready(nodes: Nodes, cluster: Cluster, daemonsets: DaemonS
         ),
         touches=tuple(n.ref() for n in bare),
     )
+
+
+def _passed_over(node: str, setups: NetworkSetups | None, runtimes: RuntimeAnswers | None) -> str:
+    """The configuration that a runtime has in its folder and says that it has not; empty where it is not so."""
+    setup, runtime = setups.get(node) if setups else None, runtimes.get(node) if runtimes else None
+    said = runtime.conditions.get("NetworkReady") if runtime else None
+    first = setup.first if setup else None
+    if setup is None or first is None or first.fault or said is None or said[0] or setup.programs is None:
+        return ""
+    return first.path if "initialized" in said[2] and set(first.plugins) <= set(setup.programs) else ""

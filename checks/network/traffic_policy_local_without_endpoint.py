@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing
+from kdiag.check import SERVICE_DEAD, Evidence, Finding, Layer, Severity, check, kubectl, listing
 from kdiag.facts import Backends, Cluster, Dependencies, EndpointSlices, Nodes, Owners, Pod, Service, stalled
 
 _EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
@@ -14,11 +14,7 @@ _EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
     title="Local traffic policy leaves clients without an endpoint",
     severity=Severity.ERROR,
     layer=Layer.ENDPOINTS,
-    explains=(
-        "application/dependency_unreachable",
-        "application/pod_not_ready",
-        "application/workload_unavailable",
-    ),
+    explains=SERVICE_DEAD,
     tags=("service", "endpoints"),
 )
 def traffic_policy_local_without_endpoint(

@@ -139,6 +139,8 @@ ROLLOUT = 600.0
 _NEW_REVISION = 300.0
 #: Seconds after which a program that has opened another port is not likely to open the one it declares.
 _OTHER_PORT_FIRST = 90.0
+#: In such a line, that the port is its own: "Starting pool for postgres:5432" speaks of another's.
+_OPENED = re.compile(r"(?i)\b(?:listen(?:ing|s)?|serving|bound)\b")
 #: Seconds for which a container that nothing probes is ready whatever it does: it has not shown anything yet.
 _JUST_STARTED = 5.0
 #: Seconds after which a program that listens on one port will not open another.
@@ -554,8 +556,12 @@ class _Judge:
         log = self._log(pod, status.name, previous=False)
         if "connection refused" in text and self._elsewhere(probe, spec, log):
             # One that declares the port may be on its way to it: its metrics answer before it does.
+            heard = [m[0] for line in log if (m := LISTENS.search(line.text))]
             declared = any(p.container_port == spec.port_number(probe.port or 0) for p in spec.ports)
-            wait = min(wait, _OTHER_PORT_FIRST if declared else DEFINITE_START)
+            if not declared or any(map(LOOPBACK.search, heard)):
+                wait = DEFINITE_START
+            elif any(map(_OPENED.search, heard)):
+                wait = min(wait, _OTHER_PORT_FIRST)
         if probe.grpc and "failed to connect service" in text and self._listens(probe, log):
             wait = DEFINITE_START
         if probe.initial_delay_seconds > ROLLOUT:

@@ -15,6 +15,10 @@ _BEAT = re.compile(r"failed to send out heartbeat on time")
 _APPLY = re.compile(
     r"apply request took too long|took too long \(.*\) to execute|read-only range request .* took too long"
 )
+#: A peer that is away: then messages to it wait, and another leader is chosen, on the best of disks.
+_AWAY = re.compile(
+    r"lost TCP streaming connection|became inactive|prober detected unhealthy status|failed to reach the peer"
+)
 _LEADER = re.compile(r"lost leader|elected leader|raft\.node: .* changed leader|leader changed")
 
 
@@ -35,7 +39,8 @@ def etcd_slow(logs: EtcdLogs, cluster: Cluster) -> Iterator[Finding]:
         sync = [x for x in lines if _SYNC.search(x.message)]
         beat = [x for x in lines if _BEAT.search(x.message)]
         apply = [x for x in lines if _APPLY.search(x.message) and _seconds(x) >= 0.5]
-        leader = [x for x in lines if _LEADER.search(x.message)]
+        away = any(_AWAY.search(x.message) for x in lines)
+        leader = [] if away else [x for x in lines if _LEADER.search(x.message)]
         if len(sync) < 3 and len(beat) < 5 and len(apply) < 20:
             continue
         kinds = (

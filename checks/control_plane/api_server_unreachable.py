@@ -39,8 +39,8 @@ def api_server_unreachable(
             *(Evidence("crictl ps --name kube-apiserver", "Running", node) for node in sorted(others)),
         ),
         next=(
-            *(f"{kubectl('--server', url, 'get', 'nodes')}    # {node}'s" for node, url in sorted(others.items())),
             *(["wait half a minute, then run kdiag check again"] if written else []),
+            *(f"{kubectl('--server', url, 'get', 'nodes')}    # {node}'s" for node, url in sorted(others.items())),
             "on a control-plane node: sudo crictl ps -a | grep -E 'kube-apiserver|etcd'",
             "on a control-plane node: sudo journalctl -u kubelet -n 50 --no-pager",
             "kubectl config view --minify   # is this the server that you meant?",
@@ -61,7 +61,10 @@ def _written(cluster: Cluster, manifests: Manifests | None) -> Iterator[tuple[st
 def _others(cluster: Cluster, manifests: Manifests | None, containers: Containers | None) -> Iterator[tuple[str, str]]:
     """Nodes with an API server that runs, and is not the one which was asked: with its address."""
     asked = {url.host for url in server_urls(cluster.server, default=443)}
+    servers = [node for node, found in manifests or () if found.of("kube-apiserver")]
     for node, found in manifests or ():
+        if len(servers) == 1:
+            return  # a name may lead to it
         one, seen = found.of("kube-apiserver"), containers.get(node) if containers else None
         last = current(seen, "kube-apiserver") if seen else None
         if not one or not last or not last.running or cluster.age(last.started or last.created) < _STEADY:

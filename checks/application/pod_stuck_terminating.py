@@ -8,6 +8,8 @@ from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl,
 from kdiag.facts import Cluster, Nodes, Owners, Pod, Pods
 
 _LATE = 120.0  # seconds beyond the end of the grace period: unmounting and slow kubelets take their time
+_OWN = ("batch.kubernetes.io/", "foregroundDeletion", "orphan")  # what Kubernetes takes off itself
+_HELD = 30.0  # the same, where all its containers have ended and only a finalizer is left
 
 
 @check(
@@ -18,6 +20,7 @@ _LATE = 120.0  # seconds beyond the end of the grace period: unmounting and slow
         "application/namespace_stuck_terminating",
         "application/workload_unavailable",
         "application/volume_attached_elsewhere",
+        "network/service_has_no_ready_endpoint",
     ),
     tags=("pods", "terminating", "finalizers"),
     holds_deletion=True,
@@ -29,7 +32,8 @@ def pod_stuck_terminating(
     groups: dict[tuple[Ref, str], list[Pod]] = {}
     whys: dict[tuple[Ref, str], tuple[str, str]] = {}
     for pod in pods.troubled:
-        if pod.deleted is None or cluster.age(pod.deleted) < _LATE:
+        held = pod.finished and any(not f.startswith(_OWN) for f in pod.finalizers)
+        if pod.deleted is None or cluster.age(pod.deleted) < (_HELD if held else _LATE):
             continue
         owner = owners.top(pod) if owners else pod.ref()
         key, why, step = _holds(pod, nodes)
@@ -58,6 +62,8 @@ def pod_stuck_terminating(
             next=(step,),
             touches=tuple(touches),
             key=key,
+            # The next pod has the same name: it is made only when this one is gone.
+            severity=Severity.ERROR if owner.kind == "StatefulSet" and pod.finished else None,
             since=pod.deleted.isoformat() if pod.deleted else "",
         )
 

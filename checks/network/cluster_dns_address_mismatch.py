@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing
+from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing
 from kdiag.facts import ClusterDNS, ConfigMaps, Kubelets, KubeletSetup, Owners, Pods, Services
 
 #: A cache on the node itself.
@@ -16,7 +16,11 @@ _NEAR = ("169.254.", "127.")
     title="Pods are given the wrong DNS server",
     severity=Severity.ERROR,
     layer=Layer.DNS,
-    explains=("application/dependency_name_unresolved", "network/cluster_dns_not_asked"),
+    explains=(
+        "application/dependency_name_unresolved",
+        "application/dependency_unreachable",
+        "network/cluster_dns_not_asked",
+    ),
     tags=("dns", "config", "kubelet"),
     namespaces=("kube-system", "openshift-dns"),
 )
@@ -131,7 +135,7 @@ def _by_all(nodes: list[str], given: tuple[str, ...], right: str, service: Ref) 
             + f" > {service.name}.yaml    # was it made anew? delete it, and create it with clusterIP: {server}",
             f"ssh {nodes[0]} sudoedit /var/lib/kubelet/config.yaml    # or on each node: clusterDNS: [{right}]",
         ),
-        touches=(service, *(Ref("Node", node) for node in nodes)),
+        touches=(service, CLUSTER, *(Ref("Node", node) for node in nodes)),
         severity=Severity.CRITICAL,
     )
 

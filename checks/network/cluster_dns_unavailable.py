@@ -14,7 +14,7 @@ _START = 30
     title="Cluster DNS does not answer",
     severity=Severity.CRITICAL,
     layer=Layer.DNS,
-    explains=("application/dependency_name_unresolved",),
+    explains=("application/dependency_name_unresolved", "application/dependency_unreachable"),
     tags=("dns", "coredns", "service"),
     namespaces=("kube-system", "openshift-dns"),
 )
@@ -39,6 +39,9 @@ def cluster_dns_unavailable(dns: ClusterDNS, cluster: Cluster) -> Iterator[Findi
     why = f"none of {plural(len(dns.pods), 'pod')} is ready" if dns.pods else "there is no pod behind it"
     if not dns.pods and (nowhere := _nowhere(dns)):
         why = nowhere
+    gone = not dns.pods and not dns.workloads
+    if gone:
+        why = "there is no pod behind it and no workload that would make one"
     ready = any(p.ready for p in dns.pods)
     if ready:
         why = "its pods are ready and the endpoints do not show it"
@@ -55,6 +58,11 @@ def cluster_dns_unavailable(dns: ClusterDNS, cluster: Cluster) -> Iterator[Findi
             Evidence(kubectl("get", "pods", "-l", labels_text(selector), "-o", "wide", namespace=ref.namespace), shown),
         ),
         next=(
+            kubectl("get", "deployments,daemonsets", namespace=ref.namespace) + "    # was CoreDNS deleted?",
+            "sudo kubeadm init phase addon coredns    # on a control-plane node of a kubeadm cluster",
+        )
+        if gone
+        else (
             kubectl("describe", "pods", "-l", labels_text(selector), namespace=ref.namespace),
             kubectl("logs", "-l", labels_text(selector), "--tail=20", namespace=ref.namespace),
         ),

@@ -15,6 +15,7 @@ from kdiag.facts import (
     Workload,
     corefile_absent,
     corefile_map,
+    edit_template,
     parse_corefile,
 )
 
@@ -58,7 +59,8 @@ def coredns_corefile_invalid(
             continue
         config = configs.get(name, workload.namespace) if configs else None
         if configs and config is None and configs.covers(workload.namespace) and not configs.gaps:
-            yield _gone(workload, dns, name)
+            others = [c.name for c in configs.within(workload.namespace) if c.has(key)]
+            yield _gone(workload, dns, name, others)
             continue
         text = config.data.get(key, "") if config else ""
         crash = reload = ""
@@ -113,18 +115,20 @@ def coredns_corefile_invalid(
         )
 
 
-def _gone(workload: Workload, dns: ClusterDNS, name: str) -> Finding:
-    """The ConfigMap is deleted: what runs has its files still, and no pod starts any more."""
+def _gone(workload: Workload, dns: ClusterDNS, name: str, others: list[str]) -> Finding:
+    """The ConfigMap is deleted, or never was: what runs has its files still, and no pod starts any more."""
     ref = Ref("ConfigMap", name, workload.namespace)
     waits = any(not p.ready and not p.terminating for p in dns.of(workload))
     outcome = "does not start" if waits or dns.down else "will not start again"
     return Finding(
         ref,
-        f"CoreDNS {outcome}: ConfigMap {ref.path}, which {workload.ref()} mounts, does not exist",
+        f"CoreDNS {outcome}: ConfigMap {ref.path}, which {workload.ref()} mounts, does not exist"
+        + (f"; {others[0]} is there" if others else ""),
         evidence=(
             Evidence(kubectl("get", "configmap", name, namespace=ref.namespace), f'configmaps "{name}" not found'),
         ),
         next=(
+            *([edit_template(workload.ref(), f"volume: {name} → {others[0]}")] if others else []),
             "sudo kubeadm init phase addon coredns    # on a control-plane node: makes kubeadm's own Corefile anew",
             kubectl("create", "configmap", name, "--from-file=Corefile", namespace=ref.namespace) + "    # from a copy",
         ),

@@ -56,7 +56,8 @@ def idle(
     if pods or workloads is None:
         return None
     lacking = tuple(w for w in behind(service, workloads) if w.desired > 0 and _podless(w, workloads, cluster))
-    return Idle((), lacking, "no pod was made") if lacking else None
+    going = any(p.terminating for w in lacking for p in workloads.pods_of(w))
+    return Idle((), lacking, "its pod is being deleted" if going else "no pod was made") if lacking else None
 
 
 def answers_itself(service: Service, workload: Ref, pods: Pods, owners: Owners) -> bool:

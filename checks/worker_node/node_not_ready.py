@@ -12,6 +12,7 @@ from kdiag.facts import (
     Entry,
     KubeletJournal,
     Lease,
+    Manifests,
     Node,
     NodeLeases,
     Nodes,
@@ -44,6 +45,8 @@ _ANSWERED = re.compile(
 _LATELY = 90
 # One that ends each time it starts runs for less.
 _CRASHES = 20
+# An API server ends and starts within this.
+_STARTS = 60
 # A kubelet renews its Lease every ten seconds.
 _RENEWS = 15
 _GOING = ("ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted", "karpenter.sh/disruption")
@@ -80,6 +83,7 @@ def node_not_ready(
     pods: Pods | None,
     units: Units | None,
     journal: KubeletJournal | None,
+    manifests: Manifests | None,
 ) -> Iterator[Finding]:
     """Unknown means that the kubelet went silent, False that it says itself what it lacks."""
     for node in nodes.items:
@@ -93,16 +97,20 @@ def node_not_ready(
         runs = bool(unit and unit.running and cluster.age(unit.entered) > _CRASHES)
         told = _report(node, journal, cluster) if runs else None
         again = _again(ready, lease, cluster)
+        anew = _anew(node, told, manifests, cluster)
         if ready is None:
             why, shown, step = "its kubelet has never reported", "no condition Ready", _silent(node)
         elif ready.status == "Unknown":
             why = (
                 f"its kubelet was silent{_when(ready, 'since')} and reports again, it is Ready in a moment"
                 if again
+                else "it reports to its own node's API server, whose manifest has just been written: "
+                "that one starts anew"
+                if anew
                 else _silence(ready, told, runs=runs)
             )
             shown = f"Ready Unknown {ready.reason}: {ready.message}"
-            step = ("wait ten seconds, then run kdiag check again",) if again else _silent(node)
+            step = ("wait half a minute, then run kdiag check again",) if again or anew else _silent(node)
         else:
             why, step = _told(node, ready)
             shown = f"Ready False {ready.reason}: {ready.message}"
@@ -129,7 +137,7 @@ def node_not_ready(
             shorten(f"node {node.name} is not Ready: {why}", 200),
             evidence=tuple(evidence),
             next=step,
-            severity=Severity.WARNING if again or (pods and _given_up(node, here)) else Severity.CRITICAL,
+            severity=Severity.WARNING if again or anew or (pods and _given_up(node, here)) else Severity.CRITICAL,
             since=ready.last_transition_time.isoformat() if ready and ready.last_transition_time else "",
         )
 
@@ -154,6 +162,17 @@ def _again(ready: Condition | None, lease: Lease | None, cluster: Cluster) -> bo
     gone = ready.last_transition_time if ready and ready.status == "Unknown" else None
     renewed = lease.spec.renew_time if lease else None
     return bool(gone and renewed and renewed > gone and cluster.age(renewed) < _RENEWS)
+
+
+def _anew(node: Node, told: Entry | None, manifests: Manifests | None, cluster: Cluster) -> bool:
+    """Whether it reports to the API server of its own node, and the manifest of that one was written a moment ago."""
+    own = manifests.get(node.name) if manifests else None
+    api = own.of("kube-apiserver") if own else None
+    found = _REFUSED.search(told.text) if told else None
+    if own is None or api is None or found is None or api.info.changed is None or _ANSWERED.search(found.string):
+        return False
+    here = found["place"].rpartition(":")[0].strip("[]") in {*own.addresses, "127.0.0.1", "localhost"}
+    return here and "refused" in found["why"] and 0 <= cluster.age(api.info.changed) < _STARTS
 
 
 def _report(node: Node, journal: KubeletJournal | None, cluster: Cluster) -> Entry | None:

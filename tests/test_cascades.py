@@ -1065,6 +1065,7 @@ def test_a_new_revision_that_does_not_start_breaks_nobody_while_the_old_one_serv
     (front,) = whole.application("team/front", container={"env": [{"name": "API_URL", "value": "http://api/"}]})
     whole.service("team/db")
     whole.service("team/api", target=81)
+    whole.service("team/front")
     whole.unready(front)
     said = "connect to upstream http://api/ failed: dial tcp 10.96.7.9:80: connect: connection refused"
     whole.log(

@@ -288,4 +288,10 @@ def _beyond(node: Node, other: Node, topology: Topology) -> bool:
     A new revision that does not start breaks nobody, as long as the old one serves.
     """
     mine, its = node.finding.subject, other.finding.subject
-    return mine != its and {mine.kind, its.kind} <= _WORKLOADS and topology.serves_without(other.finding)
+    if mine == its or its.kind not in _WORKLOADS or mine.kind not in _WORKLOADS | {"Service", "Ingress"}:
+        return False
+    if mine.kind not in _WORKLOADS:  # a Service may select the new revision alone
+        behind = topology.direct(mine)
+        if its in behind or any(its in topology.direct(ref) for ref in behind if ref.kind == "Service"):
+            return False
+    return topology.serves_without(other.finding)

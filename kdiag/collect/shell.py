@@ -23,6 +23,7 @@ ENVIRONMENT = (
     "HOME=/",
 )
 _ARGUMENT = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_NAMELESS = re.compile(rb"sudo: unable to resolve host ([A-Za-z0-9.-]{1,63})")
 #: How much is read or written at once, in bytes.
 CHUNK = 1 << 16
 
@@ -126,7 +127,9 @@ def _conversed(process: subprocess.Popen[bytes], script: bytes, deadline: Deadli
 def late(what: str, deadline: Deadline, received: bytes | bytearray) -> CutShort:
     """The error of what did not come to its end in time, with what it had said by then."""
     seconds = in_seconds(deadline.seconds)
-    return CutShort(f"{what} did not finish within {seconds} ({len(received):,} bytes received)", bytes(received))
+    named = _NAMELESS.search(received)
+    why = f": sudo waits for DNS each time, /etc/hosts there has no line for {named[1].decode()}" if named else ""
+    return CutShort(f"{what} did not finish within {seconds} ({len(received):,} bytes received){why}", bytes(received))
 
 
 def check_argument(argument: str) -> None:

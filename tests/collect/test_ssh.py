@@ -18,7 +18,7 @@ import paramiko
 import pytest
 
 from kdiag.collect.deadline import Deadline
-from kdiag.collect.shell import CutShort, LocalShell
+from kdiag.collect.shell import CutShort, LocalShell, late
 from kdiag.collect.ssh import SshShell
 from kdiag.collect.ssh_config import load
 from kdiag.collect.ssh_keys import Access
@@ -839,3 +839,9 @@ def test_the_local_shell_cuts_and_tells_a_kill_from_an_end() -> None:
     assert (output.cut, output.status, output.stdout) == (True, None, bytes(1000))
     with pytest.raises(CutShort, match="killed by signal 9"):
         LocalShell().run(b"echo a; kill -9 $$", argument="a", deadline=Deadline(LONG), limit=1000)
+
+
+def test_a_node_that_does_not_know_its_own_name_is_told_from_a_slow_one() -> None:
+    said = b"sudo: unable to resolve host w1: Temporary failure in name resolution\n"
+    assert str(late("w1", Deadline(20), said)).endswith("waits for DNS each time, /etc/hosts there has no line for w1")
+    assert str(late("w1", Deadline(20), b"x")).endswith("(1 bytes received)")

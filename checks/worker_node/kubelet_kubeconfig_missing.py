@@ -32,6 +32,8 @@ from kdiag.facts import (
         "worker_node/kubelet_crash_loops",
         "worker_node/kubelet_not_running",
     ),
+    # Without either it was reset, or never joined: it is joined anew, and gets both.
+    explains_here=("worker_node/kubelet_client_ca_missing",),
     tags=("node", "kubelet", "config", "certificates"),
 )
 def kubelet_kubeconfig_missing(

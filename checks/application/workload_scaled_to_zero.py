@@ -30,6 +30,7 @@ _SCALED_BY = ("serving.knative.dev/service", "http.keda.sh/target", "scaledobjec
     explains=(
         "network/service_has_no_ready_endpoint",
         "application/dependency_unreachable",
+        "application/workload_unavailable",
     ),
     tags=("rollout", "service", "workload"),
 )

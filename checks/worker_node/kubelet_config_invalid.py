@@ -33,6 +33,10 @@ _REFUSED = re.compile(
 _OTHER = re.compile(r"no such file|permission denied|client CA")
 
 
+#: A cgroup root that it looks for by systemd's name for it.
+_SLICE = re.compile(r"has some missing paths: .*\.slice\b")
+
+
 @check(
     title="Kubelet's configuration is invalid",
     severity=Severity.CRITICAL,
@@ -65,7 +69,11 @@ def kubelet_config_invalid(
         if not fatal and refused:
             field = config.named(refused.said.partition(", path: ")[0])
             line = config.line(field) if field else _line_of(config, refused.said)
-            fatal = [ConfigFault(line, _tail(refused.said), field=field)]
+            what = _tail(refused.said)
+            if _SLICE.search(refused.said) and config.string("cgroupDriver") == "systemd":
+                field, line = "cgroupDriver", config.line("cgroupDriver")
+                what = f"cgroupDriver is systemd, and its cgroup root was made for cgroupfs: {what}"
+            fatal = [ConfigFault(line, what, field=field)]
         elif fatal and reason and not refused:
             fatal = []  # it got past its configuration, so whatever looks odd in there is not what stops it
         for fault in fatal[:3]:

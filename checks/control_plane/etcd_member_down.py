@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, shorten
@@ -28,7 +28,7 @@ _BACK = re.compile(r"peer became active|established TCP streaming connection")
 )
 def etcd_member_down(logs: EtcdLogs, cluster: Cluster, answers: EtcdAnswers | None) -> Iterator[Finding]:
     """Every member that runs says which peer it cannot reach. One more lost may end the quorum."""
-    away: dict[str, tuple[str, str, str]] = {}
+    said: dict[str, dict[str, tuple[str, str, str]]] = {}  # by who says it, of whom
     # Any member's list names them all; not every one of them can be asked.
     names = {m.id: m.name for _, answer in (answers or ()) for m in answer.members if m.name}
     for node, own in logs:
@@ -59,7 +59,11 @@ def etcd_member_down(logs: EtcdLogs, cluster: Cluster, answers: EtcdAnswers | No
         for peer, (bad, text, path) in last.items():
             silent = bad and cluster.age(ended[peer]) > _SILENT
             if bad and not silent and count[peer] >= 3 and lasts[peer] >= _RESTART:
-                away.setdefault(names.get(peer, peer), (node, text, path))
+                said.setdefault(node, {})[names.get(peer, peer)] = (node, text, path)
+    away: dict[str, tuple[str, str, str]] = {}
+    for node, peers in said.items():
+        if not _alone(node, said):
+            away = peers | away
     known = {node for node, _ in logs}
     for name, (node, text, path) in sorted(away.items()):
         named = not re.fullmatch(r"[0-9a-f]{12,16}", name)
@@ -76,6 +80,12 @@ def etcd_member_down(logs: EtcdLogs, cluster: Cluster, answers: EtcdAnswers | No
             touches=(Ref("Node", name),) if named else (),
             key="" if named else name,
         )
+
+
+def _alone(node: str, said: Mapping[str, Mapping[str, tuple[str, str, str]]]) -> bool:
+    """Whether it misses several peers, and is missed by one that misses fewer: then it is the one that is away."""
+    mine = said[node]
+    return len(mine) > 1 and any(node in said[other] and len(said[other]) < len(mine) for other in said)
 
 
 def _peer(text: str) -> str:

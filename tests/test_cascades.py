@@ -1106,3 +1106,27 @@ def test_a_domain_for_which_coredns_does_not_answer_is_why_no_name_is_found() ->
     assert [name_of(c) for c in found.causes] == ["network/cluster_domain_differs ConfigMap/kube-system/coredns"]
     below = {name_of(n) for n in found.causes[0].walk()}
     assert "application/dependency_name_unresolved Deployment/team/web" in below, tree(found.causes)
+
+
+@pytest.mark.parametrize(
+    ("log", "apart"),
+    [
+        ("connecting to db:3306\npanic: cannot parse line 3 of the price list", True),
+        ("error: db not reachable, giving up", False),
+        ("TypeError: cannot read the answer of the database", False),
+    ],
+)
+def test_a_program_that_stumbles_over_itself_is_no_effect_of_the_service_that_it_names(
+    log: str, *, apart: bool
+) -> None:
+    whole = Whole()
+    whole.application("team/db")
+    whole.service("team/db")["spec"]["selector"] = {"app": "dbx"}
+    (api,) = whole.application("team/api", container={"env": [{"name": "DB_HOST", "value": "db"}]})
+    crashing(whole, api, log, code=2)
+    whole.settle()
+    found = whole.verdict()
+    own = ["application/container_crashes Deployment/team/api"] if apart else []
+    assert [name_of(c) for c in found.causes] == [*own, "network/service_selects_nothing Service/team/db"], tree(
+        found.causes
+    )

@@ -23,6 +23,18 @@ from kdiag.facts import (
 
 _LEFT = 86_400
 _PASSING = re.compile(r"failed to sync (?:configmap|secret) cache|timed out waiting for the condition")
+#: A program that stumbles over itself or over what it was given, in the words of its language.
+_OWN = re.compile(
+    r"panic: |SyntaxError|IndentationError|ImportError|ModuleNotFoundError|Cannot find module|NameError|TypeError"
+    r"|ValueError|IndexError|AttributeError|NullPointerException|NumberFormatException|ClassNotFoundException"
+    r"|IllegalArgumentException|(?i:unknown (?:flag|option|directive|argument|command)|unrecognized (?:option|argument)"
+    r"|invalid (?:syntax|option|argument|value|number)|parse error|cannot parse|error parsing)"
+)
+#: What may as well come of a server that does not answer.
+_OF_OTHERS = re.compile(
+    r"(?i)connect|refus|time[d ]*out|reach|resolv|lookup|dial|socket|network|host|upstream|unavailable|econn|enotfound"
+    r"|tcp|https?:|database|server|broker|redis|mysql|postgres|mongo|kafka|rabbit|login|auth|denied|\bEOF\b|null|nil"
+)
 _WRAPPED = re.compile(r"^(?:failed to (?:create|start) (?:containerd )?(?:container|task)[^:]{0,80}: )+")
 
 
@@ -80,6 +92,7 @@ def container_crashes(
             severity=Severity.INFO if left else Severity.WARNING if over else None,
             since=one.started,
             container=one.container,
+            own=bool(one.log and _OWN.search(said) and not _OF_OTHERS.search(said)),
         )
 
 

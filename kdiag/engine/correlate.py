@@ -288,6 +288,8 @@ def _beyond(node: Node, other: Node, topology: Topology) -> bool:
     A new revision that does not start breaks nobody, as long as the old one serves.
     """
     mine, its = node.finding.subject, other.finding.subject
+    if node.finding.own and mine != its and not _WIDE.intersection(other.finding.touches):
+        return its.kind in _WORKLOADS | {"Service"}
     if mine == its or its.kind not in _WORKLOADS or mine.kind not in _WORKLOADS | {"Service", "Ingress"}:
         return False
     if mine.kind not in _WORKLOADS:  # a Service may select the new revision alone

@@ -69,7 +69,8 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     ``touches`` names further objects that the fault sits in or breaks directly; folding uses them.
     ``key`` tells two findings of one check about one object apart and must hold no count, time or pod name.
     ``since`` is when it began, as an RFC 3339 time, where that was observed. ``container`` is the one of a pod that it
-    is about: what one of them lacks is no reason for what another does.
+    is about: what one of them lacks is no reason for what another does. ``own`` says that the reason is seen, and lies
+    in the object itself: no other workload or Service causes it.
     """
 
     subject: Ref
@@ -81,6 +82,7 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     severity: Severity | None = None
     since: str = ""
     container: str = ""
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ def cleaned(finding: Finding, severity: Severity) -> Finding:
         severity=severity if finding.severity is None else finding.severity,
         since=clean_line(finding.since),
         container=clean_line(finding.container),
+        own=finding.own,
     )
 
 

@@ -49,8 +49,8 @@ FOLLOWED: Mapping[str, tuple[tuple[str | Shape, ...], ...]] = {
     "pki-count": (),
     "etcd-log": _LOGS,
     "etcd-data": (
-        ("find", DATA, "-maxdepth", "2", "-printf", LISTED),
-        ("find", PATH, "-maxdepth", "2", "-printf", LISTED),
+        ("find", DATA, "-maxdepth", "3", "-printf", LISTED),
+        ("find", PATH, "-maxdepth", "3", "-printf", LISTED),
     ),
     "etcd-databases": (DATABASES,),
     "etcdctl-status": (("etcdctl", "endpoint", "status", *CTL),),

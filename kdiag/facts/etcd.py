@@ -142,7 +142,7 @@ class EtcdFiles:
 
 
 DATABASES = (
-    *("find", "/var/lib", "/opt", "/root", "/tmp", "-maxdepth", "4", "("),  # noqa: S108
+    *("find", "/var/lib", "/opt", "/root", "/tmp", "-maxdepth", "5", "("),  # noqa: S108
     *("-path", "/var/lib/containerd", "-o", "-path", "/var/lib/containers", "-o", "-path"),
     *("/var/lib/docker", "-o", "-path", "/var/lib/kubelet", ")", "-prune", "-o"),
     *("-path", "*/member/snap/db", "-printf", LISTED),
@@ -167,9 +167,11 @@ class EtcdData(HostFact[EtcdFiles]):
             return
         found = manifests.of("etcd")
         host = found.on_host(found.value("data-dir", DATA))[1].rstrip("/") if found else ""
-        for folder in dict.fromkeys((DATA, host)):
+        # A data-dir that no volume holds leaves the volume that held the old one.
+        held = (v.path.rstrip("/") for v in found.host_volumes() if not v.path.startswith("/etc/")) if found else ()
+        for folder in dict.fromkeys((DATA, host, *held)):
             if safe_path(folder):
-                argv = ("find", folder, "-maxdepth", "2", "-printf", LISTED)
+                argv = ("find", folder, "-maxdepth", "3", "-printf", LISTED)
                 yield NodeCommand("etcd-data", argv, sudo=True, name=folder, answers=(0, 1), limit=65536)
         yield NodeCommand("etcd-databases", DATABASES, sudo=True, answers=(0, 1), limit=65536)
 
@@ -177,7 +179,9 @@ class EtcdData(HostFact[EtcdFiles]):
     def parse(node: str, answers: tuple[Answer, ...]) -> EtcdFiles:
         """What ``find`` listed; a folder that is not there is empty."""
         folders = {a.name: {i.path: i for i in listed(a.text)} for a in answers if a.key == "etcd-data" and not a.error}
-        return EtcdFiles(folders=folders, databases=tuple(listed(answer(answers, "etcd-databases"))))
+        found = {i.path: i for i in listed(answer(answers, "etcd-databases"))}
+        found |= {p: i for folder in folders.values() for p, i in folder.items() if p.endswith("/member/snap/db")}
+        return EtcdFiles(folders=folders, databases=tuple(found.values()))
 
 
 @dataclass(frozen=True, slots=True)

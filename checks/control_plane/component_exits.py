@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, shorten
 from kdiag.facts import (
+    CAME_UP,
+    HARMLESS,
     Cluster,
     Containers,
     HostContainer,
@@ -57,8 +59,6 @@ _LAST = tuple(
         r"^E\d{4} ",
     )
 )
-#: What each start says, whatever comes of it.
-_HARMLESS = re.compile(r"The manifest file is empty, ignoring")
 #: What is said when the API server or etcd is away: somebody else's fault.
 _OTHERS = re.compile(
     r"leader ?election lost|finished without leader elect"
@@ -209,10 +209,11 @@ def _decisive(log: HostLog | None, last: HostContainer, *, sure: bool) -> str | 
         return last.message
     lines: tuple[LogLine, ...] = log.lines if log else ()
     stopped = last.exit_code in (0, None, 137, 143) or not sure
-    for pattern in _LAST[:-1] if stopped else _LAST:
+    came_up = any(CAME_UP.search(line.text) for line in lines)
+    for pattern in _LAST[:-1] if stopped or came_up else _LAST:
         for line in reversed(lines):
-            if pattern.search(line.text) and not _HARMLESS.search(line.text):
+            if pattern.search(line.text) and not HARMLESS.search(line.text):
                 return line.text
-    if stopped or not lines or re.match(r"I\d{4} ", lines[-1].text):
+    if stopped or came_up or not lines or re.match(r"I\d{4} ", lines[-1].text):
         return None  # some end with 2 when they are asked to stop, and have said nothing of it
     return lines[-1].text

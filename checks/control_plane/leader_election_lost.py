@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, shorten
-from kdiag.facts import Cluster, Logs, Pods, SystemLeases, api_server_returned, component, plain, unread
+from kdiag.facts import (
+    Cluster,
+    Logs,
+    Pods,
+    SystemLeases,
+    api_server_returned,
+    component,
+    next_start_at,
+    plain,
+    unread,
+)
 
 _RECENT = 900
 _OFTEN = 3
@@ -49,10 +59,12 @@ def leader_election_lost(
                 yield Gap("leases", "not seen: they tell whether the API server has just come back")
                 continue
             why = next((li for li in lines if "error retrieving resource lock" in li or "renew lease" in li), lost)
+            again = next_start_at(status)
+            how = f"could not renew its Lease in time, and is started again {again}"
             servers = [p.ref() for p in pods.within("kube-system") if component(p) in ("etcd", "kube-apiserver")]
             yield Finding(
                 pod.ref(),
-                f"static pod {pod.path} restarts because it cannot renew its Lease in time",
+                f"static pod {pod.path} {how if again else 'restarts because it cannot renew its Lease in time'}",
                 evidence=tuple(
                     Evidence(
                         kubectl("logs", pod.name, "--previous", namespace=pod.namespace), shorten(plain(said), 300)
@@ -60,6 +72,11 @@ def leader_election_lost(
                     for said in dict.fromkeys((lost, why))
                 ),
                 next=(
+                    *(
+                        [f"ssh {pod.node} sudo systemctl restart kubelet    # or wait: this starts it now"]
+                        if again
+                        else ()
+                    ),
                     kubectl("get", "pods", "-l", "tier=control-plane", "-o", "wide", namespace="kube-system"),
                     kubectl("get", "--raw=/readyz?verbose"),
                     kubectl("logs", f"etcd-{pod.node}", "--tail=50", namespace="kube-system"),

@@ -26,6 +26,7 @@ from kdiag.facts import (
     last_words,
     lived,
     mount_of,
+    next_start_at,
     returning,
     stopped,
     stuck,
@@ -46,6 +47,8 @@ _INIT = 30  # seconds: what an init container of a component may well take
 _LONG = 600  # seconds: what crashes at its start has not run for so long
 # A component may take this long to become ready; its startup probe allows four minutes.
 _START = 240
+#: What is said of an end of which nothing is known but its code.
+_SILENT = r"\w+, exit code \d+"
 
 
 @check(
@@ -115,8 +118,18 @@ def static_pod_failing(
                     Evidence(command, shorten(line, 300)),
                 ),
                 next=(
-                    f"ssh {pod.node} sudoedit /etc/kubernetes/manifests/{part}.yaml    # {repair}",
-                    "the kubelet takes the change up by itself within 20 s; keep no copy of the file in that folder",
+                    *(
+                        (
+                            f"ssh {pod.node} sudoedit /etc/kubernetes/manifests/{part}.yaml    # {repair}",
+                            "the kubelet takes the change up by itself within 20 s; keep no copy of the file there",
+                        )
+                        if repair
+                        else (
+                            kubectl("logs", pod.name, "--previous", "--tail=30", namespace=pod.namespace),
+                            f"ssh {pod.node} sudo journalctl -u kubelet -n 200 --no-pager    # who ended it?",
+                            f"ssh {pod.node} sudo systemctl restart kubelet    # or wait: this starts it now",
+                        )
+                    ),
                     kubectl("get", "pod", pod.name, "-w", namespace=pod.namespace),
                 ),
                 touches=lease,
@@ -264,4 +277,7 @@ def _cause(part: str, pod: Pod, container: Container, status: ContainerStatus, l
         return f"cannot start: image {container.image} cannot be had", "correct the image's name and tag"
     if status.state.running:
         return f"runs but is not ready: {line}", "compare the probes with what the component listens on"
+    if re.fullmatch(_SILENT, line):
+        again = next_start_at(status)
+        return f"ended, and its log does not say why: {line}" + (f"; it is started again {again}" if again else ""), ""
     return f"fails: {line}", "correct what the line above names"

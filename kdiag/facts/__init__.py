@@ -398,8 +398,10 @@ from kdiag.facts.storage import VolumeNodeAffinity as VolumeNodeAffinity
 from kdiag.facts.storage import Volumes as Volumes
 from kdiag.facts.storage import differences as differences
 from kdiag.facts.system import ASKS_AGAIN as ASKS_AGAIN
+from kdiag.facts.system import CAME_UP as CAME_UP
 from kdiag.facts.system import CANNOT_START as CANNOT_START
 from kdiag.facts.system import COMPONENTS as COMPONENTS
+from kdiag.facts.system import HARMLESS as HARMLESS
 from kdiag.facts.system import NO_KUBE_PROXY as NO_KUBE_PROXY
 from kdiag.facts.system import NO_NETWORK as NO_NETWORK
 from kdiag.facts.system import RETURN as RETURN
@@ -423,6 +425,7 @@ from kdiag.facts.system import line_meant as line_meant
 from kdiag.facts.system import mount_of as mount_of
 from kdiag.facts.system import network_daemonsets as network_daemonsets
 from kdiag.facts.system import never_scheduled as never_scheduled
+from kdiag.facts.system import next_start_at as next_start_at
 from kdiag.facts.system import plain as plain
 from kdiag.facts.system import scheduler_works as scheduler_works
 from kdiag.facts.system import stuck as stuck

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 from kdiag.facts.base import Derived
@@ -20,7 +20,7 @@ from kdiag.facts.storage import Claims
 from kdiag.facts.workloads import DaemonSet, DaemonSets, Deployments, Workload
 from kdiag.model.jsontext import read_object
 from kdiag.model.result import Evidence, Gap, Ref
-from kdiag.model.text import duration
+from kdiag.model.text import duration, go_seconds
 
 #: The components that kubeadm runs as static pods.
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -88,17 +88,34 @@ _FATAL = (
 )
 
 
+#: What says that a component came up: an error that it logged on its way there did not end it.
+CAME_UP = re.compile(r"\] Serving securely on |Attempting to acquire leader lease|successfully acquired lease")
+#: What each start says, whatever comes of it.
+HARMLESS = re.compile(r"The manifest file is empty, ignoring")
+
+
 def last_words(logs: Logs | None, namespace: str, pod: str, container: str, *, killed: bool = False) -> str:
     """The line of a container's log that says why it ended, shorn of its header; empty when none does.
 
     What was killed from outside had no time to say so: an error that it logged before is not why.
     """
     lines = [line.text for line in logs.lines(namespace, pod, container)] if logs else []
-    for pattern in _FATAL[:-1] if killed else _FATAL:
+    came_up = any(CAME_UP.search(line) for line in lines)
+    for pattern in _FATAL[:-1] if killed or came_up else _FATAL:
         for line in lines:
-            if pattern.search(line):
+            if pattern.search(line) and not HARMLESS.search(line):
                 return plain(line)
     return ""
+
+
+def next_start_at(status: ContainerStatus) -> str:
+    """When the kubelet ends its pause between two starts: ``at 05:59:12 UTC (back-off 5m0s)``; empty without one."""
+    waiting, ended = status.state.waiting, status.ended
+    pause = re.match(r"back-off (\S+) restarting", waiting.message) if waiting else None
+    seconds = go_seconds(pause[1]) if pause else None
+    if pause is None or seconds is None or ended is None or ended.finished_at is None:
+        return ""
+    return f"at {ended.finished_at + timedelta(seconds=min(seconds, 3600)):%H:%M:%S} UTC (back-off {pause[1]})"
 
 
 def plain(line: str) -> str:

@@ -49,7 +49,8 @@ def main() -> None:
                 name = f"{seen.key}/{seen.name}" if seen.name else seen.key
                 out.setdefault("hosts", {}).setdefault(seen.host, {})[name] = _answer(seen)
         elif seen.key == "log" and not seen.error and not seen.absent:
-            if seen.name.split("/")[0] in options.namespace:
+            namespace, pod, *_ = seen.name.split("/")
+            if namespace in options.namespace and (not options.name or any(n in pod for n in options.name)):
                 out.setdefault("log", {})[seen.name] = bytes(seen.body).decode(errors="replace")
         elif not seen.error and not seen.absent:
             body = bytes(seen.body)

@@ -269,7 +269,8 @@ class _Reader:
                 break
             if sign in "&(`<>{}":
                 raise ShellError(f"{sign!r} is not understood here")
-            if sign == "~" and self._at == start:
+            # bash takes it for a home directory behind "=" and ":", too
+            if sign == "~" and (self._at == start or self._text[self._at - 1] in "=:"):
                 raise ShellError("'~' is not understood")
             parts.extend(self._part(quoted=False))
         if not parts and not value and self._at == start:

@@ -115,6 +115,8 @@ def test_agrees_with_a_real_shell_on_every_line_that_it_takes(tail: str) -> None
             "a $'x'",
             'a $"x"',
             "a ~/x",
+            "a b=~",
+            "a b=c:~/d",
             "a {b,c}",
         ),
         *(

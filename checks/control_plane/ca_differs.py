@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from kdiag.check import ETCD_FAILS, Evidence, Finding, Layer, Ref, Severity, check, listing
-from kdiag.facts import PKI, Certificates, Manifests, static_pod
+from kdiag.facts import PKI, Certificates, Manifests, started_anew, static_pod
 
 _TRUSTS = (
     ("kube-apiserver", "client-ca-file", "it refuses the kubelets and components that the CA of the others has signed"),
@@ -60,7 +60,7 @@ def _finding(part: str, node: str, others: list[str], key: str, path: str, effec
             f"ssh {node} sudo cp -a {PKI} /root/pki.before",
             f"for e in crt key; do ssh {good} sudo cat {stem}.$e | ssh {node} sudo tee {stem}.$e >/dev/null; done",
             f"ssh {node} sudo kubeadm certs renew all    # what the other CA has signed there",
-            f"ssh {node} 'sudo crictl ps -q --name {part} | xargs -r sudo crictl stop'    # it starts anew at once",
+            started_anew(node, part),
         ),
         touches=(Ref("Node", node),),
         key=path,

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from kdiag.check import CLUSTER, Evidence, Finding, Layer, Severity, check
-from kdiag.facts import Containers, EtcdData, EtcdLine, EtcdLogs, FileInfo, Manifests, current, static_pod
+from kdiag.facts import DATABASE, Containers, EtcdData, EtcdLine, EtcdLogs, FileInfo, Manifests, current, static_pod
 
 _USUAL = "/var/lib/etcd"
-_END = "/member/snap/db"
 #: Seconds between the last write to the old data and the start on the new, where no log tells how it began.
 _MOMENT = 600
 
@@ -45,24 +44,24 @@ def etcd_data_dir_changed(
         host = host.rstrip("/")
         if volume and not host:
             continue  # a volume that is not of the node
-        others = [d for d in files.databases if d.path.removesuffix(_END) != host and d.size > 0]
+        others = [d for d in files.databases if d.path.removesuffix(DATABASE) != host and d.size > 0]
         if not others:
             continue
-        old = max(others, key=lambda d: (d.path == _USUAL + _END, d.changed.timestamp() if d.changed else 0.0))
+        old = max(others, key=lambda d: (d.path == _USUAL + DATABASE, d.changed.timestamp() if d.changed else 0.0))
         own = (logs.get(node) if logs else None) or ()
         empty = next((x for g in own for x in g.lines if x.fields.get("dir-type") == "empty"), None)
-        here = next((d for d in files.databases if d.path == host + _END), None)
+        here = next((d for d in files.databases if d.path == host + DATABASE), None)
         if host:
             bare = not any(path.startswith(f"{host}/member") for path in files.folders.get(host, (f"{host}/member",)))
             last = current(containers.get(node), "etcd") if containers else None
             if not (bare or _left_for(old, here, empty, (last.started or last.created) if last else None)):
                 continue
             does = "is to work" if bare else "works"
-            what = f"{does} on {host}, which is new: the cluster's data is in {old.path.removesuffix(_END)}"
+            what = f"{does} on {host}, which is new: the cluster's data is in {old.path.removesuffix(DATABASE)}"
         else:
             what = f"keeps its data in {inside} inside its container, where no volume is: the cluster's data is in "
-            what += old.path.removesuffix(_END)
-        pod, data_dir = static_pod("etcd", node), old.path.removesuffix(_END)
+            what += old.path.removesuffix(DATABASE)
+        pod, data_dir = static_pod("etcd", node), old.path.removesuffix(DATABASE)
         mount = next((v for v in found.host_volumes() if v.name == volume), None)
         line, repair = flag.line, f"--data-dir={data_dir}, and the volume's path and mountPath alike"
         if mount and inside == data_dir:  # the flag is as it was: the mount is not

@@ -7,16 +7,12 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, shorten
-from kdiag.facts import Cluster, EtcdAnswers, EtcdLogs
+from kdiag.facts import PEER_AWAY, Cluster, EtcdAnswers, EtcdLogs
 
 _LATELY = 120
 _RESTART = 25  # a member that is upgraded is away that long
 #: Of a peer that is away etcd says so every five seconds (v3.6.10); that it is back it says at level info only.
 _SILENT = 25
-_UNHEALTHY = re.compile(
-    r"prober detected unhealthy status|failed to reach the peer ?URL|lost (?:the )?TCP streaming connection"
-    r"|health check for peer .* could not connect|peer became inactive"
-)
 _BACK = re.compile(r"peer became active|established TCP streaming connection")
 
 
@@ -49,7 +45,7 @@ def etcd_member_down(logs: EtcdLogs, cluster: Cluster, answers: EtcdAnswers | No
             if _BACK.search(line.message):
                 last[peer] = (False, "", "")
                 count[peer] = 0
-            elif _UNHEALTHY.search(line.message):
+            elif PEER_AWAY.search(line.message):
                 count[peer] = count.get(peer, 0) + 1
                 if count[peer] == 1:
                     began[peer] = line.when

@@ -7,17 +7,13 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, shorten
-from kdiag.facts import Cluster, EtcdLine, EtcdLogs, static_pod
+from kdiag.facts import PEER_AWAY, Cluster, EtcdLine, EtcdLogs, static_pod
 
 _WINDOW = 300
 _SYNC = re.compile(r"slow fdatasync|sync duration of .* expected less than")
 _BEAT = re.compile(r"failed to send out heartbeat on time")
 _APPLY = re.compile(
     r"apply request took too long|took too long \(.*\) to execute|read-only range request .* took too long"
-)
-#: A peer that is away: then messages to it wait, and another leader is chosen, on the best of disks.
-_AWAY = re.compile(
-    r"lost TCP streaming connection|became inactive|prober detected unhealthy status|failed to reach the peer"
 )
 _LEADER = re.compile(r"lost leader|elected leader|raft\.node: .* changed leader|leader changed")
 
@@ -39,7 +35,8 @@ def etcd_slow(logs: EtcdLogs, cluster: Cluster) -> Iterator[Finding]:
         sync = [x for x in lines if _SYNC.search(x.message)]
         beat = [x for x in lines if _BEAT.search(x.message)]
         apply = [x for x in lines if _APPLY.search(x.message) and _seconds(x) >= 0.5]
-        away = any(_AWAY.search(x.message) for x in lines)
+        # Messages to a peer that is away wait, and another leader is chosen, on the best of disks.
+        away = any(PEER_AWAY.search(x.message) for x in lines)
         leader = [] if away else [x for x in lines if _LEADER.search(x.message)]
         if len(sync) < 3 and len(beat) < 5 and len(apply) < 20:
             continue

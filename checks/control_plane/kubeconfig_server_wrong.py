@@ -12,6 +12,7 @@ from kdiag.facts import (
     ServerURL,
     server_urls,
     stands_still,
+    started_anew,
     static_pod,
 )
 
@@ -119,7 +120,6 @@ def _proxied(found: NodeManifests) -> bool:
 def _next(node: str, path: str, line: int, right: str, part: str) -> Iterator[str]:
     yield f"ssh {node} sudoedit {path}    # line {line}: server: {right or 'https://ADDRESS:6443'}"
     if part:
-        stop = f"sudo crictl ps -q --name {part} | xargs -r sudo crictl stop"
-        yield f"ssh {node} '{stop}'    # it starts anew at once"
+        yield started_anew(node, part)
     else:
         yield f"ssh {node} sudo kubectl --kubeconfig {path} get --raw /readyz"

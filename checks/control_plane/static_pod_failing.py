@@ -20,6 +20,7 @@ from kdiag.facts import (
     Pod,
     Pods,
     SystemLeases,
+    Terminated,
     absent_file,
     api_server_since,
     component,
@@ -47,8 +48,6 @@ _INIT = 30  # seconds: what an init container of a component may well take
 _LONG = 600  # seconds: what crashes at its start has not run for so long
 # A component may take this long to become ready; its startup probe allows four minutes.
 _START = 240
-#: What is said of an end of which nothing is known but its code.
-_SILENT = r"\w+, exit code \d+"
 
 
 @check(
@@ -206,7 +205,7 @@ def _told(
         if words:
             again = () if status.state.terminated else ("--previous",)
             return kubectl("logs", pod.name, *again, namespace=pod.namespace), words
-        return describe, f"{ended.reason or 'Error'}, exit code {ended.exit_code}"
+        return describe, _code(ended)
     if waiting:
         return describe, waiting.message or waiting.reason
     running = status.state.running
@@ -214,6 +213,11 @@ def _told(
         event = events.latest(pod.ref(), "Unhealthy") if events else None
         return describe, event.message if event else "it runs and its probe does not succeed"
     return None
+
+
+def _code(ended: Terminated) -> str:
+    """All that is known of an end that nothing explains."""
+    return f"{ended.reason or 'Error'}, exit code {ended.exit_code}"
 
 
 def _restarts(pod: Pod, status: ContainerStatus, cluster: Cluster, events: Events | None) -> bool:
@@ -277,7 +281,7 @@ def _cause(part: str, pod: Pod, container: Container, status: ContainerStatus, l
         return f"cannot start: image {container.image} cannot be had", "correct the image's name and tag"
     if status.state.running:
         return f"runs but is not ready: {line}", "compare the probes with what the component listens on"
-    if re.fullmatch(_SILENT, line):
+    if status.ended and line == _code(status.ended):
         again = next_start_at(status)
         return f"ended, and its log does not say why: {line}" + (f"; it is started again {again}" if again else ""), ""
     return f"fails: {line}", "correct what the line above names"

@@ -6,7 +6,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, listing
-from kdiag.facts import PKI, Certificates, Containers, Manifests, NodeManifests, Pki, current, static_pod, token_keys
+from kdiag.facts import (
+    PKI,
+    Certificates,
+    Containers,
+    Manifests,
+    NodeManifests,
+    Pki,
+    current,
+    started_anew,
+    static_pod,
+    token_keys,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +67,7 @@ def token_key_differs(
             next=(
                 f"for f in sa.key sa.pub; do ssh {good} sudo cat {PKI}/$f | ssh {node} sudo tee {PKI}/$f >/dev/null; "
                 "done    # those of the nodes that agree",
-                *(
-                    f"ssh {node} 'sudo crictl ps -q --name {part} | xargs -r sudo crictl stop'    # it starts anew"
-                    for part in ("kube-apiserver", "kube-controller-manager")
-                ),
+                *(started_anew(node, part) for part in ("kube-apiserver", "kube-controller-manager")),
                 "delete pods that were started in the meantime, if their tokens are refused after that",
             ),
             touches=() if later else (Ref("Node", node),),

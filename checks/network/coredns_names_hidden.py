@@ -140,19 +140,20 @@ def _left_out(kubernetes: Directive, services: Services | None) -> Iterator[_Hid
         yield _Hider(kubernetes.line, line, "remove the option", f"no Service of namespace {listing(out, 3)} is found")
 
 
-def _service(name: str, domain: str, services: Services | None) -> tuple[str, str] | None:
+def _service(name: str, domain: str) -> tuple[str, str] | None:
     """Namespace and name of the Service that a full name of the cluster's means."""
-    labels = name.rstrip(".").lower().removesuffix(f".svc.{domain}").split(".")
-    if services is None or len(labels) != 2 or not name.rstrip(".").lower().endswith(f".svc.{domain}"):
-        return None
-    return labels[1], labels[0]
+    match name.rstrip(".").lower().removesuffix(domain).split("."):
+        case [service, namespace, "svc", ""]:
+            return namespace, service
+        case _:
+            return None
 
 
 def _at_another_address(hosts: Directive, domain: str, services: Services | None) -> Iterator[_Hider]:
     """A line of ``hosts`` that has a Service of the cluster at an address that is not the Service's."""
     for address, *names in hosts.body:
         for name in names:
-            meant = _service(name, domain, services)
+            meant = _service(name, domain)
             found = services.get(meant[1], meant[0]) if services and meant else None
             if found and not found.headless and not found.external and found.spec.cluster_ip not in ("", address):
                 what = f"hosts has {name} at {address}; the Service has {found.spec.cluster_ip}"
@@ -169,9 +170,9 @@ def _renamed(rewrite: Directive, domain: str, services: Services | None) -> Iter
         return
     before, after = (w.strip(".").lower() for w in rest[:2])
     line = f"rewrite name makes {rest[0]} {rest[1]}"
-    meant = _service(before, domain, services) if how == "exact" else None
+    meant = _service(before, domain) if how == "exact" else None
     if services and meant and services.get(meant[1], meant[0]) and services.covers(meant[0]):
-        wanted = _service(after, domain, services)
+        wanted = _service(after, domain)
         if wanted and services.covers(wanted[0]) and services.get(wanted[1], wanted[0]) is None:
             lost = _LOST.format("/".join(meant))
             what = f"{line}, and there is no such Service"

@@ -67,18 +67,17 @@ def network_plugin_not_ready(
     absent = daemonsets is not None and not plugins
     passed = [_passed_over(name, setups, runtimes) for name in names]
     why = "no network plugin is installed" if absent else "it finds no network configuration in /etc/cni/net.d"
+    again: tuple[str, ...] = ()
     if all(passed):
         why = f"{passed[0]} is there, and the runtime has not taken it up"
+        again = (f"ssh {names[0]} sudo systemctl restart containerd    # or crio: it reads it when it starts",)
     where = "any node" if everywhere and len(names) > 1 else listing(names)
     yield Finding(
         bare[0].ref() if len(bare) == 1 else CLUSTER,
         f"pods get no network on {where}: {why}",
         evidence=tuple(evidence),
         next=(
-            *(
-                [f"ssh {names[0]} sudo systemctl restart containerd    # or crio: it reads it when it starts"]
-                * all(passed)
-            ),
+            *again,
             f"ssh {names[0]} ls -l /etc/cni/net.d /opt/cni/bin",
             "install the network plugin that the cluster was planned with"
             if absent

@@ -73,6 +73,7 @@ from kdiag.facts.daemons import on_control_plane as on_control_plane
 from kdiag.facts.daemons import retry as retry
 from kdiag.facts.daemons import runtime_unit as runtime_unit
 from kdiag.facts.daemons import setups as setups
+from kdiag.facts.daemons import started_anew as started_anew
 from kdiag.facts.daemons import unit_state as unit_state
 from kdiag.facts.dependencies import PLACE_NAME as PLACE_NAME
 from kdiag.facts.dependencies import Dependencies as Dependencies
@@ -95,7 +96,9 @@ from kdiag.facts.endpoints import image_port as image_port
 from kdiag.facts.endpoints import listeners as listeners
 from kdiag.facts.endpoints import mentions as mentions
 from kdiag.facts.endpoints import users as users
+from kdiag.facts.etcd import DATABASE as DATABASE
 from kdiag.facts.etcd import ETCDCTL as ETCDCTL
+from kdiag.facts.etcd import PEER_AWAY as PEER_AWAY
 from kdiag.facts.etcd import EtcdAnswer as EtcdAnswer
 from kdiag.facts.etcd import EtcdAnswers as EtcdAnswers
 from kdiag.facts.etcd import EtcdData as EtcdData

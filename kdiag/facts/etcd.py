@@ -141,11 +141,18 @@ class EtcdFiles:
     databases: tuple[FileInfo, ...] = ()
 
 
+#: Where a data directory has its database.
+DATABASE = "/member/snap/db"
+#: What a member says of a peer that it does not reach.
+PEER_AWAY = re.compile(
+    r"prober detected unhealthy status|failed to reach the peer ?URL|lost (?:the )?TCP streaming connection"
+    r"|health check for peer .* could not connect|peer became inactive"
+)
 DATABASES = (
     *("find", "/var/lib", "/opt", "/root", "/tmp", "-maxdepth", "5", "("),  # noqa: S108
     *("-path", "/var/lib/containerd", "-o", "-path", "/var/lib/containers", "-o", "-path"),
     *("/var/lib/docker", "-o", "-path", "/var/lib/kubelet", ")", "-prune", "-o"),
-    *("-path", "*/member/snap/db", "-printf", LISTED),
+    *("-path", f"*{DATABASE}", "-printf", LISTED),
 )
 
 
@@ -180,7 +187,7 @@ class EtcdData(HostFact[EtcdFiles]):
         """What ``find`` listed; a folder that is not there is empty."""
         folders = {a.name: {i.path: i for i in listed(a.text)} for a in answers if a.key == "etcd-data" and not a.error}
         found = {i.path: i for i in listed(answer(answers, "etcd-databases"))}
-        found |= {p: i for folder in folders.values() for p, i in folder.items() if p.endswith("/member/snap/db")}
+        found |= {p: i for folder in folders.values() for p, i in folder.items() if p.endswith(DATABASE)}
         return EtcdFiles(folders=folders, databases=tuple(found.values()))
 
 

@@ -14,7 +14,7 @@ from kdiag.model.text import is_command, listing, plural, shorten
 from kdiag.report.style import Style
 
 _SHOWN = 3
-#: So many causes of one check are shown whole, and so many more by their first line alone.
+#: So many causes of one check are shown whole, and so many more by their message alone.
 _WHOLE = 3
 _BRIEF = 12
 
@@ -58,7 +58,7 @@ def _causes(verdict: Verdict, style: Style, wide: bool) -> Iterator[str]:
     brief = False
     for number, cause in enumerate(verdict.causes, 1):
         told[cause.check.id] += 1
-        nth, all_ = told[cause.check.id], alike[cause.check.id]
+        nth, total = told[cause.check.id], alike[cause.check.id]
         if wide or nth <= _WHOLE:
             yield ""
             yield from cause_lines(number, cause, style, wide, changed=verdict.changed(cause))
@@ -70,18 +70,19 @@ def _causes(verdict: Verdict, style: Style, wide: bool) -> Iterator[str]:
             yield ""
             brief = True
         yield from _message(number, cause, style, also=f" (explains {cause.size:,})" if cause.symptoms else "")
-        if nth == min(all_, _WHOLE + _BRIEF):
-            more = f"and {all_ - nth:,} more of {cause.check.id} " if all_ > nth else ""
+        if nth == min(total, _WHOLE + _BRIEF):
+            more = f"and {total - nth:,} more of {cause.check.id} " if total > nth else ""
             yield style.paint(f"{'':<12}{more}(-o wide shows all of them whole)", "dim")
 
 
-def _message(number: int, cause: Node, style: Style, *, also: str = "", font: str = "") -> Iterator[str]:
+def _message(number: int, cause: Node, style: Style, *, also: str = "", bold: bool = False) -> Iterator[str]:
     """The lines that say what is wrong, all of it; ``number`` 0 is a remark."""
     label = f"{number or '-'} {cause.worst.name:<8}  "
-    first, *rest = _wrapped(cause.finding.message + also, style.width - len(label))
-    yield style.severity(cause.worst, label) + (style.paint(first, font) if font else first)
+    lines = _wrapped(cause.finding.message + also, style.width - len(label))
+    first, *rest = (style.paint(line, "bold") for line in lines) if bold else lines
+    yield style.severity(cause.worst, label) + first
     for more in rest:
-        yield " " * len(label) + (style.paint(more, font) if font else more)
+        yield " " * len(label) + more
 
 
 def _headline(verdict: Verdict, style: Style, seconds: float | None, wide: bool) -> str:
@@ -118,7 +119,7 @@ def cause_lines(
     number: int, node: Node, style: Style, wide: bool, *, changed: Sequence[tuple[str, Change]] = ()
 ) -> Iterator[str]:
     """One cause: evidence, what changed before it, symptoms and the next steps; ``number`` 0 is a remark."""
-    yield from _message(number, node, style, font="bold")
+    yield from _message(number, node, style, bold=True)
     for evidence in node.finding.evidence:
         yield from _evidence(evidence, style, wide)
     if changed:

@@ -79,6 +79,12 @@ FOLLOWED: Mapping[str, tuple[tuple[str | Shape, ...], ...]] = {
             ),
         ),
     ),
+    "kubelet-config-folder": (
+        (
+            *("grep", "-rsHn", "--include=*.conf", ""),
+            Shape(f"/(etc|var/lib|opt|usr)({_STEP})*/[A-Za-z0-9_.-]*(kubelet|conf)[A-Za-z0-9_-]*[.]d/"),
+        ),
+    ),
     "kubelet-kubeconfig-other": (
         ("grep", "-n", *PLACES, Shape(_CONF)),
         ("grep", "-n", "-o", "-E", PUBLIC_PARTS, PATH),

@@ -220,6 +220,10 @@ _PLAIN_FOLDERS = re.compile(
     r"/etc/kubernetes/manifests"
     r"|/(?:etc|run|usr/lib|lib)/(?:systemd|sysctl\.d|modules-load\.d|modprobe\.d|sysconfig|default)(?:/.*)?"
 )
+# And those of which it may read what ends in .conf: of network plugins, and a kubelet's --config-dir.
+_SETTINGS = re.compile(
+    r"/etc/cni/net\.d|/(?:etc|var/lib|opt|usr)(?:/[A-Za-z0-9_.-]+)*/[A-Za-z0-9_.-]*(?:kubelet|conf)[A-Za-z0-9_-]*\.d"
+)
 _KUBECONFIG = re.compile(r"^/etc/kubernetes/[A-Za-z0-9_-]+\.conf$")
 # A certificate, and where one begins that does not end. With -o and -z grep shows no more of a file than that.
 _CERTIFICATES = "-----BEGIN (TRUSTED )?CERTIFICATE-----([^-]*-----END (TRUSTED )?CERTIFICATE-----)?"
@@ -364,9 +368,9 @@ def check_files(program: str, options: Mapping[str, list[str]], operands: list[s
     places = ["/" + posixpath.normpath(file).lstrip("/") for file in files]
     if options.keys() & {"-r", "--recursive"}:
         only = options.get("--include", [])
-        networks = bool(only) and all(re.fullmatch(r"[^/]*\.conf(?:list)?", name) for name in only)
+        settings = bool(only) and all(re.fullmatch(r"[^/]*\.conf(?:list)?", name) for name in only)
         for place in places:
-            if not (_PLAIN_FOLDERS.fullmatch(place) or (networks and place == "/etc/cni/net.d")):
+            if not (_PLAIN_FOLDERS.fullmatch(place) or (settings and _SETTINGS.fullmatch(place))):
                 raise Refusal(f"not every file below {_line(place, 60)} may be read")
     closed = [place for place in places if _NOT_READ.search(place)]
     if program == "grep" and patterns == [_PUBLIC_PARTS] and {"-o", "-E"} <= options.keys() <= wordset("-H -n -o -E"):

@@ -302,6 +302,10 @@ from kdiag.facts.policy import peers_match as peers_match
 from kdiag.facts.policy import ports_match as ports_match
 from kdiag.facts.policy import shown_peers as shown_peers
 from kdiag.facts.policy import shown_ports as shown_ports
+from kdiag.facts.policyroutes import REJECTS as REJECTS
+from kdiag.facts.policyroutes import Policy as Policy
+from kdiag.facts.policyroutes import PolicyRoutes as PolicyRoutes
+from kdiag.facts.policyroutes import Way as Way
 from kdiag.facts.probes import inside_alone as inside_alone
 from kdiag.facts.probes import probe_setting as probe_setting
 from kdiag.facts.probes import probe_text as probe_text

@@ -16,7 +16,7 @@ from kdiag.facts.base import NodeCommand, NodeFollow
 from kdiag.facts.filelist import LISTED, FileInfo, listed
 from kdiag.facts.hosts import Answer, HostFact, answer, safe_path
 from kdiag.facts.manifests import Manifests, NodeManifests
-from kdiag.facts.nodefiles import PUBLIC_PARTS, READ_CLOCK, READ_KUBELET_CONFIG, matching, show_certificates
+from kdiag.facts.nodefiles import PUBLIC_PARTS, READ_CLOCK, READ_KUBELET_CONFIG, settings, show_certificates
 from kdiag.facts.staticpods import Manifest
 from kdiag.model.text import clean_line, shorten
 
@@ -96,7 +96,7 @@ class Pki:
     counts: Mapping[str, int] = field(default_factory=dict)
     bundles: Mapping[str, tuple[Certificate, ...]] = field(default_factory=dict)
     kubeconfigs: Mapping[str, KubeconfigParts] = field(default_factory=dict)
-    kubelet_client_ca: tuple[str, int] = ("", 0)  # clientCAFile of the kubelet's configuration, and its line
+    kubelet_client_ca: tuple[str, str, int] = ("", "", 0)  # clientCAFile of the kubelet, and the file and line of it
     clock: datetime | None = None
 
     @property
@@ -151,13 +151,14 @@ class Certificates(HostFact[Pki]):
         ),
         READ_CLOCK,
         READ_KUBELET_CONFIG,
+        NodeFollow("kubelet-config-folder"),
         NodeFollow("pki-clock"),  # of older recordings
         NodeFollow("pki-certificate"),
         NodeFollow("pki-key"),
         NodeFollow("pki-public"),
         NodeFollow("pki-count"),  # of older recordings
     )
-    beside = frozenset({"clock", "kubelet-config"})
+    beside = frozenset({"clock", "kubelet-config", "kubelet-config-folder"})
 
     @staticmethod
     def follow(node: str, answers: tuple[Answer, ...]) -> Iterable[NodeCommand]:
@@ -257,10 +258,12 @@ def token_keys(manifest: Manifest | None) -> tuple[str, ...]:
     return found if all(found) else ()
 
 
-def _client_ca(answers: tuple[Answer, ...]) -> tuple[str, int]:
-    for number, line in matching(answer(answers, "kubelet-config"), r"^\s+clientCAFile:"):
-        return line.partition(":")[2].partition(" #")[0].strip().strip("\"'"), number
-    return "", 0
+def _client_ca(answers: tuple[Answer, ...]) -> tuple[str, str, int]:
+    found = ("", "", 0)
+    over = answer(answers, "kubelet-config-folder")
+    for path, number, line in settings(answer(answers, "kubelet-config"), over, r"^\s+clientCAFile:"):
+        found = line.partition(":")[2].partition(" #")[0].strip().strip("\"'"), path, number
+    return found
 
 
 def parse_pem(text: str, place: str) -> Certificate | str:

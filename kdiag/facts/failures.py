@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from kdiag.facts.base import Derived
@@ -438,13 +438,11 @@ class _Judge:
         since = pod.started or pod.created
         image = _mounted_image(pod, text) or (pod.spec.container(status.name) or Container()).image or status.image
         body = text.replace(image, "…")
-        for fault, pattern in _IMAGE:
-            if pattern.search(body):
-                official = "/" not in image or re.match(r"(?:docker\.io/)?library/", image)
-                if fault is Fault.IMAGE_DENIED and official and "repository does not exist" in text:
-                    fault = Fault.IMAGE_NOT_FOUND  # the official images of Docker Hub are all public
-                return _made(fault, text, reason, about=image, since=since)
-        return _made(Fault.IMAGE_OTHER, text, reason, about=image, since=since)
+        fault = _image_fault(body)
+        official = "/" not in image or re.match(r"(?:docker\.io/)?library/", image)
+        if fault is Fault.IMAGE_DENIED and official and "repository does not exist" in text:
+            fault = Fault.IMAGE_NOT_FOUND  # the official images of Docker Hub are all public
+        return _made(fault, text, reason, about=image, since=since)
 
     def _config(self, pod: Pod, reason: str, text: str, since: datetime | None) -> _Made:
         fault, name, key = self._reference(pod, text)
@@ -750,6 +748,12 @@ class _Judge:
                 if log.lines:
                     return log.lines
         return ()
+
+
+@lru_cache(maxsize=1024)
+def _image_fault(text: str) -> Fault:
+    """What a message says, the image's name taken out of it: a registry refuses thousands in the same words."""
+    return next((fault for fault, pattern in _IMAGE if pattern.search(text)), Fault.IMAGE_OTHER)
 
 
 class _Made(NamedTuple):

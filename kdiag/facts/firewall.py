@@ -283,7 +283,15 @@ class ServiceRules:
     targets: Mapping[str, str] = field(default_factory=dict)  # endpoint chain → ip:port
     hooks: frozenset[str] = frozenset()  # built-in chains that lead to KUBE-SERVICES
     names: frozenset[str] = frozenset()
+    first: tuple[tuple[str, Rule], ...] = ()  # rules of others in the built-in chains that come before kube-proxy's
     legacy: bool = False
+
+    def diverted(self, chain: str, packet: Packet) -> Rule | None:
+        """The rule of somebody else that certainly takes a packet before kube-proxy's own see it."""
+        for where, rule in self.first:
+            if where == chain and rule.target in _TAKES and _fits(rule, packet):
+                return rule
+        return None
 
     @cached_property
     def written(self) -> bool:
@@ -309,6 +317,8 @@ class ServiceRules:
         return tuple(sorted(found))
 
 
+#: What ends the way of a packet through the nat table.
+_TAKES = ("DNAT", "REDIRECT", "ACCEPT", "RETURN")
 _SERVICE = re.compile(
     r"-A KUBE-SERVICES -d (?P<ip>[\d.]+)/32 (?:! -s \S+ )?-p (?P<proto>\w+) .*?--dport (?P<port>\d+) .*?"
     r"-j (?P<chain>KUBE-(?:SVC|SVL|EXT|XLB|FW)-\w+)"
@@ -331,6 +341,7 @@ class ServiceTables(HostFact[ServiceRules]):
         targets: dict[str, str] = {}
         names: set[str] = set()
         hooks: set[str] = set()
+        first: list[tuple[str, Rule]] = []
         text = answer(answers, "iptables-nat")
         for line in text.splitlines():
             if line.startswith(":KUBE-"):
@@ -344,14 +355,19 @@ class ServiceTables(HostFact[ServiceRules]):
             elif line.startswith("-A KUBE-"):
                 if m := _JUMP.match(line):
                     jumps.setdefault(m[1], []).append(m[2])
-            elif line.startswith(("-A PREROUTING", "-A OUTPUT")) and line.endswith("-j KUBE-SERVICES"):
-                hooks.add(line.split()[1])
+            elif line.startswith(("-A PREROUTING ", "-A OUTPUT ")):
+                chain = line.split()[1]
+                if line.endswith("-j KUBE-SERVICES"):
+                    hooks.add(chain)
+                elif chain not in hooks:
+                    first.append(_rule(line))
         return ServiceRules(
             chains,
             {chain: tuple(to) for chain, to in jumps.items()},
             targets,
             frozenset(hooks),
             frozenset(names),
+            tuple(first),
             legacy=bool(_LEGACY.search(text)),
         )
 

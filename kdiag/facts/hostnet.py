@@ -13,13 +13,13 @@ from kdiag.facts.base import NodeCommand, NodeFollow
 from kdiag.facts.hosts import Answer, HostFact, answer, safe_path
 from kdiag.facts.nodefiles import (
     ENV,
-    KUBELET_CONFIG,
     READ_CONTAINERD,
     READ_INTERFACES,
     READ_KUBELET_CONFIG,
     READ_KUBELET_ENV,
     READ_LISTENERS,
     matching,
+    settings,
 )
 from kdiag.model.jsontext import TooDeep, read_json
 from kdiag.model.text import whole
@@ -102,6 +102,9 @@ class Interfaces(HostFact[tuple[Interface, ...]]):
         return tuple(found)
 
 
+_KINDS = ("blackhole", "unreachable", "prohibit", "throw", "local", "broadcast", "multicast")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """A route of the main table. ``kind`` is empty for an ordinary one, else ``blackhole``, ``unreachable`` …"""
@@ -122,27 +125,32 @@ class Routes(HostFact[tuple[Route, ...]]):
     @staticmethod
     def parse(node: str, answers: tuple[Answer, ...]) -> tuple[Route, ...]:
         """``10.244.1.0/24 via 10.89.0.12 dev eth0``."""
-        found = []
-        for line in answer(answers, "routes").splitlines():
-            words = line.split()
-            kind = words.pop(0) if words and words[0] in ("blackhole", "unreachable", "prohibit", "throw") else ""
-            if not words:
-                continue
-            try:
-                network = IPv4Network("0.0.0.0/0" if words[0] == "default" else words[0], strict=False)
-            except ValueError:
-                continue
-            more = dict(pairwise(words[1:]))
-            found.append(
-                Route(
-                    network=network,
-                    via=more.get("via", ""),
-                    device=more.get("dev", ""),
-                    kind=kind,
-                    protocol=more.get("proto", ""),
-                )
+        return read_routes(answer(answers, "routes"))
+
+
+def read_routes(text: str) -> tuple[Route, ...]:
+    """Routes as ``ip route`` prints them; of one that is no IPv4 route nothing."""
+    found = []
+    for line in text.splitlines():
+        words = line.split()
+        kind = words.pop(0) if words and words[0] in _KINDS else ""
+        if not words:
+            continue
+        try:
+            network = IPv4Network("0.0.0.0/0" if words[0] == "default" else words[0], strict=False)
+        except ValueError:
+            continue
+        more = dict(pairwise(words[1:]))
+        found.append(
+            Route(
+                network=network,
+                via=more.get("via", ""),
+                device=more.get("dev", ""),
+                kind=kind,
+                protocol=more.get("proto", ""),
             )
-        return tuple(found)
+        )
+    return tuple(found)
 
 
 def route_to(routes: Iterable[Route], address: IPv4Address) -> Route | None:
@@ -194,9 +202,10 @@ class HostResolvers(HostFact[HostResolver]):
         READ_KUBELET_CONFIG,
         *READ_KUBELET_ENV,
         NodeFollow("resolv-other"),
+        NodeFollow("kubelet-config-folder"),
         NodeFollow("kubelet-hints"),  # of older recordings
     )
-    beside = frozenset({"kubelet-config", "kubelet-env"})
+    beside = frozenset({"kubelet-config", "kubelet-env", "kubelet-config-folder"})
 
     @staticmethod
     def follow(node: str, answers: tuple[Answer, ...]) -> Iterable[NodeCommand]:
@@ -256,7 +265,8 @@ def _hints(answers: tuple[Answer, ...]) -> HostResolver:
     if config is None:
         config = next((a for a in answers if a.key == "kubelet-config"), None)
         text = config.text if config and not config.error else ""
-        lines = [f"{KUBELET_CONFIG}:{n}:{line}" for n, line in matching(text, "^(?:resolvConf|failSwapOn):")]
+        over = answer(answers, "kubelet-config-folder")
+        lines = [f"{path}:{n}:{line}" for path, n, line in settings(text, over, "^(?:resolvConf|failSwapOn):")]
     for line in lines:
         if match := re.fullmatch(r"([^:]+):(\d+):(\w+):\s*[\"']?([^\"'#]*?)[\"']?\s*(?:#.*)?", line):
             if match[3] == "resolvConf" and match[4]:

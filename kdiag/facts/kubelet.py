@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from kdiag.facts.base import NodeCommand, NodeFollow
 from kdiag.facts.hosts import Answer, HostFact, answer, plain_path, safe_path
 from kdiag.facts.nodefiles import FLAGS_ENV as FLAGS_ENV
-from kdiag.facts.nodefiles import KUBELET_CONFIG, PLACES, PUBLIC_PARTS, READ_KUBELET_CONFIG, READ_KUBELET_ENV
+from kdiag.facts.nodefiles import KUBELET_CONFIG, PLACES, PUBLIC_PARTS, READ_KUBELET_CONFIG, READ_KUBELET_ENV, drop_ins
 from kdiag.facts.podyaml import Document, YamlFault, read_yaml
 from kdiag.facts.unitfaults import UnitText
 from kdiag.model.quantity import Quantity
@@ -100,12 +100,16 @@ _NOUNS = {
 
 @dataclass(frozen=True, slots=True)
 class ConfigFault:
-    """What is wrong in a file, and on which line of it (0: no line). ``fatal``: the kubelet does not start with it."""
+    """What is wrong in a file, and on which line of it (0: no line). ``fatal``: the kubelet does not start with it.
+
+    ``late``: it judges values when all files are put together, so what another file overrules is not wrong.
+    """
 
     line: int
     what: str
     fatal: bool = True
     field: str = ""
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,11 @@ class KubeletFlag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigFile:
-    """The kubelet's configuration file. Fields that it does not set have their default, or are None."""
+    """The kubelet's configuration file. Fields that it does not set have their default, or are None.
+
+    With the files of ``--config-dir`` laid over it, the values and lines are those that count, and ``parts`` are all
+    files, the first one first.
+    """
 
     path: str
     absent: bool = False
@@ -134,6 +142,21 @@ class ConfigFile:
     values: Mapping[str, Any] = field(default_factory=dict)
     lines: Mapping[str, int] = field(default_factory=dict)
     text: tuple[str, ...] = ()
+    parts: tuple[ConfigFile, ...] = ()
+    set_by: Mapping[str, ConfigFile] = field(default_factory=dict)
+
+    @property
+    def faulty(self) -> Iterator[tuple[ConfigFile, ConfigFault]]:
+        """All that is wrong, each with its file; not what a later file overrules."""
+        for part in self.parts or (self,):
+            for fault in part.faults:
+                decides = self.set_by.get(fault.field, part)
+                if not fault.late or decides is part:
+                    yield part, fault
+
+    def file(self, name: str) -> ConfigFile:
+        """The file that decides of a field: of several the last that sets it."""
+        return self.set_by.get(name, self)
 
     def line(self, name: str) -> int:
         """The line of a field (``authentication.x509.clientCAFile``); 0 when it is not set."""
@@ -228,6 +251,7 @@ class KubeletSetup:
     files: Mapping[str, str] = field(default_factory=dict)  # path → kind as stat names it; empty for not there
     swap: tuple[str, ...] = ()
     flags_known: bool = False  # whether all of its command line is known
+    folder_read: bool = True  # whether the files of --config-dir were read, where there is one
 
     def flag(self, name: str) -> KubeletFlag | None:
         """The flag as it takes effect: of several the last."""
@@ -243,14 +267,11 @@ class KubeletSetup:
 
     @property
     def settings_known(self) -> bool:
-        """Whether all that it was told was seen: its flags, and a configuration that it can read.
-
-        The files of ``--config-dir``, which overrule that one, are not read.
-        """
+        """Whether all that it was told was seen: its flags, and configuration files that it can read."""
         config = self.config
-        if not self.flags_known or self.flag("config-dir") is not None or config is None or config.absent:
+        if not self.flags_known or not self.folder_read or config is None or config.absent:
             return False
-        return not any(f.fatal for f in config.faults)
+        return not any(f.fatal for _, f in config.faulty)
 
     def setting(self, flag: str, config: str) -> str:
         """What holds of a setting that has a flag and a field: the flag wins."""
@@ -296,6 +317,7 @@ class Kubelets(HostFact[KubeletSetup]):
         ),
         NodeCommand("swaps", ("cat", "/proc/swaps"), limit=16_384),
         NodeFollow("kubelet-config-other"),
+        NodeFollow("kubelet-config-folder"),
         NodeFollow("kubelet-kubeconfig-other"),
         NodeFollow("kubelet-files"),
     )
@@ -307,6 +329,9 @@ class Kubelets(HostFact[KubeletSetup]):
         config, kubeconfig = setup.flag("config"), setup.flag("kubeconfig")
         if config and config.value != CONFIG and plain_path(config.value):
             yield NodeCommand("kubelet-config-other", ("cat", config.value), sudo=True, name=config.value)
+        folder = setup.flag("config-dir")
+        if folder and (read := read_folder(folder.value)):
+            yield read
         known = (KUBECONFIG, BOOTSTRAP)
         path = kubeconfig.value if kubeconfig else ""
         if path not in known and safe_path(path):
@@ -328,7 +353,7 @@ class Kubelets(HostFact[KubeletSetup]):
 def _named(setup: KubeletSetup) -> Iterator[str]:
     """The files without which the kubelet does not start, or its pods do not."""
     yield setup.program
-    for name in ("config", "kubeconfig", "bootstrap-kubeconfig", "client-ca-file", "tls-cert-file"):
+    for name in ("config", "config-dir", "kubeconfig", "bootstrap-kubeconfig", "client-ca-file", "tls-cert-file"):
         if flag := setup.flag(name):
             yield flag.value
     yield setup.setting("resolv-conf", "resolvConf")
@@ -359,6 +384,10 @@ def _setup(answers: tuple[Answer, ...]) -> KubeletSetup:
             config = read_config(found.name, found.text)
         elif found.absent and config_path:
             config = ConfigFile(path=found.name, absent=True)
+    folder = named.get("config-dir", "").rstrip("/")
+    over = config_folder(answers, folder) if folder else ()
+    if config and not config.absent and over:
+        config = laid_over(config, over)
     kubeconfigs = {a.name: a for a in answers if a.key in ("kubelet-kubeconfig", "kubelet-kubeconfig-other")}
     files: dict[str, str] = {}
     for a in answers:
@@ -378,6 +407,7 @@ def _setup(answers: tuple[Answer, ...]) -> KubeletSetup:
         bootstrap=_kubeconfig(kubeconfigs.get(named.get("bootstrap-kubeconfig", BOOTSTRAP))),
         files=files,
         flags_known=bool(unit.start) and all(path in read for path, _ in unit.env_files),
+        folder_read=not folder or over is not None,
         swap=tuple(line.split()[0] for line in answer(answers, "swaps").splitlines()[1:] if line.strip()),
     )
 
@@ -520,6 +550,60 @@ def read_config(path: str, text: str) -> ConfigFile:
     return ConfigFile(path=path, faults=tuple(_faults(document, values)), values=values, lines=where, text=lines)
 
 
+#: Folders of drop-ins: their names say so, and nothing but such files is in there.
+_FOLDER = re.compile(
+    r"/(?:etc|var/lib|opt|usr)(?:/[A-Za-z0-9_.-]+)*/[A-Za-z0-9_.-]*(?:kubelet|conf)[A-Za-z0-9_-]*\.d/?"
+)
+
+
+def read_folder(path: str) -> NodeCommand | None:
+    """What reads the files of ``--config-dir``; None for a folder that may hold something else."""
+    if not (safe_path(path) and _FOLDER.fullmatch(path)):
+        return None
+    path = path.rstrip("/") + "/"
+    argv = ("grep", "-rsHn", "--include=*.conf", "", path)
+    return NodeCommand("kubelet-config-folder", argv, sudo=True, name=path, answers=(0, 1))
+
+
+def config_folder(answers: tuple[Answer, ...], folder: str) -> tuple[ConfigFile, ...] | None:
+    """The files of ``--config-dir`` in the order in which the kubelet takes them; None where they were not read."""
+    found = next((a for a in answers if a.key == "kubelet-config-folder" and a.name.rstrip("/") == folder), None)
+    if found is None or found.error:
+        return None
+    return tuple(read_config(path, "\n".join(lines) + "\n") for path, lines in drop_ins(found.text).items())
+
+
+def laid_over(first: ConfigFile, over: tuple[ConfigFile, ...]) -> ConfigFile:
+    """The configuration of several files, as JSON merge patches: mappings are joined, all else is replaced."""
+    values: dict[str, Any] = dict(first.values)
+    lines = dict(first.lines)
+    set_by = dict.fromkeys(lines, first)
+    for one in over:
+        patch = {k: v for k, v in one.values.items() if k not in ("apiVersion", "kind")}
+        values = _patched(values, patch)
+        for name, line in one.lines.items():
+            if name in ("apiVersion", "kind"):
+                continue
+            for inner in [n for n in lines if n.startswith(f"{name}.") and n not in one.lines]:
+                if not isinstance(one.get(name), dict):
+                    del lines[inner], set_by[inner]
+            lines[name], set_by[name] = line, one
+    return replace(first, values=values, lines=lines, parts=(first, *over), set_by=set_by)
+
+
+def _patched(values: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(values)
+    for key, value in patch.items():
+        before = found.get(key)
+        if value is None:
+            found.pop(key, None)
+        elif isinstance(value, dict):
+            found[key] = _patched(before if isinstance(before, dict) else {}, value)
+        else:
+            found[key] = value
+    return found
+
+
 def _faults(document: Document, values: Mapping[str, Any]) -> Iterator[ConfigFault]:
     kind, version = values.get("kind"), values.get("apiVersion")
     for name, right in (("apiVersion", "kubelet.config.k8s.io/v1beta1"), ("kind", "KubeletConfiguration")):
@@ -548,7 +632,8 @@ def _faults(document: Document, values: Mapping[str, Any]) -> Iterator[ConfigFau
                 name = ".".join((*place, str(key)))
                 meant = _meant(str(key), known, inner)
                 yield ConfigFault(document.line(*place, key), _unknown(name, meant), fatal=False, field=name)
-    yield from _values(document, values)
+    for fault in _values(document, values):
+        yield replace(fault, late=True)
 
 
 def _values(document: Document, values: Mapping[str, Any]) -> Iterator[ConfigFault]:

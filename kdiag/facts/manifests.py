@@ -14,11 +14,12 @@ from kdiag.facts.base import NodeCommand, NodeFollow
 from kdiag.facts.filelist import LISTED, FileInfo, listed
 from kdiag.facts.hosts import Answer, HostFact, answer, safe_path
 from kdiag.facts.nodefiles import (
+    KUBELET_CONFIG,
     PUBLIC_PARTS,
     READ_INTERFACES,
     READ_KERNEL,
     READ_KUBELET_CONFIG,
-    matching,
+    settings,
     show_certificates,
 )
 from kdiag.facts.podspec import PodSpec
@@ -44,6 +45,7 @@ class NodeManifests:
     #: The folder that the kubelet's configuration names: None when that was not read, empty when it names none.
     declared: str | None = None
     declared_line: int = 0
+    declared_in: str = KUBELET_CONFIG
     files: tuple[Manifest, ...] = ()
     #: Dot-files and what lies in sub-folders: the kubelet passes over them.
     ignored: tuple[FileInfo, ...] = ()
@@ -137,15 +139,16 @@ class Manifests(HostFact[NodeManifests]):
         NodeFollow("manifest-elsewhere"),
         NodeFollow("manifest-other-files"),
         NodeFollow("manifest-other"),
+        NodeFollow("kubelet-config-folder"),
         # Of recordings made before those three were taken from what others read as well.
         *(NodeFollow(key) for key in ("static-pod-path", "capacity", "addresses")),
     )
-    beside = frozenset({"kubelet-config", "kernel", "interfaces"})
+    beside = frozenset({"kubelet-config", "kubelet-config-folder", "kernel", "interfaces"})
 
     @staticmethod
     def parse(node: str, answers: tuple[Answer, ...]) -> NodeManifests:
         """The folder, its files, and what is known of the files that they name."""
-        declared, line = _declared(answers)
+        declared, line, where = _declared(answers)
         first = _folder(answers, _other(answers, declared))
         asked = _asked(answers)
         host: dict[str, FileInfo | None] = dict.fromkeys(asked)
@@ -165,6 +168,7 @@ class Manifests(HostFact[NodeManifests]):
             there=bool(first.tree) and first.folder in first.tree,
             declared=declared,
             declared_line=line,
+            declared_in=where,
             files=first.files,
             ignored=first.ignored,
             tree=first.tree,
@@ -423,26 +427,28 @@ def _memory(answers: tuple[Answer, ...]) -> int:
     return int(found[1]) * 1024 if found else 0
 
 
-def _declared(answers: tuple[Answer, ...]) -> tuple[str | None, int]:
+def _declared(answers: tuple[Answer, ...]) -> tuple[str | None, int, str]:
     recorded = [a for a in answers if a.key == "static-pod-path"]
     for one in () if recorded else answers:
         if one.key == "kubelet-config":
             if one.error:
-                return None, 0
-            for number, line in matching(one.text, "^ *staticPodPath:"):
+                return None, 0, KUBELET_CONFIG
+            over = answer(answers, "kubelet-config-folder")
+            declared = ("", 0, KUBELET_CONFIG)
+            for path, number, line in settings(one.text, over, "^ *staticPodPath:"):
                 if found := re.match(r" *staticPodPath: *[\"']?([^\"'#]*)", line):
-                    return found[1].strip(), number
-            return "", 0
+                    declared = found[1].strip(), number, path
+            return declared
     for one in recorded:
         if one.key == "static-pod-path":
             if one.error:
-                return None, 0
+                return None, 0, KUBELET_CONFIG
             for line in one.text.splitlines():
                 found = re.match(r"(\d+): *staticPodPath: *[\"']?([^\"'#]*)", line)
                 if found:
-                    return found[2].strip(), int(found[1])
-            return "", 0
-    return None, 0
+                    return found[2].strip(), int(found[1]), KUBELET_CONFIG
+            return "", 0, KUBELET_CONFIG
+    return None, 0, KUBELET_CONFIG
 
 
 def _servers(answers: tuple[Answer, ...]) -> dict[str, tuple[str, int]]:

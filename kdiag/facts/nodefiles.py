@@ -57,6 +57,24 @@ READ_KERNEL = NodeCommand(
 )
 
 
+def drop_ins(text: str) -> dict[str, list[str]]:
+    """The lines of the files of a kubelet's ``--config-dir``, by path, in the order in which it takes them."""
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        if match := re.match(r"(/[^:]+\.conf):\d+:(.*)", line):
+            found.setdefault(match[1].replace("//", "/"), []).append(match[2])
+    return {path: found[path] for path in sorted(found, key=lambda p: p.split("/"))}
+
+
+def settings(config: str, folder: str, pattern: str) -> Iterator[tuple[str, int, str]]:
+    """The lines of the kubelet's configuration and then of its drop-ins in which the pattern is found, with places."""
+    for number, line in matching(config, pattern):
+        yield KUBELET_CONFIG, number, line
+    for path, lines in drop_ins(folder).items():
+        for number, line in matching("\n".join(lines), pattern):
+            yield path, number, line
+
+
 def matching(text: str, pattern: str) -> Iterator[tuple[int, str]]:
     """The lines of a file in which the pattern is found, with their numbers."""
     wanted = re.compile(pattern)

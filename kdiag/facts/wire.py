@@ -87,7 +87,7 @@ def convert(value: Any, shape: Any) -> Any:
 
 def clean_json(body: bytes) -> bytes:
     """Replace, in JSON text, every escape or character that could drive a terminal by a visible one."""
-    if body.isascii() and b"\x7f" not in body and not _SUSPECT.search(body):
+    if body.isascii() and b"\x7f" not in body and (b"\\" not in body or not _SUSPECT.search(body)):
         return body
     return _ESCAPED.sub(_visible, body.decode("utf-8", "replace")).encode("utf-8", "replace")
 

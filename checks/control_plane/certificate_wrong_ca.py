@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from kdiag.check import CLUSTER, ETCD_FAILS, Evidence, Finding, Layer, Ref, Severity, check, listing
 from kdiag.facts import (
-    KUBELET_CONFIG,
     PKI,
     Certificate,
     Certificates,
@@ -155,21 +154,21 @@ def _kubelets(
     usual = [a for _, pki in masters if (a := pki.authority(f"{PKI}/ca.crt"))]
     right = all(any(c.signed_by(a) for a in usual) for c in shown)
     for node, pki in certificates:
-        path, line = pki.kubelet_client_ca
+        path, file, line = pki.kubelet_client_ca
         held = pki.bundles.get(path, ())
         if not held or not shown or not right or any(pki.trusts(path, c) is not False for c in shown):
             continue
         meant = f", meant is {PKI}/ca.crt" if path != f"{PKI}/ca.crt" else ""
         yield Finding(
             Ref("Node", node),
-            f"the kubelet on {node} does not know kube-apiserver: {KUBELET_CONFIG}:{line} clientCAFile {path} did not "
+            f"the kubelet on {node} does not know kube-apiserver: {file}:{line} clientCAFile {path} did not "
             f"sign its certificate{meant}: kubectl logs and exec are refused there",
             evidence=(
                 Evidence(f"sudo openssl x509 -noout -subject -serial -in {path}", f"subject {held[0].subject}", node),
-                Evidence(f"sudo sed -n {line}p {KUBELET_CONFIG}", f"clientCAFile: {path}", node),
+                Evidence(f"sudo sed -n {line}p {file}", f"clientCAFile: {path}", node),
             ),
             next=(
-                f"ssh {node} sudoedit {KUBELET_CONFIG}    # line {line}: clientCAFile: {PKI}/ca.crt",
+                f"ssh {node} sudoedit {file}    # line {line}: clientCAFile: {PKI}/ca.crt",
                 f"ssh {node} sudo systemctl restart kubelet",
             ),
             key="clientCAFile",

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from kdiag.check import CLUSTER, STATIC_POD_ABSENT, Evidence, Finding, Layer, Ref, Severity, check, listing
 from kdiag.facts import COMPONENTS, Containers, Manifests, NodeManifests, Pods, Units, static_pod
 
-_CONFIG = "/var/lib/kubelet/config.yaml"
-
 
 @check(
     title="Kubelet reads another static pod folder",
@@ -31,6 +29,7 @@ def static_pod_path_wrong(
         latent = running is not None and len(running) == len(parts)
         if latent and not found.declared:
             continue
+        file = found.declared_in
         said = f"staticPodPath {found.declared}" if found.declared else "no staticPodPath"
         state = found.state(found.declared or "/")
         lacks = "which does not exist" if found.declared and state is False else "which holds none of them"
@@ -38,11 +37,11 @@ def static_pod_path_wrong(
         when = "at its next start the kubelet" if latent else "the kubelet"
         yield Finding(
             subject,
-            f"{when} of {node} makes no control-plane pod: {_CONFIG}:{found.declared_line or 1} has {said}"
+            f"{when} of {node} makes no control-plane pod: {file}:{found.declared_line or 1} has {said}"
             + (f", {lacks}" if found.declared else "")
             + f"; the manifests are in {found.folder}",
             evidence=(
-                Evidence(f"grep -n staticPodPath {_CONFIG}", f"{found.declared_line}: {said}", node),
+                Evidence(f"grep -n staticPodPath {file}", f"{found.declared_line}: {said}", node),
                 Evidence(f"ls {found.folder}", listing([m.file for m in found.files], 5), node),
                 *(
                     [Evidence("crictl ps", f"running: {listing(sorted(running), 4) or 'none of them'}", node)]
@@ -51,8 +50,8 @@ def static_pod_path_wrong(
                 ),
             ),
             next=(
-                f"ssh {node} sudo sed -i.before 's#^staticPodPath:.*#staticPodPath: {found.folder}#' {_CONFIG}",
-                f"ssh {node} sudo systemctl restart kubelet    # undo: mv {_CONFIG}.before {_CONFIG}",
+                f"ssh {node} sudo sed -i.before 's#^staticPodPath:.*#staticPodPath: {found.folder}#' {file}",
+                f"ssh {node} sudo systemctl restart kubelet    # undo: mv {file}.before {file}",
             ),
             touches=(CLUSTER, *(static_pod(p, node) for p in parts), *(Ref("Lease", p, "kube-system") for p in parts)),
             severity=Severity.WARNING if latent else None,

@@ -142,7 +142,8 @@ def _by_all(nodes: list[str], given: tuple[str, ...], right: str, service: Ref) 
 
 def _by_kubelet(node: str, setup: KubeletSetup, given: tuple[str, ...], right: str) -> Finding:
     flag, config = setup.flag("cluster-dns"), setup.config
-    path, line = (flag.path, flag.line) if flag else (config.path, config.line("clusterDNS")) if config else ("", 0)
+    file = config.file("clusterDNS") if config else None
+    path, line = (flag.path, flag.line) if flag else (file.path, file.line("clusterDNS")) if file else ("", 0)
     place = f"{path}:{line}" if line else path
     if given:
         what = f"gives pods the DNS server {listing(given)}; the Service has {right}: {place} clusterDNS"

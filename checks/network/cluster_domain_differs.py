@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, listing
 from kdiag.facts import (
+    KUBELET_CONFIG,
     ClusterDNS,
     ConfigMaps,
     Directive,
@@ -37,7 +38,7 @@ def cluster_domain_differs(dns: ClusterDNS, configs: ConfigMaps, kubelets: Kubel
     bare = [node for node, setup in kubelets if _without(setup)] if domains else []
     for node in bare:
         setup = kubelets.get(node)
-        path = setup.config.path if setup and setup.config else "/var/lib/kubelet/config.yaml"
+        path = setup.config.path if setup and setup.config else KUBELET_CONFIG
         usual = next(iter(domains.values()))  # of another node
         yield Finding(
             Ref("Node", node),
@@ -86,19 +87,19 @@ def cluster_domain_differs(dns: ClusterDNS, configs: ConfigMaps, kubelets: Kubel
             continue
         for node, domain in outside.items():
             setup = kubelets.get(node)
-            file = setup.config if setup else None
+            file = setup.config.file("clusterDomain") if setup and setup.config else None
+            path = file.path if file else KUBELET_CONFIG
             place = f"{file.path}:{file.line('clusterDomain')} " if file and file.line("clusterDomain") else ""
             yield Finding(
                 Ref("Node", node),
                 f"new pods on {node} find no Service by name: {place}clusterDomain is {domain}, "
                 f"CoreDNS answers for {listing(zones, 3)}",
                 evidence=(
-                    Evidence("grep -n clusterDomain /var/lib/kubelet/config.yaml", f"clusterDomain: {domain}", node),
+                    Evidence(f"grep -n clusterDomain {path}", f"clusterDomain: {domain}", node),
                     Evidence(here, f"kubernetes {' '.join(directive.args)}"),
                 ),
                 next=(
-                    f"ssh {node} sudoedit {file.path if file else '/var/lib/kubelet/config.yaml'}"
-                    f"    # clusterDomain: {zones[0]}",
+                    f"ssh {node} sudoedit {path}    # clusterDomain: {zones[0]}",
                     f"ssh {node} sudo systemctl restart kubelet    # then make the pods that started there anew",
                 ),
             )

@@ -101,8 +101,10 @@ def _negotiates(answer: RuntimeAnswer) -> bool:
 def _ours(setup: KubeletSetup) -> tuple[str, str, int]:
     if flag := setup.flag("cgroup-driver"):
         return flag.value, flag.path, flag.line
-    config = setup.config
-    return (config.string("cgroupDriver"), config.path, config.line("cgroupDriver")) if config else ("", "", 0)
+    if setup.config is None:
+        return "", "", 0
+    file = setup.config.file("cgroupDriver")
+    return setup.config.string("cgroupDriver"), file.path, file.line("cgroupDriver")
 
 
 def _theirs(name: str, config: RuntimeConfig, answer: RuntimeAnswer) -> tuple[str, str, int, str]:

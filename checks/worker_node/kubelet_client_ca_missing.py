@@ -80,5 +80,6 @@ def _given(setup: KubeletSetup) -> tuple[str, str, int]:
         return flag.value, flag.path, flag.line
     if setup.config and not setup.config.absent:
         name = "authentication.x509.clientCAFile"
-        return setup.config.string(name), setup.config.path, setup.config.line(name)
+        file = setup.config.file(name)
+        return setup.config.string(name), file.path, file.line(name)
     return "", "", 0

@@ -28,7 +28,7 @@ _WEIGHTY = ("staticPodPath", "clusterDNS", "authentication", "authorization", "f
 _REFUSED = re.compile(
     r"failed to load kubelet config|failed to validate kubelet config|invalid configuration|feature gate"
     r"|quantities must match|unable to parse quantity|unknown tls version|unsupported eviction signal"
-    r"|soft eviction threshold"
+    r"|soft eviction threshold|failed to merge kubelet config"
 )
 _OTHER = re.compile(r"no such file|permission denied|client CA")
 
@@ -65,47 +65,48 @@ def kubelet_config_invalid(
         start = next_start(node, unit, journal, cluster, manifests)
         reason = start.reason
         refused = reason if reason and _REFUSED.search(reason.text) and not _OTHER.search(reason.text) else None
-        fatal = [f for f in config.faults if f.fatal]
+        fatal = [(file, f) for file, f in config.faulty if f.fatal]
         if not fatal and refused:
             field = config.named(refused.said.partition(", path: ")[0])
-            line = config.line(field) if field else _line_of(config, refused.said)
+            place = field or _field_of(config, refused.said)
             what = _tail(refused.said)
             if _SLICE.search(refused.said) and config.string("cgroupDriver") == "systemd":
-                field, line = "cgroupDriver", config.line("cgroupDriver")
+                field = place = "cgroupDriver"
                 what = f"cgroupDriver is systemd, and its cgroup root was made for cgroupfs: {what}"
-            fatal = [ConfigFault(line, what, field=field)]
+            file = config.file(place)
+            fatal = [(file, ConfigFault(file.line(place), what, field=field))]
         elif fatal and reason and not refused:
             fatal = []  # it got past its configuration, so whatever looks odd in there is not what stops it
-        for fault in fatal[:3]:
-            where = f"{config.path}:{fault.line}" if fault.line else config.path
+        for file, fault in fatal[:3]:
+            where = f"{file.path}:{fault.line}" if fault.line else file.path
             yield Finding(
                 Ref("Node", node),
                 shorten(f"kubelet on {node} {start.fails}: {where}: {fault.what}", 240) + start.also,
                 evidence=(
                     *(
-                        [file_line(config.path, fault.line, config.quoted(fault.line) or "(empty)", node)]
-                        if fault.line or config.empty
+                        [file_line(file.path, fault.line, file.quoted(fault.line) or "(empty)", node)]
+                        if fault.line or file.empty
                         else []
                     ),
                     unit_state(unit, node, "ActiveState", "SubState"),
                     *([journal_line(refused, node)] if refused else []),
                 ),
-                next=retry(node, f"ssh {node} sudoedit {config.path}    # correct it"),
+                next=retry(node, f"ssh {node} sudoedit {file.path}    # correct it"),
                 touches=start.touches,
                 key=fault.field,
                 severity=start.severity,
             )
-        for fault in config.faults:
+        for file, fault in config.faulty:
             if fault.fatal or "meant is" not in fault.what:
                 continue
             yield Finding(
                 Ref("Node", node),
-                f"kubelet on {node} passes over a line of its configuration: {config.path}:{fault.line}: {fault.what}",
+                f"kubelet on {node} passes over a line of its configuration: {file.path}:{fault.line}: {fault.what}",
                 evidence=(
-                    file_line(config.path, fault.line, config.quoted(fault.line), node),
+                    file_line(file.path, fault.line, file.quoted(fault.line), node),
                     *_lenient(node, journal),
                 ),
-                next=retry(node, f"ssh {node} sudoedit {config.path}    # {fault.what.rpartition('meant is ')[2]}"),
+                next=retry(node, f"ssh {node} sudoedit {file.path}    # {fault.what.rpartition('meant is ')[2]}"),
                 touches=hosted(node, manifests, cluster) if "staticPodPath" in fault.what else (),
                 key=fault.field,
                 severity=Severity.ERROR if any(w in fault.what for w in _WEIGHTY) else Severity.WARNING,
@@ -118,11 +119,9 @@ def _tail(text: str) -> str:
     return shorten(parts[-1].strip(' "'), 160)
 
 
-def _line_of(config: ConfigFile, text: str) -> int:
-    for name in re.findall(r"[A-Za-z][A-Za-z0-9.]{3,60}", text):
-        if (line := config.line(name)) and name not in ("kind", "apiVersion"):
-            return line
-    return 0
+def _field_of(config: ConfigFile, text: str) -> str:
+    names = re.findall(r"[A-Za-z][A-Za-z0-9.]{3,60}", text)
+    return next((n for n in names if config.line(n) and n not in ("kind", "apiVersion")), "")
 
 
 def _lenient(node: str, journal: KubeletJournal | None) -> list[Evidence]:

@@ -1,4 +1,4 @@
-"""The file that the kubelet is to read its configuration from does not exist."""
+"""The file or folder that the kubelet is to read its configuration from does not exist."""
 
 from __future__ import annotations
 
@@ -38,6 +38,26 @@ def kubelet_config_missing(
 ) -> Iterator[Finding]:
     """A kubelet that waits for kubeadm init or join has none either, and no kubeconfig: that is no fault."""
     for node, setup, unit in setups(kubelets, units):
+        folder = setup.flag("config-dir")
+        if folder and setup.missing(folder.value) and not setup.unjoined:
+            start = next_start(node, unit, journal, cluster, manifests)
+            yield Finding(
+                Ref("Node", node),
+                f"kubelet on {node} {start.fails}: {folder.value} does not exist "
+                f"({folder.path}:{folder.line} --config-dir)" + start.also,
+                evidence=(
+                    file_line(folder.path, folder.line, folder.text, node),
+                    Evidence(f"ls {folder.value}", "No such file or directory", node),
+                    unit_state(unit, node, "ActiveState", "SubState"),
+                    *([journal_line(start.reason, node)] if start.reason else []),
+                ),
+                next=retry(
+                    node, f"ssh {node} sudo mkdir {folder.value}    # an empty folder will do; or correct {folder.path}"
+                ),
+                touches=start.touches,
+                key="config-dir",
+                severity=start.severity,
+            )
         config, flag = setup.config, setup.flag("config")
         if config is None or not config.absent or flag is None or setup.unjoined:
             continue

@@ -124,8 +124,9 @@ def _place(setup: KubeletSetup | None, reason: Entry | None) -> tuple[str, tuple
         return "", None
     text = reason.said.partition(", path: ")[0]
     if name := _reserving(config, text) or config.named(text):
-        line = config.line(name)
-        return f"{config.path}:{line} {name}: ", (config.path, line, config.quoted(line))
+        file = config.file(name)
+        line = file.line(name)
+        return f"{file.path}:{line} {name}: ", (file.path, line, file.quoted(line))
     flags = [f for f in setup.flags if re.search(rf"(?<![\w-])--{re.escape(f.name)}(?![\w-])", text) and f.path]
     if len(flags) == 1:
         return f"{flags[0].path}:{flags[0].line} {flags[0].text}: ", (flags[0].path, flags[0].line, flags[0].text)

@@ -41,20 +41,21 @@ def kubelet_heartbeat_too_rare(manifests: Manifests, kubelets: Kubelets) -> Iter
         lasts = config.get("nodeLeaseDurationSeconds") if config else None
         if config is None or not isinstance(lasts, int) or not graces or lasts / 4 < max(graces):
             continue
-        line = config.line("nodeLeaseDurationSeconds")
+        file = config.file("nodeLeaseDurationSeconds")
+        line = file.line("nodeLeaseDurationSeconds")
         yield Finding(
             Ref("Node", node),
             f"{node} renews its Lease every {lasts // 4} s and is given up after {max(graces):.0f} s: "
-            f"{config.path}:{line} nodeLeaseDurationSeconds is {lasts}, usual is {_LEASE}",
+            f"{file.path}:{line} nodeLeaseDurationSeconds is {lasts}, usual is {_LEASE}",
             evidence=(
-                Evidence(f"sudo sed -n {line}p {config.path}", config.quoted(line), node),
+                Evidence(f"sudo sed -n {line}p {file.path}", file.quoted(line), node),
                 Evidence(
                     f"kubectl -n kube-node-lease get lease {node} -o yaml",
                     "renewTime changes once in a quarter of that",
                 ),
             ),
             next=(
-                f"ssh {node} sudoedit {config.path}    # line {line}: remove it",
+                f"ssh {node} sudoedit {file.path}    # line {line}: remove it",
                 f"ssh {node} sudo systemctl restart kubelet",
             ),
         )

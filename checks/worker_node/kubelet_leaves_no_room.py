@@ -47,17 +47,17 @@ def kubelet_leaves_no_room(kubelets: Kubelets, nodes: Nodes, pods: Pods, cluster
             *_evicts(known, config),
             *_reserves(known, config),
         ):
-            line = config.line(name)
+            file = config.file(name)
+            line = file.line(name)
             yield Finding(
                 Ref("Node", node),
-                f"{effect} on {node}: {config.path}:{line} {name} is {value}"
-                + (f", usual is {meant}" if meant else ""),
+                f"{effect} on {node}: {file.path}:{line} {name} is {value}" + (f", usual is {meant}" if meant else ""),
                 evidence=(
-                    Evidence(f"sudo sed -n {line}p {config.path}", config.quoted(line), node),
+                    Evidence(f"sudo sed -n {line}p {file.path}", file.quoted(line), node),
                     Evidence(kubectl("describe", "node", node), _shown(known, name)),
                 ),
                 next=(
-                    f"ssh {node} sudoedit {config.path}    # line {line}: "
+                    f"ssh {node} sudoedit {file.path}    # line {line}: "
                     + (f"{name}: {meant}" if meant else "less of it"),
                     f"ssh {node} sudo systemctl restart kubelet",
                     kubectl("get", "pods", "-A", "-o", "wide", f"--field-selector=spec.nodeName={node}"),

@@ -29,12 +29,13 @@ def kubelet_not_listening(kubelets: Kubelets, units: Units, listeners: Listeners
         open_to = [one.address for one in heard if one.port == port]
         if not name or any(not _loopback(a) for a in open_to):
             continue  # it runs with what the file said before, or with a proxy in front
-        line = config.line(name)
+        file = config.file(name)
+        line = file.line(name)
         yield Finding(
             Ref("Node", node),
-            f"kubectl logs and exec fail for pods of {node}: {config.path}:{line} {name} is {why}, usual is {meant}",
+            f"kubectl logs and exec fail for pods of {node}: {file.path}:{line} {name} is {why}, usual is {meant}",
             evidence=(
-                Evidence(f"sudo sed -n {line}p {config.path}", config.quoted(line), node),
+                Evidence(f"sudo sed -n {line}p {file.path}", file.quoted(line), node),
                 Evidence(
                     f"sudo ss -ltnp sport = :{port}",
                     f"listens on {listing(open_to, 3)} alone" if open_to else f"nobody listens on {port}",
@@ -42,7 +43,7 @@ def kubelet_not_listening(kubelets: Kubelets, units: Units, listeners: Listeners
                 ),
             ),
             next=(
-                f"ssh {node} sudoedit {config.path}    # line {line}: {name}: {meant}",
+                f"ssh {node} sudoedit {file.path}    # line {line}: {name}: {meant}",
                 f"ssh {node} sudo systemctl restart kubelet",
             ),
             key=name,

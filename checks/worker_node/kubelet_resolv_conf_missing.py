@@ -92,4 +92,5 @@ def _given(setup: KubeletSetup) -> tuple[str, str, int]:
         return "", "", 0
     if config.get("resolvConf") is None:
         return _DEFAULT, "", 0
-    return config.string("resolvConf"), config.path, config.line("resolvConf")
+    file = config.file("resolvConf")
+    return config.string("resolvConf"), file.path, file.line("resolvConf")

@@ -95,6 +95,6 @@ def kubelet_runtime_endpoint_wrong(
 def _given(setup: KubeletSetup) -> tuple[str, int, str]:
     if flag := setup.flag("container-runtime-endpoint"):
         return flag.path, flag.line, flag.text
-    config = setup.config
-    line = config.line("containerRuntimeEndpoint") if config else 0
-    return (config.path, line, config.quoted(line)) if config else ("", 0, "")
+    file = setup.config.file("containerRuntimeEndpoint") if setup.config else None
+    line = file.line("containerRuntimeEndpoint") if file else 0
+    return (file.path, line, file.quoted(line)) if file else ("", 0, "")

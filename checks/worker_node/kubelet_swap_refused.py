@@ -42,7 +42,7 @@ def kubelet_swap_refused(
             continue
         setup = kubelets.get(node) if kubelets else None
         swaps = setup.swap if setup else ()
-        config = setup.config if setup else None
+        config = setup.config.file("failSwapOn") if setup and setup.config else None
         line = config.line("failSwapOn") if config else 0
         given = f"{config.path}:{line} says failSwapOn: true" if config and line else "failSwapOn is true by default"
         yield Finding(

@@ -65,6 +65,7 @@ FOLLOWED: Mapping[str, tuple[tuple[str | Shape, ...], ...]] = {
     "kubelet-hints": (),
     "cni-folders": (),
     "resolv-other": (),
+    "route-tables": (),
     "cni-config": (("cat", Shape("/etc/cni/net[.]d/[A-Za-z0-9_-][A-Za-z0-9._-]*[.](conf|conflist|json)")),),
     "cni-other-files": (("find", "-L", Shape(f"({_STEP})+/"), "-maxdepth", "1", "-type", "f"),),
     "cni-other-programs": (),

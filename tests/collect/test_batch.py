@@ -64,6 +64,7 @@ grep -h '^ *server:' /etc/hosts
 grep -r '' /etc/kubernetes/manifests
 grep -r '' /etc/systemd/system --include=*.conf
 grep -r '' /etc/cni/net.d --include=*.conflist --include=*.conf
+grep -rsHn --include=*.conf '' /etc/kubernetes/kubelet.conf.d/
 find /etc/kubernetes/manifests -maxdepth 1 -type f -name *.yaml -printf '%p %s %T@\\n'
 find /var/log/pods -mmin -5 -size +100M
 stat -c '%n %a %U' /etc/kubernetes/pki/apiserver.key
@@ -216,6 +217,9 @@ grep -r . /
 grep -R . /etc/kubernetes/manifests
 grep -r . /etc/cni/net.d
 grep -r . /etc/cni/net.d --include=*kubeconfig
+grep -r . /etc/kubernetes/kubelet.conf.d
+grep -r . /etc/kubernetes --include=*.conf
+grep -r . /var/lib/kubelet --include=*.conf
 grep -r . /etc/kubernetes/manifests/..
 grep -rh server: /etc/kubernetes
 grep . /etc/kubernetes/admin.conf

@@ -62,12 +62,54 @@ def test_puts_the_command_line_together_as_systemd_does() -> None:
     assert found.environment_files == ((FLAGS_ENV, True), ("/etc/default/kubelet", True))
 
 
-def test_does_not_know_all_settings_of_a_kubelet_with_a_folder_of_them() -> None:
-    config = Answer("kubelet-config", "/var/lib/kubelet/config.yaml", CONFIGURATION)
-    others = Answer("kubelet-env", "/etc/default/kubelet", "")
-    for flags, known in (("--v=2", True), ("--config-dir=/etc/kubernetes/kubelet.d", False)):
-        found = setup(config, others, Answer("kubelet-env", FLAGS_ENV, f'KUBELET_KUBEADM_ARGS="{flags}"\n'))
-        assert found.settings_known is known
+FOLDER = "/etc/kubernetes/kubelet.conf.d"
+HEAD = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+
+
+def with_folder(*files: tuple[str, str], error: str = "") -> KubeletSetup:
+    """As grep -rsHn prints them, in whatever order the folder has them."""
+    lines = [f"{FOLDER}/{name}:{n}:{line}" for name, text in files for n, line in enumerate(text.splitlines(), 1)]
+    return setup(
+        Answer("kubelet-config", CONFIG, CONFIGURATION),
+        Answer("kubelet-env", FLAGS_ENV, f'KUBELET_KUBEADM_ARGS="--config-dir={FOLDER}"\n'),
+        Answer("kubelet-env", "/etc/default/kubelet", ""),
+        Answer("kubelet-config-folder", f"{FOLDER}/", "\n".join(lines), error=error),
+    )
+
+
+def test_does_not_know_all_settings_where_their_folder_was_not_read() -> None:
+    assert with_folder().settings_known
+    assert not with_folder(error="a password is required").settings_known
+
+
+def test_lays_the_files_of_the_folder_over_the_first_one_by_name() -> None:
+    more = ("20-b.conf", HEAD + "evictionHard:\n  nodefs.available: 5%\nclusterDNS: [10.96.0.53]\n")
+    config = with_folder(more, ("10-a.conf", HEAD + "clusterDNS: [10.9.9.9]\nsyncFrequency: null\n")).config
+    assert config is not None
+    assert config.get("clusterDNS") == ["10.96.0.53"]
+    assert (config.file("clusterDNS").path, config.file("clusterDNS").line("clusterDNS")) == (f"{FOLDER}/20-b.conf", 5)
+    assert config.file("cgroupDriver").path == CONFIG
+    assert config.get("evictionHard") == {"memory.available": "100Mi", "nodefs.available": "5%"}
+    assert config.get("syncFrequency") is None
+
+
+def test_names_the_file_of_a_fault_and_not_what_a_later_file_overrules() -> None:
+    bad = ("10-a.conf", "kind: KubeletConfiguration\nmaxPod: 3\ntlsMinVersion: VersionTLS14\n")
+    config = with_folder(bad, ("20-b.conf", HEAD + "tlsMinVersion: VersionTLS12\n")).config
+    assert config is not None
+    assert [(file.path, fault.what) for file, fault in config.faulty] == [
+        (f"{FOLDER}/10-a.conf", "apiVersion is missing, it is kubelet.config.k8s.io/v1beta1"),
+        (f"{FOLDER}/10-a.conf", "there is no field maxPod, meant is maxPods"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/kubernetes", "/var/lib/kubelet", "/etc/kubernetes/kubelet.d/..", "/x.d", "/root"]
+)
+def test_reads_no_folder_that_may_hold_something_else(path: str) -> None:
+    unit = UNIT.replace("--config=/var/lib/kubelet/config.yaml", f"--config-dir={path}")
+    asked = [c for c in Kubelets.follow("w1", (Answer("kubelet-unit", "", unit),)) if c.argv[0] == "grep"]
+    assert not [c for c in asked if "-rsHn" in c.argv]
 
 
 def test_lets_a_later_drop_in_win_and_joins_continued_lines() -> None:

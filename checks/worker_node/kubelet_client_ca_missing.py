@@ -44,7 +44,8 @@ def kubelet_client_ca_missing(
         reason = start.reason
         said = bool(reason and (CLIENT_CA_MISSING.search(reason.text) or (path and path in reason.text)))
         told = reason if said else None
-        absent = bool(path) and setup.missing(path)
+        unseen = path not in setup.files and told is not None and f"open {path}: no such file" in told.text
+        absent = bool(path) and (setup.missing(path) or unseen)
         folder = setup.files.get(path) == "directory"
         if not path or not (absent or folder or told) or setup.unjoined:
             continue

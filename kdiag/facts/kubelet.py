@@ -562,7 +562,7 @@ def read_folder(path: str) -> NodeCommand | None:
         return None
     path = path.rstrip("/") + "/"
     argv = ("grep", "-rsHn", "--include=*.conf", "", path)
-    return NodeCommand("kubelet-config-folder", argv, sudo=True, name=path, answers=(0, 1))
+    return NodeCommand("kubelet-config-folder", argv, sudo=True, name=path, answers=(0, 1, 2))
 
 
 def config_folder(answers: tuple[Answer, ...], folder: str) -> tuple[ConfigFile, ...] | None:

@@ -187,6 +187,7 @@ class Kernel:
     memory: Mapping[str, int] = field(default_factory=dict)  # bytes, by the names of /proc/meminfo
     swaps: tuple[str, ...] = ()
     threads: int = 0
+    neighbours: int | None = None  # entries of the ARP table of IPv4, all of the machine's
     uptime: float = 0.0
 
     def number(self, name: str) -> int | None:
@@ -199,6 +200,13 @@ class Kernel:
         """How many threads there may be on the machine."""
         limits = [n for n in (self.number("kernel.pid_max"), self.number("kernel.threads-max")) if n]
         return min(limits) if limits else None
+
+    @property
+    def local_ports(self) -> tuple[int, int] | None:
+        """The first and the last port that programs get for their own end of a connection."""
+        words = self.settings.get("net.ipv4.ip_local_port_range", "").split()
+        first, last = (whole(words[0]), whole(words[1])) if len(words) == 2 else (None, None)
+        return (first, last) if first is not None and last is not None else None
 
     @property
     def conntrack(self) -> tuple[int, int] | None:
@@ -228,6 +236,8 @@ class Kernels(HostFact[Kernel]):
         for line in files.get("/proc/meminfo", ()):
             if match := re.fullmatch(r"(\S+):\s+(\d+) kB", line.strip()):
                 memory[match[1]] = int(match[2]) * 1024
+        table = [line.split() for line in files.get("/proc/net/stat/arp_cache", ())]
+        entries = table[1][0] if len(table) > 1 and table[0][:1] == ["entries"] and table[1] else ""
         load = re.search(r" \d+/(\d+) ", " ".join(files.get("/proc/loadavg", ())))
         up = re.match(r"\d+(?:\.\d+)?", " ".join(files.get("/proc/uptime", ())))
         return Kernel(
@@ -239,6 +249,7 @@ class Kernels(HostFact[Kernel]):
             memory=memory,
             swaps=tuple(line.split()[0] for line in files.get("/proc/swaps", ())[1:] if line.split()),
             threads=int(load[1]) if load else 0,
+            neighbours=int(entries, 16) if re.fullmatch(r"[0-9a-fA-F]{1,8}", entries) else None,
             uptime=float(up[0]) if up else 0.0,
         )
 

@@ -1235,3 +1235,149 @@ def volume_that_is_being_made() -> Whole:
         seconds=15,
     )
     return whole
+
+
+def _ingress(whole: Whole, name: str) -> None:
+    whole.add("ingressclasses", {"metadata": {"name": "nginx"}, "spec": {"controller": "k8s.io/ingress-nginx"}})
+    backend = {"service": {"name": name, "port": {"number": 80}}}
+    rule = {"host": f"{name}.example.com", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
+    whole.add(
+        "ingresses",
+        {
+            "metadata": {"name": name, "namespace": "team", "creationTimestamp": whole.ago(days=2)},
+            "spec": {"ingressClassName": "nginx", "rules": [rule]},
+            "status": {"loadBalancer": {"ingress": [{"ip": "10.0.0.9"}]}},
+        },
+    )
+
+
+@trap("more", Severity.WARNING)
+def application_that_was_never_started_behind_its_ingress() -> Whole:
+    whole = Whole()
+    whole.application("team/web", replicas=0)
+    whole.service("team/web")
+    _ingress(whole, "web")
+    whole.settle()
+    return whole
+
+
+@trap("more", Severity.WARNING)
+def application_scaled_down_by_its_timetable() -> Whole:
+    whole = Whole()
+    whole.application("team/web", replicas=0)
+    whole.service("team/web")
+    _ingress(whole, "web")
+    meta = whole.get("deployments", "web", "team")["metadata"]
+    meta["annotations"]["downscaler/original-replicas"] = "2"
+    meta["generation"] = 9
+    whole.settle()
+    return whole
+
+
+@trap("more", Severity.WARNING)
+def application_scaled_to_zero_weeks_ago() -> Whole:
+    whole = Whole()
+    whole.application("team/web", replicas=0)
+    whole.service("team/web")
+    _ingress(whole, "web")
+    meta = whole.get("deployments", "web", "team")["metadata"]
+    meta["generation"] = 4
+    meta["managedFields"] = [
+        {"manager": "kubectl-create", "operation": "Update", "time": whole.ago(days=30)},
+        {"manager": "kubectl", "operation": "Update", "subresource": "scale", "time": whole.ago(days=20)},
+        {
+            "manager": "kube-controller-manager",
+            "operation": "Update",
+            "subresource": "status",
+            "time": whole.ago(minutes=3),
+        },
+    ]
+    whole.settle()
+    return whole
+
+
+@trap("more", Severity.WARNING)
+def namespace_that_is_switched_off_as_a_whole() -> Whole:
+    whole = Whole()
+    for name in ("web", "api"):
+        whole.application(f"team/{name}", replicas=0)
+        whole.service(f"team/{name}")
+        whole.get("deployments", name, "team")["metadata"]["generation"] = 5
+    _ingress(whole, "web")
+    whole.settle()
+    return whole
+
+
+@trap("more", Severity.WARNING)
+def colour_that_rests_while_the_other_serves() -> Whole:
+    whole = Whole()
+    for colour, replicas in (("blue", 1), ("green", 0)):
+        name = f"web-{colour}"
+        pods = whole.application(f"team/{name}", replicas=replicas)
+        labels = {"app": "web", "color": colour}
+        whole.get("deployments", name, "team")["metadata"]["generation"] = 7
+        for made in (whole.get("deployments", name, "team"), whole.get("replicasets", f"{name}-6b9f", "team")):
+            made["spec"]["template"]["metadata"]["labels"] = labels
+            made["spec"]["selector"] = {"matchLabels": labels}
+        for pod in pods:
+            pod["metadata"]["labels"] = labels
+    whole.service("team/web", selector={"app": "web", "color": "blue"})
+    whole.service("team/preview", selector={"app": "web", "color": "green"})
+    _ingress(whole, "preview")
+    whole.settle()
+    return whole
+
+
+@trap("more", Severity.WARNING)
+def preview_of_a_rollout_that_has_none_at_present() -> Whole:
+    whole = Whole()
+    whole.application("team/web", replicas=0)
+    whole.lists["deployments"] = [d for d in whole.lists["deployments"] if d["metadata"]["namespace"] != "team"]
+    whole.get("replicasets", "web-6b9f", "team")["metadata"]["ownerReferences"][0] |= {"kind": "Rollout"}
+    whole.service("team/web")
+    _ingress(whole, "web")
+    whole.settle()
+    return whole
+
+
+@trap("more")
+def pods_of_which_one_leads_and_is_ready() -> Whole:
+    whole = Whole()
+    waits, leads = whole.application("team/operator", replicas=2, nodes=("w1", "w2"))
+    probe = {"readinessProbe": {"httpGet": {"path": "/leader", "port": 80}}}
+    for pod in (waits, leads):
+        pod["spec"]["containers"][0].update(probe)
+    whole.get("deployments", "operator", "team")["spec"]["template"]["spec"]["containers"][0].update(probe)
+    whole.unready(waits, minutes=50)
+    whole.log(
+        f"team/{waits['metadata']['name']}/operator/current",
+        f"{whole.ago(minutes=59)} I1123 10:00:00.000000       1 leaderelection.go:257]"
+        " attempting to acquire leader lease team/operator...\n",
+    )
+    whole.service("team/operator")
+    whole.settle()
+    return whole
+
+
+@trap("more")
+def placeholder_pods_for_which_there_is_no_room_at_present() -> Whole:
+    whole = Whole()
+    pods = whole.application("team/overprovisioning", replicas=2, priority=-10)
+    said = "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu. preemption: 0/3 nodes are available: 1 Preemption is not helpful for scheduling, 2 No preemption victims found for incoming pod."
+    whole.pending(pods[0], said, minutes=40)
+    whole.settle()
+    return whole
+
+
+@trap("more")
+def daemons_of_a_node_that_was_scaled_away_a_moment_ago() -> Whole:
+    whole = Whole()
+    for pod in whole.lists["pods"]:
+        made = any(o["kind"] == "DaemonSet" for o in pod["metadata"].get("ownerReferences", ()))
+        if pod["spec"].get("nodeName") == "w2" and made:
+            left = copy.deepcopy(pod)
+            left["metadata"].update(name=pod["metadata"]["name"] + "-left", uid=pod["metadata"]["uid"] + "-left")
+            left["spec"]["nodeName"] = "ip-10-0-3-7"
+            whole.unready(left, minutes=2)
+            whole.add("pods", left)
+    return whole

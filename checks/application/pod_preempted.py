@@ -76,7 +76,7 @@ def workload_pods(workloads: Workloads, owner: Ref) -> tuple[Pod, ...]:
 
 
 def _unplaced(pods: tuple[Pod, ...]) -> bool:
-    return any(not p.node and p.phase == "Pending" for p in pods)
+    return any(not p.node and p.phase == "Pending" and p.spec.priority >= 0 for p in pods)
 
 
 def _owner(victim: Ref, pods: Pods, workloads: Workloads) -> Ref | None:

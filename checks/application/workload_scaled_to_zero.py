@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing
 from kdiag.facts import (
     Autoscalers,
     Backends,
+    Cluster,
     Complaints,
     DaemonSet,
     Dependencies,
@@ -21,6 +23,13 @@ from kdiag.facts import (
 
 #: Whoever has these labels is scaled by something that also scales it up again.
 _SCALED_BY = ("serving.knative.dev/service", "http.keda.sh/target", "scaledobject.keda.sh/name")
+#: Seconds after which nobody scales up again what was scaled down by mistake.
+_LATELY = 24 * 3600
+#: Seconds in which a client that starts is not ready yet, whoever it asks.
+_CLIENT_START = 60
+#: By such a label one colour, or one version, of an application differs from the other that serves meanwhile.
+_COLOURS = re.compile(r"(?i)colou?r|slot|track|version|release|variant|stage")
+_COLOUR = re.compile(r"(?i)blue|green|canary|stable|preview|active|stand-?by|idle|live|v?\d[\w.]*")
 
 
 @check(
@@ -42,16 +51,19 @@ def workload_scaled_to_zero(
     autoscalers: Autoscalers | None,
     owners: Owners | None,
     complaints: Complaints | None,
+    cluster: Cluster,
 ) -> Iterator[Finding | Gap]:
     """Zero is somebody's wish: it is a fault only where a Service leads to it, and nothing else is behind that.
 
-    A part that is off for good is still named by who can do without it: an error only where somebody is hurt.
+    A part that is off for good is still named by who can do without it, and its Ingress is still there: an error only
+    where somebody is hurt.
     """
     for workload in workloads.items:
         if isinstance(workload, DaemonSet) or workload.desired or workload.metadata.deletion_timestamp:
             continue
         if any(key in workload.labels for key in _SCALED_BY) or _woken(workload, autoscalers):
             continue
+        off = _off_for_good(workload, workloads, cluster)
         labels = workload.spec.template.metadata.labels
         for service in backends.services.within(workload.namespace):
             selector = service.spec.selector
@@ -65,18 +77,43 @@ def workload_scaled_to_zero(
             if autoscalers is None:
                 yield Gap("horizontalpodautoscalers", f"not seen: one may scale {workload.ref()} from zero")
                 break
-            hurt = _hurt(service, ingresses, dependencies, complaints)
+            hurt = _hurt(service, None if off else ingresses, dependencies, complaints, cluster)
             yield _finding(workload, service, users, hurt=bool(users) and hurt)
             break
 
 
 def _woken(workload: Workload, autoscalers: Autoscalers | None) -> bool:
-    """Whether an autoscaler scales it down to zero and up again."""
+    """Whether an autoscaler, or a timetable, scales it down to zero and up again."""
+    if workload.metadata.annotations.downscaled:
+        return True
     for scaler in autoscalers.within(workload.namespace) if autoscalers else ():
         target = scaler.spec.scale_target_ref
         if (target.kind, target.name) == (workload.ref().kind, workload.name):
             return scaler.spec.min_replicas == 0 or scaler.name.startswith("keda-hpa-")
     return False
+
+
+def _off_for_good(workload: Workload, workloads: Workloads, cluster: Cluster) -> bool:
+    """Whether it looks like what somebody has switched off and not like an accident.
+
+    It never had a pod, or has been at zero for long; all around it is off as well, or its other colour serves.
+    """
+    if workload.metadata.generation == 1 or (workload.written and cluster.age(workload.written) > _LATELY):
+        return True
+    around = [w for w in workloads.within(workload.namespace) if w is not workload and not isinstance(w, DaemonSet)]
+    if around and not any(w.desired for w in around):
+        return True
+    return any(w.desired and _other_colour(workload, w) for w in around)
+
+
+def _other_colour(workload: Workload, other: Workload) -> bool:
+    """Whether two workloads differ by one label, and that is the kind of label by which releases take turns."""
+    mine, theirs = workload.spec.template.metadata.labels, other.spec.template.metadata.labels
+    apart = [key for key in mine if mine[key] != theirs.get(key)]
+    if len(apart) != 1 or len(mine) < 2 or mine.keys() != theirs.keys():
+        return False
+    key = apart[0]
+    return bool(_COLOURS.search(key) or (_COLOUR.fullmatch(mine[key]) and _COLOUR.fullmatch(theirs[key])))
 
 
 def _others(workload: Workload, service: Service, workloads: Workloads) -> bool:
@@ -103,7 +140,11 @@ def _users(
 
 
 def _hurt(
-    service: Service, ingresses: Ingresses | None, dependencies: Dependencies | None, complaints: Complaints | None
+    service: Service,
+    ingresses: Ingresses | None,
+    dependencies: Dependencies | None,
+    complaints: Complaints | None,
+    cluster: Cluster,
 ) -> bool:
     """Whether a user of it is outside, is not ready, or has complained of it; also where that cannot be known."""
     if dependencies is None or complaints is None or complaints.logs.gaps:
@@ -117,7 +158,8 @@ def _hurt(
     for pod in dependencies.clients.get(service.ref(), ()):
         said = complaints.unmended.get(complaints.owners.top(pod), ())
         targets = [dependencies.asked(c.said.host, c.pod.namespace) for c in said]
-        if not pod.ready or any(t and t.service is service for t in targets):
+        late = not pod.ready and cluster.age(pod.created) > _CLIENT_START
+        if late or any(t and t.service is service for t in targets):
             return True
     return False
 

@@ -11,12 +11,14 @@ from kdiag.facts import (
     DaemonSet,
     Deployment,
     Events,
+    Logs,
     Pod,
     StatefulSet,
     Workload,
     Workloads,
     scaled,
     stalled,
+    stands_by,
     state_of,
 )
 
@@ -43,7 +45,9 @@ _SHORT = {
     ),
     tags=("rollout", "workload"),
 )
-def workload_unavailable(workloads: Workloads, cluster: Cluster, events: Events | None) -> Iterator[Finding]:
+def workload_unavailable(
+    workloads: Workloads, cluster: Cluster, events: Events | None, logs: Logs | None
+) -> Iterator[Finding]:
     """A symptom: what keeps the pods from being ready is for other checks to say."""
     for workload in workloads.items:
         if workload.desired < 1 or workload.metadata.deletion_timestamp:
@@ -53,6 +57,8 @@ def workload_unavailable(workloads: Workloads, cluster: Cluster, events: Events 
         if ready >= workload.desired or not _broken(workload, pods, workloads, cluster, events):
             continue
         bad = [p for p in pods if not p.ready]
+        if ready and len(pods) >= workload.desired and all(stands_by(p, logs) for p in bad):
+            continue  # one leads, and the others are not ready on purpose
         enough = ready > 0 and ready >= workload.desired - _may_miss(workload)
         yield Finding(
             workload.ref(),

@@ -16,6 +16,7 @@ from kdiag.facts import (
     behind,
     find_port,
     idle,
+    selects,
 )
 
 
@@ -80,7 +81,14 @@ def _reason(
         return None if endpoints or cluster.age(service.created) < 60 else "it has no selector and no endpoint"
     pods = backends.of(service)
     if not pods and not endpoints:
-        scaled_down = behind(service, workloads)
+        # Also a ReplicaSet that an operator has scaled down: the preview of a rollout that has none at present.
+        scaled_down = behind(service, workloads) or tuple(
+            r
+            for r in workloads.replicasets.within(service.namespace)
+            if r.controller
+            and r.controller.kind != "Deployment"
+            and selects(service.spec.selector, r.spec.template.metadata.labels)
+        )
         if not scaled_down:
             return f"no pod has {service.selector_text}"
         stopped = [w for w in scaled_down if w.desired == 0]

@@ -157,6 +157,7 @@ from kdiag.facts.kubelet import Kubeconfig as Kubeconfig
 from kdiag.facts.kubelet import KubeletFlag as KubeletFlag
 from kdiag.facts.kubelet import Kubelets as Kubelets
 from kdiag.facts.kubelet import KubeletSetup as KubeletSetup
+from kdiag.facts.leadership import stands_by as stands_by
 from kdiag.facts.logs import ContainerLog as ContainerLog
 from kdiag.facts.logs import LogLine as LogLine
 from kdiag.facts.logs import Logs as Logs

@@ -21,10 +21,12 @@ from kdiag.facts.endings import lived, telling
 from kdiag.facts.events import Event, Events
 from kdiag.facts.faults import Failure, Fault
 from kdiag.facts.images import Image
+from kdiag.facts.leadership import waits_for_lead
 from kdiag.facts.logs import LogLine, Logs
 from kdiag.facts.pods import ContainerStatus, Pod, Pods, Terminated
 from kdiag.facts.podspec import Container, Probe
 from kdiag.facts.probes import LISTENS, LOOPBACK, inside_alone, other_host, wrong_port
+from kdiag.facts.progress import gives_way
 from kdiag.facts.scripts import with_script
 from kdiag.facts.workloads import Jobs, Owners, ReplicaSets
 from kdiag.model.result import Ref
@@ -278,7 +280,7 @@ class _Judge:
 
     def _unscheduled(self, pod: Pod, owner: Ref) -> Iterator[Failure]:
         seen = pod.condition("PodScheduled")
-        if self.cluster.age(pod.created) < 60:
+        if self.cluster.age(pod.created) < 60 or gives_way(pod):
             return
         if self.events and self.events.node_coming(pod.ref(), self.cluster.taken):
             return
@@ -564,7 +566,7 @@ class _Judge:
             wait = DEFINITE_START
         if probe.initial_delay_seconds > ROLLOUT:
             budget = 0.0  # nobody waits so long: a rollout has failed by then
-        if unready < max(wait, budget):
+        if unready < max(wait, budget) or (waits_for_lead(log) and self._led(pod)):
             return None
         return _made(Fault.READINESS, text, "Running, not ready", log=log, since=since)
 
@@ -590,6 +592,11 @@ class _Judge:
         """Whether it has said for a while that it listens where the probe asks: then it does not speak gRPC."""
         heard = [line.when for line in log if (m := LISTENS.search(line.text)) and int(m["port"]) == probe.port]
         return bool(heard) and all(self.cluster.age(when) >= _SETTLED for when in heard)
+
+    def _led(self, pod: Pod) -> bool:
+        """Whether another pod of the same template is ready: where one leads, the others may be unready by design."""
+        siblings = self.f.pods.by_owner.get(pod.owner.uid, ()) if pod.owner else ()
+        return any(p.ready and not p.terminating for p in siblings)
 
     def _rolling(self, pod: Pod) -> bool:
         """Whether pods of another revision of the same workload still serve: then a start may take its time."""

@@ -41,6 +41,7 @@ class Annotations(Lean, frozen=True, gc=False):
     canary: str = msgspec.field(name="nginx.ingress.kubernetes.io/canary", default="")
     canary_weight: str = msgspec.field(name="nginx.ingress.kubernetes.io/canary-weight", default="")
     leader: str = msgspec.field(name="control-plane.alpha.kubernetes.io/leader", default="")
+    downscaled: str = msgspec.field(name="downscaler/original-replicas", default="")
     selected_node: str = msgspec.field(name="volume.kubernetes.io/selected-node", default="")
     mirror: str = msgspec.field(name="kubernetes.io/config.mirror", default="")
     change_cause: str = msgspec.field(name="kubernetes.io/change-cause", default="")

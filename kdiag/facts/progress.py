@@ -77,6 +77,12 @@ def unready_for(pod: Pod, cluster: Cluster) -> float:
     return cluster.age(since)
 
 
+def gives_way(pod: Pod) -> bool:
+    """Whether a pod without a node is a placeholder for which there is no room: a priority below zero asks for that."""
+    said = pod.condition("PodScheduled") if pod.spec.priority < 0 and not pod.node else None
+    return said is not None and ("Insufficient " in said.message or "Too many pods" in said.message)
+
+
 def stalled(pod: Pod, cluster: Cluster, events: Events | None = None) -> bool:
     """Whether a pod that is not Ready has failed for certain or has had the time that a normal start takes.
 
@@ -88,7 +94,7 @@ def stalled(pod: Pod, cluster: Cluster, events: Events | None = None) -> bool:
         return True
     if pod.spec.scheduling_gates and not pod.node:
         return False  # whoever gated it has not let it go yet
-    if not pod.node and events and events.node_coming(pod.ref(), cluster.taken):
+    if gives_way(pod) or (not pod.node and events and events.node_coming(pod.ref(), cluster.taken)):
         return False
     return unready_for(pod, cluster) > max(start_allowance(pod.spec), _making(pod))
 

@@ -23,6 +23,7 @@ from kdiag.facts.meta import Requirement, Resources
 from kdiag.facts.nodes import Node, Nodes, Taint
 from kdiag.facts.pods import Pod, Pods
 from kdiag.facts.podspec import NodeSelector, PodAffinityTerm, PodSpec, Toleration, TopologySpread
+from kdiag.facts.progress import gives_way
 from kdiag.facts.storage import Claims, PersistentVolume, PersistentVolumeClaim, Volumes, differences
 from kdiag.facts.workloads import Owners
 from kdiag.model.quantity import amount
@@ -322,6 +323,7 @@ class Scheduling(Derived):
             and (c := p.condition("PodScheduled")) is not None
             and c.status == "False"
             and c.reason == "Unschedulable"
+            and not gives_way(p)
         )
 
     @cached_property

@@ -455,9 +455,12 @@ class Outage:
 def daemon_outages(daemonset: DaemonSet, pods: Pods, nodes: Nodes | None, now: datetime) -> tuple[Outage, ...]:
     """Where a DaemonSet fails, on nodes that are themselves Ready or not Ready for want of a network."""
     lost = {n.name for n in nodes.items if unreachable(n)} if nodes else set()
+    gone = nodes is not None and not nodes.gaps  # of a node that was deleted, the pods stay listed for a minute
     found: list[Outage] = []
     for pod in pods.by_owner.get(daemonset.metadata.uid, ()):
         if pod.deleted or pod.finished or not pod.node or pod.node in lost:
+            continue
+        if gone and nodes and nodes.get(pod.node) is None:
             continue
         if pod.ready:  # a pod without a readiness probe is ready for the moment until it crashes again
             if any(_crashed_lately(s, now) for s in pod.statuses):

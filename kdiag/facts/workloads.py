@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -94,6 +95,12 @@ class Workload(Object, frozen=True, gc=False):
     def revision(self) -> str:
         """The rollout's number, where the controller wrote it."""
         return self.metadata.annotations.revision
+
+    @property
+    def written(self) -> datetime | None:
+        """When somebody last wrote its spec or scaled it, as far as that is known."""
+        fields = self.metadata.managed_fields if isinstance(self.metadata, TracedMeta) else ()
+        return max((f.time for f in fields if f.time and f.subresource in ("", "scale")), default=None)
 
     @property
     def observed(self) -> bool:

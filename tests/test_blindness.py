@@ -25,6 +25,7 @@ from tests.recording import (
     load,
     observations,
 )
+from tests.whole import Whole
 
 #: Without what it may list, a finding is on a pod instead of its workload, or on the member that tells of another.
 _LESS_EXACT = {"Pod", "ReplicaSet"}
@@ -86,3 +87,16 @@ def test_a_whole_cluster_without_one_of_its_sources_gives_no_new_finding(folder:
             assert result.status is not Status.ERROR, (kind.__name__, check.id, result.reason)
             new = [f.message for f in result.findings if (check.id, f.subject) not in whole]
             assert not new, (kind.__name__, check.id, new)
+
+
+def test_without_replicasets_a_deployment_is_one_cause_under_its_own_name() -> None:
+    whole = Whole()
+    pods = whole.application("team/web", replicas=2)
+    for pod in pods:
+        pod["metadata"]["labels"]["pod-template-hash"] = "6b9f"
+    whole.waiting(pods[0], "CrashLoopBackOff", "back-off 5m0s restarting failed container", restarts=6, code=1)
+    whole.settle()
+    whole.refused = {"replicasets"}
+    (cause,) = whole.verdict().causes
+    assert {str(node.finding.subject) for node in cause.walk()} == {"Deployment team/web"}
+    assert "application/workload_unavailable" in {node.check.id for node in cause.walk()}

@@ -63,11 +63,12 @@ def pod_rejected_by_kubelet(pods: Pods, owners: Owners, workloads: Workloads, cl
 def _again(group: Sequence[Pod], workloads: Workloads, cluster: Cluster) -> bool:
     """Whether one ReplicaSet makes pods that are refused now, one after the other, while an old revision serves."""
     fresh = [p for p in group if cluster.age(p.created) <= _NOW]
-    makers = {(p.owner.name, p.namespace) for p in fresh if p.owner}
+    makers = {(p.owner.kind, p.owner.name, p.namespace) for p in fresh if p.owner}
     if len(fresh) < _ROW or len(makers) != 1:
         return False
-    made = workloads.replicasets.get(*makers.pop())
-    return made is None or made.desired > 0  # after an undo its pods are left over
+    ((kind, *maker),) = makers
+    made = workloads.replicasets.get(*maker)
+    return made.desired > 0 if made else kind != "ReplicaSet"  # after an undo its pods are left over
 
 
 def _replaced(group: Sequence[Pod], workload: Workload, workloads: Workloads, cluster: Cluster) -> bool:

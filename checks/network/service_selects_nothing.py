@@ -86,6 +86,8 @@ def service_selects_nothing(
         meant = _meant(service, groups, backends)
         open_ = service.spec.type in ("NodePort", "LoadBalancer")
         quiet = service.headless or cluster.age(service.created) < _START
+        if workloads.replicasets.blank and (not meant or any(k.endswith("pod-template-hash") for k in selector)):
+            continue  # a ReplicaSet without pods may be what it selects
         if meant and service.headless and meant.edits >= _GUESS and not _governs(service, workloads):
             meant = None  # what operators make beside their pods, for a kind of pod that this version has none of
         if not meant and not clients and quiet:

@@ -206,6 +206,7 @@ class Complaints(Derived):
             pod.phase == "Succeeded"
             or ended is None
             or self.cluster.age(ended) > RECENT
+            or self.owners.adrift(pod)
             or any(p.phase == "Succeeded" or p.ready for p in siblings)
             or (workload in self._succeeded and ended <= self._succeeded[workload])
         )

@@ -160,6 +160,7 @@ class ReplicaSets(Objects[ReplicaSet]):
     """Every ReplicaSet."""
 
     item: ClassVar[type[Any]] = ReplicaSet
+    spare: ClassVar[bool] = True  # their pods tell which Deployment made them
     sources = (ApiList("replicasets", "apps/v1", "replicasets"),)
     items: tuple[ReplicaSet, ...] = field(default=())
     adapt = staticmethod(_adapt)
@@ -248,6 +249,7 @@ class Jobs(Objects[Job]):
     """Every Job."""
 
     item: ClassVar[type[Any]] = Job
+    spare: ClassVar[bool] = True
     sources = (ApiList("jobs", "batch/v1", "jobs"),)
     items: tuple[Job, ...] = field(default=())
     adapt = staticmethod(_adapt)
@@ -401,7 +403,8 @@ class Owners(Derived):
         key = (owner.kind, owner.name, pod.namespace)
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = self.above(Ref(*key))
+            listed = owner.kind != "ReplicaSet" or self.replicasets.get(owner.name, pod.namespace)
+            known = self._known[key] = self.above(Ref(*key)) if listed else _by_hash(pod) or Ref(*key)
         return known
 
     @cached_property
@@ -418,6 +421,11 @@ class Owners(Derived):
         if made is not None and made.controller:
             return Ref(made.controller.kind, made.controller.name, ref.namespace)
         return ref
+
+    def adrift(self, pod: Pod) -> bool:
+        """Whether it is of a Job that was not seen: another run may have made good since what failed here."""
+        owner = pod.owner
+        return owner is not None and owner.kind == "Job" and self.jobs.get(owner.name, pod.namespace) is None
 
     def group(self, pods: tuple[Pod, ...] | list[Pod]) -> dict[Ref, list[Pod]]:
         """Pods by their workload, in the order in which they came."""
@@ -477,8 +485,30 @@ class Workloads(Derived):
         """Its pods, of every revision."""
         if isinstance(workload, Deployment):
             sets = self.replicasets.by_owner.get(workload.metadata.uid, ())
-            return tuple(p for r in sets for p in self.pods.by_owner.get(r.metadata.uid, ()))
+            seen = (p for r in sets for p in self.pods.by_owner.get(r.metadata.uid, ()))
+            return (*seen, *self._unlisted.get(workload.ref(), ()))
         return self.pods.by_owner.get(workload.metadata.uid, ())
+
+    @cached_property
+    def _unlisted(self) -> Mapping[Ref, tuple[Pod, ...]]:
+        """Pods of ReplicaSets that were not seen, by the Deployment that must have made these."""
+        listed = {r.metadata.uid for r in self.replicasets.items}
+        found: dict[Ref, tuple[Pod, ...]] = {}
+        for pods in self.pods.alike:
+            owner = pods[0].owner
+            if owner is not None and owner.kind == "ReplicaSet" and owner.uid not in listed:
+                deployment = _by_hash(pods[0])
+                if deployment is not None:
+                    found[deployment] = (*found.get(deployment, ()), *pods)
+        return found
+
+
+def _by_hash(pod: Pod) -> Ref | None:
+    """The Deployment of a pod whose ReplicaSet was not seen: that one is called after it and its template's hash."""
+    owner, end = pod.owner, f"-{pod.labels.get('pod-template-hash', '')}"
+    if owner is None or owner.kind != "ReplicaSet" or end == "-" or not owner.name.endswith(end):
+        return None
+    return Ref("Deployment", owner.name.removesuffix(end), pod.namespace)
 
 
 def scaled(value: IntOrString | None, total: int, *, up: bool, default: IntOrString) -> int:

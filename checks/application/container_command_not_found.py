@@ -60,7 +60,9 @@ def container_command_not_found(
             why += f" (exit code {one.end.exit_code})"
         message = f"{one.where} cannot run {one.about or 'its command'}: {why}"
         if " " in one.about.strip():
-            message = f'{one.where} takes "{shorten(one.about, 60)}" for one file name: its words are not separated'
+            mark = "'" if '"' in one.about else '"'
+            name = f"{mark}{shorten(one.about, 60)}{mark}"
+            message = f"{one.where} takes {name} for one file name: its words are not separated"
         yield Finding(
             one.owner,
             message,

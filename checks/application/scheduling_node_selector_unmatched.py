@@ -16,6 +16,7 @@ from kdiag.facts import (
     Stuck,
     Volumes,
     Why,
+    Workloads,
     required_nodes,
     selector_text,
 )
@@ -32,7 +33,12 @@ from kdiag.facts import (
     tags=("scheduling", "labels", "affinity"),
 )
 def scheduling_node_selector_unmatched(
-    scheduling: Scheduling, cluster: Cluster, claims: Claims | None, volumes: Volumes | None, events: Events | None
+    scheduling: Scheduling,
+    cluster: Cluster,
+    claims: Claims | None,
+    volumes: Volumes | None,
+    events: Events | None,
+    workloads: Workloads | None,
 ) -> Iterator[Finding]:
     """Says which label is missing everywhere, and which node has one that is close."""
     nodes = scheduling.nodes.items
@@ -43,14 +49,25 @@ def scheduling_node_selector_unmatched(
             continue  # its controller takes away a pod whose node no longer matches
         missing, close = _missing(spec, nodes)
         text = (missing if missing and missing != wanted else "it") + (f"; {close}" if close else "")
+        added = _added(stuck, workloads)
         yield Finding(
             stuck.owner,
-            f"{stuck.owner} wants a node with {wanted}; no node has {text}",
+            f"{stuck.owner} wants a node with {wanted}; no node has {text}" + (f"; {added}" if added else ""),
             evidence=(*_evidence(stuck, spec, nodes), *stuck.no_node_coming(events, cluster)),
-            next=tuple(_next(stuck, wanted)),
+            next=tuple(_next(stuck, wanted, spec.runtime_class_name if added else "")),
             touches=tuple(p.ref() for p in stuck.pods[:50]),
             since=stuck.since,
         )
+
+
+def _added(stuck: Stuck, workloads: Workloads | None) -> str:
+    """Who asks for a label that the workload's own template does not ask for: it was added as the pod was made."""
+    template = workloads.template(stuck.owner) if workloads else None
+    name = stuck.pod.spec.runtime_class_name
+    if template is None or not name or template.runtime_class_name != name:
+        return ""
+    more = [key for key in stuck.pod.spec.node_selector if key not in template.node_selector]
+    return f"RuntimeClass {name} adds {listing(sorted(more))}" if more else ""
 
 
 def _pairs(spec: PodSpec) -> list[Requirement]:
@@ -113,11 +130,14 @@ def _evidence(stuck: Stuck, spec: PodSpec, nodes: tuple[Node, ...]) -> Iterator[
         yield Evidence(f"kubectl get nodes -L {','.join(keys)}", listing(shown, 4))
 
 
-def _next(stuck: Stuck, wanted: str) -> Iterator[str]:
+def _next(stuck: Stuck, wanted: str, runtime: str) -> Iterator[str]:
     owner = stuck.owner
     kind = owner.kind.lower()
+    if runtime:
+        yield kubectl("get", "runtimeclass", runtime, "-o", "yaml") + "  # its scheduling.nodeSelector"
     yield (
-        kubectl("edit", kind, owner.name, namespace=owner.namespace) + "  # correct nodeSelector or affinity"
+        kubectl("edit", kind, owner.name, namespace=owner.namespace)
+        + f"  # correct {'runtimeClassName' if runtime else 'nodeSelector or affinity'}"
         if (kind != "pod")
         else kubectl("get", "pod", owner.name, "-o", "yaml", namespace=owner.namespace)
         + "  # make it anew with the right nodeSelector"

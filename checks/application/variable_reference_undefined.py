@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kdiag.check import DEPENDENT_FAILS, Evidence, Finding, Layer, Severity, check, kubectl, nearest, shorten
@@ -11,6 +11,7 @@ from kdiag.facts import (
     Cluster,
     ConfigMaps,
     Container,
+    Logs,
     Owners,
     Pod,
     Pods,
@@ -23,6 +24,10 @@ from kdiag.facts import (
 
 #: $$(NAME) is written for $(NAME) itself. Small letters are mostly a shell's command: $(hostname).
 _REFERENCE = re.compile(r"(?<!\$)\$\(([A-Z_][A-Z0-9_]{1,100})\)")
+#: As a shell writes it, which Kubernetes does not replace.
+_SHELL_REFERENCE = re.compile(
+    r"(?<![$\\])\$(?:\{(?P<braced>[A-Z_][A-Z0-9_]{1,100})\}|(?P<plain>[A-Z_][A-Z0-9_]{1,100}))"
+)
 
 
 @check(
@@ -33,14 +38,20 @@ _REFERENCE = re.compile(r"(?<!\$)\$\(([A-Z_][A-Z0-9_]{1,100})\)")
     tags=("config", "command"),
 )
 def variable_reference_undefined(
-    pods: Pods, services: Services, owners: Owners, cluster: Cluster, configmaps: ConfigMaps | None
+    pods: Pods, services: Services, owners: Owners, cluster: Cluster, configmaps: ConfigMaps | None, logs: Logs | None
 ) -> Iterator[Finding]:
-    """Programs may expand it themselves: a near miss, an order that cannot work or a container that fails tells."""
+    """Programs may expand it themselves: a near miss, an order that cannot work or a container that fails tells.
+
+    $NAME and ${NAME} are the shell's: they count where a container that is not ready says them in its log.
+    """
     for group in pods.templates:
         pod = living(group)
         if pod is None:
             continue
         for container in pod.spec.all_containers:
+            if unread := _taken_literally(container, group, logs):
+                yield _finding(pod, owners, container, unread, hurt=True)
+                continue
             if not _refers(container):
                 continue
             failing = {s.name for p in group for s in p.all_statuses if not s.ready and s.restart_count}
@@ -62,6 +73,24 @@ class _Lost:
     text: str
     meant: str = ""
     later: bool = False
+    shell: str = ""  # as it is written, where that is the way of a shell
+
+
+def _taken_literally(container: Container, group: Sequence[Pod], logs: Logs | None) -> _Lost | None:
+    """A reference in the way of a shell which the program got as it is written, and which it says in its log."""
+    texts = [(f"env {e.name}", e.value) for e in container.env if "$" in e.value]
+    if not any(map(is_shell, container.command[:1])):
+        texts += [("its command line", word) for word in (*container.command, *container.args) if "$" in word]
+    if logs is None or not texts:
+        return None
+    unready = [p for p in group if not p.ready and not p.terminating][:5]
+    lines = [line.text for p in unready for line in logs.lines(p.namespace, p.name, container.name)]
+    for where, text in texts:
+        for match in _SHELL_REFERENCE.finditer(text):
+            if any(match[0] in line for line in lines):
+                name = match["braced"] or match["plain"]
+                return _Lost(name=name, where=where, text=text, shell=match[0])
+    return None
 
 
 def _lost(container: Container, pod: Pod, services: Services, configmaps: ConfigMaps | None) -> Iterator[_Lost]:
@@ -124,8 +153,10 @@ def _finding(pod: Pod, owners: Owners, container: Container, lost: _Lost, *, hur
     owner, namespace = owners.top(pod), pod.namespace
     why = "is defined after it" if lost.later else "the container does not define"
     said = f"$({lost.name}), which {why}" + (f"; {lost.meant} is there" if lost.meant else "")
+    if lost.shell:
+        said = f"{lost.shell}, which nobody replaces: there is no shell, and Kubernetes replaces $({lost.name})"
     hint = f"{lost.name} → {lost.meant}" if lost.meant else ""
-    hint = f"put {lost.name} before it" if lost.later else hint
+    hint = f"put {lost.name} before it" if lost.later else f"{lost.shell} → $({lost.name})" if lost.shell else hint
     where = f" of container {container.name}" if len(pod.spec.containers) > 1 else ""
     return Finding(
         owner,

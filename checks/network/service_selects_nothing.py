@@ -21,6 +21,8 @@ from kdiag.facts import (
     Service,
     StatefulSet,
     Workloads,
+    declared,
+    find_port,
     labels_text,
     selects,
     users,
@@ -88,6 +90,7 @@ def service_selects_nothing(
         quiet = service.headless or cluster.age(service.created) < _START
         if workloads.replicasets.blank and (not meant or any(k.endswith("pod-template-hash") for k in selector)):
             continue  # a ReplicaSet without pods may be what it selects
+        beside = _other_port(service, meant) if meant else None
         if meant and service.headless and meant.edits >= _GUESS and not _governs(service, workloads):
             meant = None  # what operators make beside their pods, for a kind of pod that this version has none of
         if not meant and not clients and quiet:
@@ -95,9 +98,10 @@ def service_selects_nothing(
         yield Finding(
             service.ref(),
             f"Service {service.ref().path} selects no pod: nothing has {service.selector_text}"
-            + (f"; {_has(meant, selector)}" if meant else ""),
+            + (f"; {_has(meant, selector)}" if meant else "")
+            + (f"; its targetPort {beside[0]} is none of theirs ({beside[1]})" if meant and beside else ""),
             evidence=tuple(_evidence(service, groups, clients)),
-            next=tuple(_next(service, meant)),
+            next=(*_next(service, meant), *(_retarget(service, *beside) if meant and beside else ())),
             touches=(meant.group.workload,) if meant else (),
             severity=Severity.ERROR if clients or meant else Severity.WARNING if open_ else Severity.INFO,
         )
@@ -238,6 +242,25 @@ def _has(meant: _Meant, selector: Mapping[str, str]) -> str:
     text = labels_text(changed) if changed else f"{labels_text(meant.selector)} without {', '.join(lost)}"
     count = len(meant.group.pods)
     return f"{plural(count, 'pod has', 'pods have')} {text}" if count else f"{meant.group.workload} has {text}"
+
+
+def _other_port(service: Service, meant: _Meant) -> tuple[int | str, str] | None:
+    """A targetPort that those pods do not declare, and what they declare instead."""
+    spec = meant.group.pods[0].spec if meant.group.pods else None
+    ports = declared(spec) if spec else ()
+    if spec is None or not ports:
+        return None
+    numbers = {p.container_port for p in ports}
+    lost = (p.target for p in service.spec.ports if find_port(spec, p.target, p.protocol) not in numbers)
+    target = next(lost, None)
+    return None if target is None else (target, listing([str(n) for n in sorted(numbers)], 3))
+
+
+def _retarget(service: Service, target: int | str, ports: str) -> Iterator[str]:
+    yield (
+        kubectl("edit", "service", service.name, namespace=service.namespace)
+        + f"   # and its targetPort: {target} → {ports}"
+    )
 
 
 def _evidence(service: Service, groups: Sequence[_Group], clients: Sequence[tuple[Ref, str]]) -> Iterator[Evidence]:

@@ -84,7 +84,7 @@ _VOLUME_KEY = re.compile(r"references non-existent (?P<kind>secret|config) key: 
 _VOLUME = re.compile(r"MountVolume\.SetUp failed for volume \"(?P<volume>[^\"]+)\"")
 _ROOT = re.compile(r"runAsNonRoot|non-root policy")
 _EXEC = re.compile(
-    r"exec:? \\?\"?(?P<command>[^\"\\]+?)\\?\"?: (?:stat .*?: )?"
+    r"exec:? \\?\"?(?P<command>(?:[^\"\\]|\\.)+?)\\?\"?: (?:stat .*?: )?"
     r"(?P<why>executable file not found|no such file or directory"
     r"|permission denied|is a directory|not a directory)"
 )
@@ -461,9 +461,8 @@ class _Judge:
         if _ARCH.search(text):
             return _made(Fault.WRONG_ARCHITECTURE, text, reason, end=end, since=since)
         if match := _EXEC.search(text):
-            return _made(
-                Fault.COMMAND_NOT_FOUND, text, reason, about=match["command"], key=match["why"], end=end, since=since
-            )
+            command = match["command"].replace('\\"', '"')
+            return _made(Fault.COMMAND_NOT_FOUND, text, reason, about=command, key=match["why"], end=end, since=since)
         if "no command specified" in text:
             return _made(Fault.COMMAND_NOT_FOUND, text, reason, key="no command specified", end=end, since=since)
         if _MOUNT.search(text):

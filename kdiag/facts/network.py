@@ -172,20 +172,16 @@ class EndpointSlices(Objects[EndpointSlice]):
         """Keep what recurs in every endpoint (node, kind, conditions) once: a large cluster has one for each pod."""
         if not item.endpoints:
             return item
-        words: dict[str, str] = {}
         conditions: dict[EndpointConditions, EndpointConditions] = {}
         namespace = item.namespace
-
-        def kept(e: Endpoint) -> Endpoint:
+        found: list[Endpoint] = []
+        for e in item.endpoints:
             ref = e.target_ref
             if ref is not None and ref.namespace == namespace:
-                ref = TargetRef(words.setdefault(ref.kind, ref.kind), ref.name, namespace)
+                ref = TargetRef(sys.intern(ref.kind), ref.name, namespace)
             shared = conditions.setdefault(e.conditions, e.conditions)
-            return Endpoint(
-                e.addresses, shared, ref, words.setdefault(e.node_name, sys.intern(e.node_name)), e.hostname
-            )
-
-        return msgspec.structs.replace(item, endpoints=tuple(map(kept, item.endpoints)))
+            found.append(Endpoint(e.addresses, shared, ref, sys.intern(e.node_name), e.hostname))
+        return msgspec.structs.replace(item, endpoints=tuple(found))
 
     @cached_property
     def by_service(self) -> Mapping[tuple[str, str], tuple[EndpointSlice, ...]]:
@@ -208,11 +204,11 @@ class _Behind:
     """What is behind one Service, each part worked out when it is first asked for."""
 
     def __init__(self, selected: tuple[Pod, ...]) -> None:
-        self.pods = tuple(p for p in selected if p.phase not in FINISHED)
+        self.pods = tuple([p for p in selected if p.phase not in FINISHED])
 
     @cached_property
     def live(self) -> tuple[Pod, ...]:
-        return tuple(p for p in self.pods if p.deleted is None)
+        return tuple([p for p in self.pods if p.deleted is None])
 
     @cached_property
     def templates(self) -> tuple[PodSpec, ...]:
@@ -261,7 +257,8 @@ class Backends(Derived):
         first, *others = sorted(hits, key=len)
         numbers = set(first).intersection(*others)
         sets = self._label_sets.get(namespace, ())
-        return tuple(pod for n in first if n in numbers for pod in sets[n][1])
+        found = [sets[n][1] for n in first if n in numbers]
+        return found[0] if len(found) == 1 else tuple([pod for pods in found for pod in pods])
 
     def _behind(self, service: Service) -> _Behind:
         key = (service.namespace, service.name)

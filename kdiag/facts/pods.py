@@ -2,7 +2,8 @@
 
 150,000 pods are read in seconds and kept in some 100 MB because of what is true of real clusters: pods of one
 controller have one template, most label sets recur, and most pods are well. A pod that is well (Running, Ready, never
-restarted) keeps no container statuses: there is nothing in them that its ``ready`` does not say.
+restarted) keeps no container statuses: there is nothing in them that its ``ready`` does not say. Nor does one that is
+Ready now keep its conditions.
 """
 
 from __future__ import annotations
@@ -364,13 +365,8 @@ class PodBuilder:
         meta, spec, status = raw.metadata, raw.spec, raw.status
         conditions = bytes(status.conditions)
         ready = _READY in conditions or _READY_NOW.search(conditions) is not None or _is_ready(conditions)
-        if (
-            ready
-            and status.phase == "Running"
-            and meta.deletion_timestamp is None
-            and not meta.finalizers
-            and _unbroken(status)
-        ):
+        serves = ready and status.phase == "Running" and meta.deletion_timestamp is None
+        if serves and not meta.finalizers and _unbroken(status):
             return Pod(
                 name=meta.name if meta.name.isprintable() else clean_line(meta.name),
                 namespace=kin.namespace,
@@ -405,7 +401,7 @@ class PodBuilder:
             spec=kin.spec or _spec(spec),
             reason=clean_line(status.reason),
             message=RUN.text(clean(status.message)),
-            conditions=tuple(map(_clean_condition, _conditions(conditions))),
+            conditions=() if serves else tuple(map(_clean_condition, _conditions(conditions))),
             statuses=tuple(map(_clean_status, status.container_statuses)),
             init_statuses=tuple(map(_clean_status, status.init_container_statuses)),
             nominated_node=clean_line(status.nominated_node_name),
@@ -525,17 +521,21 @@ def _clean_condition(c: Condition) -> Condition:
 
 
 def _clean_status(s: ContainerStatus) -> ContainerStatus:
-    return msgspec.structs.replace(
-        s,
-        name=_word(s.name),
-        image=_word(s.image),
-        state=_clean_state(s.state),
-        last_state=_clean_state(s.last_state),
+    return ContainerStatus(
+        _word(s.name),
+        s.ready,
+        s.started,
+        s.restart_count,
+        _word(s.image),
+        _clean_state(s.state),
+        _clean_state(s.last_state),
     )
 
 
 def _clean_state(state: State) -> State:
     waiting, terminated = state.waiting, state.terminated
+    if waiting is None and terminated is None:
+        return state
     if waiting:
         waiting = Waiting(clean_line(waiting.reason), RUN.text(clean(waiting.message)))
     if terminated:

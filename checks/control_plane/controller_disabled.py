@@ -9,12 +9,16 @@ from kdiag.facts import Flag, Manifest, Manifests, manifest_repair, static_pod
 
 #: What is left undone without each. Those that clouds or their own programs replace are not among them.
 _WORK = {
+    "certificatesigningrequest-approving-controller": "no kubelet's request for a certificate is approved",
+    "certificatesigningrequest-signing-controller": "no certificate is signed: kubelets cannot join, nor renew theirs",
     "cronjob-controller": "no CronJob starts a Job",
     "daemonset-controller": "no DaemonSet gets its pods",
     "deployment-controller": "no Deployment is rolled out or scaled",
+    "disruption-controller": "no disruption budget is counted, so drains that meet one hang",
     "endpoints-controller": "no Endpoints follow the pods",
     "endpointslice-controller": "no Service learns of new or gone pods",
     "garbage-collector-controller": "what a deleted object owned stays",
+    "horizontal-pod-autoscaler-controller": "no autoscaler scales",
     "job-controller": "no Job gets its pods",
     "namespace-controller": "deleted namespaces stay in Terminating",
     "node-lifecycle-controller": "pods of a dead node stay where they are",
@@ -32,11 +36,15 @@ _WORK = {
 _ALIASES = {
     "attachdetach": "persistentvolume-attach-detach-controller",
     "cronjob": "cronjob-controller",
+    "csrapproving": "certificatesigningrequest-approving-controller",
+    "csrsigning": "certificatesigningrequest-signing-controller",
     "daemonset": "daemonset-controller",
     "deployment": "deployment-controller",
+    "disruption": "disruption-controller",
     "endpoint": "endpoints-controller",
     "endpointslice": "endpointslice-controller",
     "garbagecollector": "garbage-collector-controller",
+    "horizontalpodautoscaling": "horizontal-pod-autoscaler-controller",
     "job": "job-controller",
     "namespace": "namespace-controller",
     "nodelifecycle": "node-lifecycle-controller",

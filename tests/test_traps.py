@@ -1381,3 +1381,27 @@ def daemons_of_a_node_that_was_scaled_away_a_moment_ago() -> Whole:
             whole.unready(left, minutes=2)
             whole.add("pods", left)
     return whole
+
+
+@trap("more")
+def replication_controllers_of_old_times() -> Whole:
+    """One at work, one scaled to zero behind a Service that nobody uses now."""
+    whole = Whole()
+    (pod,) = whole.application("team/web")
+    whole.service("team/web")
+    whole.settle()
+    labels = {"app": "web"}
+    for key in ("deployments", "replicasets"):
+        whole.lists[key] = [o for o in whole.lists[key] if o["metadata"]["namespace"] != "team"]
+    pod["metadata"]["ownerReferences"] = [
+        {"kind": "ReplicationController", "name": "web", "uid": "rc-web", "controller": True}
+    ]
+    for name, replicas in (("web", 1), ("old", 0)):
+        labels = {"app": name}
+        template = {"metadata": {"labels": labels}, "spec": copy.deepcopy(pod["spec"])}
+        meta = {"name": name, "namespace": "team", "uid": f"rc-{name}", "creationTimestamp": whole.ago(days=3)}
+        count = {"replicas": replicas, "readyReplicas": replicas, "observedGeneration": 1}
+        spec = {"replicas": replicas, "selector": labels, "template": template}
+        whole.add("replicationcontrollers", {"metadata": meta, "spec": spec, "status": count})
+    whole.service("team/old")
+    return whole

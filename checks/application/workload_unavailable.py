@@ -29,6 +29,7 @@ _SHORT = {
     "StatefulSet": "statefulset",
     "DaemonSet": "daemonset",
     "ReplicaSet": "replicaset",
+    "ReplicationController": "replicationcontroller",
 }
 
 

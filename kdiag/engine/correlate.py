@@ -20,7 +20,7 @@ _WORKLOADS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "Job", "CronJo
 #: Among so many possible causes, one whose check explains that of another is taken for its cause without a look.
 _MANY = 50
 #: What stands behind a Service.
-_SERVERS = frozenset({"Pod", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"})
+_SERVERS = frozenset({"Pod", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController"})
 
 
 @dataclass(slots=True)

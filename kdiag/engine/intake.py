@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar, cast
 
 from kdiag.check import Check
@@ -15,6 +15,7 @@ from kdiag.model.observation import Observation
 from kdiag.model.result import Gap
 
 _INPUTS: dict[type[Fact], Mapping[str, type[Fact]]] = {}
+_EXTRAS: dict[type[Fact], Mapping[str, type[Fact]]] = {}
 _ROOTS: dict[type[Fact], frozenset[type[Fact]]] = {}
 
 
@@ -26,8 +27,22 @@ def inputs(fact: type[Derived]) -> Mapping[str, type[Fact]]:
 
 
 def _inputs(fact: type[Derived]) -> Mapping[str, type[Fact]]:
+    return {name: kind for name, kind in _parameters(fact).items() if isinstance(kind, type)}
+
+
+def extras(fact: type[Derived]) -> Mapping[str, type[Fact]]:
+    """What a derived fact takes where it is there (``X | None``), and is whole without."""
+    if fact not in _EXTRAS:
+        _EXTRAS[fact] = {
+            name: next(part for part in typing.get_args(kind) if part is not type(None))
+            for name, kind in _parameters(fact).items()
+            if not isinstance(kind, type)
+        }
+    return _EXTRAS[fact]
+
+
+def _parameters(fact: type[Derived]) -> Mapping[str, Any]:
     hints = typing.get_type_hints(fact.derive)
-    hints.pop("return", None)
     return {name: hints[name] for name in inspect.signature(fact.derive).parameters}
 
 
@@ -49,7 +64,18 @@ def _roots_of(fact: type[Fact]) -> frozenset[type[Fact]]:
 
 def needed(checks: Iterable[Check]) -> tuple[type[Fact], ...]:
     """The facts that these checks read, down to those that come from observations."""
-    return roots(fact for c in checks for fact in (*c.needs.values(), *c.wants.values()))
+    asked = {fact for c in checks for fact in (*c.needs.values(), *c.wants.values())}
+    return roots([*asked, *_extras_below(asked)])
+
+
+def _extras_below(facts: Iterable[type[Fact]]) -> Iterator[type[Fact]]:
+    todo, seen = list(facts), set[type[Fact]]()
+    while todo:
+        fact = todo.pop()
+        if fact not in seen and issubclass(fact, Derived):
+            seen.add(fact)
+            yield from extras(fact).values()
+            todo += [*inputs(fact).values(), *extras(fact).values()]
 
 
 def known() -> tuple[type[Fact], ...]:
@@ -161,7 +187,8 @@ class Facts:
             parts = {name: self._get(part) for name, part in inputs(kind).items()}
             if any(part is None for part in parts.values()):
                 return None
-            fact = kind.derive(**parts)
+            more = {name: self._get(part) for name, part in extras(kind).items()}
+            fact = kind.derive(**parts, **more)
             gaps = dict.fromkeys(gap for part in parts.values() if part for gap in part.gaps)
             self._facts[kind] = _with_gaps(fact, (*fact.gaps, *gaps))
         return self._facts.get(kind)

@@ -26,6 +26,7 @@ from kdiag.facts import (
     Pods,
     PodSpec,
     ReplicaSets,
+    ReplicationControllers,
     Services,
     StatefulSets,
     ValidatingWebhookConfiguration,
@@ -49,6 +50,7 @@ _CONTROL_PLANE: Mapping[str, tuple[str, ...]] = {
 _RECONCILED = frozenset(
     {
         *("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob", "HorizontalPodAutoscaler"),
+        "ReplicationController",
         *("Namespace", "Service", "PersistentVolumeClaim", "CertificateSigningRequest", "Node"),
     }
 )
@@ -59,6 +61,7 @@ _LABELLED = {
     "Service": Services,
     "Deployment": Deployments,
     "ReplicaSet": ReplicaSets,
+    "ReplicationController": ReplicationControllers,
     "StatefulSet": StatefulSets,
     "DaemonSet": DaemonSets,
     "Job": Jobs,
@@ -132,7 +135,7 @@ class Topology:
                 yield from self._of_static_pod(ref)
                 if (pods := self._facts.get(Pods)) and (pod := pods.get(ref.name, ref.namespace)):
                     yield from self._of_pod(pod)
-            case "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet":
+            case "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "ReplicationController":
                 yield from self._of_workload(ref)
             case "Job":
                 yield from self._of_job(ref)

@@ -470,6 +470,8 @@ from kdiag.facts.workloads import PodDisruptionBudget as PodDisruptionBudget
 from kdiag.facts.workloads import PodTemplate as PodTemplate
 from kdiag.facts.workloads import ReplicaSet as ReplicaSet
 from kdiag.facts.workloads import ReplicaSets as ReplicaSets
+from kdiag.facts.workloads import ReplicationController as ReplicationController
+from kdiag.facts.workloads import ReplicationControllers as ReplicationControllers
 from kdiag.facts.workloads import RollingUpdate as RollingUpdate
 from kdiag.facts.workloads import ScaleTarget as ScaleTarget
 from kdiag.facts.workloads import StatefulSet as StatefulSet

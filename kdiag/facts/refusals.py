@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -17,7 +17,7 @@ from kdiag.facts.workloads import (
     Deployment,
     Jobs,
     Owners,
-    ReplicaSets,
+    ReplicationController,
     StatefulSet,
     Workload,
     Workloads,
@@ -95,7 +95,7 @@ class Refusals(Derived):
             found: dict[tuple[Ref, str], Refusal] = {}
             seen = events or Events()
             for refusal in (
-                *_of_sets(self.workloads.replicasets, self.workloads, self.owners, seen),
+                *_of_sets(_sets(self.workloads), self.workloads, self.owners, seen),
                 *_of_workloads(self.workloads, seen, self.cluster),
                 *_of_jobs(self.jobs, self.workloads, self.owners, seen, self.cluster),
                 *_of_cronjobs(self.cronjobs, seen, self.cluster),
@@ -132,8 +132,14 @@ def _recent(event: Event | None, cluster: Cluster) -> bool:
     return event is not None and event.when is not None and cluster.age(event.when) < _FRESH.total_seconds()
 
 
-def _of_sets(sets: ReplicaSets, workloads: Workloads, owners: Owners, events: Events) -> Iterator[Refusal]:
-    for item in sets.items:
+def _sets(workloads: Workloads) -> Iterator[Workload]:
+    """What says by a condition of its own that it may not make its pods."""
+    yield from workloads.replicasets.items
+    yield from (w for w in workloads.items if isinstance(w, ReplicationController))
+
+
+def _of_sets(sets: Iterable[Workload], workloads: Workloads, owners: Owners, events: Events) -> Iterator[Refusal]:
+    for item in sets:
         failure = item.condition("ReplicaFailure")
         if not failure or failure.status != "True" or failure.reason != "FailedCreate":
             continue

@@ -118,6 +118,23 @@ class ReplicaSet(Workload, frozen=True, gc=False):
     """A ReplicaSet."""
 
 
+class ReplicationController(Workload, frozen=True, gc=False):
+    """A ReplicationController: what there was before ReplicaSets, and still is here and there."""
+
+
+class _ControllerSpec(Lean, frozen=True, gc=False):
+    replicas: int = 1
+    selector: dict[str, str] = {}
+    template: PodTemplate = PodTemplate()
+
+
+class _ListedController(Object, frozen=True, gc=False):
+    """A ReplicationController as the API has it: its selector is plain labels."""
+
+    spec: _ControllerSpec = _ControllerSpec()
+    status: _WorkloadStatus = _WorkloadStatus()
+
+
 class StatefulSet(Workload, frozen=True, gc=False):
     """A StatefulSet."""
 
@@ -173,6 +190,25 @@ class ReplicaSets(Objects[ReplicaSet]):
             if item.controller:
                 found.setdefault(item.controller.uid, []).append(item)
         return {uid: tuple(sorted(sets, key=_revision, reverse=True)) for uid, sets in found.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplicationControllers(Objects[ReplicationController]):
+    """Every ReplicationController."""
+
+    item: ClassVar[type[Any]] = _ListedController
+    spare: ClassVar[bool] = True
+    sources = (ApiList("replicationcontrollers", "v1", "replicationcontrollers"),)
+    items: tuple[ReplicationController, ...] = field(default=())
+
+    @staticmethod
+    def adapt(item: Any) -> ReplicationController:
+        """In the shape that all other workloads have."""
+        spec = item.spec
+        template = msgspec.structs.replace(spec.template, spec=kept(spec.template.spec))
+        labels = LabelSelector(match_labels=spec.selector or template.metadata.labels)
+        shared = _WorkloadSpec(replicas=spec.replicas, selector=labels, template=template)
+        return ReplicationController(metadata=item.metadata, spec=shared, status=item.status)
 
 
 def _revision(item: ReplicaSet) -> int:
@@ -451,9 +487,10 @@ class Workloads(Derived):
         statefulsets: StatefulSets,
         daemonsets: DaemonSets,
         pods: Pods,
+        controllers: ReplicationControllers | None,
     ) -> Workloads:
-        """All of them; a ReplicaSet only where no Deployment made it."""
-        alone = tuple(r for r in replicasets.items if r.controller is None)
+        """All of them; a ReplicaSet or ReplicationController only where nothing else made it."""
+        alone = [w for w in (*replicasets.items, *(controllers or ())) if w.controller is None]
         items = (*deployments.items, *statefulsets.items, *daemonsets.items, *alone)
         return cls(items=items, pods=pods, replicasets=replicasets)
 

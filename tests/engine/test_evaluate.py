@@ -10,9 +10,24 @@ import pytest
 
 from kdiag.check import Check, Finding, Gap, Layer, Ref, Severity, Skip, check
 from kdiag.engine.evaluate import evaluate
-from kdiag.engine.intake import Facts
+from kdiag.engine.intake import Facts, needed
 from kdiag.errors import CheckDefinitionError
-from kdiag.facts import Cluster, Events, Namespace, Namespaces, Node, Nodes, Pods
+from kdiag.facts import (
+    Cluster,
+    DaemonSets,
+    Deployments,
+    Events,
+    Namespace,
+    Namespaces,
+    Node,
+    Nodes,
+    Pods,
+    ReplicaSets,
+    ReplicationController,
+    ReplicationControllers,
+    StatefulSets,
+    Workloads,
+)
 from kdiag.facts.base import Derived
 from kdiag.facts.meta import Meta
 from kdiag.model.result import Status
@@ -165,3 +180,18 @@ def test_a_check_without_facts_is_refused() -> None:
 
     with pytest.raises(CheckDefinitionError, match="at least one fact"):
         made(run)
+
+
+def test_a_derived_fact_is_whole_without_what_it_takes_only_where_it_is_there() -> None:
+    def run(workloads: Workloads) -> Iterator[Finding]:
+        return iter(())
+
+    seen = Facts({kind: kind() for kind in (Deployments, ReplicaSets, StatefulSets, DaemonSets, Pods)})
+    assert evaluate(made(run), seen).status is Status.PASS
+    refused = ReplicationControllers(gaps=(Gap("replicationcontrollers", "403"),))
+    assert evaluate(made(run), seen.replaced(refused)).status is Status.PASS
+    old = ReplicationController(metadata=Meta(name="web"))
+    found = seen.replaced(ReplicationControllers.of([old])).get(Workloads)
+    assert found is not None
+    assert found.items == (old,)
+    assert ReplicationControllers in needed([made(run)])

@@ -7,11 +7,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kdiag.check import API_SERVER_FAILS, CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, shorten
-from kdiag.facts import Cluster, Containers, HostLog, LogLine, Manifest, Manifests, current, plain, static_pod
+from kdiag.facts import (
+    Cluster,
+    Containers,
+    HostContainer,
+    HostLog,
+    LogLine,
+    Manifest,
+    Manifests,
+    NodeManifests,
+    current,
+    plain,
+    static_pod,
+)
 
 #: Seconds: what it asked before is over; it asks with each request.
 _LATELY = 90
 _LEAST = 2
+#: Seconds after which a server that has started answers.
+_BEGINS = 15
+_SILENT = re.compile(r"did not finish within|timed out|deadline exceeded", re.IGNORECASE)
+_STORE = re.compile(r"etcd|:2379\b")
 
 
 @dataclass(frozen=True)
@@ -71,11 +87,52 @@ def access_webhook_unreachable(
             lines = _lines(kind, log, cluster)
             if log and len(lines) >= _LEAST:
                 yield _finding(node, kind, log, lines[-1], manifest, alone=len(servers) == 1)
+            elif kind.name == "audit" and found and manifest and len(servers) == 1:
+                yield from _hangs(node, kind, live, log, found, manifest, cluster)
 
 
 def _lines(kind: _Kind, log: HostLog | None, cluster: Cluster) -> list[LogLine]:
     lines = log.lines if log else ()
     return [x for x in lines if x.when and cluster.age(x.when) < _LATELY and kind.said.search(x.text)]
+
+
+def _hangs(
+    node: str,
+    kind: _Kind,
+    live: HostContainer,
+    log: HostLog | None,
+    found: NodeManifests,
+    manifest: Manifest,
+    cluster: Cluster,
+) -> Iterator[Finding]:
+    """It tries for minutes before it says a word, and holds each request back as long: the API never answers."""
+    flag, mode = manifest.flag(kind.flags[0]), manifest.value("audit-webhook-mode")
+    began = live.started or live.created
+    up = live.running and began is not None and cluster.age(began) > _BEGINS
+    if flag is None or not mode.startswith("blocking") or not up or not _SILENT.search(cluster.dead):
+        return
+    lines = log.lines if log else ()
+    if any(_STORE.search(x.text) for x in lines if x.when and cluster.age(x.when) < _LATELY):
+        return  # it may as well wait for etcd
+    server, _ = found.servers.get(flag.value, ("", 0))
+    pod = static_pod("kube-apiserver", node)
+    yield Finding(
+        pod,
+        f"{pod.name} holds each request back until its audit webhook{f' {server}' if server else ''} answers, and it "
+        f"does not ({manifest.where(flag.line)} --{flag.name}, --audit-webhook-mode={mode})",
+        evidence=(
+            manifest.quote(node, flag.line),
+            Evidence("kubectl get --raw /livez", cluster.dead),
+        ),
+        next=(
+            *([f"ssh {node} curl -sk -m 5 {server}    # does anything listen there?"] if server else []),
+            f"ssh {node} sudoedit {manifest.path}    # --audit-webhook-mode=batch: it then waits for nobody",
+            f"ssh {node} sudo grep -n server: {flag.value}    # is that where the webhook is?",
+        ),
+        touches=(pod, Ref("Node", node), CLUSTER),
+        key=kind.name,
+        severity=Severity.CRITICAL,
+    )
 
 
 def _finding(node: str, kind: _Kind, log: HostLog, line: LogLine, manifest: Manifest | None, *, alone: bool) -> Finding:

@@ -191,6 +191,13 @@ class Manifests(HostFact[NodeManifests]):
         return tuple(_follow(answers))
 
 
+#: Flags of files that are kubeconfigs: they name a server.
+_LEAD = (
+    *("kubeconfig", "audit-webhook-config-file", "authentication-token-webhook-config-file"),
+    "authorization-webhook-config-file",
+)
+
+
 def _follow(answers: tuple[Answer, ...]) -> Iterator[NodeCommand]:
     first = _folder(answers)
     paths = _asked(answers)
@@ -208,7 +215,7 @@ def _follow(answers: tuple[Answer, ...]) -> Iterator[NodeCommand]:
     confs = [p for p, i in first.tree.items() if re.fullmatch(_ROOT + r"/[A-Za-z0-9_-]+\.conf", p) and i.kind == "f"]
     if confs:
         yield NodeCommand("manifest-servers", ("grep", "-Hn", "server:", *sorted(confs)[:12]), sudo=True)
-    named = [u.host for m in first.files for u in m.uses if u.flag.name == "kubeconfig" and safe_path(u.host)]
+    named = [u.host for m in first.files for u in m.uses if u.flag.name in _LEAD and safe_path(u.host)]
     if others := sorted({p for p in named if p not in confs})[:4]:
         yield NodeCommand(
             "manifest-servers", ("grep", "-Hn", "-o", "-E", PUBLIC_PARTS, *others), sudo=True, name="others"

@@ -37,6 +37,7 @@ from kdiag.facts.meta import Object
 from kdiag.facts.units import Units
 from kdiag.facts.workloads import Job, Workload
 from kdiag.model.result import CLUSTER, CONTROLLERS, Finding, Ref
+from kdiag.model.text import whole
 
 _DEPTH = 8
 #: The static pods of a kubeadm control plane, and which of them each cannot work without.
@@ -77,6 +78,7 @@ class Topology:
     def __init__(self, facts: Facts) -> None:
         self._facts = facts
         self._known: dict[Ref, tuple[Ref, ...]] = {}
+        self._served: dict[int, bool] = {}
 
     def closure(self, refs: tuple[Ref, ...]) -> frozenset[Ref]:
         """These objects, all that they depend on through others, and the cluster."""
@@ -96,6 +98,12 @@ class Topology:
 
     def serves_without(self, finding: Finding) -> bool:
         """Whether a workload has as many ready pods as it wants, and none of them is one that the finding is about."""
+        known = self._served.get(id(finding))
+        if known is None:
+            known = self._served[id(finding)] = self._serves_without(finding)
+        return known
+
+    def _serves_without(self, finding: Finding) -> bool:
         workloads = self._facts.get(Workloads)
         workload = workloads.get(finding.subject) if workloads else None
         about = {(r.namespace, r.name) for r in finding.touches if r.kind == "Pod"}
@@ -229,9 +237,17 @@ class Topology:
                 if made.desired:
                     yield Ref("ReplicaSet", made.name, ref.namespace)
         if ref.kind == "StatefulSet":
-            for template in workload.spec.volume_claim_templates:
-                for ordinal in range(min(workload.desired, 20)):
-                    yield Ref("PersistentVolumeClaim", f"{template.name}-{ref.name}-{ordinal}", ref.namespace)
+            yield from self._of_templates(workload)
+
+    def _of_templates(self, workload: Workload) -> Iterator[Ref]:
+        """The claims of a StatefulSet's pods, which are called ``TEMPLATE-SET-ORDINAL``."""
+        claims = self._facts.get(Claims)
+        for template in workload.spec.volume_claim_templates:
+            start = f"{template.name}-{workload.name}-"
+            for claim in claims.within(workload.namespace) if claims else ():
+                number = whole(claim.name.removeprefix(start)) if claim.name.startswith(start) else None
+                if number is not None and number < workload.desired:
+                    yield claim.ref()
 
     def _of_job(self, ref: Ref) -> Iterator[Ref]:
         jobs = self._facts.get(Jobs)
@@ -267,8 +283,7 @@ class Topology:
             labels = service.spec.external_name.split(".")
             if len(labels) > 2 and labels[2] == "svc":
                 yield Ref("Service", labels[0], labels[1])
-        for pod in backends.of(service)[:200]:
-            yield owners.top(pod) if owners else pod.ref()
+        yield from dict.fromkeys(owners.top(pod) if owners else pod.ref() for pod in backends.of(service))
         # A workload whose pods do not exist (yet) is behind the Service all the same.
         workloads = self._facts.get(Workloads)
         if workloads and service.spec.selector:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, nearest, shorten
-from kdiag.facts import Events, Failures, Fault, Logs, Namespaces, Services, answers_itself, touched
+from kdiag.facts import Events, Failures, Fault, Jobs, Logs, Namespaces, Services, answers_itself, touched
 
 
 @check(
@@ -27,14 +27,18 @@ def init_container_waits(
     logs: Logs | None,
     services: Services | None,
     namespaces: Namespaces | None,
+    jobs: Jobs | None,
 ) -> Iterator[Finding]:
-    """Its command and log name what it waits for; the list of Services says whether there is such a thing."""
+    """Its command and log name what it waits for; the lists of Services and Jobs say whether there is such a thing."""
     for group in failures.of(Fault.INIT_WAITS, events, logs):
         one = group[0]
         namespace = one.pod.namespace
         command = " ".join([*one.spec.command, *one.spec.args])
-        what, target = _target(command, [line.text for line in one.log], namespace, services, namespaces)
-        service = services.get(target.name, target.namespace) if target and services else None
+        what, target = _job(command, namespace, jobs)
+        if target is None:
+            what, target = _target(command, [line.text for line in one.log], namespace, services, namespaces)
+        named = target is not None and target.kind == "Service"
+        service = services.get(target.name, target.namespace) if target and named and services else None
         if service and answers_itself(service, one.owner, failures.pods, failures.owners):
             continue  # that is a fault of its own
         yield Finding(
@@ -49,7 +53,9 @@ def init_container_waits(
                 ),
             ),
             next=(
-                kubectl("get", "services,endpointslices", namespace=target.namespace if target else namespace),
+                kubectl("describe", "job", target.name, namespace=namespace)
+                if target and target.kind == "Job"
+                else kubectl("get", "services,endpointslices", namespace=target.namespace if target else namespace),
                 kubectl("logs", one.pod.name, "-c", one.container, "--tail=20", namespace=namespace),
             ),
             touches=touched(group, *([target] if target else [])),
@@ -57,6 +63,19 @@ def init_container_waits(
             since=one.started,
             container=one.container,
         )
+
+
+#: job/migrate of kubectl wait, and the two words that k8s-wait-for takes.
+_WAITS_FOR_JOB = re.compile(r"\bjobs?(?:\.batch)?(?:/| +)(?P<name>[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)")
+
+
+def _job(command: str, namespace: str, jobs: Jobs | None) -> tuple[str, Ref | None]:
+    """The Job of its own namespace that a command waits for, and how that one does."""
+    for match in _WAITS_FOR_JOB.finditer(command):
+        job = jobs.get(match["name"], namespace) if jobs else None
+        if job is not None and not any(c.type == "Complete" and c.status == "True" for c in job.status.conditions):
+            return f"{job.ref()}, which {'has failed' if job.failed else 'has not completed'}", job.ref()
+    return "", None
 
 
 _NAMED = re.compile(

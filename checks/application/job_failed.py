@@ -36,6 +36,7 @@ _WORDS = {
     title="Job has failed",
     severity=Severity.ERROR,
     layer=Layer.ROLLOUT,
+    explains=("application/init_container_waits",),
     tags=("job", "cronjob"),
 )
 def job_failed(

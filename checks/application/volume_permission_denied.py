@@ -11,12 +11,19 @@ from kdiag.facts import (
     Failures,
     Fault,
     Logs,
+    Volume,
     edit,
     touched,
 )
 
 #: A path in the words of a program that may not write it.
 _PATH = re.compile(r"(?<![\w/.])(/[\w.@+-]+(?:/[\w.@+-]+)*)")
+
+
+def _mode(volume: Volume) -> int | None:
+    """The mode that a ConfigMap's or Secret's files are given, where the template says it."""
+    source = volume.secret or volume.config_map or volume.projected
+    return source.default_mode if source else None
 
 
 @check(
@@ -58,6 +65,10 @@ def volume_permission_denied(failures: Failures, events: Events | None, logs: Lo
                 "the volume is read-only",
                 f"the volume's own access: {kubectl('get', 'pvc', namespace=namespace)}",
             )
+        elif volume and user and group_id is None and (mode := _mode(volume)) is not None and not mode & 0o004:
+            what = f"Secret {volume.secret.secret_name} has" if volume.secret else "its files have"
+            why = f"{what} mode {mode:04o} and owner root; {runs}"
+            fix = f"securityContext.fsGroup of the pod, or defaultMode 0444 of volume {volume.name}"
         else:
             why = f"permission denied for {runs}"
             fix = "securityContext.fsGroup of the pod, or the owner of the files (hostPath and NFS ignore fsGroup)"

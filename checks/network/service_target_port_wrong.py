@@ -16,6 +16,7 @@ from kdiag.facts import (
     Logs,
     MutatingWebhooks,
     Pod,
+    PodSpec,
     Service,
     ServicePort,
     ValidatingWebhooks,
@@ -63,6 +64,9 @@ def service_target_port_wrong(
         if service.external or not service.spec.selector or (service.namespace, service.name) == _DNS:
             continue
         pods = backends.live(service)
+        if pods and (two := _crossed(service, backends)):
+            yield _swapped(service, *two)
+            continue
         for number, port in enumerate(service.spec.ports) if pods else ():
             beside = _beside(service, port, backends) and (service.namespace, service.name, port.port) not in called
             beside = beside and not _asked(service, port, ingresses, dependencies)
@@ -77,6 +81,43 @@ def service_target_port_wrong(
                 sure = (guess.sure and not beside) or refused
                 severity = Severity.ERROR if sure else Severity.WARNING
                 yield _finding(service, number, port, pods, guess, refused, severity)
+
+
+def _crossed(service: Service, backends: Backends) -> tuple[ServicePort, ServicePort] | None:
+    """Two ports of a Service each of which leads to the container's port that has the other's name."""
+    called: dict[str, set[str]] = {}
+    for port in service.spec.ports:
+        names = (_name_of(spec, port) for spec in backends.templates(service))
+        called[port.name] = {name for name in names if name}
+    for port in service.spec.ports:
+        for other in service.spec.ports:
+            apart = port.name and other.name and port.name != other.name
+            if apart and called[port.name] == {other.name} and called[other.name] == {port.name}:
+                return port, other
+    return None
+
+
+def _name_of(spec: PodSpec, port: ServicePort) -> str:
+    """The name of the container's port that a port of a Service leads to."""
+    found = (p for p in declared(spec) if port.target in (p.name, p.container_port) and p.protocol == port.protocol)
+    return next((p.name for p in found), "")
+
+
+def _swapped(service: Service, port: ServicePort, other: ServicePort) -> Finding:
+    numbers = [service.spec.ports.index(p) for p in (port, other)]
+    patch = [
+        {"op": "replace", "path": f"/spec/ports/{number}/targetPort", "value": target}
+        for number, target in zip(numbers, (other.target, port.target), strict=True)
+    ]
+    change = json.dumps(patch, separators=(",", ":"))
+    return Finding(
+        service.ref(),
+        f"Service {service.ref().path} leads its ports crosswise: {port.name} ({port.port}) to its pods' port"
+        f" {other.name}, and {other.name} ({other.port}) to their port {port.name}",
+        evidence=(_service_line(service, port), _service_line(service, other)),
+        next=(kubectl("patch", "service", service.name, "--type=json", "-p", change, namespace=service.namespace),),
+        key="crossed",
+    )
 
 
 def _beside(service: Service, port: ServicePort, backends: Backends) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -14,6 +15,7 @@ from kdiag.facts import (
     Dependency,
     Owners,
     Pod,
+    Service,
     StatefulSet,
     StatefulSets,
     edit_template,
@@ -28,7 +30,12 @@ _ORDINAL = re.compile(r"(?P<name>.+)-(?P<number>\d{1,6})")
     title="Workload names a pod that its StatefulSet does not have",
     severity=Severity.ERROR,
     layer=Layer.DEPENDENCY,
-    explains=(*DEPENDENT_FAILS, "application/dependency_name_unresolved", "application/dependency_unreachable"),
+    explains=(
+        *DEPENDENT_FAILS,
+        "application/dependency_name_unresolved",
+        "application/dependency_unreachable",
+        "network/service_has_no_ready_endpoint",
+    ),
     tags=("dns", "statefulset", "config"),
 )
 def stateful_pod_name_unknown(
@@ -54,6 +61,11 @@ def stateful_pod_name_unknown(
                 if said and (workload, missing) not in seen:
                     seen.add((workload, missing))
                     yield _deadlock(pod, dependency, stateful, missing, said)
+            if workload == stateful.ref() and (hidden := _unpublished(pod, dependency, dependencies, cluster)):
+                said = next(_said(complaints, workload, dependency), None)
+                if said and (workload, hidden.name) not in seen:
+                    seen.add((workload, hidden.name))
+                    yield _nameless(pod, dependency, stateful, hidden, said)
             if number < stateful.desired or not stateful.desired or (workload, missing) in seen:
                 continue
             if dependencies.pods.get(missing, stateful.namespace):
@@ -87,6 +99,17 @@ def _waits(pod: Pod, stateful: StatefulSet, number: int, dependencies: Dependenc
     return there is None and stalled(pod, cluster)
 
 
+def _unpublished(pod: Pod, dependency: Dependency, dependencies: Dependencies, cluster: Cluster) -> Service | None:
+    """The Service that gives no name to the peer which this pod waits for: neither of the two is ready yet."""
+    target = dependencies.resolve(dependency.host, pod.namespace)
+    service = target.service if target else None
+    peer = dependencies.pods.get(dependency.host.lower().partition(".")[0], pod.namespace)
+    if service is None or not service.headless or service.publishes_unready or peer is None or peer.name == pod.name:
+        return None
+    waits = not (pod.ready or peer.ready) and not (pod.restarts or peer.restarts)
+    return service if waits and stalled(pod, cluster) and stalled(peer, cluster) else None
+
+
 def _said(complaints: Complaints | None, workload: Ref, dependency: Dependency) -> Iterator[Complaint]:
     host = dependency.host.lower()
     for complaint in complaints.unresolved.get(workload, ()) if complaints else ():
@@ -115,6 +138,31 @@ def _deadlock(pod: Pod, dependency: Dependency, stateful: StatefulSet, missing: 
         ),
         touches=(pod.ref(),),
         key=dependency.host.lower(),
+        severity=Severity.ERROR,
+        since=said.since,
+    )
+
+
+def _nameless(pod: Pod, dependency: Dependency, stateful: StatefulSet, service: Service, said: Complaint) -> Finding:
+    ref, namespace = stateful.ref(), stateful.namespace
+    patch = json.dumps({"spec": {"publishNotReadyAddresses": True}}, separators=(",", ":"))
+    return Finding(
+        ref,
+        f"{ref} waits for itself: its pods are ready when they find each other ({dependency.origin}), and Service"
+        f" {service.name} names none that is not ready",
+        evidence=(
+            Evidence(
+                kubectl("get", "service", service.name, "-o", "yaml", namespace=namespace),
+                "clusterIP None, publishNotReadyAddresses false",
+            ),
+            Evidence(kubectl(*said.command, namespace=namespace), shorten(said.said.text, 200)),
+        ),
+        next=(
+            kubectl("patch", "service", service.name, "-p", patch, namespace=namespace),
+            "or a readiness probe that does not wait for the other members",
+        ),
+        touches=(pod.ref(), service.ref()),
+        key=service.name,
         severity=Severity.ERROR,
         since=said.since,
     )

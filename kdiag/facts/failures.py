@@ -427,6 +427,11 @@ class _Judge:
             return self._start(reason, text, end)
         if reason == "PostStartHookError" or reason.startswith("PostStart"):
             return _made(Fault.POST_START, text, reason, end=end, since=since)
+        if reason == "CrashLoopBackOff" and end is not None and not end.exit_code:
+            # Its image was changed while it ran, and cannot be pulled: the kubelet's pause is all that the status says.
+            event = self._container_event(pod, status.name, "Failed", containing="Failed to pull image")
+            if event and event.when and end.finished_at and event.when > end.finished_at:
+                return self._image(pod, status, "ErrImagePull", event.message)
         if reason == "CrashLoopBackOff" and end is not None:
             return self._ended(pod, status, end, reason, init=init, previous=True)
         if reason == "CrashLoopBackOff":

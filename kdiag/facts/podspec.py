@@ -274,6 +274,7 @@ class SecretVolume(Lean, frozen=True, gc=False):
     name: str = ""  # in a projected volume
     optional: bool = False
     items: tuple[KeyToPath, ...] = ()
+    default_mode: int | None = None
 
 
 class ClaimVolume(Lean, frozen=True, gc=False):

@@ -696,6 +696,11 @@ def test_a_directory_of_users_that_hangs_costs_the_name_and_no_answer(as_guest: 
     assert after.body == b"fine\n"
 
 
+def test_what_needs_no_root_is_asked_before_a_sudo_that_may_hang() -> None:
+    script = render([command("cat", "/etc/hosts", sudo=True), command("uname", "-n")], "ab" * 16).decode()
+    assert script.index("kdiag_one 1 plain uname") < script.index("kdiag_one 0 sudo cat")
+
+
 def test_sudo_is_asked_never_to_prompt_and_its_noise_is_dropped(as_guest: Path) -> None:
     program(
         as_guest, "sudo", 'echo "sudo: unable to resolve host w1: Name or service not known" >&2; printf "%s " "$@"'

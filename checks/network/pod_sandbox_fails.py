@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, plural, shorten
 from kdiag.facts import Cluster, Event, Events, Owners, Pod, Pods, edit_template
 
 _RECENT = 600
+#: A range in which a handful of pods is no sign of anything.
+_SMALL = 32
 #: What the message says, the kind of fault, in plain words, and where to look on the node.
 _KINDS = (
     (
@@ -141,6 +144,8 @@ def pod_sandbox_fails(pods: Pods, events: Events, owners: Owners, cluster: Clust
     for (node, kind), hits in sorted(found.items()):
         why, look = texts[node, kind]
         pod, event = hits[0]
+        if kind == "addresses" and (left := _left_over(event, pods.by_node.get(node, ()))):
+            why, look = f"{why}: {left}", _LEASES
         names = sorted({str(owners.top(p)) for p, _ in hits})
         yield Finding(
             Ref("Node", node),
@@ -165,6 +170,28 @@ def pod_sandbox_fails(pods: Pods, events: Events, owners: Owners, cluster: Clust
     for workload, hits in own.items():
         if wish := _wish(*hits[0]):
             yield _unfulfilled(workload, hits, wish)
+
+
+#: Leases of containers that the runtime does not know.
+_LEASES = (
+    "for f in /var/lib/cni/networks/*/[0-9]*; do id=$(sudo head -c 13 $f); "
+    "sudo crictl pods -q --no-trunc | grep -q ^$id || echo $f; done"
+)
+_RANGE = re.compile(r"no IP addresses available in range set: ([\d.]+)-([\d.]+)")
+
+
+def _left_over(event: Event, pods: Iterable[Pod]) -> str:
+    """Where host-local finds its range taken by far more addresses than there are pods: nobody gave them back."""
+    match = _RANGE.search(event.message)
+    try:
+        first, last = (int(IPv4Address(match[n])) for n in (1, 2)) if match else (0, 0)
+    except ValueError:
+        return ""
+    size = last - first + 1
+    used = sum(1 for p in pods if p.ip and not p.finished and not p.spec.host_network)
+    if size < _SMALL or used * 2 > size:
+        return ""
+    return f"its {plural(used, 'pod')} use few of the {size}, the others are leases of pods that are gone"
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,7 @@ _FENCES = (
 _FENCED = re.compile(r"read-only file system|permission denied|operation not permitted|no such device", re.IGNORECASE)
 _NO_THREAD = re.compile(r"newosproc|resource temporarily unavailable|pthread_create|failed to create new OS thread")
 _NO_FILE = re.compile(r"too many open files")
+_OVER = re.compile(r"reached runtime time limit")
 _ROOT = ("root", "0")
 _COMMAND = "correct the command, or what it looks for"
 
@@ -164,6 +165,8 @@ def _afterwards(text: UnitText, unit: Unit, said: str) -> UnitFault | None:
             return UnitFault(line, "it is killed for want of memory", "remove the limit, or give it 200M and more")
         if line := text.last("RuntimeMaxSec", "WatchdogSec", "LimitCPU"):
             return UnitFault(line, "systemd ends it", "remove the line")
+    if (line := text.last("RuntimeMaxSec")) and (_OVER.search(said) or _soon(line.value)):
+        return UnitFault(line, "systemd ends it after that time", "remove the line")
     late = unit.result in ("timeout", "protocol") or (unit.sub == "start" and unit.restarts)
     usual = ("notify", "simple", "exec") if unit.name != "kubelet" else ("simple", "exec")
     if late and (line := text.last("Type")) and line.value not in usual:
@@ -175,6 +178,12 @@ def _afterwards(text: UnitText, unit: Unit, said: str) -> UnitFault | None:
     if _FENCED.search(said) and (line := text.last(*_FENCES)):
         return UnitFault(line, f"it lacks what it needs{_why(said)}", "remove the line: it needs all of the node")
     return None
+
+
+def _soon(span: str) -> bool:
+    """Whether a time as systemd takes it is that of a few minutes: no unit that is to stay up is given so little."""
+    match = re.fullmatch(r"(\d{1,6})\s*(s|sec|seconds?|m|min|minutes?)?", span.strip())
+    return match is not None and int(match[1]) * (60 if (match[2] or "s").startswith("m") else 1) <= 600
 
 
 def _why(said: str) -> str:

@@ -351,7 +351,7 @@ class ApiSource:
             if answer.status != 200:
                 where = f" in namespace {namespace}" if namespace else ""
                 reason = _refusal(answer, f"list {source.resource} of {source.group_version}{where}")
-                emit(Observation("api", source.key, scope=scope, error=reason))
+                emit(Observation("api", source.key, scope=scope, error=reason, absent=answer.status == 404))
                 return
             token = continue_token(answer.body)
             emit(Observation("api", source.key, scope=scope, body=answer.body))

@@ -129,6 +129,12 @@ from kdiag.facts.flagnames import MODES as MODES
 from kdiag.facts.flagnames import PLUGINS as PLUGINS
 from kdiag.facts.flagnames import flag_kind as flag_kind
 from kdiag.facts.flagnames import flag_names as flag_names
+from kdiag.facts.gateway import BackendRef as BackendRef
+from kdiag.facts.gateway import Gateway as Gateway
+from kdiag.facts.gateway import Gateways as Gateways
+from kdiag.facts.gateway import HTTPRoute as HTTPRoute
+from kdiag.facts.gateway import HTTPRoutes as HTTPRoutes
+from kdiag.facts.gateway import ParentRef as ParentRef
 from kdiag.facts.hostnet import HOSTS as HOSTS
 from kdiag.facts.hostnet import HostName as HostName
 from kdiag.facts.hostnet import HostResolver as HostResolver

@@ -145,6 +145,8 @@ class Objects(Fact, Generic[T]):
 
     item: ClassVar[type[Any]]
     spare: ClassVar[bool] = False
+    #: Whether every cluster has the kind. Of another, that the API does not know it means that there is none.
+    installed: ClassVar[bool] = True
     items: tuple[T, ...] = field(default=())
     scope: str = ""
 

@@ -164,6 +164,8 @@ class ListBuilder:
     def feed(self, seen: Observation) -> None:
         """Take one page, or the error that came in its place."""
         self._scope = seen.scope or self._scope
+        if seen.absent and not self._fact.installed:
+            return
         if seen.error:
             self._gaps.append(Gap(seen.key, seen.error))
         else:

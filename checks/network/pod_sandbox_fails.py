@@ -191,7 +191,7 @@ def _left_over(event: Event, pods: Iterable[Pod]) -> str:
     used = sum(1 for p in pods if p.ip and not p.finished and not p.spec.host_network)
     if size < _SMALL or used * 2 > size:
         return ""
-    return f"its {plural(used, 'pod')} use few of the {size}, the others are leases of pods that are gone"
+    return f"pods use {used} of the {size}, the others are leases of pods that are gone"
 
 
 @dataclass(frozen=True, slots=True)

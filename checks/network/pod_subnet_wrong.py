@@ -49,12 +49,17 @@ def pod_subnet_wrong(
             whose = next((n for n, other in ranges.items() if n != node and _overlap(subnet, other)), "")
             if not whose and not right:
                 continue  # nobody here goes by the ranges of the Nodes
+            behind = next((c for c in setup.configs[1:] if not c.fault and _own(c, mine)), None)
             lines = first.text.splitlines()
             line = next((n for n, each in enumerate(lines, 1) if text in each), 0) if len(lines) > 1 else 0
             yield Finding(
                 Ref("Node", node),
                 f"{node} gives its pods {'addresses of ' + whose if whose else 'addresses that lead to no node'}: "
-                f"{first.path} says {text}, and the range of {node} is {mine}",
+                + (
+                    f"{first.path} ({text}) comes before {behind.name}, which has {mine}"
+                    if behind
+                    else f"{first.path} says {text}, and the range of {node} is {mine}"
+                ),
                 evidence=(
                     file_line(
                         first.path, line, first.text.splitlines()[line - 1].strip()[:200] if line else text, node
@@ -65,8 +70,14 @@ def pod_subnet_wrong(
                     ),
                 ),
                 next=(
-                    f"ssh {node} sudoedit {first.path}    # {f'line {line}: ' if line else ''}{mine}",
-                    f"ssh {node} sudo ip link delete cni0    # the bridge keeps the old address; it is made anew",
+                    *(
+                        [f"ssh {node} sudo mv {first.path} /root/    # {behind.name} counts then"]
+                        if behind
+                        else [
+                            f"ssh {node} sudoedit {first.path}    # {f'line {line}: ' if line else ''}{mine}",
+                            f"ssh {node} sudo ip link delete cni0    # it keeps the old address, and is made anew",
+                        ]
+                    ),
                     kubectl("get", "pods", "-A", "-o", "wide", f"--field-selector=spec.nodeName={node}")
                     + "    # delete those with an address of the wrong range",
                 ),

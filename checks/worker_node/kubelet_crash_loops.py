@@ -41,6 +41,9 @@ _NO_RUNTIME = re.compile(
 _MOMENT = 15
 #: What is kept back for the system, for Kubernetes and from eviction together is more than there is.
 _RESERVED = re.compile(r'invalid Node Allocatable configuration\. Resource \\?"([\w.-]+)\\?" has a reservation of')
+#: What it noted of CPUs and memory at an earlier start, and cannot take up.
+_STATE = re.compile(r'delete the (?P<what>\w+) manager checkpoint file \\*"(?P<file>/[\w./-]+)\\*"', re.IGNORECASE)
+_POLICIES = re.compile(r'configured policy \\*"([^"\\]*)\\*" differs from state checkpoint policy \\*"([^"\\]*)')
 
 
 @check(
@@ -85,6 +88,9 @@ def kubelet_crash_loops(
         why = _WRAPPING.sub("", _why(unit, reason).partition(", path: &TypeMeta")[0])
         if short := _RESERVED.search(why):
             why = f"more {short[1]} is reserved than {node} has"
+        state = _STATE.search(reason.text) if reason else None
+        if state:
+            why, place, shown = _of_state(setup, state, why)
         yield Finding(
             Ref("Node", node),
             shorten(f"kubelet on {node} ends each time it starts: {place}{why}", 280)
@@ -97,6 +103,11 @@ def kubelet_crash_loops(
                 else Evidence("journalctl -u kubelet -n 50 --no-pager", "no line of it says why", node),
             ),
             next=(
+                *(
+                    [f"ssh {node} sudo mv {state['file']} /root/    # it makes a new one; undo: move it back"]
+                    if state
+                    else []
+                ),
                 *(more_inotify(node) if reason and INOTIFY_EXHAUSTED.search(reason.text) else ()),
                 f"ssh {node} sudo journalctl -u kubelet -n 50 --no-pager    # the last lines before each exit",
                 f"ssh {node} sudo systemctl restart kubelet    # after what they name is corrected",
@@ -143,6 +154,20 @@ def _reserving(config: ConfigFile, text: str) -> str:
         fields.append(("evictionHard", "memory.available"))
     kept = {".".join(f): config.kept_back(*f) for f in fields if config.line(".".join(f))}
     return max(kept, key=lambda name: kept[name], default="")
+
+
+def _of_state(
+    setup: KubeletSetup | None, state: re.Match[str], said: str
+) -> tuple[str, str, tuple[str, int, str] | None]:
+    """Why it does not take a checkpoint, and the line of its configuration that asks for another policy."""
+    field = f"{state['what'].lower()}ManagerPolicy"
+    file = setup.config.file(field) if setup and setup.config else None
+    line = file.line(field) if file else 0
+    place = f"{file.path}:{line} {field}: " if file and line else ""
+    shown = (file.path, line, file.quoted(line)) if file and line else None
+    if policies := _POLICIES.search(said):
+        return f"policy is {policies[1]}, and {state['file']} is of policy {policies[2]}", place, shown
+    return f"{state['file']} cannot be read: {said.partition(', please drain')[0].rpartition(': ')[2]}", "", None
 
 
 def _why(unit: Unit, reason: Entry | None) -> str:

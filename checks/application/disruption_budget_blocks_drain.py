@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, plural
 from kdiag.facts import Cluster, DisruptionBudgets, Node, Nodes, Pod, PodDisruptionBudget, Pods
@@ -31,6 +31,37 @@ def disruption_budget_blocks_drain(
             continue
         kept = all(_waited(n, cluster, _GIVEN_UP) for n, _ in stuck)
         yield _finding(budget, stuck, Severity.INFO if kept else Severity.WARNING)
+    yield from _doubled(budgets, here, cluster)
+
+
+def _doubled(budgets: DisruptionBudgets, here: Sequence[tuple[Node, Pod]], cluster: Cluster) -> Iterator[Finding]:
+    """Pods that more than one budget selects: the API server evicts none of them, whatever the budgets allow."""
+    found: dict[tuple[Ref, ...], list[tuple[Node, Pod]]] = {}
+    for node, pod in here:
+        mine = [
+            b.ref() for b in budgets.within(pod.namespace) if b.spec.selector and b.spec.selector.matches(pod.labels)
+        ]
+        if len(mine) > 1 and not _waited(node, cluster, _GIVEN_UP):
+            found.setdefault(tuple(mine), []).append((node, pod))
+    for kinds, stuck in found.items():
+        budget, namespace = kinds[0], kinds[0].namespace
+        names = sorted({n.name for n, _ in stuck})
+        kept = listing([b.name for b in kinds], 3)
+        yield Finding(
+            budget,
+            f"{budget} blocks the drain of {listing(names, 3)}: {stuck[0][1].name} belongs to more than one"
+            f" budget ({kept})",
+            evidence=(
+                Evidence(kubectl("get", "pdb", namespace=namespace), f"{kept} select {stuck[0][1].name}"),
+                Evidence("", "an eviction is refused: This pod has more than one PodDisruptionBudget"),
+                Evidence(kubectl("get", "node", names[0]), "SchedulingDisabled"),
+            ),
+            next=(
+                kubectl("delete", "pdb", kinds[-1].name, namespace=namespace) + "   # or the other: keep one of them",
+            ),
+            touches=(*(Ref("Node", n) for n in names), *(p.ref() for _, p in stuck[:20])),
+            key="more than one",
+        )
 
 
 def _evictable(pod: Pod) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, plural
 from kdiag.facts import Claims, Cluster, Events, Scheduling, Stuck, Volumes, Why
 
 
@@ -39,7 +39,8 @@ def scheduling_nodes_cordoned(
             stuck.owner,
             f"{stuck.owner} has no node: {which}"
             + (f" ({listing(names)})" if all_cordoned and len(names) > 1 else "")
-            + ("" if all_cordoned or tied else ", and no other node can take it"),
+            + ("" if all_cordoned or tied else ", and no other node can take it")
+            + _too_many(stuck, len(names)),
             evidence=tuple(_evidence(stuck, names)),
             next=(
                 kubectl("uncordon", *names[:5]) + "  # when the maintenance is over",
@@ -48,6 +49,19 @@ def scheduling_nodes_cordoned(
             touches=(*(p.ref() for p in stuck.pods[:50]), *(n.ref() for n in near[:20])),
             since=stuck.since,
         )
+
+
+def _too_many(stuck: Stuck, nodes: int) -> str:
+    """What else is in the way of pods that keep away from each other: of each node, one of them has room."""
+    affinity = stuck.pod.spec.affinity
+    far = affinity.pod_anti_affinity if affinity else None
+    terms = far.required_during_scheduling_ignored_during_execution if far else ()
+    alone = any(
+        t.topology_key == "kubernetes.io/hostname" and t.label_selector and t.label_selector.matches(stuck.pod.labels)
+        for t in terms
+    )
+    more = len(stuck.pods) - nodes
+    return f"; its anti-affinity leaves {plural(more, 'pod')} without one even then" if alone and more > 0 else ""
 
 
 def _evidence(stuck: Stuck, names: list[str]) -> Iterator[Evidence]:

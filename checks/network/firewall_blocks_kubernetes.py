@@ -75,22 +75,7 @@ def firewall_blocks_kubernetes(
         tables = (nft.get(node) if nft else None) or ()
         every = tuple(_paths(here, _unlike(here, machines, (table, *(t.filter for t in tables)))))
         for rule, paths in _blocked(table, every):
-            chain = paths[0].chain
-            remove = (
-                f"ssh {node} sudo iptables -P {chain} ACCEPT"
-                if rule.startswith("-P ")
-                else f"ssh {node} sudo iptables -D{rule.removeprefix('-A')}"
-            )
-            yield _finding(
-                here,
-                paths,
-                rule,
-                "iptables-save -t filter",
-                (
-                    f"ssh {node} sudo iptables -S {chain}    # who put it there: firewalld, ufw, a person?",
-                    f"{remove}    # or allow the port in the tool that made the rule",
-                ),
-            )
+            yield _by_iptables(here, paths, rule, "filter")
         for beside in tables:
             if not beside.read:
                 yield Gap(f"{node} nft", f"table {beside.family} {beside.name} was not read: there are too many")
@@ -107,10 +92,31 @@ def _blocked(table: Filter | NftTable, every: tuple[_Path, ...]) -> list[tuple[s
     return sorted(blocked.items())
 
 
+def _by_iptables(here: _Machine, paths: list[_Path], rule: str, table: str) -> Finding:
+    """A rule or policy of one of its tables; without ``-t`` it is filter."""
+    chain = rule.split()[1]
+    iptables = f"ssh {here.name} sudo iptables" + (f" -t {table}" if table != "filter" else "")
+    remove = f"-P {chain} ACCEPT" if rule.startswith("-P ") else f"-D{rule.removeprefix('-A')}"
+    shown = paths[0].chain if table == "filter" else chain
+    return _finding(
+        here,
+        paths,
+        rule,
+        f"iptables-save -t {table}",
+        (
+            f"{iptables} -S {shown}    # who put it there: firewalld, ufw, a person?",
+            f"{iptables} {remove}    # or allow the port in the tool that made the rule",
+        ),
+    )
+
+
 def _by_nft(here: _Machine, table: NftTable, every: tuple[_Path, ...]) -> Iterator[Finding]:
     """What a table drops that iptables does not show."""
     name = f"{table.family} {table.name}"
     for rule, paths in _blocked(table, every):
+        if table.iptables:
+            yield _by_iptables(here, paths, rule, table.name)
+            continue
         show = f"ssh {here.name} sudo nft -a list table {name}    # who put it there: firewalld, a person?"
         chain = rule.removeprefix("-P ").partition(" ")[0]
         if rule.startswith("-P "):

@@ -58,6 +58,7 @@ FOLLOWED: Mapping[str, tuple[tuple[str | Shape, ...], ...]] = {
     "etcdctl-alarms": (),
     "kernel-log": (("dmesg", "-T", "-l", "emerg,alert,crit,err"),),
     "nft-table": (("nft", "-a", "list", "table", Shape("(ip|inet)"), Shape("[A-Za-z0-9][A-Za-z0-9_.-]*")),),
+    "iptables-beside": (("iptables-save", "-t", Shape("(raw|mangle)")),),
     "tasks": (),
     "capacity": (),
     "addresses": (),

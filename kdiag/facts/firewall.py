@@ -230,21 +230,23 @@ class Filters(HostFact[Filter]):
     @staticmethod
     def parse(node: str, answers: tuple[Answer, ...]) -> Filter:
         """``:INPUT ACCEPT [0:0]`` and ``-A INPUT -p tcp -j DROP``."""
-        text = answer(answers, "iptables-filter")
-        chains: dict[str, list[Rule]] = {}
-        policies: dict[str, str] = {}
-        for line in text.splitlines():
-            if line.startswith(":"):
-                name, policy, *_ = (*line[1:].split(), "", "")
-                chains.setdefault(name, [])
-                if policy != "-":
-                    policies[name] = policy
-            elif line.startswith("-A "):
-                name, rule = _rule(line)
-                chains.setdefault(name, []).append(rule)
-        return Filter(
-            {name: tuple(rules) for name, rules in chains.items()}, policies, legacy=bool(_LEGACY.search(text))
-        )
+        return read_filter(answer(answers, "iptables-filter"))
+
+
+def read_filter(text: str) -> Filter:
+    """The chains of one table, as ``iptables-save`` prints them."""
+    chains: dict[str, list[Rule]] = {}
+    policies: dict[str, str] = {}
+    for line in text.splitlines():
+        if line.startswith(":"):
+            name, policy, *_ = (*line[1:].split(), "", "")
+            chains.setdefault(name, [])
+            if policy != "-":
+                policies[name] = policy
+        elif line.startswith("-A "):
+            name, rule = _rule(line)
+            chains.setdefault(name, []).append(rule)
+    return Filter({name: tuple(rules) for name, rules in chains.items()}, policies, legacy=bool(_LEGACY.search(text)))
 
 
 def _rule(line: str) -> tuple[str, Rule]:

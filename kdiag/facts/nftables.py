@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from kdiag.facts.base import NodeCommand, NodeFollow
-from kdiag.facts.firewall import Fate, Filter, Judgement, Packet, Rule
+from kdiag.facts.firewall import Fate, Filter, Judgement, Packet, Rule, read_filter
 from kdiag.facts.hosts import Answer, HostFact, answer
 from kdiag.model.text import whole
 
@@ -16,6 +16,8 @@ _OWN = re.compile(r"ip (?:filter|nat|mangle|raw|security)|\w+ (?:kube-|cali).*")
 #: Families that see the IPv4 packets of a node.
 _FAMILIES = ("ip", "inet")
 _MOST = 6
+#: Tables of iptables that see a packet before filter does.
+_EARLIER = ("raw", "mangle")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 #: The hooks that a packet passes, by the chain of iptables that stands for them.
 HOOKS = {"INPUT": ("prerouting", "input"), "OUTPUT": ("output",), "FORWARD": ("prerouting", "forward")}
@@ -30,6 +32,7 @@ class NftTable:
     filter: Filter
     hooks: Mapping[str, tuple[tuple[int, str], ...]] = field(default_factory=dict)  # chains by hook, in their order
     handles: Mapping[str, str] = field(default_factory=dict)  # by the text of a rule: chain and handle
+    iptables: bool = False  # written by way of iptables, and shown by it
     read: bool = True  # not one of those beyond the first few, whose rules were not asked for
 
     def judge(self, chain: str, packet: Packet) -> Judgement | None:
@@ -49,9 +52,13 @@ def _at(hook: str, packet: Packet) -> Packet:
 
 @dataclass(frozen=True, kw_only=True)
 class NftTables(HostFact[tuple[NftTable, ...]]):
-    """The tables beside those of iptables and kube-proxy. Few nodes have one."""
+    """The tables beside iptables' filter and nat, and kube-proxy's. Few nodes have one of which much is to be said."""
 
-    sources = (NodeCommand("nft-tables", ("nft", "list", "tables"), sudo=True), NodeFollow("nft-table"))
+    sources = (
+        NodeCommand("nft-tables", ("nft", "list", "tables"), sudo=True),
+        NodeFollow("nft-table"),
+        NodeFollow("iptables-beside"),
+    )
 
     @staticmethod
     def follow(node: str, answers: tuple[Answer, ...]) -> Iterable[NodeCommand]:
@@ -64,6 +71,10 @@ class NftTables(HostFact[tuple[NftTable, ...]]):
                 limit=1 << 20,
                 name=f"{family} {name}",
             )
+        # Only where it is there: iptables-save would make it.
+        for name in _EARLIER:
+            if re.search(rf"^table ip {name}$", answer(answers, "nft-tables"), re.MULTILINE):
+                yield NodeCommand("iptables-beside", ("iptables-save", "-t", name), sudo=True, limit=1 << 20, name=name)
 
     @staticmethod
     def parse(node: str, answers: tuple[Answer, ...]) -> tuple[NftTable, ...]:
@@ -71,7 +82,15 @@ class NftTables(HostFact[tuple[NftTable, ...]]):
         known = tuple(t for a in answers if a.key == "nft-table" and not a.error for t in _tables(a.text))
         listed = next((a.text for a in answers if a.key == "nft-tables"), "")
         left = _foreign(listed)[_MOST:]
+        known += tuple(_beside(a) for a in answers if a.key == "iptables-beside" and not a.error)
         return known + tuple(NftTable(family=f, name=n, filter=Filter({}, {}), read=False) for f, n in left)
+
+
+def _beside(one: Answer) -> NftTable:
+    """A table of iptables other than filter: its chains have the names of the hooks."""
+    table, priority = read_filter(one.text), _PRIORITIES.get(one.name, 0)
+    hooks = {chain.lower(): ((priority, chain),) for chain in table.policies}
+    return NftTable(family="ip", name=one.name, filter=table, hooks=hooks, iptables=True)
 
 
 def _foreign(text: str) -> list[tuple[str, str]]:

@@ -170,6 +170,18 @@ def test_only_tables_of_others_are_asked_for() -> None:
     assert NftTables.parse("w1", (Answer("nft-tables", "", text),)) == ()
 
 
+def test_the_earlier_tables_of_iptables_are_asked_for_where_they_are_there() -> None:
+    listed = Answer("nft-tables", "", "table ip raw\ntable ip6 mangle\ntable ip filter\n")
+    assert [str(c) for c in NftTables.follow("w1", (listed,))] == ["sudo iptables-save -t raw"]
+    rule = "-A PREROUTING -p tcp -m tcp --dport 10250 -j DROP"
+    text = f"*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n{rule}\nCOMMIT\n"
+    (table,) = NftTables.parse("w1", (listed, Answer("iptables-beside", "raw", text)))
+    judged = table.judge("INPUT", KUBELET)
+    assert judged is not None
+    assert (table.name, table.iptables, judged.rule) == ("raw", True, rule)
+    assert table.judge("OUTPUT", KUBELET) is None
+
+
 @given(st.text(alphabet="{}; \n\tabcdefhijklnoprtuy0123456789=!@,\"'#-", max_size=400))
 def test_any_text_is_read_without_an_error(text: str) -> None:
     for found in tables("table inet x {\n\tchain c {\n\t\ttype filter hook input priority 0;\n" + text):

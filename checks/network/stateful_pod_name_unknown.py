@@ -61,11 +61,6 @@ def stateful_pod_name_unknown(
                 if said and (workload, missing) not in seen:
                     seen.add((workload, missing))
                     yield _deadlock(pod, dependency, stateful, missing, said)
-            if workload == stateful.ref() and (hidden := _unpublished(pod, dependency, dependencies, cluster)):
-                said = next(_said(complaints, workload, dependency), None)
-                if said and (workload, hidden.name) not in seen:
-                    seen.add((workload, hidden.name))
-                    yield _nameless(pod, dependency, stateful, hidden, said)
             if number < stateful.desired or not stateful.desired or (workload, missing) in seen:
                 continue
             if dependencies.pods.get(missing, stateful.namespace):
@@ -74,6 +69,11 @@ def stateful_pod_name_unknown(
             said = next(_said(complaints, workload, dependency), None)
             fresh = cluster.fresh(pod.created) and stateful.ref() not in there
             yield _finding(workload, dependency, stateful, missing, said, hurt=bool(said) or fresh)
+    for stateful in statefulsets.items:
+        for complaint in complaints.unresolved.get(stateful.ref(), ()) if complaints else ():
+            if service := _unpublished(complaint, dependencies, cluster):
+                yield _nameless(stateful, service, complaint)
+                break
 
 
 def _stateful(
@@ -99,15 +99,17 @@ def _waits(pod: Pod, stateful: StatefulSet, number: int, dependencies: Dependenc
     return there is None and stalled(pod, cluster)
 
 
-def _unpublished(pod: Pod, dependency: Dependency, dependencies: Dependencies, cluster: Cluster) -> Service | None:
-    """The Service that gives no name to the peer which this pod waits for: neither of the two is ready yet."""
-    target = dependencies.resolve(dependency.host, pod.namespace)
+def _unpublished(complaint: Complaint, dependencies: Dependencies, cluster: Cluster) -> Service | None:
+    """The Service that gives no name to the peer which a pod waits for: neither of the two is ready yet."""
+    pod, host = complaint.pod, complaint.said.host.lower()
+    target = dependencies.asked(host, pod.namespace)
     service = target.service if target else None
-    peer = dependencies.pods.get(dependency.host.lower().partition(".")[0], pod.namespace)
+    peer = dependencies.pods.get(host.partition(".")[0], pod.namespace)
     if service is None or not service.headless or service.publishes_unready or peer is None or peer.name == pod.name:
         return None
+    same = peer.owner is not None and pod.owner is not None and peer.owner.uid == pod.owner.uid
     waits = not (pod.ready or peer.ready) and not (pod.restarts or peer.restarts)
-    return service if waits and stalled(pod, cluster) and stalled(peer, cluster) else None
+    return service if same and waits and stalled(pod, cluster) and stalled(peer, cluster) else None
 
 
 def _said(complaints: Complaints | None, workload: Ref, dependency: Dependency) -> Iterator[Complaint]:
@@ -143,13 +145,13 @@ def _deadlock(pod: Pod, dependency: Dependency, stateful: StatefulSet, missing: 
     )
 
 
-def _nameless(pod: Pod, dependency: Dependency, stateful: StatefulSet, service: Service, said: Complaint) -> Finding:
+def _nameless(stateful: StatefulSet, service: Service, said: Complaint) -> Finding:
     ref, namespace = stateful.ref(), stateful.namespace
     patch = json.dumps({"spec": {"publishNotReadyAddresses": True}}, separators=(",", ":"))
     return Finding(
         ref,
-        f"{ref} waits for itself: its pods are ready when they find each other ({dependency.origin}), and Service"
-        f" {service.name} names none that is not ready",
+        f"{ref} waits for itself: {said.pod.name} looks for {said.said.host}, and Service {service.name} names no pod"
+        " that is not ready",
         evidence=(
             Evidence(
                 kubectl("get", "service", service.name, "-o", "yaml", namespace=namespace),
@@ -161,7 +163,7 @@ def _nameless(pod: Pod, dependency: Dependency, stateful: StatefulSet, service: 
             kubectl("patch", "service", service.name, "-p", patch, namespace=namespace),
             "or a readiness probe that does not wait for the other members",
         ),
-        touches=(pod.ref(), service.ref()),
+        touches=(said.pod.ref(), service.ref()),
         key=service.name,
         severity=Severity.ERROR,
         since=said.since,

@@ -18,6 +18,7 @@ _KINDS = {
         "ConfigMap": "configmap cm",
         "CSIDriver": "csidriver",
         "CronJob": "cronjob cj",
+        "CustomResourceDefinition": "customresourcedefinition crd",
         "DaemonSet": "daemonset ds",
         "Deployment": "deployment deploy",
         "HorizontalPodAutoscaler": "horizontalpodautoscaler hpa",
@@ -49,7 +50,17 @@ _KINDS = {
     for word in words.split()
 }
 _WITHOUT_NAMESPACE = frozenset(
-    {"APIService", "CSIDriver", "Cluster", "IngressClass", "Namespace", "Node", "PersistentVolume", "PriorityClass"}
+    {
+        "APIService",
+        "CSIDriver",
+        "Cluster",
+        "CustomResourceDefinition",
+        "IngressClass",
+        "Namespace",
+        "Node",
+        "PersistentVolume",
+        "PriorityClass",
+    }
     | {"StorageClass", "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"}
 )
 

@@ -57,6 +57,10 @@ def registry_unreachable(
         led = next(((n, at) for n, r in resolvers or () if n in nodes and (at := r.names.get(host))), None)
         lead = f"{HOSTS}:{led[1].line} of {led[0]} leads {host} to {led[1].address}: " if led else ""
         why, proxy = _why(one.text, registry), None
+        mirror = _MIRROR.search(one.text)
+        scheme = mirror[1] if mirror else "https"
+        if mirror:
+            why += f", its mirror of {mirror[2]}"
         if gate := _PROXY.search(one.text):
             proxy = _told(units, nodes)
             place = f", as {proxy[1].path}:{proxy[1].line} on {proxy[0]} has it" if proxy else ""
@@ -88,8 +92,12 @@ def registry_unreachable(
                     if proxy
                     else []
                 ),
-                f"{nodes[0]}$ getent hosts {registry.partition(':')[0]}",
-                f"{nodes[0]}$ curl -sS -o /dev/null -w '%{{http_code}}' https://{registry}/v2/",
+                *(
+                    [f"ssh {nodes[0]} sudo grep -rn {registry} /etc/containerd    # the right mirror, or none"]
+                    if mirror
+                    else [f"{nodes[0]}$ getent hosts {registry.partition(':')[0]}"]
+                ),
+                f"{nodes[0]}$ curl -sS -o /dev/null -w '%{{http_code}}' {scheme}://{registry}/v2/",
                 f"{nodes[0]}$ sudo crictl pull {one.about}",
                 *((set_image(one, close) + "    # if that was meant",) if close else ()),
             ),
@@ -114,6 +122,8 @@ _REASONS = (
     ("eof", "{registry} breaks the connection off"),
     ("connection reset", "{registry} breaks the connection off"),
 )
+#: containerd adds this where it asks another host in the registry's place.
+_MIRROR = re.compile(r"\"(https?)://[A-Za-z0-9.:-]+/[^\"\s]*[?&]ns=([A-Za-z0-9.-]+)")
 _PROXY = re.compile(r"proxyconnect tcp: dial tcp:? (?:lookup )?([A-Za-z0-9.:-]+?):? ")
 
 

@@ -19,8 +19,12 @@ _USES = (
     ("/var/lib/containers", "CRI-O's images and containers"),
     ("/var/lib/docker", "Docker's images and containers"),
     ("/var/log", "the logs"),
+    ("/var/lib/kubelet/pods", "the volumes of pods"),
+    ("/var/log/pods", "the logs of containers"),
     ("/run", "sockets and the state of running containers"),
 )
+#: Those that count only where they are a mount of their own; else what is around them does.
+_OWN = ("/var/lib/kubelet/pods", "/var/log/pods")
 
 
 @check(
@@ -92,6 +96,8 @@ def _used(mounts: Mapping[str, Filesystem]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for path, _ in _USES:
         fs = holding(mounts, path)
+        if path in _OWN and (fs is None or fs.mount != path):
+            continue
         if fs and (path != "/run" or fs.mount == path):
             found.setdefault(fs.mount, set()).add(path)
     return found

@@ -15,6 +15,13 @@ _PLACES = (
     ("/var/lib/etcd", "etcd"),
     ("/var/log", "the logs"),
 )
+#: Mounts of their own, on some nodes: they count where they are one.
+_OWN = (
+    ("/var/lib/kubelet/pods", "the kubelet, for new pods,"),
+    ("/var/log/pods", "the logs of containers"),
+    ("/var/lib/cni", "the network plugin"),
+    ("/run", "the container runtime"),
+)
 _WHY = re.compile(
     r"Remounting filesystem read-only|EXT4-fs error|Buffer I/O error|I/O error, dev|XFS.*(?:orruption|hutting down)"
 )
@@ -48,6 +55,10 @@ def filesystem_read_only(mounts: Mounts, logs: KernelLogs | None, manifests: Man
             if path == "/var/lib/containerd" and mount and mount.path == "/":
                 continue
             if mount and mount.read_only and mount.kind not in ("squashfs", "erofs", "iso9660", "autofs"):
+                hit.setdefault(mount.path, []).append(who)
+        for path, who in _OWN:
+            mount = mounts.at(node, path)
+            if mount and mount.path == path and mount.read_only:
                 hit.setdefault(mount.path, []).append(who)
         told = [line for line in (logs.get(node) or () if logs else ()) if _WHY.search(line.text)]
         for path, users in sorted(hit.items()):

@@ -11,11 +11,13 @@ from kdiag.facts import Disks, Nodes, holding
 _PRESSURE = 0.05
 _PLACES = (
     "/var/lib/kubelet",
+    "/var/lib/kubelet/pods",
     "/var/lib/containerd",
     "/var/lib/containers",
     "/var/lib/docker",
     "/var/lib/etcd",
     "/var/log",
+    "/var/log/pods",
 )
 
 
@@ -38,7 +40,7 @@ def inodes_exhausted(disks: Disks, nodes: Nodes | None) -> Iterator[Finding]:
         pressure = known.condition("DiskPressure") if known and known.ready else None
         for mount in sorted({fs.mount for path in _PLACES if (fs := holding(mounts, path))}):
             fs = mounts[mount]
-            none = fs.inodes > 1000 and fs.inodes_free < 100
+            none = fs.inodes > 0 and fs.inodes_free < (100 if fs.inodes > 1000 else 1)
             low = fs.free_inodes < _PRESSURE and not (pressure and pressure.status != "True")
             if not (none or low):
                 continue

@@ -19,11 +19,13 @@ KUBELET = "/var/lib/kubelet"
 _PLACES = (
     "/",
     KUBELET,
+    f"{KUBELET}/pods",
     "/var/lib/containerd",
     "/var/lib/containers",
     "/var/lib/docker",
     "/var/lib/etcd",
     "/var/log",
+    "/var/log/pods",
     "/run",
 )
 

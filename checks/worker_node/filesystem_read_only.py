@@ -33,6 +33,7 @@ _WHY = re.compile(
     layer=Layer.HOST,
     explains=(
         *DISK_UNUSABLE,
+        "application/volume_mount_fails",
         "worker_node/node_heartbeat_stale",
         "network/pod_sandbox_fails",
         "control_plane/api_server_unhealthy",

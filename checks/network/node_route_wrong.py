@@ -6,7 +6,20 @@ from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
 
 from kdiag.check import CLUSTER, TRAFFIC_LOST, Evidence, Finding, Layer, Ref, Severity, check, listing
-from kdiag.facts import REJECTS, Interfaces, Nodes, Policy, PolicyRoutes, Route, Routes, Services, Way, route_to
+from kdiag.facts import (
+    REJECTS,
+    DaemonSets,
+    Interfaces,
+    Nodes,
+    Policy,
+    PolicyRoutes,
+    Route,
+    Routes,
+    Services,
+    Way,
+    kube_proxy,
+    route_to,
+)
 
 #: Interfaces of pods, tunnels and containers.
 _INNER = ("cni", "cbr", "flannel", "vxlan", "tunl", "cali", "cilium", "docker", "veth", "lo", "kube")
@@ -38,6 +51,7 @@ def node_route_wrong(
     policies: PolicyRoutes | None,
     nodes: Nodes | None,
     services: Services | None,
+    daemonsets: DaemonSets | None,
 ) -> Iterator[Finding]:
     """What rejects on purpose (blackhole, unreachable) is wrong only where it hides a node, its pods or Services."""
     addresses = dict(_addresses(interfaces, routes, nodes))
@@ -70,7 +84,9 @@ def node_route_wrong(
         policy = policies.get(node) if policies else None
         if policy and policy.own:
             yield from _ruled(node, policy, found, addresses, _ranges(nodes), servers)
-        if api := _service(services):
+        # In IPVS mode it is an address of the node; others than kube-proxy may act before a packet is routed.
+        api = _service(services) if daemonsets and kube_proxy(daemonsets) else None
+        if api and not interfaces.has(node, str(api)):
             yield from _no_service(node, found, api)
         elsewhere = next((gate for gate in gates.values() if gate), None)
         if gates[node] or elsewhere is None or not _sees(elsewhere, found):

@@ -71,6 +71,14 @@ def stateful_pod_name_unknown(
             yield _finding(workload, dependency, stateful, missing, said, hurt=bool(said) or fresh)
     for stateful in statefulsets.items:
         for complaint in complaints.unresolved.get(stateful.ref(), ()) if complaints else ():
+            missing = complaint.said.host.lower().partition(".")[0]
+            mine = _ORDINAL.fullmatch(missing)
+            if mine is None or mine["name"] != stateful.name or (stateful.ref(), missing) in seen:
+                continue
+            if _waits(complaint.pod, stateful, int(mine["number"]), dependencies, cluster):
+                seen.add((stateful.ref(), missing))
+                yield _deadlock(complaint.pod, None, stateful, missing, complaint)
+                break
             if service := _unpublished(complaint, dependencies, cluster):
                 yield _nameless(stateful, service, complaint)
                 break
@@ -119,11 +127,12 @@ def _said(complaints: Complaints | None, workload: Ref, dependency: Dependency) 
             yield complaint
 
 
-def _deadlock(pod: Pod, dependency: Dependency, stateful: StatefulSet, missing: str, said: Complaint) -> Finding:
+def _deadlock(pod: Pod, dependency: Dependency | None, stateful: StatefulSet, missing: str, said: Complaint) -> Finding:
     ref, namespace = stateful.ref(), stateful.namespace
+    told = f" ({dependency.origin})" if dependency else ""
     return Finding(
         ref,
-        f"{ref} never gets beyond {pod.name}: that one waits for {missing} ({dependency.origin}),"
+        f"{ref} never gets beyond {pod.name}: that one waits for {missing}{told},"
         " which is made only when it is ready (OrderedReady)",
         evidence=(
             Evidence(
@@ -139,7 +148,7 @@ def _deadlock(pod: Pod, dependency: Dependency, stateful: StatefulSet, missing: 
             "or a readiness probe that does not wait for the other members",
         ),
         touches=(pod.ref(),),
-        key=dependency.host.lower(),
+        key=dependency.host.lower() if dependency else missing,
         severity=Severity.ERROR,
         since=said.since,
     )

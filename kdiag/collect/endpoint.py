@@ -45,14 +45,20 @@ def _without_password(url: str) -> str:
 def endpoint(url: SplitResult) -> tuple[str, int]:
     """The host and the port that a URL leads to. Raises ValueError where it leads nowhere."""
     host = url.hostname or ""
-    port = url.port
+    try:
+        port = url.port
+    except ValueError:
+        said = url.netloc.rpartition("@")[2].rpartition("]")[2].partition(":")[2]
+        raise ValueError(f"port {said} is none: it is a number up to 65535") from None
     if port == 0:
         raise ValueError("port 0 is none")
-    if host and not host.isascii():
+    if host and ":" not in host:
         try:
-            host = host.encode("idna").decode("ascii")
+            # Each of its parts has 1 to 63 characters; the resolver would say so in Python's words.
+            encoded = host.encode("idna").decode("ascii")
         except UnicodeError:
-            raise ValueError("the host name is not a name") from None
+            raise ValueError("the host is no name: a part of it is empty or too long") from None
+        host = host if host.isascii() else encoded
     return host, port or (443 if url.scheme == "https" else 80)
 
 

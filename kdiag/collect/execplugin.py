@@ -22,8 +22,10 @@ from pathlib import Path
 from kdiag.collect.fields import Fields, in_seconds, one_line
 from kdiag.errors import AccessDenied, ConfigError
 from kdiag.model.jsontext import read_json
+from kdiag.model.redact import RUN
 
 OUTPUT_LIMIT = 1 << 20
+_LONGEST_WORD = 32
 _EXEC_API = "client.authentication.k8s.io"
 _EXEC_VERSIONS = (f"{_EXEC_API}/v1", f"{_EXEC_API}/v1beta1")
 #: What a header may hold; anything else in a token would be a second header, or a file that is no token.
@@ -129,7 +131,7 @@ class Plugin:
         finally:
             _end(process)
         if process.returncode:
-            said = one_line(complaint.decode("utf-8", "replace")) or "it said nothing"
+            said = one_line(RUN.text(complaint.decode("utf-8", "replace"))) or "it said nothing"
             raise AccessDenied(f"{self.name} failed ({_exit_text(process.returncode)}): {said}")
         return output
 
@@ -206,8 +208,7 @@ def _read_ticket(output: bytes, version: str, name: str) -> Ticket:
     try:
         answer = read_json(output)
     except ValueError:
-        said = one_line(output[:400].decode("utf-8", "replace"), 80) or "nothing"
-        raise AccessDenied(f"{name} wrote no credential but: {said}") from None
+        raise AccessDenied(f"{name} wrote no credential but: {_described(output)}") from None
     if not isinstance(answer, dict) or answer.get("kind") != "ExecCredential":
         raise AccessDenied(f"{name} wrote JSON that is not an ExecCredential")
     if answer.get("apiVersion") != version:
@@ -234,6 +235,17 @@ def _read_ticket(output: bytes, version: str, name: str) -> Ticket:
     if ticket.has_expired():
         raise AccessDenied(f"{name} returned a credential that expired at {one_line(stamp, 40)}; log in again")
     return ticket
+
+
+def _described(output: bytes) -> str:
+    """What was written in the place of a credential: its words only where they are a sentence. One may be a token."""
+    text = output[:400].decode("utf-8", "replace")
+    if not text.strip():
+        return "nothing"
+    words = text.split()
+    if len(words) > 2 and all(len(word) < _LONGEST_WORD for word in words) and not text.lstrip().startswith(("{", "[")):
+        return one_line(RUN.text(text), 80)
+    return f"{len(output)} bytes that are no JSON"
 
 
 def _read_time(stamp: str, name: str) -> datetime:

@@ -418,7 +418,8 @@ class Client:
         if answer.status < 200:
             raise BadAnswer(f"{what}: answered {answer.status}, which was not asked for")
         if 300 <= answer.status < 400:
-            place = one_line(answer.headers.get("location", ""), 120) or "nowhere"
+            # What stands behind the path is for the browser of a login page: it may be the login itself.
+            place = one_line(re.split(r"[?#]", answer.headers.get("location", ""))[0], 120) or "nowhere"
             raise BadAnswer(f"{what}: answered {answer.status}, a redirect to {place}; is the server URL right?")
         if answer.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
             raise BadAnswer(f"{what}: answered in an encoding that was not asked for")

@@ -23,6 +23,7 @@ from kdiag.errors import ConfigError
 from kdiag.model.text import listing, nearest
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_MISSING = "does not exist"
 _EXEC_EXTENSION = "client.authentication.k8s.io/exec"
 _HEADER_NAME = frozenset("!#$&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
@@ -100,7 +101,7 @@ def load(
 ) -> Target:
     """The API server that kubectl would talk to, given the same flags and environment."""
     paths, asked = _paths(overrides, environ, home)
-    merged, empty = _read_all(paths, named=bool(overrides.kubeconfig))
+    merged, empty = _read_all(paths, asked)
     if not merged.origin and not overrides.server:
         if overrides.context:
             raise ConfigError(
@@ -118,7 +119,7 @@ def names(
     overrides: Overrides, environ: Mapping[str, str], *, home: Path | None = None
 ) -> Mapping[str, tuple[str, ...]]:
     """The contexts, clusters and users that there are to choose from."""
-    merged, _ = _read_all(_paths(overrides, environ, home)[0], named=bool(overrides.kubeconfig))
+    merged, _ = _read_all(*_paths(overrides, environ, home))
     return {
         "contexts": tuple(merged.contexts),
         "clusters": tuple(merged.clusters),
@@ -132,14 +133,20 @@ def _paths(overrides: Overrides, environ: Mapping[str, str], home: Path | None) 
         return [Path(overrides.kubeconfig)], "--kubeconfig"
     listed = environ.get("KUBECONFIG", "")
     if listed:
-        names = dict.fromkeys(name for name in listed.split(os.pathsep) if name)
+        names = dict.fromkeys(name for name in listed.split(os.pathsep) if name.strip())
         return [Path(name) for name in names], "KUBECONFIG"
     return [(home or home_of(environ)) / ".kube" / "config"], ""
 
 
 def _nothing_found(paths: Sequence[Path], asked: str, empty: Sequence[Path]) -> str:
-    names = listing([one_line(str(path)) for path in paths], 5) or "no file"
-    found = f"{listing([one_line(str(path)) for path in empty], 5)} is empty" if empty else f"{names} does not exist"
+    names = listing([one_line(str(path)) for path in paths], 5)
+    if not names:
+        return f"no kubeconfig: {asked} names no file; give one with --kubeconfig FILE or KUBECONFIG"
+    found = (
+        f"{listing([one_line(str(path)) for path in empty], 5)} is empty"
+        if empty
+        else f"{names} {_lack(paths[0]) or _MISSING}"
+    )
     if asked:
         return (
             f"no kubeconfig: {asked} names {names}, and {found}; give another one with --kubeconfig FILE or KUBECONFIG"
@@ -150,12 +157,15 @@ def _nothing_found(paths: Sequence[Path], asked: str, empty: Sequence[Path]) -> 
     )
 
 
-def _read_all(paths: Sequence[Path], *, named: bool) -> tuple[_Merged, list[Path]]:
-    """All files as one, and those that are empty."""
+def _read_all(paths: Sequence[Path], asked: str) -> tuple[_Merged, list[Path]]:
+    """All files as one, and those that are empty. ``asked``: by what they were named, "" for the usual place."""
+    named = asked == "--kubeconfig"
     merged = _Merged(contexts={}, clusters={}, users={})
     used, empty = [], []
     for path in paths:
-        if not named and not os.path.lexists(path):
+        lack = "" if named else _lack(path)
+        # HOME may be another's, in a pod for one: whoever has a service account there needs no file.
+        if lack and (lack == _MISSING or not asked):
             continue
         try:
             data = read_file(path, "kubeconfig")
@@ -174,6 +184,17 @@ def _read_all(paths: Sequence[Path], *, named: bool) -> tuple[_Merged, list[Path
         _add(merged, document)
     merged.origin = ", ".join(one_line(str(path)) for path in used)
     return merged, empty
+
+
+def _lack(path: Path) -> str:
+    """Why nothing is seen at the path; "" where something is. Where a folder may not be entered, it may be there."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return _MISSING
+    except OSError as exc:
+        return f"cannot be read: {exc.strerror}"
+    return ""
 
 
 def _add(merged: _Merged, document: Fields) -> None:

@@ -55,10 +55,14 @@ def load(environ: Mapping[str, str]) -> Settings:
         path = expanded(named, environ)
     else:
         path = user_folder(environ, "XDG_CONFIG_HOME", ".config") / "kdiag" / "config.yaml"
-    if not path.exists():
-        if named:
-            raise ConfigError(f"KDIAG_CONFIG names {path}, which does not exist")
-        return Settings()
+    try:
+        path.stat()
+    except OSError as exc:
+        # The home may be another's: containers and cron leave HOME at that of root.
+        if not named:
+            return Settings()
+        why = "which does not exist" if isinstance(exc, FileNotFoundError) else f"and it cannot be read: {exc.strerror}"
+        raise ConfigError(f"KDIAG_CONFIG names {path}, {why}") from exc
     import yaml
 
     from kdiag.collect.fields import read_file

@@ -66,9 +66,14 @@ class Recorder:
     """Writes observations into a new folder. Safe to call from several threads."""
 
     def __init__(self, folder: Path) -> None:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise SnapshotError(f"{folder} exists and is not an empty folder: name a new one")
         self.folder = folder
+        self._claimed = False
+        try:
+            used = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+        except OSError as exc:
+            raise SnapshotError(f"cannot write {shorten(str(folder), 200)}: {exc.strerror}") from exc
+        if used:
+            raise self._used()
         self._redactor = Redactor()
         self._entries: list[_Entry] = []
         self._lock = threading.Lock()
@@ -119,14 +124,33 @@ class Recorder:
     def _write(self, name: str, body: bytes) -> None:
         path = self.folder / name
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._claim()
             path.parent.mkdir(exist_ok=True, mode=0o700)
             partial = path.with_name(path.name + ".part")
-            with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+            fresh = 0 if name == INDEX else os.O_CREAT | os.O_EXCL  # that of the index is the claim
+            with open(os.open(partial, os.O_WRONLY | fresh, 0o600), "wb") as out:
                 out.write(body)
             partial.replace(path)
         except OSError as exc:
             raise SnapshotError(f"cannot write {path}: {exc.strerror}") from exc
+
+    def _claim(self) -> None:
+        """Make the folder ours alone: of two recordings into one, the second ends before it writes anything."""
+        if self._claimed:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        mark = self.folder / f"{INDEX}.part"
+        try:
+            os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            raise self._used() from None
+        if any(each != mark for each in self.folder.iterdir()):
+            mark.unlink()
+            raise self._used()
+        self._claimed = True
+
+    def _used(self) -> SnapshotError:
+        return SnapshotError(f"{self.folder} exists and is not an empty folder: name a new one")
 
 
 def redact(body: bytes, redactor: Redactor) -> tuple[bytes, str]:
@@ -249,6 +273,8 @@ class Snapshot:
             body = path.read_bytes()
         except OSError as exc:
             return b"", f"{name} cannot be read: {exc.strerror}"
+        except ValueError:  # a NUL in its name
+            return b"", f"{name} names no file"
         except RuntimeError:  # what Python before 3.13 says of links in a circle
             return b"", f"{name} cannot be read: Too many levels of symbolic links"
         if hashlib.sha256(body).hexdigest() != e.sha256:

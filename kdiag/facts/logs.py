@@ -99,7 +99,7 @@ class _LogBuilder:
         if seen.absent:
             return
         if seen.error:
-            self._gaps.append(Gap(f"log of {seen.name}" if seen.name else "log", seen.error))
+            self._gaps.append(Gap(f"log of {clean(seen.name)[:160]}" if seen.name else "log", seen.error))
             return
         parts = seen.name.split("/")
         if len(parts) != 4:

@@ -262,6 +262,11 @@ def test_shows_what_a_failing_plugin_complained_about(tmp_path: Path) -> None:
     text = failure(credentials(tmp_path, plugin(tmp_path, program)), AccessDenied)
     assert "failed (exit code 3): login" in text
     assert "expired xxx" in text
+    telling = plugin(tmp_path, "import sys; sys.exit('+ curl -H Authorization: Bearer q2VwdGhpc2lz --token=hunter2')")
+    text = failure(credentials(tmp_path, telling), AccessDenied)
+    assert "curl -H Authorization" in text
+    assert "q2Vw" not in text
+    assert "hunter2" not in text
     silent = plugin(tmp_path, "import os; os.kill(os.getpid(), 9)")
     assert "failed (killed by signal 9): it said nothing" in failure(credentials(tmp_path, silent), AccessDenied)
 
@@ -317,7 +322,11 @@ def test_reads_a_megabyte_of_complaints_without_hanging(tmp_path: Path) -> None:
     [
         ("", "wrote no credential but: nothing"),
         ("Please log in: \x1b[2J", "wrote no credential but: Please log in"),
-        ("[" * 100_000, "wrote no credential but: ["),
+        ("[" * 100_000, "wrote no credential but: 100001 bytes that are no JSON"),
+        ("q2Vw-a-token-alone", "wrote no credential but: 19 bytes that are no JSON"),
+        ('{"status": {"token": "q2Vw-cut', "wrote no credential but: 31 bytes that are no JSON"),
+        ("your token: q2VwdGhpc2lzYXRva2Vu is good", "wrote no credential but: your token: <redacted:"),
+        ("use this: " + "q2Vw" * 8, "wrote no credential but: 43 bytes that are no JSON"),
         ("[]", "JSON that is not an ExecCredential"),
         (json.dumps({"kind": "Status"}), "JSON that is not an ExecCredential"),
         (json.dumps({"kind": "ExecCredential", "apiVersion": V1}), "neither a token nor a client certificate"),

@@ -674,6 +674,10 @@ def test_tries_the_next_address_of_a_name(servers: Any, tmp_path: Path, monkeypa
             says(b"HTTP/1.1 302 Found\r\nLocation: https://login/\x1b[2Jx\r\nContent-Length: 0\r\n\r\n"),
             "answered 302, a redirect to https://login/",
         ),
+        (
+            says(b"HTTP/1.1 302 Found\r\nLocation: /login?code=hunter2#x\r\nContent-Length: 0\r\n\r\n"),
+            "answered 302, a redirect to /login; is the server URL right?",
+        ),
         (says(b"HTTP/1.1 304 Same\r\n\r\n"), "answered 304, a redirect to nowhere"),
         (says(OK + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"), "encoding that was not asked for"),
         (says(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>"), "web page instead"),

@@ -90,6 +90,29 @@ def test_says_which_files_of_kubeconfig_do_not_exist(home: Path) -> None:
         load(Overrides(), {"KUBECONFIG": "/no/a:/no/b"}, home=home)
 
 
+@pytest.mark.parametrize("listed", [":", " ", " : "])
+def test_says_that_kubeconfig_names_no_file(home: Path, listed: str) -> None:
+    with pytest.raises(ConfigError, match=r"^no kubeconfig: KUBECONFIG names no file; give one"):
+        load(Overrides(), {"KUBECONFIG": listed}, home=home)
+
+
+# As a folder of others is to who is not root.
+UNREADABLE = "/" + "x" * 300
+
+
+def test_a_file_that_may_not_be_looked_at_is_not_called_missing(home: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: File name too long"):
+        load(Overrides(), {"KUBECONFIG": UNREADABLE}, home=home)
+    with pytest.raises(ConfigError, match="cannot be read: File name too long and KUBECONFIG is not set"):
+        load(Overrides(), {}, home=Path(UNREADABLE))
+
+
+def test_a_home_of_others_does_not_matter_in_a_pod(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("t")
+    environ = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "443", "HOME": UNREADABLE}
+    assert load(Overrides(), environ, service_account=tmp_path).in_cluster
+
+
 def test_says_that_the_only_file_is_empty(home: Path) -> None:
     path = write(home / ".kube" / "config", "# nothing\n---\n")
     with pytest.raises(ConfigError, match=f"{path} is empty"):
@@ -337,7 +360,11 @@ def test_a_server_without_scheme_is_https_when_tls_is_configured(home: Path) -> 
     [
         ("https://h:99999", "is not a URL"),
         ("https://h:0", "port 0"),
-        ("https://h:port", "is not a URL"),
+        ("https://h:port", "port port is none: it is a number up to 65535"),
+        ("https://h:-1", "port -1 is none"),
+        ("https://a..b", "a part of it is empty or too long"),
+        ("https://.", "a part of it is empty or too long"),
+        (f"https://{'a' * 64}.example", "a part of it is empty or too long"),
         ("https://[::1", "is not a URL"),
         ("https://", "names no host"),
         ("unix:///run/x", "only https and http"),

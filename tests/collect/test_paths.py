@@ -92,6 +92,13 @@ def test_a_configuration_with_a_byte_order_mark(tmp_path: Path) -> None:
     assert settings.load(config(tmp_path, b"\xef\xbb\xbfssh_config: /x\n")).ssh_config == "/x"
 
 
+def test_a_home_of_others_holds_no_configuration() -> None:
+    away = "/" + "x" * 300  # fails to be looked at, as a home of others does for who is not root
+    assert settings.load({"HOME": away}) == settings.Settings()
+    with pytest.raises(ConfigError, match=r"KDIAG_CONFIG names .*and it cannot be read: File name too long"):
+        settings.load({"KDIAG_CONFIG": away})
+
+
 def test_what_is_no_file_is_no_configuration(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

@@ -99,6 +99,31 @@ def test_a_folder_that_holds_something_is_not_written_to(tmp_path: Path) -> None
         Recorder(tmp_path)
 
 
+def test_of_two_recordings_into_one_folder_the_first_to_write_has_it(tmp_path: Path) -> None:
+    one, two, three = (Recorder(tmp_path / "s") for _ in range(3))
+    one.take(page(POD))
+    with pytest.raises(SnapshotError, match="not an empty folder"):
+        two.take(page())
+    one.finish([])
+    with pytest.raises(SnapshotError, match="not an empty folder"):
+        three.take(page())
+    assert [seen.error for seen in Snapshot(tmp_path / "s").observations()] == [""]
+    assert sorted(path.name for path in (tmp_path / "s").rglob("*")) == ["api", INDEX, "pods.0001.json"]
+
+
+def test_a_folder_that_can_be_none_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SnapshotError, match="File name too long"):
+        Recorder(tmp_path / ("x" * 300))
+
+
+def test_a_file_of_an_impossible_name_costs_that_observation(tmp_path: Path) -> None:
+    folder = record(tmp_path / "s", page(POD))
+    index = json.loads((folder / INDEX).read_text())
+    index["observations"][0]["file"] = "api/a\0b"
+    (folder / INDEX).write_text(json.dumps(index))
+    assert "names no file" in next(iter(Snapshot(folder).observations())).error
+
+
 def test_a_list_that_was_read_again_is_recorded_once(tmp_path: Path) -> None:
     folder = record(tmp_path / "s", page({"a": 1}), Observation("api", "pods", restart=True), page({"b": 1}))
     back = list(Snapshot(folder).observations())

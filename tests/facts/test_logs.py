@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdiag.facts.logs import LogLine, whole_messages
+from kdiag.facts.logs import LogLine, Logs, whole_messages
+from kdiag.model.observation import Observation
 
 
 def joined(*texts: str) -> list[str]:
@@ -39,3 +40,9 @@ def test_a_message_without_its_end_stays_as_it_is() -> None:
 def test_loses_no_text(texts: list[str]) -> None:
     said = "".join(joined(*texts))
     assert sum(said.count(c) for c in "ab") == sum(t.count(c) for t in texts for c in "ab")
+
+
+def test_the_name_of_a_log_that_was_not_read_is_made_visible() -> None:
+    builder = Logs.builder()
+    builder.feed(Observation("api", "log", name="shop/\x1b[2Jweb/app/current", error="500"))
+    assert [gap.source for gap in builder.build().gaps] == ["log of shop/␛[2Jweb/app/current"]

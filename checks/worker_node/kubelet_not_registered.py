@@ -6,7 +6,18 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl
-from kdiag.facts import Cluster, KubeletJournal, Kubelets, Manifests, Nodes, Units, file_line, hosted, journal_line
+from kdiag.facts import (
+    Cluster,
+    HostNames,
+    KubeletJournal,
+    Kubelets,
+    Manifests,
+    Nodes,
+    Units,
+    file_line,
+    hosted,
+    journal_line,
+)
 
 _LATELY = 120
 _FORBIDDEN = re.compile(
@@ -35,8 +46,10 @@ def kubelet_not_registered(
     kubelets: Kubelets | None,
     nodes: Nodes | None,
     manifests: Manifests | None,
+    hosts: HostNames | None,
 ) -> Iterator[Finding]:
     """A host that was renamed, or --hostname-override: its certificate is still that of the node it was."""
+    yield from _unread(journal, hosts, nodes)
     for node, log in journal:
         unit = units.unit(node, "kubelet")
         if unit is None or not unit.running:
@@ -80,3 +93,31 @@ def kubelet_not_registered(
             ),
             touches=hosted(node, manifests, cluster),
         )
+
+
+def _unread(journal: KubeletJournal, hosts: HostNames | None, nodes: Nodes | None) -> Iterator[Finding]:
+    """A renamed host whose sudo waits for DNS: its journal cannot be had, and what it calls itself can."""
+    for node, name in hosts or ():
+        known = nodes.get(node) if nodes else None
+        if known is None or known.ready or journal.get(node) is not None or _short(name) == _short(node):
+            continue
+        if any(_short(other.name) == _short(name) for other in (nodes.items if nodes else ())):
+            continue
+        yield Finding(
+            Ref("Node", node),
+            f"the machine of node {node} is called {name}: its kubelet registers under that name, which the API server "
+            "forbids",
+            evidence=(
+                Evidence("uname -n", name, node),
+                Evidence(kubectl("get", "node", name), "NotFound"),
+            ),
+            next=(
+                f"ssh {node} sudo hostnamectl set-hostname {node}    # the name of its certificate",
+                f"ssh {node} sudo systemctl restart kubelet",
+                f'ssh {node} sudo journalctl -u kubelet -n 20 --no-pager    # "is not allowed to modify node"?',
+            ),
+        )
+
+
+def _short(name: str) -> str:
+    return name.partition(".")[0].lower()

@@ -171,6 +171,7 @@ from kdiag.facts.machine import Clocks as Clocks
 from kdiag.facts.machine import ClockServices as ClockServices
 from kdiag.facts.machine import Disks as Disks
 from kdiag.facts.machine import Filesystem as Filesystem
+from kdiag.facts.machine import HostNames as HostNames
 from kdiag.facts.machine import Kernel as Kernel
 from kdiag.facts.machine import KernelLine as KernelLine
 from kdiag.facts.machine import KernelLogs as KernelLogs

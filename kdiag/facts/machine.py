@@ -64,6 +64,21 @@ class Clocks(HostFact[datetime]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HostNames(HostFact[str]):
+    """What each machine calls itself. A kubelet takes it, in small letters, unless it is told of another name."""
+
+    sources = (NodeCommand("host-name", ("uname", "-n")),)
+
+    @staticmethod
+    def parse(node: str, answers: tuple[Answer, ...]) -> str:
+        """One word."""
+        name = answer(answers, "host-name").strip()
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,253}", name):
+            raise ValueError("no name")
+        return name
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClockServices(HostFact[Mapping[str, str]]):
     """What ``timedatectl`` says of the clock's synchronisation."""
 

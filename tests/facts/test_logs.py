@@ -45,4 +45,4 @@ def test_loses_no_text(texts: list[str]) -> None:
 def test_the_name_of_a_log_that_was_not_read_is_made_visible() -> None:
     builder = Logs.builder()
     builder.feed(Observation("api", "log", name="shop/\x1b[2Jweb/app/current", error="500"))
-    assert [gap.source for gap in builder.build().gaps] == ["log of shop/␛[2Jweb/app/current"]
+    assert [gap.source for gap in builder.finish().gaps] == ["log of shop/␛[2Jweb/app/current"]

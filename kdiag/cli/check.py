@@ -16,6 +16,7 @@ from kdiag.model.result import Severity, Status
 from kdiag.session import Seen, live, recorded
 
 if TYPE_CHECKING:
+    from kdiag.collect.last import Last
     from kdiag.engine.verdict import Verdict
     from kdiag.facts import LabelSelector
 
@@ -43,11 +44,10 @@ def run(options: argparse.Namespace) -> int:
     verdict = judge(chosen, seen.facts, checks(), source=seen.source, notes=seen.notes, labels=labels, selector=told)
     _KEPT.extend((seen, verdict))
     took = None if options.snapshot else time.monotonic() - start
-    changed: tuple[str, ...] | None = ()
     if options.on_change:
-        changed = _changed(verdict, options)
-    if changed is not None:
-        emit(_rendered(verdict, options, took, changed))
+        _tell_change(verdict, options, took)
+    else:
+        emit(_rendered(verdict, options, took, ()))
     least = Severity[options.fail_on.upper()]
     if verdict.worst is not None and verdict.worst >= least:
         return Exit.FINDINGS
@@ -58,33 +58,71 @@ def run(options: argparse.Namespace) -> int:
     return Exit.CLEAN
 
 
-def _changed(verdict: Verdict, options: argparse.Namespace) -> tuple[str, ...] | None:
-    """What differs from the last run with the same question, in lines; None when nothing does. Keeps this run."""
+def _tell_change(verdict: Verdict, options: argparse.Namespace, took: float | None) -> None:
+    """Print the report if it differs from the last run with the same question, and keep this run.
+
+    In this order: what nobody got to read is told again by the next run.
+    """
     import json
     import os
 
-    from kdiag.collect.last import Last, load, save
+    from kdiag.collect.last import load, save
     from kdiag.collect.settings import state_folder
-    from kdiag.model.text import clean_line, plural
 
     question = (verdict.server, verdict.context, verdict.namespace, sorted(options.checks), options.selector)
     key = json.dumps([*question, options.risks, options.no_nodes])
-    now = Last(
-        taken=verdict.taken,
-        causes={c.fingerprint: c.finding.message for c in verdict.causes},
-        unknown=frozenset(r.check_id for r in verdict.results if r.status in (Status.UNKNOWN, Status.ERROR)),
-    )
     before = load(os.environ, key)
+    now = _kept(verdict, before)
+    lines = _changed(verdict, before, now)
+    if lines is not None and not emit(_rendered(verdict, options, took, lines)):
+        return
     try:
         save(os.environ, key, now)
     except OSError as exc:
         raise UsageError(
             f"--on-change cannot keep what was found: {exc.strerror or exc} ({state_folder(os.environ)})"
         ) from exc
+
+
+def _kept(verdict: Verdict, before: Last | None) -> Last:
+    """This run, to be kept; with it those causes of before that a check does not find now and cannot rule out."""
+    from kdiag.collect.last import Last
+
+    causes = {c.fingerprint: c.finding.message for c in verdict.causes}
+    checks = {c.fingerprint: c.check.id for c in verdict.causes}
+    found = {node.fingerprint for cause in (*verdict.causes, *verdict.infos) for node in cause.walk()}
+    partly = {r.check_id for r in verdict.results if r.status in (Status.UNKNOWN, Status.ERROR) or r.gaps}
+    missing = set(before.causes) - found if before else set()
+    unsure = {f for f in missing if before and before.checks.get(f) in partly}
+    if before:
+        causes |= {f: before.causes[f] for f in unsure}
+        checks |= {f: before.checks[f] for f in unsure}
+    return Last(
+        taken=verdict.taken,
+        causes=causes,
+        unknown=frozenset(r.check_id for r in verdict.results if r.status in (Status.UNKNOWN, Status.ERROR)),
+        checks=checks,
+        unsure=frozenset(unsure),
+    )
+
+
+def _changed(verdict: Verdict, before: Last | None, now: Last) -> tuple[str, ...] | None:
+    """What differs from the last run, in lines; None when nothing does."""
+    from kdiag.model.text import clean_line, plural
+
     if before is None:
         return ("first run with --on-change",) if now.causes or now.unknown else None
+    below = {node.fingerprint: cause for cause in verdict.causes for node in cause.walk()}
     lines = [f"new   {m}" for f, m in now.causes.items() if f not in before.causes]
-    lines += [f"gone  {clean_line(m)}" for f, m in before.causes.items() if f not in now.causes]
+    for fingerprint, message in before.causes.items():
+        told = clean_line(message)
+        if fingerprint in now.unsure:
+            if fingerprint not in before.unsure:
+                lines.append(f"seen  no more, but its check cannot see everything: {told}")
+        elif fingerprint in below and fingerprint not in now.causes:
+            lines.append(f"under {told}: it follows from {below[fingerprint].finding.message}")
+        elif fingerprint not in now.causes:
+            lines.append(f"gone  {told}")
     if now.unknown != before.unknown:
         count = plural(len(now.unknown), "check")
         lines.append(
@@ -131,7 +169,7 @@ def selector(text: str) -> LabelSelector:
                 expressions.append(Requirement(match[1], "NotIn", (match[3],)))
             else:
                 labels[match[1]] = match[3]
-        elif match := re.fullmatch(r"([\w./-]+)\s+(in|notin)\s+\(([\w.,\s-]*)\)", word):
+        elif match := re.fullmatch(r"([\w./-]+)\s+(in|notin)\s*\(([\w.,\s-]*)\)", word):
             values = tuple(v.strip() for v in match[3].split(","))
             expressions.append(Requirement(match[1], "In" if match[2] == "in" else "NotIn", values))
         elif match := re.fullmatch(r"(!?)\s*([\w./-]+)", word):

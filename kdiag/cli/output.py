@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     from kdiag.report.style import Style
 
 
-def emit(text: str) -> None:
-    """Write to standard output. A reader that has seen enough (head, a pager) is no error."""
+def emit(text: str) -> bool:
+    """Write to standard output; False where the reader had seen enough before the end (head, a pager): no error."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         silence()
+        return False
+    return True
 
 
 def say(text: str, lead: str = "kdiag: ") -> None:

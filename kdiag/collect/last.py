@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kdiag.collect.settings import keep, kept
+from kdiag.collect.settings import change, kept
 
 _NAME = "last"
 _KEPT = 100
@@ -13,11 +13,17 @@ _KEPT = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Last:
-    """One run: when it looked, its causes (fingerprint to message), and the checks that could not see."""
+    """One run: when it looked, its causes (fingerprint to message), and the checks that could not see.
+
+    ``checks`` says whose a cause is. ``unsure`` are those of the causes that were not found again while their check
+    could not see everything: they may be gone, and nobody may say so.
+    """
 
     taken: str
     causes: Mapping[str, str]
     unknown: frozenset[str]
+    checks: Mapping[str, str]
+    unsure: frozenset[str] = frozenset()
 
 
 def load(environ: Mapping[str, str], key: str) -> Last | None:
@@ -28,15 +34,28 @@ def load(environ: Mapping[str, str], key: str) -> Last | None:
     causes, unknown = found.get("causes"), found.get("unknown")
     if not isinstance(causes, dict) or not isinstance(unknown, list):
         return None
+    checks, unsure = found.get("checks"), found.get("unsure")
     return Last(
         taken=str(found.get("taken", "")),
         causes={str(k): str(v) for k, v in causes.items()},
         unknown=frozenset(map(str, unknown)),
+        checks={str(k): str(v) for k, v in checks.items()} if isinstance(checks, dict) else {},
+        unsure=frozenset(map(str, unsure)) if isinstance(unsure, list) else frozenset(),
     )
 
 
 def save(environ: Mapping[str, str], key: str, last: Last) -> None:
     """Keep this run in the place of the one before. Raises OSError when the folder cannot be written."""
-    runs = {k: v for k, v in kept(environ, _NAME).items() if k != key}
-    runs[key] = {"taken": last.taken, "causes": dict(last.causes), "unknown": sorted(last.unknown)}
-    keep(environ, _NAME, dict(list(runs.items())[-_KEPT:]))
+    run = {
+        "taken": last.taken,
+        "causes": dict(last.causes),
+        "checks": dict(last.checks),
+        "unknown": sorted(last.unknown),
+        "unsure": sorted(last.unsure),
+    }
+
+    def put(runs: Mapping[str, object]) -> Mapping[str, object]:
+        others = [(k, v) for k, v in runs.items() if k != key]
+        return dict([*others, (key, run)][-_KEPT:])
+
+    change(environ, _NAME, put)

@@ -9,9 +9,11 @@ nodes:                              # for when the API server cannot be asked
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from kdiag.model.jsontext import read_object
 from kdiag.model.text import clean_line, shorten
 
 _MOST = 1 << 20
+#: How often, and for how many seconds each time, a run waits for another one that keeps something, too.
+_TURNS, _TURN = 100, 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,18 +136,44 @@ def kept(environ: Mapping[str, str], name: str) -> dict[str, Any]:
         return {}
 
 
-def keep(environ: Mapping[str, str], name: str, document: Mapping[str, Any]) -> None:
-    """Keep this under the name, whole or not at all. Raises OSError when the folder cannot be written."""
+def change(environ: Mapping[str, str], name: str, put: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
+    """Keep what ``put`` makes of what is kept under the name, whole or not at all: one run after the other.
+
+    Raises OSError when the folder cannot be written.
+    """
     folder = state_folder(environ)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not folder.is_dir():
+        for each in (*reversed(folder.parents), folder):  # parents=True would make those as open as the umask has it
+            each.mkdir(exist_ok=True, mode=0o700)
     partial = folder / f"{name}.{os.getpid()}.part"
+    with _turn(folder):
+        try:
+            partial.write_text(json.dumps(put(kept(environ, name)), indent=1))
+            partial.chmod(0o600)
+            partial.replace(folder / f"{name}.json")
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """Wait for one's turn, but not for ever: who holds it may be stopped, and some file systems know no locks."""
+    import fcntl
+
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        partial.write_text(json.dumps(document, indent=1))
-        partial.chmod(0o600)
-        partial.replace(folder / f"{name}.json")
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+        for _ in range(_TURNS):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(_TURN)
+            except OSError:
+                break
+        yield
+    finally:
+        os.close(lock)
 
 
 def remembered(environ: Mapping[str, str], server: str) -> list[dict[str, Any]]:
@@ -157,7 +187,6 @@ def remembered(environ: Mapping[str, str], server: str) -> list[dict[str, Any]]:
 
 def remember(environ: Mapping[str, str], server: str, nodes: list[dict[str, Any]]) -> None:
     """Keep the nodes of this API server. Raises OSError when the folder cannot be written."""
-    document = kept(environ, _INVENTORY)
-    if isinstance(document.get(server), dict) and document[server].get("nodes") == nodes:
-        return
-    keep(environ, _INVENTORY, {**document, server: {"nodes": nodes}})
+    known = kept(environ, _INVENTORY).get(server)
+    if not isinstance(known, dict) or known.get("nodes") != nodes:
+        change(environ, _INVENTORY, lambda document: {**document, server: {"nodes": nodes}})

@@ -75,6 +75,49 @@ def test_on_change_speaks_once_for_each_change(tmp_path: Path) -> None:
     assert "gone  Service shop/db" in back.stdout
 
 
+def test_on_change_calls_nothing_gone_that_it_cannot_see(tmp_path: Path) -> None:
+    words = ("check", "--on-change", "--kubeconfig", tmp_path / "c")
+    hidden: set[str] = set()
+    with healthy_api(lost_service(), rbac=lambda access: access.resource not in hidden) as api:
+        api.kubeconfig(tmp_path / "c")
+        assert "first run" in kdiag(*words, home=tmp_path).stdout
+        hidden.add("services")
+        blind = kdiag(*words, home=tmp_path)
+        assert "gone" not in blind.stdout
+        assert "seen  no more, but its check cannot see everything: Service shop/db" in blind.stdout
+        assert kdiag(*words, home=tmp_path).stdout == ""
+        hidden.clear()
+        again = kdiag(*words, home=tmp_path)
+        assert "seen  everything again" in again.stdout
+        assert "  new " not in again.stdout
+        hidden.add("services")
+        assert "seen  no more" in kdiag(*words, home=tmp_path).stdout
+        hidden.clear()
+        api.set("/api/v1/services", ())
+        assert "gone  Service shop/db" in kdiag(*words, home=tmp_path).stdout
+
+
+def test_a_change_that_nobody_could_read_is_told_again(tmp_path: Path) -> None:
+    words = ("check", "service_selects_nothing", "--on-change", "--kubeconfig", tmp_path / "c")
+    with healthy_api(lost_service()) as api:
+        api.kubeconfig(tmp_path / "c")
+        with open("/dev/full", "wb") as full:
+            lost = subprocess.run(
+                [*KDIAG, *map(str, words)], env=environment(tmp_path), stdout=full, stderr=subprocess.PIPE, text=True,
+                timeout=60, check=False,
+            )  # fmt: skip
+        assert (lost.returncode, lost.stderr) == (3, "kdiag: cannot write the output: No space left on device\n")
+        reader, writer = os.pipe()
+        os.close(reader)
+        closed = subprocess.run(
+            [*KDIAG, *map(str, words)], env=environment(tmp_path), stdout=writer, timeout=60, check=False
+        )
+        os.close(writer)
+        assert closed.returncode == 1
+        assert "first run" in kdiag(*words, home=tmp_path).stdout
+        assert kdiag(*words, home=tmp_path).stdout == ""
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -325,6 +368,29 @@ def test_what_cannot_be_kept_is_said_with_its_place(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr == f"kdiag: --on-change cannot keep what was found: File too large ({place})\n"
     assert list(place.iterdir()) == []
+
+
+def test_what_cannot_be_kept_is_printed_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / ".local").write_text("no folder")
+    with healthy_api(lost_service()) as api:
+        words = ("check", "--on-change", "--kubeconfig", api.kubeconfig(tmp_path / "c"))
+        done = kdiag(*words, home=tmp_path)
+    assert done.returncode == 2
+    assert "Service shop/db selects no pod" in done.stdout
+    assert done.stderr.startswith("kdiag: --on-change cannot keep what was found: ")
+
+
+def test_what_is_kept_is_for_its_owner_alone(tmp_path: Path) -> None:
+    script = 'umask 0; exec "$@"'
+    with healthy_api(lost_service()) as api:
+        words = ("check", "--on-change", "--kubeconfig", str(api.kubeconfig(tmp_path / "c")))
+        subprocess.run(
+            ["bash", "-c", script, "bash", *KDIAG, *words], env=environment(tmp_path), capture_output=True, timeout=60,
+            check=False,
+        )  # fmt: skip
+    kept = list((tmp_path / ".local").rglob("*"))
+    assert {path.name for path in kept} == {"state", "kdiag", "last.json", "inventory.json"}
+    assert [path for path in (tmp_path / ".local", *kept) if path.stat().st_mode & 0o077] == []
 
 
 def test_no_standard_output_at_all(tmp_path: Path) -> None:

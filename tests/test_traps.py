@@ -1405,3 +1405,24 @@ def replication_controllers_of_old_times() -> Whole:
         whole.add("replicationcontrollers", {"metadata": meta, "spec": spec, "status": count})
     whole.service("team/old")
     return whole
+
+
+@trap("more")
+def client_of_a_database_that_has_just_come_up() -> Whole:
+    whole = Whole()
+    env = {"env": [{"name": "DB_HOST", "value": "db"}], "readinessProbe": {"httpGet": {"path": "/", "port": 80}}}
+    (web,) = whole.application("team/web", container=env)
+    (db,) = whole.application("team/db", nodes=("w2",))
+    whole.service("team/db", port=3306, clusterIP="None")
+    whole.fresh(web, seconds=50)
+    whole.fresh(db, seconds=52)
+    for condition in db["status"]["conditions"]:
+        condition.update(status="True", lastTransitionTime=whole.ago(seconds=3))
+    db["status"]["containerStatuses"][0].update(ready=True, started=True)
+    said = "dial tcp: lookup db on 10.96.0.10:53: no such host"
+    lines = [
+        f"{whole.ago(seconds=n)} ERROR Can't connect to MySQL server on 'db:3306': {said}" for n in range(46, 3, -3)
+    ]
+    whole.log(f"team/{web['metadata']['name']}/web/current", "\n".join(lines) + "\n")
+    whole.settle()
+    return whole

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing, shorten
 from kdiag.facts import (
@@ -17,11 +17,18 @@ from kdiag.facts import (
     Dependencies,
     Dependency,
     EndpointSlices,
+    Pod,
     Resolved,
+    Service,
     Topic,
     Workloads,
+    behind,
     edit_template,
+    idle,
 )
+
+#: Seconds after its start in which a pod behind a headless Service may have become ready a moment ago.
+_FIRST_READY = 120.0
 
 
 @check(
@@ -64,12 +71,16 @@ def dependency_name_unresolved(
         # A headless name has no address while its pods are replaced; another has its own.
         service = target.service if target else None
         servers = backends.of(service) if backends and service and service.headless else ()
-        goes_on = complaint.goes_on_past(servers, cluster)
+        goes_on = complaint.goes_on_past(servers, cluster, within=_FIRST_READY)
         if goes_on and not complaint.failing and dependencies is None:
             yield Gap("services", f"not seen: pods may just be replaced that {complaint.workload} asks for by name")
             continue
         if not complaint.failing and not goes_on and (there or target is None or told is None):
             continue
+        nobody = service is not None and service.headless and backends is not None and not _ready(servers)
+        nobody = nobody and service is not None and bool(service.spec.selector) and not service.publishes_unready
+        if nobody and service and backends and _starting(service, servers, backends, cluster, slices, workloads):
+            continue  # its name has an address as soon as one of its pods is ready
         workload = complaint.workload
         if said.phrase.by in (BLANK, LINE_BREAK):
             if (workload, host.split(".")[0]) not in seen:
@@ -94,7 +105,8 @@ def dependency_name_unresolved(
                 evidence.append(Evidence(command, f"hostnames: {listing(_hostnames(target, slices), 4) or 'none'}"))
         yield Finding(
             workload,
-            f"{workload} cannot resolve {name}{f' ({told.origin})' if told else ''}{_why(target, host, slices)}",
+            f"{workload} cannot resolve {name}{f' ({told.origin})' if told else ''}"
+            + _why(target, host, slices, nobody=nobody),
             evidence=tuple(evidence),
             next=tuple(_next(complaint, target, host or "NAME")),
             touches=tuple(_touches(target, host, pod.namespace)),
@@ -162,9 +174,29 @@ def _ends_wrong(complaint: Complaint, host: str, told: Dependency | None) -> Fin
     )
 
 
-def _why(target: Resolved | None, host: str, slices: EndpointSlices | None) -> str:
+def _ready(servers: Sequence[Pod]) -> bool:
+    return any(p.ready and not p.terminating for p in servers)
+
+
+def _starting(
+    service: Service,
+    servers: Sequence[Pod],
+    backends: Backends,
+    cluster: Cluster,
+    slices: EndpointSlices | None,
+    workloads: Workloads | None,
+) -> bool:
+    """Whether the pods of a headless Service, or the first of them, are on their way."""
+    if idle(service, backends, cluster, slices, workloads) is not None:
+        return False
+    return bool(servers) or bool(workloads and any(w.desired for w in behind(service, workloads)))
+
+
+def _why(target: Resolved | None, host: str, slices: EndpointSlices | None, *, nobody: bool) -> str:
     if target is None:
         return ""
+    if target.service is not None and nobody:
+        return f": Service {target.service.name} is headless, and none of its pods is ready"
     if target.service is not None:
         if slices and (pod := _pod_of(target, host)) and pod not in (known := _hostnames(target, slices)):
             behind = {e.target_ref.name for e in slices.endpoints(target.service) if e.target_ref}

@@ -74,18 +74,18 @@ class Complaint:
         quiet = min(_STILL, max(_BREATH, 2 * self.pause))
         return cluster.age(self.when) <= quiet and self.count >= 2 and self.span >= _RECURS
 
-    def goes_on_past(self, servers: Iterable[Pod], cluster: Cluster) -> bool:
+    def goes_on_past(self, servers: Iterable[Pod], cluster: Cluster, *, within: float = _REPLACED) -> bool:
         """Whether it goes on, and not only because what serves it was replaced: a name goes and comes with its pods."""
-        return self.goes_on(cluster) and not self.replaced(servers)
+        return self.goes_on(cluster) and not self.replaced(servers, within=within)
 
-    def replaced(self, servers: Iterable[Pod]) -> bool:
-        """Whether one of these pods was made or restarted just before it was said, or since."""
+    def replaced(self, servers: Iterable[Pod], *, within: float = _REPLACED) -> bool:
+        """Whether one of these pods was made or restarted so many seconds before it was said, or since."""
         begun = (
             m
             for p in servers
             for m in (p.created, p.started, *(s.state.running.started_at for s in p.statuses if s.state.running))
         )
-        return self.when is not None and any(m and (self.when - m).total_seconds() < _REPLACED for m in begun)
+        return self.when is not None and any(m and (self.when - m).total_seconds() < within for m in begun)
 
     @property
     def crashed(self) -> bool:

@@ -1416,9 +1416,10 @@ def client_of_a_database_that_has_just_come_up() -> Whole:
     whole.service("team/db", port=3306, clusterIP="None")
     whole.fresh(web, seconds=50)
     whole.fresh(db, seconds=52)
-    for condition in db["status"]["conditions"]:
-        condition.update(status="True", lastTransitionTime=whole.ago(seconds=3))
-    db["status"]["containerStatuses"][0].update(ready=True, started=True)
+    for pod in (db, web):
+        for condition in pod["status"]["conditions"]:
+            condition.update(status="True", lastTransitionTime=whole.ago(seconds=3))
+        pod["status"]["containerStatuses"][0].update(ready=True, started=True)
     said = "dial tcp: lookup db on 10.96.0.10:53: no such host"
     lines = [
         f"{whole.ago(seconds=n)} ERROR Can't connect to MySQL server on 'db:3306': {said}" for n in range(46, 3, -3)

@@ -36,7 +36,12 @@ _NAMES = (
     title="Kubelet uses another node's name",
     severity=Severity.CRITICAL,
     layer=Layer.HOST,
-    explains=("worker_node/node_not_ready", "worker_node/node_heartbeat_stale", "application/pod_not_ready"),
+    explains=(
+        "worker_node/node_not_ready",
+        "worker_node/node_heartbeat_stale",
+        "worker_node/host_name_unknown",
+        "application/pod_not_ready",
+    ),
     tags=("node", "kubelet", "access", "hostname"),
 )
 def kubelet_not_registered(

@@ -17,16 +17,15 @@ def run(options: argparse.Namespace) -> int:
         return Exit.CLEAN
     from kdiag.cli.parser import parser, subcommands
 
-    top = parser()
-    if not options.topic:
-        emit(top.format_help())
-        return Exit.CLEAN
-    found = subcommands(top).get(options.topic)
-    if found is None:
-        from kdiag.errors import UsageError
-        from kdiag.model.text import nearest
+    found = parser()
+    for word in options.topic:
+        below = subcommands(found)
+        if word not in below:
+            from kdiag.errors import UsageError
+            from kdiag.model.text import nearest
 
-        close = nearest(options.topic, list(subcommands(top)))
-        raise UsageError(f"no command is called {options.topic!r}" + (f"; did you mean {close!r}?" if close else ""))
+            close = nearest(word, list(below))
+            raise UsageError(f"no command is called {word!r}" + (f"; did you mean {close!r}?" if close else ""))
+        found = below[word]
     emit(found.format_help())
     return Exit.CLEAN

@@ -17,6 +17,7 @@ from kdiag.session import Seen, live, recorded
 
 if TYPE_CHECKING:
     from kdiag.collect.last import Last
+    from kdiag.engine.intake import Facts
     from kdiag.engine.verdict import Verdict
     from kdiag.facts import LabelSelector
 
@@ -45,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     _KEPT.extend((seen, verdict))
     took = None if options.snapshot else time.monotonic() - start
     if options.on_change:
-        _tell_change(verdict, options, took)
+        _tell_change(verdict, seen.facts, options, took)
     else:
         emit(_rendered(verdict, options, took, ()))
     least = Severity[options.fail_on.upper()]
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     return Exit.CLEAN
 
 
-def _tell_change(verdict: Verdict, options: argparse.Namespace, took: float | None) -> None:
+def _tell_change(verdict: Verdict, facts: Facts, options: argparse.Namespace, took: float | None) -> None:
     """Print the report if it differs from the last run with the same question, and keep this run.
 
     In this order: what nobody got to read is told again by the next run.
@@ -72,7 +73,7 @@ def _tell_change(verdict: Verdict, options: argparse.Namespace, took: float | No
     question = (verdict.server, verdict.context, verdict.namespace, sorted(options.checks), options.selector)
     key = json.dumps([*question, options.risks, options.no_nodes])
     before = load(os.environ, key)
-    now = _kept(verdict, before)
+    now = _kept(verdict, facts, before)
     lines = _changed(verdict, before, now)
     if lines is not None and not emit(_rendered(verdict, options, took, lines)):
         return
@@ -84,24 +85,27 @@ def _tell_change(verdict: Verdict, options: argparse.Namespace, took: float | No
         ) from exc
 
 
-def _kept(verdict: Verdict, before: Last | None) -> Last:
+def _kept(verdict: Verdict, facts: Facts, before: Last | None) -> Last:
     """This run, to be kept; with it those causes of before that a check does not find now and cannot rule out."""
     from kdiag.collect.last import Last
+    from kdiag.engine.library import checks
+    from kdiag.engine.verify import unseen
 
     causes = {c.fingerprint: c.finding.message for c in verdict.causes}
-    checks = {c.fingerprint: c.check.id for c in verdict.causes}
+    whose = {c.fingerprint: c.check.id for c in verdict.causes}
     found = {node.fingerprint for cause in (*verdict.causes, *verdict.infos) for node in cause.walk()}
-    partly = {r.check_id for r in verdict.results if r.status in (Status.UNKNOWN, Status.ERROR) or r.gaps}
+    library = checks()
+    partly = {r.check_id for r in verdict.results if unseen(library[r.check_id], facts, r)}
     missing = set(before.causes) - found if before else set()
     unsure = {f for f in missing if before and before.checks.get(f) in partly}
     if before:
         causes |= {f: before.causes[f] for f in unsure}
-        checks |= {f: before.checks[f] for f in unsure}
+        whose |= {f: before.checks[f] for f in unsure}
     return Last(
         taken=verdict.taken,
         causes=causes,
         unknown=frozenset(r.check_id for r in verdict.results if r.status in (Status.UNKNOWN, Status.ERROR)),
-        checks=checks,
+        checks=whose,
         unsure=frozenset(unsure),
     )
 

@@ -128,6 +128,13 @@ def _namespace(text: str) -> str:
     return text
 
 
+def _count(text: str) -> int:
+    """A number from 1."""
+    if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1")
+    return int(text)
+
+
 def _snapshot(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--snapshot", metavar="DIR", default="", action=_Folder, help="read a recording instead of a cluster"
@@ -291,7 +298,7 @@ def _completion(sub: argparse.ArgumentParser) -> None:
 
 
 def _help(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("topic", nargs="?", default="", metavar="COMMAND", help="a command")
+    sub.add_argument("topic", nargs="*", metavar="COMMAND", help="a command, and a verb of it")
 
 
 def _lab(sub: argparse.ArgumentParser) -> None:
@@ -326,16 +333,18 @@ def _lab(sub: argparse.ArgumentParser) -> None:
     start = verb("start", "break the cluster, and start the clock")
     start.add_argument("scenario", nargs="*", metavar="CODE", help="scenarios, by code or name")
     start.add_argument("--random", action="store_true", help="any one that fits this cluster")
-    start.add_argument("--exam", type=int, metavar="N", default=0, help="N scenarios, weighted as in the CKA")
-    start.add_argument("--minutes", type=int, metavar="M", default=0, help="the time; by default that of the scenarios")
+    start.add_argument("--exam", type=_count, metavar="N", default=0, help="N scenarios, weighted as in the CKA")
+    start.add_argument(
+        "--minutes", type=_count, metavar="M", default=0, help="the time; by default that of the scenarios"
+    )
     start.add_argument("--seed", type=int, metavar="S", default=None, help="the same seed gives the same names")
     _which(start)
     status = verb("status", "show the task and the clock")
     status.add_argument("-o", "--output", choices=("text", "json"), default="text", help="form of the answer")
     for name, help in (("hint", "show the next hint of a task"), ("solve", "explain a task; its points are gone")):
-        verb(name, help).add_argument("task", nargs="?", type=int, default=1, metavar="TASK", help="its number")
+        verb(name, help).add_argument("task", nargs="?", type=_count, default=1, metavar="TASK", help="its number")
     check = verb("check", "say what of a task still fails")
-    check.add_argument("task", nargs="?", type=int, default=0, metavar="TASK", help="its number; without: all")
+    check.add_argument("task", nargs="?", type=_count, default=0, metavar="TASK", help="its number; without: all")
     check.add_argument("--wait", type=int, default=20, metavar="S", help="seconds for what is on its way (default 20)")
     verb("stop", "end it, and put everything back as it was")
     past = verb("score", "show what was played, and how it went", cluster=False)

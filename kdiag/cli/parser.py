@@ -6,14 +6,14 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from kdiag.cli.exits import Exit
 from kdiag.cli.output import columns, say
 
 TYPE_CHECKING = False  # true for a type checker: the help must not wait for the module typing (3 ms)
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
 _DESCRIPTION = "What is broken in this Kubernetes cluster, why, and what to do now. Looking changes nothing."
 _EXAMPLES = """\
@@ -38,8 +38,32 @@ exit codes: 0 nothing at or above --fail-on, 1 findings, 2 usage or configuratio
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are two lines, with the nearest of what can be chosen."""
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse what is not known here, where its neighbours are known: the top would name no command's help."""
+        first = args[0].partition("=")[0] if args else ""
+        # Else its value would be taken for the command.
+        if first.startswith("--") and first != "--" and self._subparsers and first not in self._option_string_actions:
+            self.error(f"unrecognized arguments: {first}")
+        found, others = super().parse_known_args(args, namespace)
+        if others:
+            self.error(f"unrecognized arguments: {' '.join(others)}")
+        return found, others
+
+    def _match_arguments_partial(self, actions: Sequence[argparse.Action], arg_strings_pattern: str) -> list[int]:
+        """As many words for each; a word that may be left out may still come behind the flags."""
+        counts: list[int] = super()._match_arguments_partial(actions, arg_strings_pattern)
+        while "O" in arg_strings_pattern and counts and not counts[-1]:
+            counts.pop()
+        return counts
+
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where the help is; exit code 2."""
+        unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
+        if unknown:
+            from kdiag.model.text import nearest
+
+            close = nearest(unknown[1], [flag for flag in self._option_string_actions if flag.startswith("--")])
+            message = f"flag {unknown[1]} does not exist" + (f"; did you mean {close}?" if close else "")
         match = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
         if match:
             from kdiag.model.text import nearest

@@ -30,6 +30,7 @@ def run(options: argparse.Namespace) -> int:
     from kdiag.engine.hints import hints
     from kdiag.engine.library import find
     from kdiag.engine.runbook import Walked, fill, page, walk
+    from kdiag.engine.verify import doubt, unseen
     from kdiag.engine.wanted import Wanted, meant
 
     check = find(options.check)
@@ -40,6 +41,8 @@ def run(options: argparse.Namespace) -> int:
     finding = meant(result.findings, wanted) if result else None
     notes += head_notes
     notes += _remarks(result, finding, wanted)
+    if facts and wanted and finding is None and (said := doubt(check, facts, wanted)):
+        notes.append(said)
     subject = finding or (Finding(wanted.ref(), "") if wanted else None)
     known = hints(subject, facts, group=check.group) if facts and subject else {}
     filled = fill(book, subject, known) if subject else book
@@ -50,11 +53,10 @@ def run(options: argparse.Namespace) -> int:
         with _runner(options, facts, finding) as runs, _progress() as tell:
             walked = walk(filled, runs, tell)
     emit(_rendered(walked, _head(result, finding, facts, notes), options))
-    if result is None or result.status in (Status.UNKNOWN, Status.ERROR):
-        return Exit.BLIND
-    if wanted and finding is None and result.gaps:
-        return Exit.BLIND
-    return Exit.FINDINGS if finding else Exit.CLEAN
+    if finding:
+        return Exit.FINDINGS
+    blind = result is None or facts is None or unseen(check, facts, result)
+    return Exit.BLIND if blind else Exit.CLEAN
 
 
 def _looked(

@@ -33,6 +33,8 @@ def run(options: argparse.Namespace) -> int:
     check = find(options.check)
     wanted = Wanted.parse(options.object) if options.object else None
     wait, interval = _bound(options.wait, "--wait"), _bound(options.interval, "--interval")
+    if not interval:
+        raise UsageError("--interval 0 would ask the API server without a pause: write 2s, or --wait 0 for one look")
     watch = _Watch(check, wanted, options)
     line = Progress(patience=0)
     try:
@@ -87,7 +89,7 @@ class _Watch:
 
     def look(self) -> Look:
         """Read what the check needs, and ask it."""
-        from kdiag.engine.verify import Look, State, fingerprints, look, successors
+        from kdiag.engine.verify import Look, State, doubt, fingerprints, look, successors
 
         try:
             seen = live(self._options, self._kinds)
@@ -106,8 +108,8 @@ class _Watch:
         found = look(self.check, facts, self.wanted)
         if found.state is State.CLEARED:
             self.clear += 1
-            if self.wanted and self.first is None and not self._read(facts, self.wanted):
-                self.notes[f"nothing that {self.check.id} reads is called {self.wanted}: is it spelt right?"] = None
+            if self.wanted and self.first is None and (said := doubt(self.check, facts, self.wanted)):
+                self.notes[said] = None
             if self.first:
                 self.successors = successors(self.first.fingerprints, facts, self.first.finding)
             return found
@@ -116,17 +118,6 @@ class _Watch:
             refs = (found.finding.subject, *found.finding.touches)
             self.first = _Kept(found.finding, frozenset(fingerprints(facts, refs)))
         return found
-
-    def _read(self, facts: Facts, wanted: Wanted) -> bool:
-        """Whether an object of that name is among what the check reads."""
-        if wanted.kind == "Node" and wanted.name in facts.nodes:
-            return True
-        lists = (getattr(facts.get(kind), "items", ()) for kind in self._kinds)
-        return any(
-            (getattr(item, "name", ""), getattr(item, "namespace", "")) == (wanted.name, wanted.namespace)
-            for items in lists
-            for item in (items if isinstance(items, tuple | list) else ())
-        )
 
 
 def _told(seen: Look) -> str:

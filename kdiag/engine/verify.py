@@ -34,19 +34,30 @@ class Look:
     reason: str = ""
 
 
+def doubt(check: Check, facts: Facts, wanted: Wanted) -> str:
+    """What to say where no object of that name is among what the check reads: it may be well, and it may not be."""
+    there = wanted.kind == "Node" and wanted.name in facts.nodes
+    for kind in (*needed([check]), Cluster):
+        items = getattr(facts.get(kind), "items", ())
+        for item in items if isinstance(items, tuple | list) else ():
+            name = (getattr(item, "name", ""), getattr(item, "namespace", ""))
+            there = there or name == (wanted.name, wanted.namespace)
+    return "" if there else f"nothing that {check.id} reads is called {wanted}: is it spelt right?"
+
+
 def look(check: Check, facts: Facts, wanted: Wanted | None) -> Look:
     """What the check says of that object now; of any object, where none is named."""
     result = evaluate(check, facts)
     finding = meant(result.findings, wanted)
     if finding is not None:
         return Look(state=State.THERE, finding=finding)
-    if reason := _unseen(check, facts, result):
+    if reason := unseen(check, facts, result):
         return Look(state=State.UNSEEN, reason=reason)
     return Look(state=State.CLEARED, reason=f"the check does not apply: {result.reason}" if result.reason else "")
 
 
-def _unseen(check: Check, facts: Facts, result: Result) -> str:
-    """Why a check that found nothing (about the object) says nothing all the same."""
+def unseen(check: Check, facts: Facts, result: Result) -> str:
+    """Why a check that found nothing (about the object) says nothing all the same; "" where it is well."""
     if result.status is Status.ERROR:
         return f"the check broke: {result.reason}"
     if result.status is Status.UNKNOWN or result.gaps:

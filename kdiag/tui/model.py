@@ -207,7 +207,11 @@ class Tree:
 
     def _gone(self, before: Tree) -> Iterator[Row]:
         """The causes of last time that are there no more; what could not be looked at again is not gone."""
-        decided = {r.check_id for r in self.verdict.results if r.status in (Status.PASS, Status.FAIL, Status.SKIPPED)}
+        decided = {
+            r.check_id
+            for r in self.verdict.results
+            if r.status in (Status.PASS, Status.FAIL, Status.SKIPPED) and not r.gaps
+        }
         for row in before.causes():
             if row.gone or row.node is None or row.node.fingerprint in self.fingerprints:
                 continue

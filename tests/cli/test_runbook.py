@@ -64,6 +64,10 @@ def test_an_object_that_is_well_is_0_and_an_object_that_is_none_is_2(tmp_path: P
         assert (well.returncode, well.stderr) == (0, "")
         assert "note: the check finds nothing about Service shop/other now" in well.stdout
         assert "kubectl -n shop get service other -o wide" in well.stdout
+        assert "reads is called Service shop/other: is it spelt right?" in well.stdout
+        nobody = run(tmp_path, api, "runbook", "kubelet_not_running", "node/w9")
+        assert nobody.returncode == 3  # no node was asked: that is no all-clear
+        assert "no node was asked" in nobody.stdout
         for word in ("other", "a/b/c/d", "shop/$(id)"):
             wrong = run(tmp_path, api, "runbook", CHECK, word)
             assert wrong.returncode == 2
@@ -239,12 +243,12 @@ def test_a_namespace_that_goes_takes_its_findings_along(tmp_path: Path) -> None:
     assert "namespace shop does not exist" in out
 
 
-@pytest.mark.parametrize("words", [("--wait", "soon"), ("--interval", "x"), ("--wait", "-1s")])
+@pytest.mark.parametrize("words", [("--wait", "soon"), ("--interval", "x"), ("--wait", "-1s"), ("--interval", "0")])
 def test_a_duration_that_is_none_is_2(tmp_path: Path, words: tuple[str, str]) -> None:
     with healthy_api() as api:
         done = verify(tmp_path, api, *words)
     assert done.returncode == 2
-    assert "duration" in done.stderr or "expected one argument" in done.stderr
+    assert "duration" in done.stderr or "expected one argument" in done.stderr or "without a pause" in done.stderr
 
 
 def test_progress_is_on_a_terminal_only_and_leaves_no_trace(tmp_path: Path) -> None:

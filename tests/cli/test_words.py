@@ -65,6 +65,47 @@ def test_cluster_flags_may_stand_before_the_command() -> None:
     assert top.parse_args(["--context", "a", "check", "--context", "b"]).context == "b"
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ("check", "--snapshto", "x"),
+            "flag --snapshto does not exist; did you mean --snapshot?\nsee: kdiag check --help",
+        ),
+        (("--contxt", "x", "check"), "flag --contxt does not exist; did you mean --context?\nsee: kdiag --help"),
+        (("lab", "start", "--exm=5"), "flag --exm does not exist; did you mean --exam?\nsee: kdiag lab start --help"),
+        (("check", "-v"), "unrecognized arguments: -v\nsee: kdiag check --help"),
+        (("check", "--zzz", "--token", "hunter2"), "flag --zzz does not exist\nsee: kdiag check --help"),
+        (("lab", "start", "--exam", "-1"), "argument --exam: '-1' is no number from 1\nsee: kdiag lab start --help"),
+        (
+            ("lab", "start", "--minutes", "0"),
+            "argument --minutes: '0' is no number from 1\nsee: kdiag lab start --help",
+        ),
+    ],
+)
+def test_a_flag_that_is_none_is_told_with_its_neighbour(
+    words: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parser(words).parse_args(words)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"kdiag: {told}\n"
+
+
+@pytest.mark.parametrize("command", ["runbook", "verify", "explain"])
+def test_an_object_may_stand_behind_the_flags(command: str) -> None:
+    flag = ("--wait", "0") if command == "verify" else ("-o", "markdown")
+    words = (command, "rollout_stuck", *flag, "shop/web")
+    options = parser(words).parse_args(words)
+    assert (options.check, options.object) == ("rollout_stuck", "shop/web")
+    assert parser(words).parse_args(words[:-1]).object == ""
+
+
+def test_help_of_a_verb(tmp_path: Path) -> None:
+    assert kdiag("help", "lab", "start", home=tmp_path).stdout == kdiag("lab", "start", "--help", home=tmp_path).stdout
+    assert "did you mean 'start'?" in kdiag("help", "lab", "strat", home=tmp_path).stderr
+
+
 def test_the_manual_names_everything(tmp_path: Path) -> None:
     text = kdiag("man", home=tmp_path).stdout
     plain = text.replace("\\-", "-")

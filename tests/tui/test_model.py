@@ -92,6 +92,9 @@ def test_what_cannot_be_looked_at_again_is_not_gone() -> None:
     after = Tree(verdict(results=[Result(NODE, Status.UNKNOWN, gaps=(Gap("nodes", "403"),))]), before=before)
     assert [g.group for g in after.groups] == []
     assert not after.coverage.complete
+    partly = [Result(NODE, Status.FAIL, gaps=(Gap("ssh:w1", "timed out"),))]
+    after = Tree(verdict(node(NODE, "w2"), results=partly), before=before)
+    assert GONE not in [g.group for g in after.groups]
 
 
 def test_the_same_finding_twice_stays_two_rows() -> None:

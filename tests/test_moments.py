@@ -278,3 +278,22 @@ def test_what_is_at_zero_is_an_error_once_a_user_of_it_complains(said: str, seve
 def test_a_pods_name_that_does_not_resolve_is_about_the_service_in_it() -> None:
     (found,) = result("dependency_name_unresolved", "broken-no-service.yaml").findings
     assert [ref.path for ref in found.touches] == ["d-sts/q-headless"]
+
+
+def test_a_service_that_no_node_has_heard_of_was_deleted_while_kdiag_looked() -> None:
+    fixture = load(FIXTURES / "network/kube_proxy_rules_missing/healthy.yaml")
+    lists: dict[str, Any] = {}
+    for key in ("services", "endpointslices"):
+        more = copy.deepcopy([o for o in fixture[key] if o["metadata"]["name"].startswith("kube-dns")])
+        for item in more:
+            item["metadata"]["name"] = item["metadata"]["name"].replace("kube-dns", "gone")
+            if key == "services":
+                item["spec"].update(clusterIP="10.96.77.77", clusterIPs=["10.96.77.77"])
+            else:
+                item["metadata"]["labels"]["kubernetes.io/service-name"] = "gone"
+                for endpoint in item["endpoints"]:
+                    endpoint.pop("targetRef", None)
+        lists[key] = [*fixture[key], *more]
+    found = result("kube_proxy_rules_missing", "healthy.yaml", **lists)
+    assert (found.status, found.findings) == (Status.UNKNOWN, ())
+    assert "no node has rules for Service kube-system/gone" in found.gaps[0].reason

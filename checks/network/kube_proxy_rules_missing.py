@@ -114,6 +114,14 @@ def kube_proxy_rules_missing(
     # Every node knows that a Service leads nowhere: its pods went while kdiag looked, first at the API, then there.
     nowhere = Counter((one.service, one.port) for found in late.values() for one in found if one.nowhere)
     agreed = {key for key, count in nowhere.items() if count == len(late)}
+    # None has a rule for any port of it, and all have those of others: it was deleted while kdiag looked.
+    lacking = Counter(one.service for found in late.values() for one in found if one.lacking)
+    ports = {s.ref(): len(s.spec.ports) for s in settled}
+    deleted = {s for s, count in lacking.items() if len(late) > 1 and count == len(late) * ports.get(s, 0)}
+    if deleted and len(deleted) * 2 < len(settled):
+        names = listing(sorted(s.path for s in deleted), 3)
+        yield Gap("iptables-nat", f"no node has rules for Service {names}: was it deleted a moment ago?")
+        agreed |= {(one.service, one.port) for found in late.values() for one in found if one.service in deleted}
     findings = [
         finding
         for node, found in late.items()

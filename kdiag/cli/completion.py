@@ -20,15 +20,26 @@ _FILE_OPTIONS = {"kubeconfig", "snapshot", "certificate_authority", "client_cert
 _BASH = """\
 # bash completion of kdiag: source <(kdiag completion bash)
 _kdiag() {
-    local word
+    local word before="" given=()
     COMPREPLY=()
+    # bash takes names apart at colons, and replaces only what stands behind the last one.
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD}"; do
+        if [[ ${#given[@]} -gt 0 && ( $word == :* || ${given[${#given[@]}-1]} == *: ) ]]; then
+            given[${#given[@]}-1]+=$word
+        else
+            given+=("$word")
+        fi
+    done
+    [[ $COMP_WORDBREAKS == *:* ]] && before=${given[${#given[@]}-1]} && before=${before%"${before##*:}"}
     while IFS= read -r word; do
         if [[ $word == :files ]]; then
             compopt -o default 2>/dev/null
         else
-            COMPREPLY+=("${word%%$'\\t'*}")
+            word=${word%%$'\\t'*}
+            printf -v word %q "${word#"$before"}"
+            COMPREPLY+=("$word")
         fi
-    done < <("${COMP_WORDS[0]}" __complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+    done < <("${COMP_WORDS[0]}" __complete -- "${given[@]}" 2>/dev/null)
     if [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == */ ]]; then
         compopt -o nospace 2>/dev/null
     fi
@@ -114,9 +125,9 @@ def candidates(words: Sequence[str]) -> list[str]:
     if waiting is None and current.startswith("--") and "=" in current:
         flag, _, current = current.partition("=")
         waiting = _option(here, flag)
-        return [f"{flag}={v}" for v in _matching(_values(waiting), current)] if waiting else []
+        return [f"{flag}={v}" for v in _matching(_values(waiting, current, before), current)] if waiting else []
     if waiting is not None:
-        return _matching(_values(waiting), current)
+        return _matching(_values(waiting, current, before), current)
     if current.startswith("-"):
         return _matching(_flags(here), current)
     if here is top:
@@ -126,7 +137,7 @@ def candidates(words: Sequence[str]) -> list[str]:
     places = [a for a in here._actions if not a.option_strings]
     if len(positionals) >= len(places) and not (places and places[-1].nargs in ("*", argparse.PARSER)):
         return []
-    return _matching(_values(places[min(len(positionals), len(places) - 1)]), current)
+    return _matching(_values(places[min(len(positionals), len(places) - 1)], current, before), current)
 
 
 def _option(here: argparse.ArgumentParser, word: str) -> argparse.Action | None:
@@ -141,13 +152,13 @@ def _flags(here: argparse.ArgumentParser) -> Iterator[str]:
                     yield f"{flag}\t{action.help or ''}"
 
 
-def _values(action: argparse.Action) -> Iterator[str]:
+def _values(action: argparse.Action, current: str, before: Sequence[str]) -> Iterator[str]:
     if action.choices is not None:
         yield from map(str, action.choices)
     elif action.dest in _FILE_OPTIONS:
         yield FILES
     elif action.dest in ("checks", "check"):
-        yield from _checks(with_groups=action.dest == "checks")
+        yield from _checks(with_groups=action.dest == "checks", with_ids="/" in current)
     elif action.dest == "scenario":
         for scenario in importlib.import_module("kdiag.lab.scenario").scenarios().values():
             yield f"{scenario.code}\t{scenario.title}"
@@ -160,10 +171,11 @@ def _values(action: argparse.Action) -> Iterator[str]:
     elif action.dest == "object":
         yield from ("deployment/", "ingress/", "namespace/", "node/", "pod/", "service/", "statefulset/")
     elif action.dest in ("context", "cluster", "user"):
-        yield from _configured(f"{action.dest}s")
+        yield from _configured(f"{action.dest}s", before)
 
 
-def _checks(*, with_groups: bool) -> Iterator[str]:
+def _checks(*, with_groups: bool, with_ids: bool) -> Iterator[str]:
+    """Groups, tags and names. A check's full id is offered once its group is being typed: before, its name will do."""
     from kdiag.engine.library import GROUPS, checks, tags
 
     library = checks()
@@ -171,23 +183,27 @@ def _checks(*, with_groups: bool) -> Iterator[str]:
         yield from (f"{group}\tgroup" for group in GROUPS)
         yield from (f"{tag}\ttag of {count}" for tag, count in tags().items() if tag not in GROUPS)
     for check in library.values():
-        yield f"{check.id}\t{check.title}"
+        if with_ids:
+            yield f"{check.id}\t{check.title}"
         yield f"{check.id.partition('/')[2]}\t{check.title}"
 
 
-def _configured(kind: str) -> Iterator[str]:
-    """The names in the user's kubeconfig; none when it cannot be read."""
+def _configured(kind: str, before: Sequence[str]) -> Iterator[str]:
+    """The names in the user's kubeconfig, or in that which the line names; none when it cannot be read."""
     from kdiag.collect.kubeconfig import Overrides, names
     from kdiag.errors import KdiagError
 
+    file = ""
+    for word, after in zip(before, [*before[1:], ""], strict=True):
+        flag, equals, value = word.partition("=")
+        if flag == "--kubeconfig":
+            file = value if equals else after
     try:
-        yield from names(Overrides(), os.environ)[kind]
+        found = names(Overrides(kubeconfig=os.path.expanduser(file)), os.environ)[kind]
     except KdiagError:
         return
+    yield from (name for name in found if name.isprintable())
 
 
 def _matching(lines: Iterator[str], current: str) -> list[str]:
-    found = dict.fromkeys(lines)
-    kept = [line for line in found if line == FILES or line.startswith(current)]
-    # A check's full id is offered once the group is being typed; until then its name is enough.
-    return [x for x in kept if "/" in current or "/" not in x.partition("\t")[0] or x.partition("\t")[0].endswith("/")]
+    return [line for line in dict.fromkeys(lines) if line == FILES or line.startswith(current)]

@@ -1,5 +1,6 @@
 """Help, manual, completion, version: what kdiag says of itself."""
 
+import json
 import os
 import re
 import shlex
@@ -167,6 +168,11 @@ def test_contexts_come_from_the_kubeconfig(tmp_path: Path, monkeypatch: pytest.M
     assert words("check", "--context", "") == ["prod", "dev"]
     config.write_text("contexts: [")
     assert words("check", "--context", "") == []
+    other = tmp_path / "other"
+    names = ("arn:aws:eks:eu:1:cluster/a", "default/api:6443/me", "esc\x1b[2J\n--token=x")
+    other.write_text(json.dumps({"contexts": [{"name": name} for name in names]}))
+    for flag in ((f"--kubeconfig={other}",), ("--kubeconfig", str(other)), ("--kubeconfig", "=", str(other))):
+        assert words(*flag, "check", "--context", "") == list(names[:2])
 
 
 @pytest.mark.parametrize("shell", SCRIPTS)
@@ -199,6 +205,32 @@ complete -p kdiag
     done = subprocess.run(["bash", "-c", script], env=on_path(tmp_path), capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == ["info", "warning", "error", "critical", "complete -F _kdiag kdiag"]
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("typed", "replies"),
+    [
+        # bash takes the words apart at colons, and replaces what stands behind the last one.
+        (("a",), [r"arn:aws:eks:eu:1:cluster/a", r"a\;reboot\ \$\(id\)"]),
+        (("arn", ":", "aws", ":", "ek"), ["eks:eu:1:cluster/a"]),
+        (("arn", ":", "aws", ":"), ["eks:eu:1:cluster/a"]),
+    ],
+)
+def test_bash_completes_names_with_colons_and_quotes_what_it_would_take_for_a_command(
+    tmp_path: Path, typed: tuple[str, ...], replies: list[str]
+) -> None:
+    (tmp_path / "c").write_text("contexts: [{name: 'arn:aws:eks:eu:1:cluster/a'}, {name: 'a;reboot $(id)'}]\n")
+    given = " ".join(map(shlex.quote, ("kdiag", "check", "--context", *typed)))
+    script = f"""
+source <(kdiag completion bash)
+COMP_WORDS=({given}) COMP_CWORD={2 + len(typed)}
+compopt() {{ :; }}
+_kdiag
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+    env = {**on_path(tmp_path), "KUBECONFIG": str(tmp_path / "c")}
+    done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, check=False)
+    assert (done.stdout.splitlines(), done.stderr) == (replies, "")
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")

@@ -1427,3 +1427,29 @@ def client_of_a_database_that_has_just_come_up() -> Whole:
     whole.log(f"team/{web['metadata']['name']}/web/current", "\n".join(lines) + "\n")
     whole.settle()
     return whole
+
+
+@trap("more")
+def pods_that_wait_for_a_migration_which_is_at_work() -> Whole:
+    whole = Whole()
+    wait = {"name": "wait", "image": "k8s-wait-for", "args": ["job", "migrate"]}
+    pods = whole.application("team/web", replicas=2, initContainers=[wait])
+    began = whole.ago(minutes=6)
+    for pod in pods:
+        whole.fresh(pod, minutes=6)
+        pod["status"]["phase"] = "Pending"
+        pod["status"]["containerStatuses"][0]["state"] = {"waiting": {"reason": "PodInitializing"}}
+        running = {"name": "wait", "ready": False, "restartCount": 0, "state": {"running": {"startedAt": began}}}
+        pod["status"]["initContainerStatuses"] = [running]
+    whole.service("team/web")
+    whole.settle()
+    whole.get("deployments", "web", "team")["metadata"]["creationTimestamp"] = began
+    (work,) = whole.application("team/migrate")
+    for key in ("deployments", "replicasets"):
+        whole.remove(key, "migrate" if key == "deployments" else "migrate-6b9f", "team")
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": "migrate", "uid": "job", "controller": True}
+    work["metadata"]["ownerReferences"] = [owner]
+    meta = {"name": "migrate", "namespace": "team", "uid": "job", "creationTimestamp": began}
+    status = {"active": 1, "ready": 1, "startTime": began}
+    whole.add("jobs", {"metadata": meta, "spec": {"template": {"spec": work["spec"]}}, "status": status})
+    return whole

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, nearest, shorten
-from kdiag.facts import Events, Failures, Fault, Jobs, Logs, Namespaces, Services, answers_itself, touched
+from kdiag.facts import Events, Failures, Fault, Jobs, Logs, Namespaces, Services, answers_itself, awaited_job, touched
 
 
 @check(
@@ -34,8 +34,10 @@ def init_container_waits(
         one = group[0]
         namespace = one.pod.namespace
         command = " ".join([*one.spec.command, *one.spec.args])
-        what, target = _job(command, namespace, jobs)
-        if target is None:
+        target: Ref | None
+        if job := awaited_job(one.spec, namespace, jobs):
+            what, target = f"{job.ref()}, which {'has failed' if job.failed else 'has not completed'}", job.ref()
+        else:
             what, target = _target(command, [line.text for line in one.log], namespace, services, namespaces)
         named = target is not None and target.kind == "Service"
         service = services.get(target.name, target.namespace) if target and named and services else None
@@ -63,19 +65,6 @@ def init_container_waits(
             since=one.started,
             container=one.container,
         )
-
-
-#: job/migrate of kubectl wait, and the two words that k8s-wait-for takes.
-_WAITS_FOR_JOB = re.compile(r"\bjobs?(?:\.batch)?(?:/| +)(?P<name>[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)")
-
-
-def _job(command: str, namespace: str, jobs: Jobs | None) -> tuple[str, Ref | None]:
-    """The Job of its own namespace that a command waits for, and how that one does."""
-    for match in _WAITS_FOR_JOB.finditer(command):
-        job = jobs.get(match["name"], namespace) if jobs else None
-        if job is not None and not any(c.type == "Complete" and c.status == "True" for c in job.status.conditions):
-            return f"{job.ref()}, which {'has failed' if job.failed else 'has not completed'}", job.ref()
-    return "", None
 
 
 _NAMED = re.compile(

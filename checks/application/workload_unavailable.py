@@ -11,6 +11,7 @@ from kdiag.facts import (
     DaemonSet,
     Deployment,
     Events,
+    Jobs,
     Logs,
     Pod,
     StatefulSet,
@@ -20,6 +21,7 @@ from kdiag.facts import (
     stalled,
     stands_by,
     state_of,
+    waits_for_work,
 )
 
 _END = 120  # seconds that a pod may take to end before what waits for it counts as down
@@ -47,7 +49,7 @@ _SHORT = {
     tags=("rollout", "workload"),
 )
 def workload_unavailable(
-    workloads: Workloads, cluster: Cluster, events: Events | None, logs: Logs | None
+    workloads: Workloads, cluster: Cluster, events: Events | None, logs: Logs | None, jobs: Jobs | None
 ) -> Iterator[Finding]:
     """A symptom: what keeps the pods from being ready is for other checks to say."""
     for workload in workloads.items:
@@ -60,6 +62,8 @@ def workload_unavailable(
         bad = [p for p in pods if not p.ready]
         if ready and len(pods) >= workload.desired and all(stands_by(p, logs) for p in bad):
             continue  # one leads, and the others are not ready on purpose
+        if len(pods) >= workload.desired and all(waits_for_work(p, jobs) for p in bad):
+            continue  # a migration, say, takes its time
         enough = ready > 0 and ready >= workload.desired - _may_miss(workload)
         yield Finding(
             workload.ref(),

@@ -11,12 +11,14 @@ from kdiag.facts import (
     EndpointSlices,
     Events,
     Ingresses,
+    Jobs,
     Service,
     Workloads,
     behind,
     find_port,
     idle,
     selects,
+    waits_for_work,
 )
 
 
@@ -33,6 +35,7 @@ def ingress_backend_unavailable(
     slices: EndpointSlices,
     workloads: Workloads,
     events: Events | None,
+    jobs: Jobs | None,
 ) -> Iterator[Finding]:
     """A symptom: why the Service has no endpoint is for other checks to say."""
     for ingress in ingresses.items:
@@ -43,7 +46,10 @@ def ingress_backend_unavailable(
             places.setdefault(backend.name, []).append(where)
         for name, paths in places.items():
             service = backends.services.get(name, ingress.namespace)
-            if service is None or (reason := _reason(service, backends, cluster, slices, workloads, events)) is None:
+            if (
+                service is None
+                or (reason := _reason(service, backends, cluster, slices, workloads, events, jobs)) is None
+            ):
                 continue
             label = f"kubernetes.io/service-name={name}"
             yield Finding(
@@ -71,11 +77,12 @@ def _reason(
     slices: EndpointSlices,
     workloads: Workloads,
     events: Events | None,
+    jobs: Jobs | None,
 ) -> str | None:
     if service.external:
         return None
     if found := idle(service, backends, cluster, slices, workloads, events):
-        return found.reason
+        return None if found.pods and all(waits_for_work(p, jobs) for p in found.pods) else found.reason
     endpoints = slices.endpoints(service)
     if not service.spec.selector:
         return None if endpoints or cluster.age(service.created) < 60 else "it has no selector and no endpoint"

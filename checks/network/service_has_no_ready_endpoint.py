@@ -13,12 +13,14 @@ from kdiag.facts import (
     Events,
     Idle,
     Ingresses,
+    Jobs,
     Owners,
     Service,
     Workloads,
     idle,
     state_of,
     users,
+    waits_for_work,
 )
 
 
@@ -44,11 +46,12 @@ def service_has_no_ready_endpoint(
     dependencies: Dependencies | None,
     ingresses: Ingresses | None,
     events: Events | None,
+    jobs: Jobs | None,
 ) -> Iterator[Finding]:
     """A symptom: what keeps the pods from being ready is for other checks to say."""
     for service in backends.services.items:
         found = idle(service, backends, cluster, slices, workloads, events)
-        if found is None:
+        if found is None or (found.pods and all(waits_for_work(p, jobs) for p in found.pods)):
             continue
         refs = {owners.top(p) if owners else p.ref() for p in found.pods} | {w.ref() for w in found.workloads}
         clients = users(service.ref(), dependencies, ingresses, owners)

@@ -14,6 +14,8 @@ from kdiag.facts.admission import ValidatingWebhookConfiguration as ValidatingWe
 from kdiag.facts.admission import ValidatingWebhooks as ValidatingWebhooks
 from kdiag.facts.admission import Webhook as Webhook
 from kdiag.facts.admission import WebhookRule as WebhookRule
+from kdiag.facts.awaited import awaited_job as awaited_job
+from kdiag.facts.awaited import waits_for_work as waits_for_work
 from kdiag.facts.base import Derived as Derived
 from kdiag.facts.base import Fact as Fact
 from kdiag.facts.certificates import PKI as PKI

@@ -14,6 +14,7 @@ from datetime import datetime
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
+from kdiag.facts.awaited import waits_for_work
 from kdiag.facts.base import Derived
 from kdiag.facts.cluster import Cluster
 from kdiag.facts.configuration import ConfigMaps
@@ -631,7 +632,7 @@ class _Judge:
         log = self._log(pod, status.name, previous=False)
         command = " ".join((*spec.command, *spec.args))
         waits = bool(_WAITING.search(command)) or sum(bool(_REFUSED.search(line.text)) for line in log) >= 3
-        if up < (60 if waits else ROLLOUT):
+        if up < (60 if waits else ROLLOUT) or waits_for_work(pod, self.f.jobs):
             return None
         since = status.state.running.started_at if status.state.running else None
         return _made(Fault.INIT_WAITS, telling(log), "Init, running", log=log, since=since)

@@ -222,7 +222,7 @@ _PLAIN_FOLDERS = re.compile(
 )
 # And those of which it may read what ends in .conf: of network plugins, and a kubelet's --config-dir.
 _SETTINGS = re.compile(
-    r"/etc/cni/net\.d|/(?:etc|var/lib|opt|usr)(?:/[A-Za-z0-9_.-]+)*/[A-Za-z0-9_.-]*(?:kubelet|conf)[A-Za-z0-9_-]*\.d"
+    r"/etc/cni/net\.d|/(?:etc|var/lib|opt|usr)(?:/[A-Za-z0-9_.-]+)*/[A-Za-z0-9_.-]*(?:kubelet|conf)[A-Za-z0-9_-]*(?:\.(?:json|yaml|conf))?\.d"
 )
 _KUBECONFIG = re.compile(r"^/etc/kubernetes/[A-Za-z0-9_-]+\.conf$")
 # A certificate, and where one begins that does not end. With -o and -z grep shows no more of a file than that.

@@ -552,7 +552,7 @@ def read_config(path: str, text: str) -> ConfigFile:
 
 #: Folders of drop-ins: their names say so, and nothing but such files is in there.
 _FOLDER = re.compile(
-    r"/(?:etc|var/lib|opt|usr)(?:/[A-Za-z0-9_.-]+)*/[A-Za-z0-9_.-]*(?:kubelet|conf)[A-Za-z0-9_-]*\.d/?"
+    r"/(?:etc|var/lib|opt|usr)(?:/[A-Za-z0-9_.-]+)*/[A-Za-z0-9_.-]*(?:kubelet|conf)[A-Za-z0-9_-]*(?:\.(?:json|yaml|conf))?\.d/?"
 )
 
 

@@ -65,6 +65,7 @@ grep -r '' /etc/kubernetes/manifests
 grep -r '' /etc/systemd/system --include=*.conf
 grep -r '' /etc/cni/net.d --include=*.conflist --include=*.conf
 grep -rsHn --include=*.conf '' /etc/kubernetes/kubelet.conf.d/
+grep -rsHn --include=*.conf '' /etc/kubernetes/kubelet/config.json.d/
 find /etc/kubernetes/manifests -maxdepth 1 -type f -name *.yaml -printf '%p %s %T@\\n'
 find /var/log/pods -mmin -5 -size +100M
 stat -c '%n %a %U' /etc/kubernetes/pki/apiserver.key

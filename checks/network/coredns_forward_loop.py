@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from kdiag.check import Evidence, Finding, Gap, Layer, Severity, Skip, check, kubectl, shorten
 from kdiag.facts import ClusterDNS, ConfigMaps, Logs, corefile_map, parse_corefile, unread
 
+_DEFAULT = '{"spec":{"template":{"spec":{"dnsPolicy":"Default"}}}}'
+
 
 @check(
     title="CoreDNS forwards to itself",
@@ -51,13 +53,20 @@ def coredns_forward_loop(
         name, key = corefile_map(workload)
         config = configs.get(name, workload.namespace) if configs and name else None
         upstream = _itself(config.data.get(key, "") if config else "", dns)
+        policy = "" if upstream or pod.spec.host_network else pod.spec.dns_policy
+        policy = policy if policy.startswith("ClusterFirst") else ""
         source = (
             f"its Corefile forwards to {upstream}"
             if upstream
+            else f"dnsPolicy {policy} gives it the cluster's DNS, itself, as resolver; it needs Default"
+            if policy
             else f"the resolv.conf that {pod.node} gives it names a loopback or cluster address"
         )
         ref = workload.ref()
         evidence = [Evidence(kubectl("logs", pod.name, "--previous", namespace=pod.namespace), shorten(said, 240))]
+        if policy:
+            command = kubectl("get", ref.kind.lower(), ref.name, "-o", "yaml", namespace=ref.namespace)
+            evidence.append(Evidence(command, f"dnsPolicy: {policy}"))
         if upstream:
             evidence.append(
                 Evidence(
@@ -71,13 +80,15 @@ def coredns_forward_loop(
             next=(
                 (kubectl("edit", "configmap", name, namespace=ref.namespace) + "    # forward to a real resolver",)
                 if upstream
+                else (kubectl("patch", ref.kind.lower(), ref.name, "-p", _DEFAULT, namespace=ref.namespace),)
+                if policy
                 else (
                     f"ssh {pod.node} cat /etc/resolv.conf    # 127.0.0.53 is systemd-resolved",
                     f"ssh {pod.node} sudo grep resolvConf /var/lib/kubelet/config.yaml"
                     "    # should be /run/systemd/resolve/resolv.conf; then restart the kubelet",
                 )
             )
-            + (kubectl("rollout", "restart", ref.kind.lower(), ref.name, namespace=ref.namespace),),
+            + (() if policy else (kubectl("rollout", "restart", ref.kind.lower(), ref.name, namespace=ref.namespace),)),
             touches=(dns.reference,),
             severity=Severity.CRITICAL if dns.down else Severity.ERROR,
         )

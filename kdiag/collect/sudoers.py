@@ -84,7 +84,9 @@ FOLLOWED: Mapping[str, tuple[tuple[str | Shape, ...], ...]] = {
     "kubelet-config-folder": (
         (
             *("grep", "-rsHn", "--include=*.conf", ""),
-            Shape(f"/(etc|var/lib|opt|usr)({_STEP})*/[A-Za-z0-9_.-]*(kubelet|conf)[A-Za-z0-9_-]*([.](json|yaml|conf))?[.]d/"),
+            Shape(
+                f"/(etc|var/lib|opt|usr)({_STEP})*/[A-Za-z0-9_.-]*(kubelet|conf)[A-Za-z0-9_-]*([.](json|yaml|conf))?[.]d/"
+            ),
         ),
     ),
     "kubelet-kubeconfig-other": (

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import COMPONENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check
-from kdiag.facts import Certificate, Certificates, Manifests, NodeManifests, Nodes, Pki, manifest_repair, static_pod
+from kdiag.facts import (
+    Certificate,
+    Certificates,
+    Events,
+    Manifests,
+    NodeManifests,
+    Nodes,
+    Pki,
+    Pod,
+    Pods,
+    manifest_repair,
+    static_pod,
+)
 
 _USERS = {
     "kube-controller-manager": ("controller-manager", "system:kube-controller-manager"),
@@ -21,19 +33,26 @@ _NODE = "system:node:"
     layer=Layer.CONTROLLERS,
     explains=(
         *COMPONENT_FAILS,
+        "application/pod_not_ready",
+        "application/workload_unavailable",
         "worker_node/kubelet_not_registered",
         "worker_node/kubelet_unauthorized",
     ),
     tags=("certificates", "access", "scheduler", "controller-manager", "kubelet"),
 )
 def kubeconfig_user_wrong(
-    certificates: Certificates, manifests: Manifests | None, nodes: Nodes | None
+    certificates: Certificates,
+    manifests: Manifests | None,
+    nodes: Nodes | None,
+    pods: Pods | None,
+    events: Events | None,
 ) -> Iterator[Finding]:
     """By the name in the client certificate. Whoever is of system:masters may do everything, and is let pass."""
+    unbound = tuple(p.ref() for p in pods.troubled if _unbound(p, events))[:100] if pods and events else ()
     for node, pki in certificates:
         found = manifests.get(node) if manifests else None
         for part, (stem, user) in _USERS.items():
-            yield from _component(node, pki, found, part, stem, user)
+            yield from _component(node, pki, found, part, stem, user, unbound if part == "kube-scheduler" else ())
         config = pki.kubeconfigs.get(_KUBELET)
         client = (config.client or pki.get(config.client_path)) if config else None
         if config is None or client is None or "system:masters" in client.organizations:
@@ -58,7 +77,21 @@ def kubeconfig_user_wrong(
             )
 
 
-def _component(node: str, pki: Pki, found: NodeManifests | None, part: str, stem: str, user: str) -> Iterator[Finding]:
+def _unbound(pod: Pod, events: Events) -> bool:
+    """Whether a scheduler chose a node for it and was not allowed to bind it."""
+    event = events.latest(pod.ref(), "FailedScheduling") if not pod.node and pod.phase == "Pending" else None
+    return event is not None and "Bind plugin" in event.message and "is forbidden" in event.message
+
+
+def _component(
+    node: str,
+    pki: Pki,
+    found: NodeManifests | None,
+    part: str,
+    stem: str,
+    user: str,
+    hit: tuple[Ref, ...],
+) -> Iterator[Finding]:
     manifest = found.of(part) if found else None
     flag = manifest.flag("kubeconfig") if manifest else None
     path = manifest.on_host(flag.value)[1] if manifest and flag else ""
@@ -87,7 +120,7 @@ def _component(node: str, pki: Pki, found: NodeManifests | None, part: str, stem
             f"ssh {node} sudo kubeadm init phase kubeconfig {stem}",
             f"ssh {node} sudo crictl stop $(ssh {node} sudo crictl ps -q --name {part})    # it reads it at its start",
         ),
-        touches=(Ref("Lease", part, "kube-system"),),
+        touches=(Ref("Lease", part, "kube-system"), *hit),
         key=part,
     )
 

@@ -39,11 +39,14 @@ def workloads_wait_for_each_other(
     Who gets no answer at all may be cut off by the network.
     """
     waits: dict[Ref, tuple[Ref, Service, Complaint]] = {}
-    for workload in workloads.items:
+    for ref in complaints.unmended:
+        workload = workloads.get(ref)
+        if workload is None:
+            continue
         pods = [p for p in workloads.pods_of(workload) if not p.terminating and not p.finished]
         down = workload.desired and not any(p.ready for p in pods) and any(stalled(p, cluster) for p in pods)
-        if down and (found := _only(workload.ref(), complaints, dependencies, backends, owners)):
-            waits[workload.ref()] = found
+        if down and (found := _only(ref, complaints, dependencies, backends, owners)):
+            waits[ref] = found
     seen: set[Ref] = set()
     for start in sorted(waits):
         circle = _circle(start, waits)

@@ -85,6 +85,8 @@ def service_target_port_wrong(
 
 def _crossed(service: Service, backends: Backends) -> tuple[ServicePort, ServicePort] | None:
     """Two ports of a Service each of which leads to the container's port that has the other's name."""
+    if len(service.spec.ports) < 2:
+        return None
     called: dict[str, set[str]] = {}
     for port in service.spec.ports:
         names = (_name_of(spec, port) for spec in backends.templates(service))

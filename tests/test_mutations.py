@@ -25,6 +25,7 @@ from kdiag.engine.correlate import Node
 from kdiag.engine.library import checks
 from kdiag.engine.topology import Topology
 from kdiag.engine.verdict import Verdict, judge
+from kdiag.facts import Namespaces
 from kdiag.facts.hosts import UNREADABLE
 from kdiag.model.observation import Observation
 from kdiag.model.result import Ref, Severity
@@ -160,17 +161,23 @@ def errors(one: Verdict) -> list[Node]:
 def misled(full: Verdict, seen: tuple[Observation, ...], mutation: Mutation) -> list[str]:
     """What is said wrongly where less is seen.
 
-    Where a cause cannot be seen, what cannot work without its object may be named in its place.
+    Where a cause cannot be seen, what cannot work without its object may be named in its place; and who may not list
+    namespaces cannot know of one that it is being deleted, and that what is left in it is on its way out.
     """
     less = verdict(tuple(o for o in map(mutation.change, seen) if o is not None))
     before = named(full)
     strange = [n for n in tree(less.causes) if n.severity >= Severity.WARNING and n.finding.subject not in before]
-    depends = Topology(facts_of(iter(seen))) if strange else None
-    wrong = [
-        f"{n.check.id}: {n.finding.message}"
-        for n in strange
-        if depends is None or not any(r.kind not in _EVERYBODYS for r in depends.closure((n.finding.subject,)) & before)
-    ]
+    wrong: list[str] = []
+    if strange:
+        facts = facts_of(iter(seen))
+        depends, namespaces = Topology(facts), facts.get(Namespaces)
+        going = namespaces.going if namespaces else frozenset()
+        wrong = [
+            f"{n.check.id}: {n.finding.message}"
+            for n in strange
+            if n.finding.subject.namespace not in going
+            and not any(r.kind not in _EVERYBODYS for r in depends.closure((n.finding.subject,)) & before)
+        ]
     if errors(full) and not mutation.gone and not errors(less) and less.complete:
         wrong.append("a false all-clear")
     return [f"{mutation.name}: {text}" for text in wrong]

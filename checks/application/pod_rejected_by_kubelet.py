@@ -43,17 +43,29 @@ def pod_rejected_by_kubelet(pods: Pods, owners: Owners, workloads: Workloads, cl
             continue  # the pods in its place are there, and have troubles of their own
         if workload is None and owner.kind != "Pod":
             continue  # a Job counts its failures itself
-        pod = max(group, key=lambda p: (p.created is not None, p.created or 0, p.name))
+        blind = _blind(group)
+        pod = blind or max(group, key=lambda p: (p.created is not None, p.created or 0, p.name))
         yield Finding(
             owner,
-            f"{owner} was rejected by the kubelet on {pod.node}: {pod.reason}, {_said(pod)}",
+            f"{owner} was rejected by the kubelet on {pod.node}: {pod.reason}, {_said(pod)}"
+            + ("; the scheduler chose that node, so it does not look at resources" if blind else ""),
             evidence=(
                 Evidence(
                     kubectl("get", "pod", pod.name, "-o", "wide", namespace=pod.namespace),
                     f"Failed, {pod.reason}, NODE {pod.node}: {pod.message}",
                 ),
             ),
-            next=tuple(_next(pod, len(group))),
+            next=(
+                *(
+                    [
+                        kubectl("get", "pods", "-l", "component=kube-scheduler", "-o", "yaml", namespace="kube-system")
+                        + "  # --config: its file turns NodeResourcesFit off"
+                    ]
+                    if blind
+                    else []
+                ),
+                *_next(pod, len(group)),
+            ),
             touches=tuple(p.ref() for p in group[:50]),
             key=pod.reason,
             severity=Severity.WARNING if workload is not None and workload.ready >= workload.desired else None,
@@ -77,11 +89,35 @@ def _replaced(group: Sequence[Pod], workload: Workload, workloads: Workloads, cl
     return alive >= workload.desired and all(cluster.age(p.created) > _OLD for p in group)
 
 
+_MEASURED = re.compile(r"requested: (\d{1,20}), used: (\d{1,20}), capacity: (\d{1,20})")
+
+
+def _blind(group: Sequence[Pod]) -> Pod | None:
+    """One that was given a node which has less than it asks for even when it is empty, as others of its maker were.
+
+    A nodeName in their template leads all of them to the same node: on several it was a scheduler that chose.
+    """
+    places: dict[str, set[str]] = {}
+    for pod in group:
+        found = _MEASURED.search(pod.message)
+        if found and pod.owner and int(found[1]) > int(found[3]):
+            places.setdefault(pod.owner.uid, set()).add(pod.node)
+    return next((p for p in group if p.owner and len(places.get(p.owner.uid, ())) > 1), None)
+
+
+def _amount(number: str, reason: str) -> str:
+    if reason == "OutOfcpu":
+        return f"{number}m"
+    if reason == "OutOfmemory" and int(number) >= 1 << 20:
+        return f"{int(number) / (1 << 20):,.0f} MiB"
+    return number
+
+
 def _said(pod: Pod) -> str:
     text = pod.message.removeprefix("Pod was rejected: ").removeprefix("Pod ")
-    if found := re.search(r"requested: (\d+), used: (\d+), capacity: (\d+)", text):
-        unit = "m" if pod.reason == "OutOfcpu" else ""
-        return f"it asks for {found[1]}{unit}, {found[2]}{unit} of {found[3]}{unit} are used"
+    if found := _MEASURED.search(text):
+        asked, used, whole = (_amount(number, pod.reason) for number in found.groups())
+        return f"it asks for {asked}, {used} of {whole} are used"
     if pod.reason == "NodeAffinity":
         return "the node's labels do not match its node selector or affinity"
     return text or "no message"

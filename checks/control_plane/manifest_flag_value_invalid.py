@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-from kdiag.check import COMPONENT_FAILS, Evidence, Finding, Layer, Severity, check, go_seconds, nearest, shorten
+from kdiag.check import COMPONENT_FAILS, Evidence, Finding, Layer, Severity, check, go_seconds, nearest, shorten, whole
 from kdiag.facts import (
     MODES,
     PLUGINS,
@@ -33,6 +33,8 @@ _FORBIDDEN = re.compile(r"is forbidden: User \\*\"system:node:")
 _NOW = 60
 #: Seconds: the store alone takes that long now and then.
 _LEAST = 0.5
+_MASKS = ("node-cidr-mask-size", "node-cidr-mask-size-ipv4")
+_TRUTH_YES = ("", "1", "t", "T", "TRUE", "true", "True")
 _RANGES = ("service-cluster-ip-range", "cluster-cidr")
 #: Without these no cluster works; what is younger or rarer may be off on purpose.
 _SERVED = (
@@ -103,6 +105,8 @@ def manifest_flag_value_invalid(
 
 def _serves_badly(manifest: Manifest, flag: Flag) -> tuple[str, str, str]:
     """A value that the API server takes, and with which it is of no use: what it does then, why, and what was meant."""
+    if manifest.component == "kube-controller-manager" and flag.name in _MASKS:
+        return _indivisible(manifest, flag)
     if manifest.component != "kube-apiserver":
         return "", "", ""
     words = [w.strip() for w in flag.value.split(",")]
@@ -120,6 +124,29 @@ def _serves_badly(manifest: Manifest, flag: Flag) -> tuple[str, str, str]:
         if bad := next((w for w in off if w in _SERVED), None):
             return f"does not serve {bad}", "clients and controllers that need it get 404 not found", f"{bad}=true"
     return "", "", ""
+
+
+def _indivisible(manifest: Manifest, flag: Flag) -> tuple[str, str, str]:
+    """It takes the size, and ends as soon as it leads and is to cut the nodes' ranges out of the cluster's."""
+    size = whole(flag.value)
+    given = manifest.value("cluster-cidr").split(",")
+    four = next((n for text in given if isinstance(n := _range(text), ipaddress.IPv4Network)), None)
+    if (
+        size is None
+        or four is None
+        or manifest.value("allocate-node-cidrs") not in _TRUTH_YES
+        or size >= four.prefixlen
+    ):
+        return "", "", ""
+    meant = max(24, four.prefixlen + 4)
+    return "ends when it becomes the leader", f"{size} is more than --cluster-cidr={four} has to share out", str(meant)
+
+
+def _range(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    try:
+        return ipaddress.ip_network(text.strip(), strict=False)
+    except ValueError:
+        return None
 
 
 def _refused(

@@ -18,6 +18,7 @@ from textual.widgets import Input
 
 from kdiag.model.text import shorten
 from kdiag.tui.case import Case, Heard, Verdict
+from kdiag.tui.driver import Driver
 from kdiag.tui.glyphs import FANCY, Glyphs, literal
 from kdiag.tui.messages import Answer, Failed, Refused
 from kdiag.tui.page import Action, line
@@ -78,7 +79,7 @@ class KdiagApp(App[int]):
         self, options: argparse.Namespace, *, worker: Worker | None = None, signs: Glyphs = FANCY, theme: str = ""
     ) -> None:
         # Without colour, none: textual would make greys of them.
-        super().__init__(watch_css=False, ansi_color=True if os.environ.get("NO_COLOR") else None)
+        super().__init__(Driver, watch_css=False, ansi_color=True if os.environ.get("NO_COLOR") else None)
         Styled.signs = signs
         self.signs = signs
         self.options = options
@@ -127,7 +128,7 @@ class KdiagApp(App[int]):
 
     def _fatal_error(self) -> None:
         """A fault of kdiag's own: the terminal is put back, and ``crash`` says what it was."""
-        self.crash = sys.exc_info()[1]
+        self.crash = self.crash or sys.exc_info()[1]  # what follows from the first tells less
         self._close_messages_no_wait()
 
     def action_interrupt(self) -> None:

@@ -192,6 +192,32 @@ def test_a_crash_is_one_line_and_leaves_the_terminal_clean(terminals: Callable[.
     terminal.left_clean()
 
 
+def test_bytes_that_are_no_text_are_no_key(terminals: Callable[..., Terminal]) -> None:
+    terminal = terminals("tui", "--snapshot", DEMO)
+    terminal.shows("node w1 is not Ready")
+    terminal.child.send(b"\xff\xfe\xc3(\x80\xed\xa0\x80\x00")  # Meta of an old terminal, a cut character, a surrogate
+    terminal.settle()
+    terminal.child.send(b"q")
+    assert terminal.end() == 0
+    terminal.left_clean()
+    assert "Traceback" not in terminal.raw.decode("utf-8", "replace")
+
+
+def test_a_thread_that_reads_keys_and_dies_is_one_line(terminals: Callable[..., Terminal]) -> None:
+    script = (
+        "import sys, textual.drivers.linux_driver as d; from kdiag.__main__ import main\n"
+        "def broken(self): raise ZeroDivisionError('on purpose')\n"
+        "d.LinuxDriver.run_input_thread = broken\n"
+        f"sys.argv = ['kdiag', 'tui', '--snapshot', {str(DEMO)!r}]; main()"
+    )
+    terminal = terminals(command=[sys.executable, "-c", script])
+    assert terminal.end() == 3
+    text = terminal.raw.decode("utf-8", "replace")
+    assert "kdiag: a fault of kdiag's own: ZeroDivisionError: on purpose" in text
+    assert "Traceback" not in text
+    terminal.left_clean()
+
+
 def test_a_terminal_that_is_closed_leaves_no_process(terminals: Callable[..., Terminal]) -> None:
     terminal = terminals("tui", "--snapshot", DEMO)
     terminal.shows("node w1 is not Ready")

@@ -576,8 +576,8 @@ exit codes: 0 done, 1 something still fails, 2 refused, 3 could not be reached
         arguments=_completion,
         examples="""\
 examples:
-  source <(kdiag completion bash)                                     # in ~/.bashrc
-  source <(kdiag completion zsh)                                      # in ~/.zshrc, after compinit
+  source <(kdiag completion bash)   # in ~/.bashrc
+  source <(kdiag completion zsh)    # in ~/.zshrc, after compinit
   kdiag completion fish > ~/.config/fish/completions/kdiag.fish
 """,
     ),

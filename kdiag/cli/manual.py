@@ -138,5 +138,6 @@ def _literal(text: str) -> Iterator[str]:
 
 def _text(text: str) -> str:
     """Text that roff prints as it is: its own signs escaped, and no line that looks like a request."""
-    text = text.replace("\\", "\\e").replace("-", "\\-").replace("%%", "%")
+    # No character that a troff without UTF-8 would warn of.
+    text = text.replace("\\", "\\e").replace("-", "\\-").replace("%%", "%").replace("…", "...")
     return f"\\&{text}" if text[:1] in (".", "'") else text

@@ -125,6 +125,10 @@ def test_the_manual_names_everything(tmp_path: Path) -> None:
     assert not [line for line in text.splitlines() if line.startswith("'")]
 
 
+def test_the_manual_is_ascii(tmp_path: Path) -> None:
+    assert kdiag("man", home=tmp_path).stdout.isascii()
+
+
 @pytest.mark.skipif(shutil.which("mandoc") is None, reason="mandoc is not installed")
 def test_the_manual_is_well_formed(tmp_path: Path) -> None:
     text = kdiag("man", home=tmp_path).stdout

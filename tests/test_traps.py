@@ -1453,3 +1453,17 @@ def pods_that_wait_for_a_migration_which_is_at_work() -> Whole:
     status = {"active": 1, "ready": 1, "startTime": began}
     whole.add("jobs", {"metadata": meta, "spec": {"template": {"spec": work["spec"]}}, "status": status})
     return whole
+
+
+@trap("more")
+def pod_that_was_let_go_a_moment_ago_after_hours_in_a_queue() -> Whole:
+    whole = Whole()
+    (pod,) = whole.application("team/train")
+    now = whole.ago(seconds=2)
+    pod["metadata"]["creationTimestamp"] = whole.ago(hours=3)
+    scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": now}
+    pod["status"] = {"phase": "Pending", "conditions": [scheduled]}
+    whole.service("team/train")
+    whole.get("deployments", "train", "team")["metadata"]["creationTimestamp"] = whole.ago(hours=3)
+    whole.settle()
+    return whole

@@ -158,7 +158,7 @@ def _hurt(
     for pod in dependencies.clients.get(service.ref(), ()):
         said = complaints.unmended.get(complaints.owners.top(pod), ())
         targets = [dependencies.asked(c.said.host, c.pod.namespace) for c in said]
-        late = not pod.ready and cluster.age(pod.created) > _CLIENT_START
+        late = not pod.ready and pod.phase == "Running" and cluster.age(pod.created) > _CLIENT_START
         if late or any(t and t.service is service for t in targets):
             return True
     return False

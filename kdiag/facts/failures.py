@@ -27,7 +27,7 @@ from kdiag.facts.logs import LogLine, Logs
 from kdiag.facts.pods import ContainerStatus, Pod, Pods, Terminated
 from kdiag.facts.podspec import Container, Probe
 from kdiag.facts.probes import LISTENS, LOOPBACK, inside_alone, other_host, wrong_port
-from kdiag.facts.progress import gives_way
+from kdiag.facts.progress import begun, gives_way
 from kdiag.facts.scripts import with_script
 from kdiag.facts.workloads import Jobs, Owners, ReplicaSets
 from kdiag.model.result import Ref
@@ -291,7 +291,7 @@ class _Judge:
 
     def _whole(self, pod: Pod, owner: Ref) -> Iterator[Failure]:
         waits = [s for s in pod.all_statuses if s.state.waiting]
-        age = self.cluster.age(pod.started or pod.created)
+        age = self.cluster.age(pod.started or begun(pod))
         if waits or not (pod.statuses or pod.init_statuses):
             failure = self._volume(pod, owner, age)
             if failure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from kdiag.facts.cluster import Cluster
 from kdiag.facts.events import Events
@@ -73,8 +74,13 @@ def _failure(status: ContainerStatus) -> str:
 def unready_for(pod: Pod, cluster: Cluster) -> float:
     """Seconds since this pod was last Ready, or since it was made."""
     ready = pod.condition("Ready")
-    since = (ready.last_transition_time if ready else None) or pod.created
-    return cluster.age(since)
+    return cluster.age((ready.last_transition_time if ready else None) or begun(pod))
+
+
+def begun(pod: Pod) -> datetime | None:
+    """When a pod could begin to start: when it was made, or was given its node after a wait for one or for its turn."""
+    placed = pod.condition("PodScheduled")
+    return (placed.last_transition_time if placed and placed.status == "True" else None) or pod.created
 
 
 def gives_way(pod: Pod) -> bool:

@@ -78,7 +78,7 @@ class _ClusterBuilder:
             return
         try:
             run: _Run = decoder(_Run).decode(clean_json(bytes(seen.body)))
-        except msgspec.MsgspecError as exc:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
             self._gaps.append(Gap("run", f"the record of the run cannot be read: {clean_line(str(exc))}"))
             return
         self._fact = Cluster(
@@ -132,7 +132,7 @@ class _VersionBuilder:
             return
         try:
             self._text = decoder(_VersionInfo).decode(clean_json(bytes(seen.body))).git_version
-        except msgspec.MsgspecError as exc:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as exc:
             self._gaps.append(Gap("version", f"the answer cannot be read: {clean_line(str(exc))}"))
 
     def finish(self) -> Fact:

@@ -13,6 +13,7 @@ from kdiag.cli.exits import Exit
 from kdiag.cli.output import emit, style
 from kdiag.errors import UsageError
 from kdiag.model.result import Severity, Status
+from kdiag.model.text import shorten
 from kdiag.session import Seen, live, recorded
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     labels = selector(options.selector) if options.selector else None
     kinds = dict.fromkeys((*needed(chosen), Cluster, Version))
     seen: Seen = recorded(options.snapshot, kinds, options.namespace) if options.snapshot else live(options, kinds)
-    told = options.selector.strip()
+    told = shorten(options.selector.strip(), 200)
     verdict = judge(chosen, seen.facts, checks(), source=seen.source, notes=seen.notes, labels=labels, selector=told)
     _KEPT.extend((seen, verdict))
     took = None if options.snapshot else time.monotonic() - start

@@ -280,6 +280,16 @@ def test_the_labels_of_a_workload_s_pods_choose_it_too(tmp_path: Path) -> None:
     assert [c["check"] for c in json.loads(done.stdout)["causes"]] == ["network/service_selects_nothing"]
 
 
+def test_no_blank_is_needed_before_a_parenthesis() -> None:
+    assert selector("a in(b,c),d notin(e)") == selector("a in (b,c),d notin (e)")
+
+
+def test_a_selector_of_any_length_is_told_in_a_line(tmp_path: Path) -> None:
+    done = kdiag("check", CHECK, "--snapshot", HEALTHY, "-l", "a=" + "x" * 50_000, home=tmp_path)
+    assert "nothing that was read has these labels" in done.stdout
+    assert len(done.stdout) < 2000
+
+
 @pytest.mark.parametrize("text", ["a b", "=x", "a=b=c", "a in b", "a,,b", "a in ()x", "*"])
 def test_words_that_are_no_label_selector(text: str) -> None:
     with pytest.raises(UsageError):

@@ -86,7 +86,7 @@ def node_route_wrong(
             yield from _ruled(node, policy, found, addresses, _ranges(nodes), servers)
         # In IPVS mode it is an address of the node; others than kube-proxy may act before a packet is routed.
         api = _service(services) if daemonsets and kube_proxy(daemonsets) else None
-        if api and not interfaces.has(node, str(api)):
+        if api and interfaces.get(node) and not interfaces.has(node, str(api)):
             yield from _no_service(node, found, api)
         elsewhere = next((gate for gate in gates.values() if gate), None)
         if gates[node] or elsewhere is None or not _sees(elsewhere, found):

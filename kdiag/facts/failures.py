@@ -24,6 +24,7 @@ from kdiag.facts.faults import Failure, Fault
 from kdiag.facts.images import Image
 from kdiag.facts.leadership import waits_for_lead
 from kdiag.facts.logs import LogLine, Logs
+from kdiag.facts.mended import mended
 from kdiag.facts.pods import ContainerStatus, Pod, Pods, Terminated
 from kdiag.facts.podspec import Container, Probe
 from kdiag.facts.probes import LISTENS, LOOPBACK, inside_alone, other_host, wrong_port
@@ -179,7 +180,8 @@ class Failures(Derived):
         if key not in self._known:
             if configmaps is None:
                 judge = _Judge(self, events, logs)
-                self._known[key] = tuple(f for pod in self.pods.troubled for f in judge.pod(pod))
+                found = (f for pod in self.pods.troubled for f in judge.pod(pod))
+                self._known[key] = tuple(f for f in found if not mended(f, self.owners, self.pods))
             else:
                 self._known[key] = tuple(with_script(f, configmaps) for f in self.all(events, logs))
         return self._known[key]

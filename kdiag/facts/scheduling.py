@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -517,7 +517,7 @@ class Scheduling(Derived):
                 closely = len(decided) * len(self.nodes) < _LOOKS
                 decided[known] = self._decide(owner, pod, message, claims, volumes, closely=closely)
             one = decided[known]
-            if one is None:
+            if one is None or ((both := self.owners.replaced(pod, self.pods)) and _other(one.why, *both)):
                 continue
             since = (condition.last_transition_time if condition else None) or pod.created
             age = (taken - (pod.created or since)).total_seconds() if since else 3600.0
@@ -574,6 +574,27 @@ def _counts(constraint: TopologySpread, spec: PodSpec, node: Node) -> bool:
 
 def _can_take(spec: PodSpec, node: Node) -> bool:
     return selected(spec, node) and not refused_taints(spec, node) and not cordoned(spec, node)
+
+
+#: What of a template decides whether it can be kept from a node so.
+_ASKED: Mapping[Why, Callable[[PodSpec], object]] = {
+    Why.TAINT: lambda s: s.tolerations,
+    Why.SELECTOR: lambda s: (s.node_selector, required_nodes(s), s.runtime_class_name),
+    Why.PORT: host_ports,
+    Why.RESOURCE: lambda s: s.requests(),
+    Why.SPREAD: lambda s: s.topology_spread_constraints,
+    Why.AFFINITY: lambda s: s.affinity,
+    Why.ANTI_AFFINITY: lambda s: s.affinity,
+    **dict.fromkeys(
+        (Why.VOLUME, Why.NO_VOLUME, Why.CLAIM_UNBOUND, Why.CLAIM_MISSING, Why.CLAIM_DELETED), lambda s: s.volumes
+    ),
+}
+
+
+def _other(why: Why, old: PodSpec, new: PodSpec) -> bool:
+    """Whether the template that replaces a pod's asks for something else: then it is mended, or its own pods tell."""
+    asked = _ASKED.get(why)
+    return asked is not None and asked(old) != asked(new)
 
 
 def _hopeless(one: Stuck) -> bool:

@@ -22,6 +22,51 @@ from kdiag.facts import (
     static_pod,
 )
 
+_PKI = "/etc/kubernetes/pki"
+#: The file that kubeadm gives a flag, below its folder.
+_USUAL = {
+    **{
+        ("kube-apiserver", flag): name
+        for flag, name in (
+            ("client-ca-file", "ca.crt"),
+            ("tls-cert-file", "apiserver.crt"),
+            ("tls-private-key-file", "apiserver.key"),
+            ("etcd-cafile", "etcd/ca.crt"),
+            ("etcd-certfile", "apiserver-etcd-client.crt"),
+            ("etcd-keyfile", "apiserver-etcd-client.key"),
+            ("kubelet-client-certificate", "apiserver-kubelet-client.crt"),
+            ("kubelet-client-key", "apiserver-kubelet-client.key"),
+            ("proxy-client-cert-file", "front-proxy-client.crt"),
+            ("proxy-client-key-file", "front-proxy-client.key"),
+            ("requestheader-client-ca-file", "front-proxy-ca.crt"),
+            ("service-account-key-file", "sa.pub"),
+            ("service-account-signing-key-file", "sa.key"),
+        )
+    },
+    **{
+        ("kube-controller-manager", flag): name
+        for flag, name in (
+            ("client-ca-file", "ca.crt"),
+            ("root-ca-file", "ca.crt"),
+            ("cluster-signing-cert-file", "ca.crt"),
+            ("cluster-signing-key-file", "ca.key"),
+            ("requestheader-client-ca-file", "front-proxy-ca.crt"),
+            ("service-account-private-key-file", "sa.key"),
+        )
+    },
+    **{
+        ("etcd", flag): name
+        for flag, name in (
+            ("cert-file", "etcd/server.crt"),
+            ("key-file", "etcd/server.key"),
+            ("trusted-ca-file", "etcd/ca.crt"),
+            ("peer-cert-file", "etcd/peer.crt"),
+            ("peer-key-file", "etcd/peer.key"),
+            ("peer-trusted-ca-file", "etcd/ca.crt"),
+        )
+    },
+}
+
 
 @check(
     title="Control-plane flag names a missing file",
@@ -108,7 +153,10 @@ def _meant(use: Use, found: NodeManifests, manifest: Manifest) -> str:
     if use.flag.name.endswith("kubeconfig") and own != use.inside and found.state(own) and found.state(use.inside):
         return own  # what the flag names is there, and is another component's
     same = [p for p in files if p.rpartition("/")[2] == name]
-    return same[0] if len(same) == 1 else ""
+    if len(same) == 1:
+        return same[0]
+    usual = f"{_PKI}/{_USUAL.get((manifest.component, use.flag.name), '')}"
+    return usual if usual in files and manifest.on_host(usual)[1] == usual else ""
 
 
 def _listed(state: FileInfo | bool | None) -> str:

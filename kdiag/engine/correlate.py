@@ -72,6 +72,14 @@ def rank(node: Node) -> tuple[int, int, int, Ref, str, str]:
     )
 
 
+def _order(node: Node) -> tuple[int, bool, tuple[object, ...]]:
+    """The order of causes: of the worst those first from which the whole cluster suffers, else by ``rank``.
+
+    A kubelet that is down on a worker is the lower layer, and waits until there is an API server again.
+    """
+    return -int(node.worst), CLUSTER not in node.finding.touches, rank(node)
+
+
 def reach(library: Mapping[str, Check]) -> Mapping[str, frozenset[str]]:
     """For each check, all checks that it explains, directly or through others. Terminates on a cycle."""
     found: dict[str, frozenset[str]] = {}
@@ -126,7 +134,7 @@ def correlate(results: Iterable[Result], library: Mapping[str, Check], topology:
     _uncircle(nodes, causes)
     for node in nodes:
         node.symptoms.sort(key=rank)
-    return sorted(causes, key=rank)
+    return sorted(causes, key=_order)
 
 
 def _sites(node: Node) -> set[Ref]:

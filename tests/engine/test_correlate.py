@@ -254,6 +254,18 @@ def test_worse_comes_first_then_lower_then_wider() -> None:
     assert [n[0] for n in fold(results, checks)] == ["node", "dns", "ingress", "a_warning"]
 
 
+def test_what_the_whole_cluster_suffers_from_comes_before_a_lower_layer_and_not_before_what_is_worse() -> None:
+    lib = library(
+        check("etcd", layer=Layer.ETCD, severity=Severity.CRITICAL),
+        check("host", layer=Layer.HOST, severity=Severity.CRITICAL),
+        check("names", layer=Layer.DNS),
+    )
+    wide = failed("etcd", Finding(Ref("Pod", "etcd-cp1", "kube-system"), "dead", touches=(CLUSTER,)))
+    minor = failed("names", Finding(Ref("Pod", "coredns", "kube-system"), "slow", touches=(CLUSTER,)))
+    found = correlate([failed("host", Finding(Ref("Node", "w1"), "down")), minor, wide], lib, Topology(facts()))
+    assert [n.check.id for n in found] == ["etcd", "host", "names"]
+
+
 def test_nothing_is_dropped() -> None:
     checks = library(check("a", explains=("b",)), check("b", explains=("c",)), check("c"))
     results = [failed(name, *(Finding(WEB, f"{name}{i}", key=str(i)) for i in range(7))) for name in checks]

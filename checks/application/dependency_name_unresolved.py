@@ -77,9 +77,8 @@ def dependency_name_unresolved(
             continue
         if not complaint.failing and not goes_on and (there or target is None or told is None):
             continue
-        nobody = service is not None and service.headless and backends is not None and not _ready(servers)
-        nobody = nobody and service is not None and bool(service.spec.selector) and not service.publishes_unready
-        if nobody and service and backends and _starting(service, servers, backends, cluster, slices, workloads):
+        bare = service if service and backends and _nameless(service, servers) else None
+        if bare and backends and _starting(bare, servers, backends, cluster, slices, workloads):
             continue  # its name has an address as soon as one of its pods is ready
         workload = complaint.workload
         if said.phrase.by in (BLANK, LINE_BREAK):
@@ -106,7 +105,7 @@ def dependency_name_unresolved(
         yield Finding(
             workload,
             f"{workload} cannot resolve {name}{f' ({told.origin})' if told else ''}"
-            + _why(target, host, slices, nobody=nobody),
+            + _why(target, host, slices, nobody=bare is not None),
             evidence=tuple(evidence),
             next=tuple(_next(complaint, target, host or "NAME")),
             touches=tuple(_touches(target, host, pod.namespace)),
@@ -174,8 +173,10 @@ def _ends_wrong(complaint: Complaint, host: str, told: Dependency | None) -> Fin
     )
 
 
-def _ready(servers: Sequence[Pod]) -> bool:
-    return any(p.ready and not p.terminating for p in servers)
+def _nameless(service: Service, servers: Sequence[Pod]) -> bool:
+    """Whether a name has no address as long as none of these pods is ready."""
+    ready = any(p.ready and not p.terminating for p in servers)
+    return service.headless and bool(service.spec.selector) and not service.publishes_unready and not ready
 
 
 def _starting(

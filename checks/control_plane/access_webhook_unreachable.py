@@ -17,7 +17,9 @@ from kdiag.facts import (
     Manifests,
     NodeManifests,
     current,
+    current_log,
     plain,
+    said_lately,
     static_pod,
 )
 
@@ -80,20 +82,15 @@ def access_webhook_unreachable(
         live = current(seen, "kube-apiserver")
         if live is None:
             continue
-        log = next((g for g in seen.log("kube-apiserver") if g.uid == live.uid and g.attempt == live.attempt), None)
+        log = current_log(seen, "kube-apiserver")
         found = manifests.get(node) if manifests else None
         manifest = found.of("kube-apiserver") if found else None
         for kind in _KINDS:
-            lines = _lines(kind, log, cluster)
-            if log and len(lines) >= _LEAST:
-                yield _finding(node, kind, log, lines[-1], manifest, alone=len(servers) == 1)
+            told = said_lately(log, kind.said, cluster, _LATELY)
+            if log and len(told) >= _LEAST:
+                yield _finding(node, kind, log, *told[-1], manifest, alone=len(servers) == 1)
             elif kind.name == "audit" and found and manifest and len(servers) == 1:
                 yield from _hangs(node, kind, live, log, found, manifest, cluster)
-
-
-def _lines(kind: _Kind, log: HostLog | None, cluster: Cluster) -> list[LogLine]:
-    lines = log.lines if log else ()
-    return [x for x in lines if x.when and cluster.age(x.when) < _LATELY and kind.said.search(x.text)]
 
 
 def _hangs(
@@ -111,8 +108,7 @@ def _hangs(
     up = live.running and began is not None and cluster.age(began) > _BEGINS
     if flag is None or not mode.startswith("blocking") or not up or not _SILENT.search(cluster.dead):
         return
-    lines = log.lines if log else ()
-    if any(_STORE.search(x.text) for x in lines if x.when and cluster.age(x.when) < _LATELY):
+    if said_lately(log, _STORE, cluster, _LATELY):
         return  # it may as well wait for etcd
     server, _ = found.servers.get(flag.value, ("", 0))
     pod = static_pod("kube-apiserver", node)
@@ -135,12 +131,19 @@ def _hangs(
     )
 
 
-def _finding(node: str, kind: _Kind, log: HostLog, line: LogLine, manifest: Manifest | None, *, alone: bool) -> Finding:
+def _finding(
+    node: str,
+    kind: _Kind,
+    log: HostLog,
+    line: LogLine,
+    said: re.Match[str],
+    manifest: Manifest | None,
+    *,
+    alone: bool,
+) -> Finding:
     pod = static_pod("kube-apiserver", node)
-    said = kind.said.search(line.text)
-    why = said[1] if said else ""
-    url = _URL.search(why)
-    place, why = (url[1], url[2]) if url else ("", why)
+    url = _URL.search(said[1])
+    place, why = (url[1], url[2]) if url else ("", said[1])
     flag = next((f for name in kind.flags if manifest and (f := manifest.flag(name))), None)
     harmless = kind.name == "audit" and not (manifest and manifest.value("audit-webhook-mode").startswith("blocking"))
     effect = "each request waits for it, or fails" if kind.name == "audit" and not harmless else kind.effect

@@ -15,8 +15,9 @@ from kdiag.facts import (
     HostLog,
     LogLine,
     Workloads,
-    current,
+    current_log,
     idle,
+    said_lately,
 )
 
 #: Seconds: what the API server said before is over; with objects there, it tries each second.
@@ -49,15 +50,10 @@ def conversion_webhook_fails(
     """The log of an API server tells it; definitions themselves are too large to be read at each look."""
     seen: set[tuple[str, str]] = set()
     for node, found in containers:
-        live = current(found, "kube-apiserver")
-        if live is None:
-            continue
-        log = next((g for g in found.log("kube-apiserver") if g.uid == live.uid and g.attempt == live.attempt), None)
+        log = current_log(found, "kube-apiserver")
         kinds: dict[tuple[str, str], list[tuple[LogLine, re.Match[str]]]] = {}
-        for line in log.lines if log else ():
-            match = _SAID.search(line.text) if line.when and cluster.age(line.when) < _LATELY else None
-            if match:
-                kinds.setdefault((match["group"], match["kind"]), []).append((line, match))
+        for line, match in said_lately(log, _SAID, cluster, _LATELY):
+            kinds.setdefault((match["group"], match["kind"]), []).append((line, match))
         for key, lines in kinds.items():
             if log is None or len(lines) < _LEAST or key in seen or cluster.age(lines[-1][0].when) > _NOW:
                 continue  # nobody asks, or it answers by now

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import API_SERVER_FAILS, CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, shorten
-from kdiag.facts import Cluster, Containers, Manifests, current, plain, static_pod
+from kdiag.facts import Cluster, Containers, Manifests, current_log, plain, said_lately, static_pod
 
 #: Seconds: it tries again each quarter of a minute.
 _LATELY = 90
@@ -24,13 +24,11 @@ def kms_unreachable(containers: Containers, cluster: Cluster, manifests: Manifes
     """Its socket is named in a file that holds keys and is not read; the API server's own words name it as well."""
     servers = [node for node, seen in containers if seen.of("kube-apiserver")]
     for node, seen in containers:
-        live = current(seen, "kube-apiserver")
-        logs = [g for g in seen.log("kube-apiserver") if live and (g.uid, g.attempt) == (live.uid, live.attempt)]
-        lines = [x for g in logs for x in g.lines if x.when and cluster.age(x.when) < _LATELY]
-        told = next(((x, said) for x in reversed(lines) if (said := _SAID.search(x.text))), None)
-        if told is None:
+        log = current_log(seen, "kube-apiserver")
+        told = said_lately(log, _SAID, cluster, _LATELY)
+        if log is None or not told:
             continue
-        line, said = told
+        line, said = told[-1]
         socket, why = said["socket"], said["why"].removeprefix("connect: ")
         found = manifests.get(node) if manifests else None
         manifest = found.of("kube-apiserver") if found else None
@@ -44,7 +42,7 @@ def kms_unreachable(containers: Containers, cluster: Cluster, manifests: Manifes
             + ("; no volume of its manifest holds that path" if hidden else ""),
             evidence=(
                 *([manifest.quote(node, flag.line)] if manifest and flag else []),
-                Evidence(f"sudo tail -n 20 {logs[-1].path}", shorten(plain(line.text), 300), node),
+                Evidence(f"sudo tail -n 20 {log.path}", shorten(plain(line.text), 300), node),
             ),
             next=(
                 f"ssh {node} sudo ls -l {socket}    # is it there on the node?",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from kdiag.check import COMPONENT_FAILS, Evidence, Finding, Layer, Severity, check, nearest
 from kdiag.facts import (
+    PKI,
     Cluster,
     Containers,
     FileInfo,
@@ -22,48 +23,38 @@ from kdiag.facts import (
     static_pod,
 )
 
-_PKI = "/etc/kubernetes/pki"
 #: The file that kubeadm gives a flag, below its folder.
-_USUAL = {
-    **{
-        ("kube-apiserver", flag): name
-        for flag, name in (
-            ("client-ca-file", "ca.crt"),
-            ("tls-cert-file", "apiserver.crt"),
-            ("tls-private-key-file", "apiserver.key"),
-            ("etcd-cafile", "etcd/ca.crt"),
-            ("etcd-certfile", "apiserver-etcd-client.crt"),
-            ("etcd-keyfile", "apiserver-etcd-client.key"),
-            ("kubelet-client-certificate", "apiserver-kubelet-client.crt"),
-            ("kubelet-client-key", "apiserver-kubelet-client.key"),
-            ("proxy-client-cert-file", "front-proxy-client.crt"),
-            ("proxy-client-key-file", "front-proxy-client.key"),
-            ("requestheader-client-ca-file", "front-proxy-ca.crt"),
-            ("service-account-key-file", "sa.pub"),
-            ("service-account-signing-key-file", "sa.key"),
-        )
+_USUAL: Mapping[str, Mapping[str, str]] = {
+    "kube-apiserver": {
+        "client-ca-file": "ca.crt",
+        "tls-cert-file": "apiserver.crt",
+        "tls-private-key-file": "apiserver.key",
+        "etcd-cafile": "etcd/ca.crt",
+        "etcd-certfile": "apiserver-etcd-client.crt",
+        "etcd-keyfile": "apiserver-etcd-client.key",
+        "kubelet-client-certificate": "apiserver-kubelet-client.crt",
+        "kubelet-client-key": "apiserver-kubelet-client.key",
+        "proxy-client-cert-file": "front-proxy-client.crt",
+        "proxy-client-key-file": "front-proxy-client.key",
+        "requestheader-client-ca-file": "front-proxy-ca.crt",
+        "service-account-key-file": "sa.pub",
+        "service-account-signing-key-file": "sa.key",
     },
-    **{
-        ("kube-controller-manager", flag): name
-        for flag, name in (
-            ("client-ca-file", "ca.crt"),
-            ("root-ca-file", "ca.crt"),
-            ("cluster-signing-cert-file", "ca.crt"),
-            ("cluster-signing-key-file", "ca.key"),
-            ("requestheader-client-ca-file", "front-proxy-ca.crt"),
-            ("service-account-private-key-file", "sa.key"),
-        )
+    "kube-controller-manager": {
+        "client-ca-file": "ca.crt",
+        "root-ca-file": "ca.crt",
+        "cluster-signing-cert-file": "ca.crt",
+        "cluster-signing-key-file": "ca.key",
+        "requestheader-client-ca-file": "front-proxy-ca.crt",
+        "service-account-private-key-file": "sa.key",
     },
-    **{
-        ("etcd", flag): name
-        for flag, name in (
-            ("cert-file", "etcd/server.crt"),
-            ("key-file", "etcd/server.key"),
-            ("trusted-ca-file", "etcd/ca.crt"),
-            ("peer-cert-file", "etcd/peer.crt"),
-            ("peer-key-file", "etcd/peer.key"),
-            ("peer-trusted-ca-file", "etcd/ca.crt"),
-        )
+    "etcd": {
+        "cert-file": "etcd/server.crt",
+        "key-file": "etcd/server.key",
+        "trusted-ca-file": "etcd/ca.crt",
+        "peer-cert-file": "etcd/peer.crt",
+        "peer-key-file": "etcd/peer.key",
+        "peer-trusted-ca-file": "etcd/ca.crt",
     },
 }
 
@@ -155,7 +146,7 @@ def _meant(use: Use, found: NodeManifests, manifest: Manifest) -> str:
     same = [p for p in files if p.rpartition("/")[2] == name]
     if len(same) == 1:
         return same[0]
-    usual = f"{_PKI}/{_USUAL.get((manifest.component, use.flag.name), '')}"
+    usual = f"{PKI}/{_USUAL.get(manifest.component, {}).get(use.flag.name, '')}"
     return usual if usual in files and manifest.on_host(usual)[1] == usual else ""
 
 

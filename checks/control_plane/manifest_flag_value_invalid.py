@@ -27,14 +27,14 @@ from kdiag.facts import (
     static_pod,
 )
 
-_TRUTH = frozenset(["1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"])
+_TRUE = ("1", "t", "T", "TRUE", "true", "True")
+_TRUTH = frozenset([*_TRUE, "0", "f", "F", "FALSE", "false", "False"])
 _DURATION = re.compile(r"[+-]?(0|(\d+(\.\d*)?|\.\d+)(ns|us|\u00b5s|ms|s|m|h))((\d+(\.\d*)?|\.\d+)(ns|us|ms|s|m|h))*")
 _FORBIDDEN = re.compile(r"is forbidden: User \\*\"system:node:")
 _NOW = 60
 #: Seconds: the store alone takes that long now and then.
 _LEAST = 0.5
 _MASKS = ("node-cidr-mask-size", "node-cidr-mask-size-ipv4")
-_TRUTH_YES = ("", "1", "t", "T", "TRUE", "true", "True")
 _RANGES = ("service-cluster-ip-range", "cluster-cidr")
 #: Without these no cluster works; what is younger or rarer may be off on purpose.
 _SERVED = (
@@ -134,7 +134,7 @@ def _indivisible(manifest: Manifest, flag: Flag) -> tuple[str, str, str]:
     if (
         size is None
         or four is None
-        or manifest.value("allocate-node-cidrs") not in _TRUTH_YES
+        or manifest.value("allocate-node-cidrs") not in ("", *_TRUE)
         or size >= four.prefixlen
     ):
         return "", "", ""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, shorten
-from kdiag.facts import Cluster, Containers, Manifests, current, plain, static_pod
+from kdiag.facts import Cluster, Containers, Manifests, current_log, plain, said_lately, static_pod
 
 #: Seconds: it asks again each ten seconds, and waits up to thirty for an answer.
 _LATELY = 90
@@ -24,13 +24,11 @@ _FLAGS = ("oidc-issuer-url", "authentication-config")
 def oidc_issuer_unreachable(containers: Containers, cluster: Cluster, manifests: Manifests | None) -> Iterator[Finding]:
     """The API server works all the same: certificates and service accounts need no issuer."""
     for node, seen in containers:
-        live = current(seen, "kube-apiserver")
-        logs = [g for g in seen.log("kube-apiserver") if live and (g.uid, g.attempt) == (live.uid, live.attempt)]
-        lines = [x for g in logs for x in g.lines if x.when and cluster.age(x.when) < _LATELY]
-        told = next(((x, said) for x in reversed(lines) if (said := _SAID.search(x.text))), None)
-        if told is None:
+        log = current_log(seen, "kube-apiserver")
+        told = said_lately(log, _SAID, cluster, _LATELY)
+        if log is None or not told:
             continue
-        line, said = told
+        line, said = told[-1]
         url = _URL.search(said[1])
         issuer, why = (url[1], url[2]) if url else ("", said[1])
         pod = static_pod("kube-apiserver", node)
@@ -45,7 +43,7 @@ def oidc_issuer_unreachable(containers: Containers, cluster: Cluster, manifests:
             ),
             evidence=(
                 *([manifest.quote(node, flag.line)] if manifest and flag else []),
-                Evidence(f"sudo tail -n 20 {logs[-1].path}", shorten(plain(line.text), 300), node),
+                Evidence(f"sudo tail -n 20 {log.path}", shorten(plain(line.text), 300), node),
             ),
             next=(
                 *([f"ssh {node} curl -sk -m 5 {issuer}/.well-known/openid-configuration"] if issuer else []),

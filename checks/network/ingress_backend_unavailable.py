@@ -18,7 +18,6 @@ from kdiag.facts import (
     find_port,
     idle,
     selects,
-    waits_for_work,
 )
 
 
@@ -81,8 +80,8 @@ def _reason(
 ) -> str | None:
     if service.external:
         return None
-    if found := idle(service, backends, cluster, slices, workloads, events):
-        return None if found.pods and all(waits_for_work(p, jobs) for p in found.pods) else found.reason
+    if found := idle(service, backends, cluster, slices, workloads, events, jobs):
+        return found.reason
     endpoints = slices.endpoints(service)
     if not service.spec.selector:
         return None if endpoints or cluster.age(service.created) < 60 else "it has no selector and no endpoint"

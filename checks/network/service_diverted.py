@@ -9,7 +9,8 @@ from ipaddress import IPv4Address
 from kdiag.check import TRAFFIC_LOST, Evidence, Finding, Layer, Ref, Severity, check, listing
 from kdiag.facts import EndpointSlices, Packet, Service, ServicePort, ServiceRules, Services, ServiceTables
 
-_CHAINS = {"PREROUTING": "pods", "OUTPUT": "the node itself"}
+#: What pods send passes the first, what the node itself sends the second.
+_CHAINS = frozenset({"PREROUTING", "OUTPUT"})
 _TO = re.compile(r"--to-destination ([\d.]+)(?::(\d+))?")
 
 
@@ -26,14 +27,12 @@ def service_diverted(tables: ServiceTables, services: Services, slices: Endpoint
     for node, rules in tables:
         if not rules.first or rules.legacy:
             continue
-        found: dict[str, tuple[list[str], list[str], Service, ServicePort]] = {}
+        found: dict[str, tuple[list[str], Service, ServicePort]] = {}
         for service in plain:
             for port in service.spec.ports:
-                for chain in sorted(rules.hooks & _CHAINS.keys()):
+                for chain in sorted(rules.hooks & _CHAINS):
                     if text := _diverts(rules, chain, service, port, slices):
-                        row = found.setdefault(text, ([], [], service, port))
-                        row[0].append(service.ref().path)
-                        row[1].append(chain)
+                        found.setdefault(text, ([], service, port))[0].append(service.ref().path)
         # PREROUTING and OUTPUT mostly hold the same rule.
         for one in {re.sub(r"^-A \w+ ", "", text): text for text in sorted(found)}.values():
             yield _finding(node, one, *found[one])
@@ -59,7 +58,7 @@ def _diverts(rules: ServiceRules, chain: str, service: Service, port: ServicePor
     return "" if to[1] in ends else rule.text
 
 
-def _finding(node: str, text: str, names: list[str], chains: list[str], service: Service, port: ServicePort) -> Finding:
+def _finding(node: str, text: str, names: list[str], service: Service, port: ServicePort) -> Finding:
     to = _TO.search(text)
     goes = f"go to {to[1]}{f':{to[2]}' if to[2] else ''}, which is none of its endpoints" if to else "do not reach it"
     unique = list(dict.fromkeys(names))

@@ -20,7 +20,6 @@ from kdiag.facts import (
     idle,
     state_of,
     users,
-    waits_for_work,
 )
 
 
@@ -50,8 +49,8 @@ def service_has_no_ready_endpoint(
 ) -> Iterator[Finding]:
     """A symptom: what keeps the pods from being ready is for other checks to say."""
     for service in backends.services.items:
-        found = idle(service, backends, cluster, slices, workloads, events)
-        if found is None or (found.pods and all(waits_for_work(p, jobs) for p in found.pods)):
+        found = idle(service, backends, cluster, slices, workloads, events, jobs)
+        if found is None:
             continue
         refs = {owners.top(p) if owners else p.ref() for p in found.pods} | {w.ref() for w in found.workloads}
         clients = users(service.ref(), dependencies, ingresses, owners)

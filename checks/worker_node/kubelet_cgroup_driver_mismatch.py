@@ -10,7 +10,6 @@ from kdiag.facts import (
     Cluster,
     KubeletJournal,
     Kubelets,
-    KubeletSetup,
     Manifests,
     RuntimeAnswer,
     RuntimeAnswers,
@@ -58,7 +57,7 @@ def kubelet_cgroup_driver_mismatch(
         unit = runtime_unit(node, units, kubelets, configs)
         if config is None or answer is None or unit is None or _negotiates(answer):
             continue
-        ours, source, line = _ours(setup)
+        ours, source, line = setup.given("cgroup-driver", "cgroupDriver")
         theirs, place, their_line, text = _theirs(unit.name, config, answer)
         if ours not in ("systemd", "cgroupfs") or not theirs or ours == theirs:
             continue
@@ -96,15 +95,6 @@ def _negotiates(answer: RuntimeAnswer) -> bool:
         return True
     version = (int(match[1]), int(match[2]))
     return version >= (2, 0) if answer.name == "containerd" else version >= (1, 28)
-
-
-def _ours(setup: KubeletSetup) -> tuple[str, str, int]:
-    if flag := setup.flag("cgroup-driver"):
-        return flag.value, flag.path, flag.line
-    if setup.config is None:
-        return "", "", 0
-    file = setup.config.file("cgroupDriver")
-    return setup.config.string("cgroupDriver"), file.path, file.line("cgroupDriver")
 
 
 def _theirs(name: str, config: RuntimeConfig, answer: RuntimeAnswer) -> tuple[str, str, int, str]:

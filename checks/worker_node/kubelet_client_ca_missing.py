@@ -9,7 +9,6 @@ from kdiag.facts import (
     Cluster,
     KubeletJournal,
     Kubelets,
-    KubeletSetup,
     Manifests,
     Units,
     file_line,
@@ -39,7 +38,7 @@ def kubelet_client_ca_missing(
 ) -> Iterator[Finding]:
     """The file is looked for on disk; where it is there and no certificate, the kubelet's own words decide."""
     for node, setup, unit in setups(kubelets, units):
-        path, source, line = _given(setup)
+        path, source, line = setup.given("client-ca-file", "authentication.x509.clientCAFile")
         start = next_start(node, unit, journal, cluster, manifests)
         reason = start.reason
         said = bool(reason and (CLIENT_CA_MISSING.search(reason.text) or (path and path in reason.text)))
@@ -73,14 +72,3 @@ def kubelet_client_ca_missing(
             touches=start.touches,
             severity=start.severity,
         )
-
-
-def _given(setup: KubeletSetup) -> tuple[str, str, int]:
-    """The path, and the file and line that give it."""
-    if flag := setup.flag("client-ca-file"):
-        return flag.value, flag.path, flag.line
-    if setup.config and not setup.config.absent:
-        name = "authentication.x509.clientCAFile"
-        file = setup.config.file(name)
-        return setup.config.string(name), file.path, file.line(name)
-    return "", "", 0

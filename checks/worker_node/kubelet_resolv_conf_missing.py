@@ -85,12 +85,7 @@ def _empty(node: str, path: str, other: str) -> Finding:
 
 
 def _given(setup: KubeletSetup) -> tuple[str, str, int]:
-    if flag := setup.flag("resolv-conf"):
-        return flag.value, flag.path, flag.line
-    config = setup.config
-    if config is None or config.absent:
-        return "", "", 0
-    if config.get("resolvConf") is None:
+    config, flag = setup.config, setup.flag("resolv-conf")
+    if flag is None and config and not config.absent and config.get("resolvConf") is None:
         return _DEFAULT, "", 0
-    file = config.file("resolvConf")
-    return config.string("resolvConf"), file.path, file.line("resolvConf")
+    return setup.given("resolv-conf", "resolvConf")

@@ -16,7 +16,7 @@ from kdiag.collect.together import Group, gathered
 from kdiag.facts.base import NodeCommand, NodeFollow, Source
 from kdiag.facts.etcd import CTL, DATA, DATABASES
 from kdiag.facts.filelist import LISTED
-from kdiag.facts.nodefiles import CERTIFICATES, PLACES, PUBLIC_PARTS
+from kdiag.facts.nodefiles import CERTIFICATES, DROP_IN_FOLDER, PLACES, PUBLIC_PARTS
 from kdiag.facts.system import COMPONENTS
 
 
@@ -84,9 +84,7 @@ FOLLOWED: Mapping[str, tuple[tuple[str | Shape, ...], ...]] = {
     "kubelet-config-folder": (
         (
             *("grep", "-rsHn", "--include=*.conf", ""),
-            Shape(
-                f"/(etc|var/lib|opt|usr)({_STEP})*/[A-Za-z0-9_.-]*(kubelet|conf)[A-Za-z0-9_-]*([.](json|yaml|conf))?[.]d/"
-            ),
+            Shape(f"/(etc|var/lib|opt|usr)({_STEP})*/{DROP_IN_FOLDER}/"),
         ),
     ),
     "kubelet-kubeconfig-other": (

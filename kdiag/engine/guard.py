@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from kdiag.errors import CheckDefinitionError
+from kdiag.facts.nodefiles import DROP_IN_PATH
 from kdiag.model.text import clean, shorten
 
 
@@ -221,9 +222,7 @@ _PLAIN_FOLDERS = re.compile(
     r"|/(?:etc|run|usr/lib|lib)/(?:systemd|sysctl\.d|modules-load\.d|modprobe\.d|sysconfig|default)(?:/.*)?"
 )
 # And those of which it may read what ends in .conf: of network plugins, and a kubelet's --config-dir.
-_SETTINGS = re.compile(
-    r"/etc/cni/net\.d|/(?:etc|var/lib|opt|usr)(?:/[A-Za-z0-9_.-]+)*/[A-Za-z0-9_.-]*(?:kubelet|conf)[A-Za-z0-9_-]*(?:\.(?:json|yaml|conf))?\.d"
-)
+_SETTINGS = re.compile(rf"/etc/cni/net\.d|{DROP_IN_PATH}")
 _KUBECONFIG = re.compile(r"^/etc/kubernetes/[A-Za-z0-9_-]+\.conf$")
 # A certificate, and where one begins that does not end. With -o and -z grep shows no more of a file than that.
 _CERTIFICATES = "-----BEGIN (TRUSTED )?CERTIFICATE-----([^-]*-----END (TRUSTED )?CERTIFICATE-----)?"

@@ -14,36 +14,33 @@ from kdiag.facts.hosts import UNREADABLE, HostFact
 from kdiag.model.observation import Observation
 from kdiag.model.result import Gap
 
-_INPUTS: dict[type[Fact], Mapping[str, type[Fact]]] = {}
-_EXTRAS: dict[type[Fact], Mapping[str, type[Fact]]] = {}
+_TAKEN: dict[type[Fact], tuple[Mapping[str, type[Fact]], Mapping[str, type[Fact]]]] = {}
 _ROOTS: dict[type[Fact], frozenset[type[Fact]]] = {}
 
 
 def inputs(fact: type[Derived]) -> Mapping[str, type[Fact]]:
-    """The facts that a derived fact is made of, by parameter; looked up once, for it is asked for by every check."""
-    if fact not in _INPUTS:
-        _INPUTS[fact] = _inputs(fact)
-    return _INPUTS[fact]
-
-
-def _inputs(fact: type[Derived]) -> Mapping[str, type[Fact]]:
-    return {name: kind for name, kind in _parameters(fact).items() if isinstance(kind, type)}
+    """The facts that a derived fact is made of, by parameter."""
+    return _taken(fact)[0]
 
 
 def extras(fact: type[Derived]) -> Mapping[str, type[Fact]]:
     """What a derived fact takes where it is there (``X | None``), and is whole without."""
-    if fact not in _EXTRAS:
-        _EXTRAS[fact] = {
+    return _taken(fact)[1]
+
+
+def _taken(fact: type[Derived]) -> tuple[Mapping[str, type[Fact]], Mapping[str, type[Fact]]]:
+    """Both; looked up once, for they are asked for by every check."""
+    if fact not in _TAKEN:
+        hints = typing.get_type_hints(fact.derive)
+        kinds = {name: hints[name] for name in inspect.signature(fact.derive).parameters}
+        needs = {name: kind for name, kind in kinds.items() if isinstance(kind, type)}
+        more = {
             name: next(part for part in typing.get_args(kind) if part is not type(None))
-            for name, kind in _parameters(fact).items()
-            if not isinstance(kind, type)
+            for name, kind in kinds.items()
+            if name not in needs
         }
-    return _EXTRAS[fact]
-
-
-def _parameters(fact: type[Derived]) -> Mapping[str, Any]:
-    hints = typing.get_type_hints(fact.derive)
-    return {name: hints[name] for name in inspect.signature(fact.derive).parameters}
+        _TAKEN[fact] = needs, more
+    return _TAKEN[fact]
 
 
 def roots(facts: Iterable[type[Fact]]) -> tuple[type[Fact], ...]:

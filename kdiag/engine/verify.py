@@ -36,12 +36,14 @@ class Look:
 
 def doubt(check: Check, facts: Facts, wanted: Wanted) -> str:
     """What to say where no object of that name is among what the check reads: it may be well, and it may not be."""
-    there = wanted.kind == "Node" and wanted.name in facts.nodes
-    for kind in (*needed([check]), Cluster):
-        items = getattr(facts.get(kind), "items", ())
-        for item in items if isinstance(items, tuple | list) else ():
-            name = (getattr(item, "name", ""), getattr(item, "namespace", ""))
-            there = there or name == (wanted.name, wanted.namespace)
+    if wanted.kind == "Node" and wanted.name in facts.nodes:
+        return ""
+    lists = (getattr(facts.get(kind), "items", ()) for kind in (*needed([check]), Cluster))
+    there = any(
+        (getattr(item, "name", ""), getattr(item, "namespace", "")) == (wanted.name, wanted.namespace)
+        for items in lists
+        for item in (items if isinstance(items, tuple | list) else ())
+    )
     return "" if there else f"nothing that {check.id} reads is called {wanted}: is it spelt right?"
 
 

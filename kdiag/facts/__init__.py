@@ -108,7 +108,6 @@ from kdiag.facts.etcd import EtcdFiles as EtcdFiles
 from kdiag.facts.etcd import EtcdLine as EtcdLine
 from kdiag.facts.etcd import EtcdLog as EtcdLog
 from kdiag.facts.etcd import EtcdLogs as EtcdLogs
-from kdiag.facts.etcd import current as current
 from kdiag.facts.events import SCALE_UP as SCALE_UP
 from kdiag.facts.events import Event as Event
 from kdiag.facts.events import Events as Events
@@ -347,7 +346,10 @@ from kdiag.facts.runtime import RuntimeConfig as RuntimeConfig
 from kdiag.facts.runtime import RuntimeConfigs as RuntimeConfigs
 from kdiag.facts.runtime import RuntimePrograms as RuntimePrograms
 from kdiag.facts.runtime import Sandbox as Sandbox
+from kdiag.facts.runtime import current as current
+from kdiag.facts.runtime import current_log as current_log
 from kdiag.facts.runtime import log_lines as log_lines
+from kdiag.facts.runtime import said_lately as said_lately
 from kdiag.facts.schedule import Schedule as Schedule
 from kdiag.facts.schedule import ScheduleError as ScheduleError
 from kdiag.facts.schedule import parse_schedule as parse_schedule

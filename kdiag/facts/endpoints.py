@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from kdiag.facts.awaited import waits_for_work
 from kdiag.facts.cluster import Cluster
 from kdiag.facts.dependencies import Dependencies
 from kdiag.facts.events import Events
@@ -13,7 +14,7 @@ from kdiag.facts.network import Backends, EndpointSlices, Ingresses, Service
 from kdiag.facts.pods import Pod, Pods
 from kdiag.facts.podspec import Container, ContainerPort, PodSpec
 from kdiag.facts.progress import stalled, state_of
-from kdiag.facts.workloads import Owners, Workload, Workloads
+from kdiag.facts.workloads import Jobs, Owners, Workload, Workloads
 from kdiag.model.result import Ref
 
 #: Seconds that a controller is given to make pods, or to take one away that is past its grace.
@@ -41,8 +42,12 @@ def idle(
     slices: EndpointSlices | None = None,
     workloads: Workloads | None = None,
     events: Events | None = None,
+    jobs: Jobs | None = None,
 ) -> Idle | None:
-    """Why no pod behind a Service with a selector is ready; None when one is, or when a start explains it."""
+    """Why no pod behind a Service with a selector is ready; None when one is, or when a start explains it.
+
+    With ``jobs``, to wait for one that is at work is part of a start.
+    """
     if not service.spec.selector or service.external or service.publishes_unready:
         return None
     pods = backends.of(service)
@@ -52,7 +57,7 @@ def idle(
         return None  # somebody else answers, or the slices lag behind the pods
     late = tuple(p for p in pods if _overdue(p, cluster) or stalled(p, cluster, events))
     if late:
-        return Idle(late, (), _reason(late))
+        return None if all(waits_for_work(p, jobs) for p in late) else Idle(late, (), _reason(late))
     if pods or workloads is None:
         return None
     lacking = tuple(w for w in behind(service, workloads) if w.desired > 0 and _podless(w, workloads, cluster))

@@ -15,7 +15,7 @@ from kdiag.facts.hosts import Answer, HostFact, answer, safe_path
 from kdiag.facts.logs import LogLine
 from kdiag.facts.manifests import Manifests
 from kdiag.facts.nodefiles import READ_LISTENERS
-from kdiag.facts.runtime import Containers, HostContainer, NodeContainers, log_lines
+from kdiag.facts.runtime import Containers, log_lines
 from kdiag.model.jsontext import read_json, read_object
 
 DATA = "/var/lib/etcd"
@@ -319,9 +319,3 @@ def _hex(value: object) -> str:
 
 def _int(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
-
-
-def current(containers: NodeContainers | None, name: str) -> HostContainer | None:
-    """The container of a component that runs now, or ran last."""
-    found = containers.of(name) if containers and containers.listed else ()
-    return next((c for c in found if c.running), found[0] if found else None)

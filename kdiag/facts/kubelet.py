@@ -12,8 +12,16 @@ from urllib.parse import urlsplit
 
 from kdiag.facts.base import NodeCommand, NodeFollow
 from kdiag.facts.hosts import Answer, HostFact, answer, plain_path, safe_path
+from kdiag.facts.nodefiles import (
+    DROP_IN_PATH,
+    KUBELET_CONFIG,
+    PLACES,
+    PUBLIC_PARTS,
+    READ_KUBELET_CONFIG,
+    READ_KUBELET_ENV,
+    drop_ins,
+)
 from kdiag.facts.nodefiles import FLAGS_ENV as FLAGS_ENV
-from kdiag.facts.nodefiles import KUBELET_CONFIG, PLACES, PUBLIC_PARTS, READ_KUBELET_CONFIG, READ_KUBELET_ENV, drop_ins
 from kdiag.facts.podyaml import Document, YamlFault, read_yaml
 from kdiag.facts.unitfaults import UnitText
 from kdiag.model.quantity import Quantity
@@ -275,8 +283,16 @@ class KubeletSetup:
 
     def setting(self, flag: str, config: str) -> str:
         """What holds of a setting that has a flag and a field: the flag wins."""
-        given = self.flag(flag)
-        return given.value if given else (self.config.string(config) if self.config else "")
+        return self.given(flag, config)[0]
+
+    def given(self, flag: str, config: str) -> tuple[str, str, int]:
+        """The same with the file and the line that say so; empty and 0 where none does."""
+        if told := self.flag(flag):
+            return told.value, told.path, told.line
+        if self.config is None or self.config.absent:
+            return "", "", 0
+        file = self.config.file(config)
+        return self.config.string(config), file.path, file.line(config)
 
     @property
     def unjoined(self) -> bool:
@@ -550,15 +566,9 @@ def read_config(path: str, text: str) -> ConfigFile:
     return ConfigFile(path=path, faults=tuple(_faults(document, values)), values=values, lines=where, text=lines)
 
 
-#: Folders of drop-ins: their names say so, and nothing but such files is in there.
-_FOLDER = re.compile(
-    r"/(?:etc|var/lib|opt|usr)(?:/[A-Za-z0-9_.-]+)*/[A-Za-z0-9_.-]*(?:kubelet|conf)[A-Za-z0-9_-]*(?:\.(?:json|yaml|conf))?\.d/?"
-)
-
-
 def read_folder(path: str) -> NodeCommand | None:
     """What reads the files of ``--config-dir``; None for a folder that may hold something else."""
-    if not (safe_path(path) and _FOLDER.fullmatch(path)):
+    if not (safe_path(path) and re.fullmatch(f"{DROP_IN_PATH}/?", path)):
         return None
     path = path.rstrip("/") + "/"
     argv = ("grep", "-rsHn", "--include=*.conf", "", path)
@@ -573,19 +583,21 @@ def config_folder(answers: tuple[Answer, ...], folder: str) -> tuple[ConfigFile,
     return tuple(read_config(path, "\n".join(lines) + "\n") for path, lines in drop_ins(found.text).items())
 
 
+_HEAD = frozenset({"apiVersion", "kind"})
+
+
 def laid_over(first: ConfigFile, over: tuple[ConfigFile, ...]) -> ConfigFile:
     """The configuration of several files, as JSON merge patches: mappings are joined, all else is replaced."""
     values: dict[str, Any] = dict(first.values)
     lines = dict(first.lines)
     set_by = dict.fromkeys(lines, first)
     for one in over:
-        patch = {k: v for k, v in one.values.items() if k not in ("apiVersion", "kind")}
-        values = _patched(values, patch)
+        values = _patched(values, {k: v for k, v in one.values.items() if k not in _HEAD})
         for name, line in one.lines.items():
-            if name in ("apiVersion", "kind"):
+            if name in _HEAD:
                 continue
-            for inner in [n for n in lines if n.startswith(f"{name}.") and n not in one.lines]:
-                if not isinstance(one.get(name), dict):
+            if not isinstance(one.get(name), dict):
+                for inner in [n for n in lines if n.startswith(f"{name}.") and n not in one.lines]:
                     del lines[inner], set_by[inner]
             lines[name], set_by[name] = line, one
     return replace(first, values=values, lines=lines, parts=(first, *over), set_by=set_by)

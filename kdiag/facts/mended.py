@@ -45,7 +45,7 @@ def mended(failure: Failure, owners: Owners, pods: Pods) -> bool:
         return False
     old, new = both
     if failure.fault is Fault.UNSCHEDULED:
-        return placed(old) != placed(new)
+        return _placed(old) != _placed(new)
     before, after = old.container(failure.container), new.container(failure.container)
     if failure.fault in _REFERRED:
         # A volume is not one container's: the pod waits for all of them.
@@ -56,7 +56,7 @@ def mended(failure: Failure, owners: Owners, pods: Pods) -> bool:
     return bool(before and (after is None or asked(before) != asked(after)))
 
 
-def placed(spec: PodSpec) -> tuple[object, ...]:
+def _placed(spec: PodSpec) -> tuple[object, ...]:
     """All of a template that the scheduler looks at."""
     return (
         *(spec.node_selector, spec.affinity, spec.tolerations, spec.topology_spread_constraints),

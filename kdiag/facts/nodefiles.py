@@ -60,6 +60,12 @@ READ_KERNEL = NodeCommand(
 )
 
 
+#: The name of a folder of drop-ins: it says so, and nothing but such files is in there. Read by grep and sudo as well.
+DROP_IN_FOLDER = "[A-Za-z0-9_.-]*(kubelet|conf)[A-Za-z0-9_-]*([.](json|yaml|conf))?[.]d"
+#: With where it may be.
+DROP_IN_PATH = f"/(etc|var/lib|opt|usr)(/[A-Za-z0-9_.-]+)*/{DROP_IN_FOLDER}"
+
+
 def drop_ins(text: str) -> dict[str, list[str]]:
     """The lines of the files of a kubelet's ``--config-dir``, by path, in the order in which it takes them."""
     found: dict[str, list[str]] = {}

@@ -158,6 +158,11 @@ class Pod(Lean, frozen=True, gc=False, kw_only=True):
         return self.spec.requests()
 
     @property
+    def age_key(self) -> float:
+        """By which pods are in the order in which they were made; one of which that is not known comes first."""
+        return self.created.timestamp() if self.created else 0.0
+
+    @property
     def template_hash(self) -> str:
         """Which revision of its controller's template it was made of."""
         return self.labels.get("pod-template-hash") or self.labels.get("controller-revision-hash") or ""
@@ -297,6 +302,18 @@ class Pods(Objects[Pod]):
             if owner := group[0].owner:
                 found.setdefault(owner.uid, []).extend(group)
         return {uid: tuple(pods) for uid, pods in found.items()}
+
+    @cached_property
+    def newest_alike(self) -> Mapping[tuple[str, str], Pod]:
+        """The newest pod of all ReplicaSets whose names begin alike, by namespace and that beginning."""
+        found: dict[tuple[str, str], Pod] = {}
+        for group in self.by_owner.values():
+            owner = group[0].owner
+            if owner is None or owner.kind != "ReplicaSet":
+                continue
+            key = (group[0].namespace, owner.name.rpartition("-")[0])
+            found[key] = max((*group, *((found[key],) if key in found else ())), key=lambda p: p.age_key)
+        return found
 
     @cached_property
     def templates(self) -> tuple[tuple[Pod, ...], ...]:

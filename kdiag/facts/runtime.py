@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kdiag.facts.base import NodeCommand, NodeFollow
+from kdiag.facts.cluster import Cluster
 from kdiag.facts.hosts import Answer, HostFact, answer, plain_path
 from kdiag.facts.logs import LogLine, whole_messages
 from kdiag.facts.nodefiles import CONTAINERD as CONTAINERD
@@ -129,6 +130,27 @@ class NodeContainers:
         found = [g for g in self.logs if g.container == container and g.namespace == namespace]
         oldest = datetime.fromtimestamp(0, UTC)
         return tuple(sorted(found, key=lambda g: (g.written or oldest, g.attempt), reverse=True))
+
+
+def current(containers: NodeContainers | None, name: str) -> HostContainer | None:
+    """The container of a component that runs now, or ran last."""
+    found = containers.of(name) if containers and containers.listed else ()
+    return next((c for c in found if c.running), found[0] if found else None)
+
+
+def current_log(containers: NodeContainers, name: str) -> HostLog | None:
+    """The log of that container."""
+    live = current(containers, name)
+    logs = containers.log(name) if live else ()
+    return next((g for g in logs if live and (g.uid, g.attempt) == (live.uid, live.attempt)), None)
+
+
+def said_lately(
+    log: HostLog | None, pattern: re.Pattern[str], cluster: Cluster, seconds: float
+) -> list[tuple[LogLine, re.Match[str]]]:
+    """The lines of a log that hold the pattern and are no older than that."""
+    lines = (x for x in (log.lines if log else ()) if x.when and cluster.age(x.when) < seconds)
+    return [(x, match) for x in lines if (match := pattern.search(x.text))]
 
 
 _LOG_PATH = re.compile(

@@ -211,10 +211,6 @@ class ReplicationControllers(Objects[ReplicationController]):
         return ReplicationController(metadata=item.metadata, spec=shared, status=item.status)
 
 
-def _when(pod: Pod) -> float:
-    return pod.created.timestamp() if pod.created else 0.0
-
-
 def _revision(item: ReplicaSet) -> int:
     return whole(item.revision) or 0
 
@@ -472,33 +468,16 @@ class Owners(Derived):
             return None
         made = self.replicasets.get(owner.name, pod.namespace)
         if made is None:
-            newer = self._newest(pods).get((pod.namespace, owner.name.rpartition("-")[0]))
-            if newer is None or not newer.owner or newer.owner.uid == owner.uid or _when(newer) <= _when(pod):
+            newer = pods.newest_alike.get((pod.namespace, owner.name.rpartition("-")[0]))
+            if newer is None or not newer.owner or newer.owner.uid == owner.uid or newer.age_key <= pod.age_key:
                 return None
             return pod.spec, newer.spec
         if made.controller is None:
             return None
         newest = self.replicasets.by_owner[made.controller.uid][0]
-        if newest is made or not newest.spec.replicas or _revision(newest) <= _revision(made):
+        if not newest.spec.replicas or _revision(newest) <= _revision(made):
             return None
         return made.spec.template.spec, newest.spec.template.spec
-
-    def _newest(self, pods: Pods) -> Mapping[tuple[str, str], Pod]:
-        """The newest pod of all ReplicaSets whose names begin alike, by namespace and that beginning."""
-        if id(pods) not in self._stand_ins:
-            found: dict[tuple[str, str], Pod] = {}
-            for group in pods.by_owner.values():
-                owner = group[0].owner
-                if owner is None or owner.kind != "ReplicaSet":
-                    continue
-                key = (group[0].namespace, owner.name.rpartition("-")[0])
-                found[key] = max((*group, *((found[key],) if key in found else ())), key=_when)
-            self._stand_ins[id(pods)] = found
-        return self._stand_ins[id(pods)]
-
-    @cached_property
-    def _stand_ins(self) -> dict[int, Mapping[tuple[str, str], Pod]]:
-        return {}  # looked for only where a ReplicaSet was not seen
 
     def adrift(self, pod: Pod) -> bool:
         """Whether it is of a Job that was not seen: another run may have made good since what failed here."""

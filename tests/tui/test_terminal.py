@@ -177,6 +177,14 @@ def test_the_terminal_is_left_clean(
     assert "Traceback" not in terminal.raw.decode("utf-8", "replace")
 
 
+def _ends_in_one_line(terminal: Terminal) -> None:
+    assert terminal.end() == 3
+    text = terminal.raw.decode("utf-8", "replace")
+    assert "kdiag: a fault of kdiag's own: ZeroDivisionError: on purpose" in text
+    assert "Traceback" not in text
+    terminal.left_clean()
+
+
 def test_a_crash_is_one_line_and_leaves_the_terminal_clean(terminals: Callable[..., Terminal]) -> None:
     script = (
         "import sys, kdiag.tui.screens.verdict as v; from kdiag.__main__ import main\n"
@@ -184,12 +192,7 @@ def test_a_crash_is_one_line_and_leaves_the_terminal_clean(terminals: Callable[.
         "v.VerdictScreen.show_verdict = broken\n"
         f"sys.argv = ['kdiag', 'tui', '--snapshot', {str(DEMO)!r}]; main()"
     )
-    terminal = terminals(command=[sys.executable, "-c", script])
-    assert terminal.end() == 3
-    text = terminal.raw.decode("utf-8", "replace")
-    assert "kdiag: a fault of kdiag's own: ZeroDivisionError: on purpose" in text
-    assert "Traceback" not in text
-    terminal.left_clean()
+    _ends_in_one_line(terminals(command=[sys.executable, "-c", script]))
 
 
 def test_bytes_that_are_no_text_are_no_key(terminals: Callable[..., Terminal]) -> None:
@@ -210,12 +213,7 @@ def test_a_thread_that_reads_keys_and_dies_is_one_line(terminals: Callable[..., 
         "d.LinuxDriver.run_input_thread = broken\n"
         f"sys.argv = ['kdiag', 'tui', '--snapshot', {str(DEMO)!r}]; main()"
     )
-    terminal = terminals(command=[sys.executable, "-c", script])
-    assert terminal.end() == 3
-    text = terminal.raw.decode("utf-8", "replace")
-    assert "kdiag: a fault of kdiag's own: ZeroDivisionError: on purpose" in text
-    assert "Traceback" not in text
-    terminal.left_clean()
+    _ends_in_one_line(terminals(command=[sys.executable, "-c", script]))
 
 
 def test_a_terminal_that_is_closed_leaves_no_process(terminals: Callable[..., Terminal]) -> None:

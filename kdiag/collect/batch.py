@@ -45,7 +45,8 @@ _FRAME = 4096
 # The script
 
 # Runs one command between its frames; kdiag_w is what bounds its time, if it is to be bounded by itself. Who the user
-# is, matters where sudo may have refused, and is told then.
+# is, matters where sudo may have refused, and is told then. The timeout of BusyBox ends a program and not what it has
+# started: with it no limit is shared, for a shell would be ended and what hangs would stay.
 _ONE = r"""
 kdiag_one() {
 kdiag_i=$1 kdiag_r=
@@ -73,6 +74,10 @@ if ! kdiag_uid=$(timeout -k 1 9 id -u 2>/dev/null); then
 if timeout 9 sh -c :; then kdiag_t=timeout; else kdiag_t=; fi
 kdiag_uid=$(id -u 2>/dev/null)
 fi
+kdiag_g=$kdiag_t kdiag_p=$(command -v timeout)
+if [ -L "$kdiag_p" ] || [ "$kdiag_p" = timeout ]; then
+case $(timeout --help 2>&1) in *BusyBox*) kdiag_g= ;; esac
+fi
 if head -c 1 </dev/null; then kdiag_h='head -c'; else kdiag_h=; fi
 kdiag_cut() {
 ${kdiag_h:-cat} ${kdiag_h:+"$1"}
@@ -84,10 +89,11 @@ kdiag_one "$@"
 }
 kdiag_quick() {
 kdiag_w=
-if [ -n "$kdiag_t" ]; then
+if [ -n "$kdiag_g" ]; then
 kdiag_p="kdiag_n=$kdiag_n kdiag_uid=$kdiag_uid kdiag_t='$kdiag_t' kdiag_u= kdiag_w="
 printf '%s\n' "$kdiag_p" "$kdiag_f" "$2" | $kdiag_t "$1" sh -s
 else
+kdiag_w=${kdiag_t:+$kdiag_t $1}
 eval "$2"
 fi
 }

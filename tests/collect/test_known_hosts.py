@@ -158,7 +158,7 @@ def test_hashed_lines_of_openssh_are_found(tmp_path: Path) -> None:
     path = tmp_path / "known_hosts"
     path.write_text(line("w1,10.0.0.1", ONE) + "\n" + line("[w1]:2222", TWO) + "\n")
     keygen("-H", "-f", path)
-    assert "w1" not in path.read_text()
+    assert "w1," not in path.read_text()  # a hash may hold "w1" by chance, and no comma
     found = load([path])
     assert found.check("w1", 22, ONE).trust is Trust.TRUSTED
     assert found.check("10.0.0.1", 22, ONE).trust is Trust.TRUSTED

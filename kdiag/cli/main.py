@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
+#: What says which cluster or node is read, and so nothing of a recording.
+_LIVE = (
+    *(("--kubeconfig", "kubeconfig"), ("--context", "context"), ("--cluster", "cluster"), ("--user", "user")),
+    *(("--server", "server"), ("--as", "as_user"), ("--token", "token")),
+    *(("--ssh-config", "ssh_config"), ("--local", "local")),
+)
+
+
 def run(argv: Sequence[str]) -> NoReturn:
     """Run one command and end the process: without waiting for a thread that hangs in a read."""
     signal.signal(signal.SIGTERM, _terminated)
@@ -104,6 +112,8 @@ def _dispatch(argv: Sequence[str]) -> int:
             return int(options.run(options))
         top.print_help()
         return Exit.USAGE if not argv else Exit.CLEAN
+    if getattr(options, "snapshot", "") and (idle := [flag for flag, dest in _LIVE if getattr(options, dest, None)]):
+        say(f"{', '.join(idle)}: of no use here: a recording is read, and no cluster")
     command: Callable[[argparse.Namespace], int] = options.run
     return command(options)
 

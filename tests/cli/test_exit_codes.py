@@ -430,3 +430,12 @@ main.run(["list"])
     )
     assert done.returncode == 3
     assert done.stderr == "kdiag: a fault of kdiag's own: RuntimeError: a ␛[31mbug (KDIAG_DEBUG=1 shows where)\n"
+
+
+def test_what_says_which_cluster_is_of_no_use_for_a_recording_and_that_is_said(tmp_path: Path) -> None:
+    done = kdiag("check", "--context", "prod", "--local", "--snapshot", str(HEALTHY), home=tmp_path)
+    assert (done.returncode, done.stderr) == (
+        0,
+        "kdiag: --context, --local: of no use here: a recording is read, and no cluster\n",
+    )
+    assert kdiag("check", "--snapshot", str(HEALTHY), home=tmp_path).stderr == ""

@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar
 
-import msgspec
-
 from kdiag.facts.base import ApiList, Objects
 from kdiag.facts.meta import Lean, Time
 from kdiag.model.redact import RUN
@@ -57,13 +55,13 @@ class Event(Lean, frozen=True, gc=False):
     involved_object: Involved = Involved()
     reason: str = ""
     message: str = ""
-    type: str = ""
-    count: int = 0
+    source: _Source = _Source()
     first_timestamp: Time | None = None
     last_timestamp: Time | None = None
+    count: int = 0
+    type: str = ""
     event_time: Time | None = None
     series: _Series | None = None
-    source: _Source = _Source()
     reporting_component: str = ""
 
     @property
@@ -137,15 +135,19 @@ class Events(Objects[Event]):
             return None
         # The words that every event repeats are kept once: a large cluster has tens of thousands.
         o, source = item.involved_object, item.source
-        return msgspec.structs.replace(
-            item,
-            metadata=_EventMeta(sys.intern(item.metadata.namespace), item.metadata.creation_timestamp),
-            involved_object=Involved(sys.intern(o.kind), sys.intern(o.namespace), o.name, sys.intern(o.field_path)),
-            source=_Source(sys.intern(source.component), sys.intern(source.host)),
-            reason=sys.intern(item.reason),
-            type=sys.intern(item.type),
-            reporting_component=sys.intern(item.reporting_component),
-            message=_said(item.message),
+        return Event(
+            _EventMeta(sys.intern(item.metadata.namespace), item.metadata.creation_timestamp),
+            Involved(sys.intern(o.kind), sys.intern(o.namespace), o.name, sys.intern(o.field_path)),
+            sys.intern(item.reason),
+            _said(item.message),
+            _Source(sys.intern(source.component), sys.intern(source.host)),
+            item.first_timestamp,
+            item.last_timestamp,
+            item.count,
+            sys.intern(item.type),
+            item.event_time,
+            item.series,
+            sys.intern(item.reporting_component),
         )
 
     @cached_property

@@ -21,7 +21,7 @@ import msgspec
 from kdiag.facts.base import ApiList, Builder, Fact, Objects
 from kdiag.facts.meta import Condition, Lean, OwnerRef, Resources, Time, condition
 from kdiag.facts.podspec import PodSpec, kept
-from kdiag.facts.wire import Page, clean_json, convert, decoder, describe, fold_gaps, without_nulls
+from kdiag.facts.wire import Page, clean_json, convert, decoder, describe, fold_gaps, unmanaged, without_nulls
 from kdiag.model.observation import Observation
 from kdiag.model.redact import RUN
 from kdiag.model.result import Gap, Ref
@@ -168,6 +168,10 @@ class Pod(Lean, frozen=True, gc=False, kw_only=True):
         return self.labels.get("pod-template-hash") or self.labels.get("controller-revision-hash") or ""
 
 
+# The fields of the shapes below stand in the order in which an API server writes them: a decoder looks for a key first
+# behind the one that came before it.
+
+
 class _Meta(Lean, frozen=True, gc=False):
     name: str = ""
     namespace: str = ""
@@ -180,44 +184,44 @@ class _Meta(Lean, frozen=True, gc=False):
 
 
 class _Spec(Lean, frozen=True, gc=False):
-    node_name: str = ""
-    containers: msgspec.Raw = RAW
-    init_containers: msgspec.Raw = RAW
     volumes: msgspec.Raw = RAW
-    affinity: msgspec.Raw = RAW
-    tolerations: msgspec.Raw = RAW
-    node_selector: msgspec.Raw = RAW
-    topology_spread_constraints: msgspec.Raw = RAW
-    image_pull_secrets: msgspec.Raw = RAW
-    security_context: msgspec.Raw = RAW
-    readiness_gates: msgspec.Raw = RAW
-    scheduling_gates: msgspec.Raw = RAW
-    resource_claims: msgspec.Raw = RAW
-    dns_config: msgspec.Raw = RAW
-    host_aliases: msgspec.Raw = RAW
-    overhead: msgspec.Raw = RAW
-    host_network: bool = False
-    scheduler_name: str = "default-scheduler"
-    service_account_name: str = ""
+    init_containers: msgspec.Raw = RAW
+    containers: msgspec.Raw = RAW
     restart_policy: str = "Always"
     termination_grace_period_seconds: int = 30
+    dns_policy: str = "ClusterFirst"
+    node_selector: msgspec.Raw = RAW
+    service_account_name: str = ""
+    automount_service_account_token: bool | None = None
+    node_name: str = ""
+    host_network: bool = False
+    security_context: msgspec.Raw = RAW
+    image_pull_secrets: msgspec.Raw = RAW
+    affinity: msgspec.Raw = RAW
+    scheduler_name: str = "default-scheduler"
+    tolerations: msgspec.Raw = RAW
+    host_aliases: msgspec.Raw = RAW
     priority_class_name: str = ""
     priority: int = 0
-    dns_policy: str = "ClusterFirst"
+    dns_config: msgspec.Raw = RAW
+    readiness_gates: msgspec.Raw = RAW
     runtime_class_name: str = ""
-    automount_service_account_token: bool | None = None
+    overhead: msgspec.Raw = RAW
+    topology_spread_constraints: msgspec.Raw = RAW
+    scheduling_gates: msgspec.Raw = RAW
+    resource_claims: msgspec.Raw = RAW
 
 
 class _Status(Lean, frozen=True, gc=False):
     phase: str = ""
-    reason: str = ""
+    conditions: msgspec.Raw = RAW
     message: str = ""
+    reason: str = ""
+    nominated_node_name: str = ""
     pod_i_p: str = msgspec.field(name="podIP", default="")
     start_time: Time | None = None
-    conditions: msgspec.Raw = RAW
-    container_statuses: tuple[ContainerStatus, ...] = ()
     init_container_statuses: tuple[ContainerStatus, ...] = ()
-    nominated_node_name: str = ""
+    container_statuses: msgspec.Raw = RAW
 
 
 class _Pod(Lean, frozen=True, gc=False):
@@ -243,6 +247,8 @@ class _Kin(NamedTuple):
 _READY = b'"type":"Ready","status":"True"'
 #: The same from Kubernetes 1.34 on.
 _READY_NOW = re.compile(rb'"type":"Ready",(?:"observedGeneration":\d+,)?"status":"True"')
+#: The same of a container: it runs, is ready, and nothing came before.
+_WELL = (b'"state":{"running":{"startedAt":"', b'Z"}},"lastState":{},"ready":true,"restartCount":0,')
 _RAW_FIELDS = tuple(f.name for f in msgspec.structs.fields(_Spec) if f.type is msgspec.Raw)
 _SCALARS = tuple(f.name for f in msgspec.structs.fields(_Spec) if f.type is not msgspec.Raw and f.name != "node_name")
 _TYPES = {f.name: f.type for f in msgspec.structs.fields(PodSpec)}
@@ -342,13 +348,13 @@ class PodBuilder:
         if seen.error:
             self._gaps.append(Gap(seen.key, seen.error))
         else:
-            try:
-                page: list[_Pod] = decoder(Page[_Pod]).decode(seen.body).objects()
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
+            page = _page(unmanaged(seen.body))
+            if page is None:
+                page = _page(seen.body)
+            if page is None:
                 self._one_by_one(bytes(seen.body))
-            else:
-                for raw in page:
-                    self._take(raw)
+            for raw in page or ():
+                self._take(raw)
 
     def _one_by_one(self, body: bytes) -> None:
         try:
@@ -383,7 +389,7 @@ class PodBuilder:
         conditions = bytes(status.conditions)
         ready = _READY in conditions or _READY_NOW.search(conditions) is not None or _is_ready(conditions)
         serves = ready and status.phase == "Running" and meta.deletion_timestamp is None
-        if serves and not meta.finalizers and _unbroken(status):
+        if serves and not meta.finalizers and _unbroken(status, kin.spec):
             return Pod(
                 name=meta.name if meta.name.isprintable() else clean_line(meta.name),
                 namespace=kin.namespace,
@@ -419,7 +425,7 @@ class PodBuilder:
             reason=clean_line(status.reason),
             message=RUN.text(clean(status.message)),
             conditions=() if serves else tuple(map(_clean_condition, _conditions(conditions))),
-            statuses=tuple(map(_clean_status, status.container_statuses)),
+            statuses=tuple(map(_clean_status, _statuses(bytes(status.container_statuses)))),
             init_statuses=tuple(map(_clean_status, status.init_container_statuses)),
             nominated_node=clean_line(status.nominated_node_name),
         )
@@ -482,6 +488,15 @@ class PodBuilder:
         )
 
 
+def _page(body: bytes | memoryview) -> list[_Pod] | None:
+    """The pods of a page; None where it does not have the shape."""
+    try:
+        page: Page[_Pod] = decoder(Page[_Pod]).decode(body)
+        return page.objects()
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
+        return None
+
+
 @lru_cache(maxsize=65_536)
 def _word(text: str) -> str:
     """A word that recurs (a node, a reason, an image), safe to show, and kept once."""
@@ -497,16 +512,23 @@ def _spec(raw: _Spec) -> PodSpec:
     return kept(PodSpec(**parts))
 
 
-def _unbroken(status: _Status) -> bool:
+def _unbroken(status: _Status, spec: PodSpec | None) -> bool:
     """Whether every container runs and is ready, and none has ever been restarted."""
-    for s in status.container_statuses:
-        if s.restart_count or not s.ready or s.state.running is None:
-            return False
+    text = bytes(status.container_statuses)
+    if spec is None or any(text.count(part) != len(spec.containers) for part in _WELL):
+        for s in _statuses(text):
+            if s.restart_count or not s.ready or s.state.running is None:
+                return False
     return not status.init_container_statuses or all(not s.restart_count for s in status.init_container_statuses)
 
 
 def _conditions(text: bytes) -> tuple[Condition, ...]:
     found: tuple[Condition, ...] | None = _part(text, tuple[Condition, ...])
+    return found or ()
+
+
+def _statuses(text: bytes) -> tuple[ContainerStatus, ...]:
+    found: tuple[ContainerStatus, ...] | None = _part(text, tuple[ContainerStatus, ...])
     return found or ()
 
 

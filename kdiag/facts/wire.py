@@ -29,6 +29,7 @@ _ESCAPED = re.compile(
     r"\U0001d173-\U0001d17a\U000e0000-\U000e007f\U000f0000-\U0010ffff])"
 )
 _SUSPECT = re.compile(rb"\\[urbf]")
+_MANAGED = b',"managedFields":['
 
 
 class ListMeta(msgspec.Struct, gc=False):
@@ -90,6 +91,29 @@ def clean_json(body: bytes) -> bytes:
     if body.isascii() and b"\x7f" not in body and (b"\\" not in body or not _SUSPECT.search(body)):
         return body
     return _ESCAPED.sub(_visible, body.decode("utf-8", "replace")).encode("utf-8", "replace")
+
+
+def unmanaged(body: bytes | memoryview) -> bytes | memoryview:
+    """The page without what it says of who wrote which field: two fifths of its text, and nothing that a fact reads.
+
+    Such a list holds no other list, so that its end is the next bracket, which is found ten times as fast as JSON is
+    passed over. Where a bracket stands in it all the same, what is left is no JSON, and the page must be read whole.
+    A list that is passed over, for it comes sooner behind the last one than half as far as that behind its own, stays.
+    """
+    whole = body.obj if isinstance(body, memoryview) else body
+    if not isinstance(whole, bytes | bytearray):
+        return body
+    parts: list[bytes | memoryview] = []
+    at, far, size = 0, 0, len(body)
+    while (start := whole.find(_MANAGED, at + far // 2, size)) >= 0:
+        end = whole.find(b"]", start, size) + 1
+        # A view may begin elsewhere than what it is a view of.
+        if not end or (not parts and body[start:end] != whole[start:end]):
+            return body
+        parts.append(body[at:start])
+        at, far = end, start - at
+    parts.append(body[at:])
+    return b"".join(parts)
 
 
 def _visible(match: re.Match[str]) -> str:

@@ -170,3 +170,46 @@ def test_what_a_fact_has_worked_out_is_kept_until_more_is_read() -> None:
     second = intake.fact(Pods)
     assert isinstance(second, Pods)
     assert [p.name for p in second.items] == ["a", "b"]
+
+
+def well(name: str = "c", **odd: Any) -> dict[str, Any]:
+    """The status of a container as an API server writes it, in its order."""
+    return {
+        "name": name,
+        "state": {"running": {"startedAt": "2026-10-11T01:05:16Z"}},
+        "lastState": {},
+        "ready": True,
+        "restartCount": 0,
+        "image": "nginx",
+        "imageID": "nginx@sha256:1",
+        **odd,
+    }
+
+
+ENDED = {"terminated": {"exitCode": 1, "finishedAt": "2026-10-11T01:05:16Z"}}
+
+
+@pytest.mark.parametrize(
+    ("statuses", "kept"),
+    [
+        ([well(), well("d")], 0),
+        ([well(), well("d", restartCount=1, lastState=ENDED)], 2),
+        ([well(), well("d", restartCount=10)], 2),
+        ([well(), well("d", ready=False)], 2),
+        ([well(), well("d", state=ENDED)], 2),
+        ([well(), well("d", state={"waiting": {"reason": 'Z"}},"lastState":{},"ready":true,"restartCount":0,'}})], 2),
+        ([well("d")], 0),
+        ([well("d", image='Z"}},"lastState":{},"ready":true,"restartCount":0,', ready=False)], 1),
+        ([], 0),
+    ],
+)
+def test_whether_a_pod_is_well_does_not_hang_on_how_its_text_is_written(statuses: list[Any], kept: int) -> None:
+    item = raw(containerStatuses=statuses)
+    item["spec"]["containers"].append({"name": "d", "image": "nginx"})
+    item["metadata"]["managedFields"] = [{"manager": "kubelet", "fieldsV1": {"f:status": {".": {}}}}]
+    for spaces in ((",", ":"), (", ", ": ")):
+        builder = Pods.builder()
+        builder.feed(Observation("api", "pods", body=json.dumps({"items": [item]}, separators=spaces).encode()))
+        fact = builder.finish()
+        assert isinstance(fact, Pods)
+        assert [len(pod.statuses) for pod in fact.items] == [kept]

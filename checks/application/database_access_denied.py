@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from kdiag.check import DEPENDENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
 from kdiag.facts import (
     Backends,
+    Cluster,
     Complaint,
     Complaints,
     Container,
@@ -19,7 +20,6 @@ from kdiag.facts import (
     Service,
     Topic,
     edit_template,
-    is_database,
 )
 
 _PASSWORD = re.compile(r"(?:pass(?:word|wd)?|pwd|secret|auth)$", re.IGNORECASE)
@@ -85,7 +85,7 @@ def database_access_denied(
         if workload in done:
             continue
         done.add(workload)
-        yield _finding(complaint, client, workload, dependencies, backends, owners)
+        yield _finding(complaint, client, workload, dependencies, backends, owners, complaints.cluster)
     if dependencies is None or backends is None:
         return
     for group in dependencies.pods.templates:
@@ -108,12 +108,10 @@ def _refused(complaints: Complaints, backends: Backends | None, owners: Owners) 
     """Who is refused: a client by its own log, or by the address that a server's log names."""
     by_address: dict[str, Pod] = {}
     for complaint in complaints.about(Topic.ACCESS_DENIED):
-        container = complaint.pod.spec.container(complaint.container)
-        if container is None or not is_database(container):
+        if not complaint.by_server:
             yield complaint, complaint.pod
     for complaint in complaints.about(Topic.ACCESS_DENIED):
-        container = complaint.pod.spec.container(complaint.container)
-        if container is None or not is_database(container):
+        if not complaint.by_server:
             continue
         if not by_address and backends:
             by_address = {p.ip: p for p in backends.pods.within(complaint.pod.namespace) if p.ip}
@@ -131,6 +129,7 @@ def _finding(
     dependencies: Dependencies | None,
     backends: Backends | None,
     owners: Owners,
+    cluster: Cluster,
 ) -> Finding:
     own = complaint.workload == workload
     by, user = complaint.said.phrase.by, complaint.said.names.get("user", "")
@@ -144,6 +143,7 @@ def _finding(
     login = _login(names, dependency) if names else ""
     where = pair.service.name if pair else dependency.host if dependency else by
     reason = pair.fault if pair and pair.fault else f"wrong user or password{f' ({login})' if login else ''}"
+    over = own and not (pair and pair.fault) and complaint.at_start(cluster)
     evidence = [
         Evidence(kubectl(*complaint.command, namespace=complaint.pod.namespace), shorten(complaint.said.text, 200))
     ]
@@ -163,7 +163,7 @@ def _finding(
         next=tuple(_next(workload, names, dependency, pair)),
         touches=tuple(_touches(workload, names, dependency, pair)),
         key=f"{by} {user}".strip(),
-        severity=Severity.ERROR,
+        severity=Severity.WARNING if over else Severity.ERROR,
         since=complaint.since,
     )
 

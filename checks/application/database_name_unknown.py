@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import DEPENDENT_FAILS, Evidence, Finding, Layer, Severity, check, kubectl, nearest, shorten
-from kdiag.facts import Backends, Complaints, Dependencies, Pod, Topic, edit_template, is_database
+from kdiag.facts import Backends, Complaints, Dependencies, Pod, Topic, edit_template
 
 _NAME = re.compile(r"(?:^|[_.-])(?:db|database|dbname|schema)(?:[_.-]?name)?$", re.IGNORECASE)
 _MADE = ("MYSQL_DATABASE", "MARIADB_DATABASE", "POSTGRES_DB", "POSTGRESQL_DATABASE", "MONGO_INITDB_DATABASE")
@@ -26,7 +26,7 @@ def database_name_unknown(
     for complaint in complaints.about(Topic.DATABASE_UNKNOWN):
         pod = complaint.pod
         container = pod.spec.container(complaint.container)
-        if container is None or is_database(container):
+        if container is None or complaint.by_server:
             continue
         wanted = complaint.said.names.get("database", "")
         dependency = dependencies.kind(pod, complaint.said.phrase.by) if dependencies else None

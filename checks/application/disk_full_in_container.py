@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
-from kdiag.facts import Complaints, Pod, Topic
+from kdiag.facts import Cluster, Complaints, Pod, Topic
 
 # inotify answers ENOSPC when a user has no more watches: no disk is full then.
 _WATCHES = re.compile(r"inotify|fsnotify|fs\.watch|file ?watch|System limit for number of", re.IGNORECASE)
@@ -25,7 +25,7 @@ _PATH = re.compile(r"(?<![\w/])(/[A-Za-z0-9._/-]{2,200})")
     ),
     tags=("storage", "disk"),
 )
-def disk_full_in_container(complaints: Complaints) -> Iterator[Finding]:
+def disk_full_in_container(complaints: Complaints, cluster: Cluster) -> Iterator[Finding]:
     """The path in the message tells the volume; without one, the log tells only that some disk is full."""
     done: set[Ref] = set()
     for complaint in complaints.about(Topic.DISK_FULL):
@@ -56,7 +56,7 @@ def disk_full_in_container(complaints: Complaints) -> Iterator[Finding]:
                 *((Ref("Node", pod.node),) if pod.node and not claim else ()),
             ),
             key=complaint.container,
-            severity=Severity.ERROR,
+            severity=Severity.WARNING if complaint.passed(cluster) else Severity.ERROR,
             since=complaint.since,
         )
 

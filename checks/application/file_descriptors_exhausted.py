@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kdiag.check import CLIENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
-from kdiag.facts import Complaints, Pod, Topic, more_inotify
+from kdiag.facts import Cluster, Complaints, Pod, Topic, more_inotify
 
 #: Seconds in which no program opens a thousand files.
 _START = 3
@@ -24,7 +24,7 @@ _WATCHES = re.compile(r"inotify|fsnotify|file ?watch|watcher", re.IGNORECASE)
     ),
     tags=("resources", "limits"),
 )
-def file_descriptors_exhausted(complaints: Complaints) -> Iterator[Finding]:
+def file_descriptors_exhausted(complaints: Complaints, cluster: Cluster) -> Iterator[Finding]:
     """The same words mean the process' limit, the node's, or the node's limit of inotify instances."""
     done: set[Ref] = set()
     for complaint in complaints.about(Topic.FILES_EXHAUSTED):
@@ -53,7 +53,7 @@ def file_descriptors_exhausted(complaints: Complaints) -> Iterator[Finding]:
             next=count,
             touches=(Ref("Node", pod.node),) if "node" in what else (),
             key=complaint.container,
-            severity=Severity.ERROR,
+            severity=Severity.WARNING if complaint.passed(cluster) else Severity.ERROR,
             since=complaint.since,
         )
 

@@ -38,7 +38,6 @@ from kdiag.facts.cluster import HealthCheck as HealthCheck
 from kdiag.facts.cluster import Version as Version
 from kdiag.facts.complaints import Complaint as Complaint
 from kdiag.facts.complaints import Complaints as Complaints
-from kdiag.facts.complaints import is_database as is_database
 from kdiag.facts.configuration import ConfigMap as ConfigMap
 from kdiag.facts.configuration import ConfigMaps as ConfigMaps
 from kdiag.facts.configuration import Limit as Limit

@@ -11,7 +11,7 @@ from functools import cached_property
 from kdiag.facts.base import Derived
 from kdiag.facts.cluster import Cluster
 from kdiag.facts.logs import ContainerLog, LogLine, Logs
-from kdiag.facts.phrases import Said, Topic, said, says_connected
+from kdiag.facts.phrases import Said, Topic, said, says_connected, says_server
 from kdiag.facts.pods import ContainerStatus, Pod, Pods
 from kdiag.facts.podspec import Container
 from kdiag.facts.workloads import Owners
@@ -29,12 +29,15 @@ _PASSING = frozenset({Topic.UNREACHABLE, Topic.UNRESOLVED})
 _ANSWERED = re.compile(r"(?i)\brefused\b|\b\d{1,3}(?:\.\d{1,3}){3}\b|\[[0-9a-f:]+\]")
 _DATABASE = re.compile(
     r"(?:^|/)(?:[a-z0-9-]*-)?(?:mysql|mariadb|percona|postgres|postgresql|timescaledb|pgvector|postgis|mongo|mongodb|redis"
-    r"|valkey|rabbitmq|kafka|cassandra|elasticsearch|opensearch|mssql|oracle|cockroach|clickhouse)(?:-server|-ha|-cluster)?(?:[:@]|$)"
-    r"|mssql/server|/database/(?:free|express|enterprise)"
+    r"|valkey|rabbitmq|kafka|cassandra|elasticsearch|opensearch|mssql|oracle|cockroach|clickhouse)(?:-server|-ha|-cluster|-repmgr|-galera)?(?:[:@]|$)"
+    r"|(?:^|/)(?:spilo-\d+|pgbouncer|pgpool(?:-ii)?|pgcat|odyssey|proxysql|maxscale|percona-xtradb-cluster|mysql/[a-z]+-server"
+    r"|redis-(?:stack|sentinel)[a-z-]*|keydb|dragonfly)(?:[:@]|$)|mssql/server|/database/(?:free|express|enterprise)"
 )
 #: How fresh a line must be, and over how long it must recur, to be said still: seconds.
 _STILL = 45.0
 _RECURS = 30.0
+#: After which silence one that runs well no longer says a thing, in seconds.
+_SAID_STILL = 120.0
 #: How long who says a thing again and again may be silent before it has stopped, in seconds.
 _BREATH = 15.0
 #: How long after a server was made or restarted its clients may have had to wait for it, in seconds.
@@ -86,6 +89,22 @@ class Complaint:
             for m in (p.created, p.started, *(s.state.running.started_at for s in p.statuses if s.state.running))
         )
         return self.when is not None and any(m and (self.when - m).total_seconds() < within for m in begun)
+
+    @property
+    def by_server(self) -> bool:
+        """Whether a database server says it, of one of its clients and not of itself."""
+        container = self.pod.spec.container(self.container)
+        return (container is not None and _is_database(container)) or says_server(self.said.text)
+
+    def passed(self, cluster: Cluster) -> bool:
+        """Whether it was said by one that runs well, once, or is not said any more: it may be over."""
+        return not self.failing and (self.count < 2 or cluster.age(self.when) > _SAID_STILL)
+
+    def at_start(self, cluster: Cluster) -> bool:
+        """Whether one that runs well said it as it started, as what waits for its server to be set up does, and not since."""
+        begun = _begun(self.pod, self.container)
+        early = bool(begun and self.when and (self.when - begun).total_seconds() < 2 * _STARTING)
+        return early and not self.failing and cluster.age(self.when) > _SAID_STILL
 
     @property
     def crashed(self) -> bool:
@@ -271,15 +290,20 @@ class Complaints(Derived):
             return False
         if topic not in _PASSING:
             return True
-        status = pod.status(log.container)
-        running = status.state.running if status else None
-        start = (running.started_at if running else None) or pod.started or pod.created
+        start = _begun(pod, log.container)
         # An ordinary start: it tried before what it needs was there, and has been quiet since.
         at_start = start is not None and (line.when - start).total_seconds() < 2 * _STARTING
         return state == "well" and not (at_start and age > _STARTING)
 
 
-def is_database(container: Container) -> bool:
+def _begun(pod: Pod, container: str) -> datetime | None:
+    """When the present run of a container began, as far as that was kept."""
+    status = pod.status(container)
+    running = status.state.running if status else None
+    return (running.started_at if running else None) or pod.started or pod.created
+
+
+def _is_database(container: Container) -> bool:
     """Whether it is a database server, whose log tells of its clients' faults and not of its own."""
     return bool(_DATABASE.search(container.image)) and "exporter" not in container.image
 

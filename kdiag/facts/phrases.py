@@ -611,9 +611,22 @@ _WELL = re.compile(
 )
 
 
+#: How a log agent, or who passes events on, marks what another has said: with the tag of its file, the stream that it
+#: came by, the pod that it is of, or the object of the event. No program says that of its own words.
+_PASSED_ON = re.compile(
+    r"\bvar\.log\.(?:containers|pods)\.|[\"']stream\\?[\"'] ?(?:[:=]|=>) ?\\?[\"']std(?:out|err)\\?[\"']"
+    r"|[\"']kubernetes\\?[\"'] ?(?::|=>) ?\{|[\"']involvedObject\\?[\"'] ?: ?\{"
+)
+#: How a database server begins what it says of a client whose login it refuses.
+_SERVER = re.compile(
+    r"\[\d{1,7}\](?: [^\s:]{1,120}){0,4}:? {1,2}(?:FATAL|FEHLER): {1,2}(?:password|no pg_hba|role |database )"  # PostgreSQL
+    r"|\[(?:Note|Warning|ERROR)\] (?:\[MY-\d{1,6}\] )?(?:\[Server\] )?Access denied for user"  # MySQL, MariaDB
+)
+
+
 def said(text: str, *topics: Topic) -> Said | None:
     """What a line complains of, by the first phrase of the table that fits; None for a line that complains of nothing."""
-    if not _HINT.search(text):
+    if not _HINT.search(text) or _PASSED_ON.search(text):
         return None
     for topic in topics or tuple(Topic):
         for phrase in _BY_TOPIC[topic]:
@@ -626,3 +639,8 @@ def said(text: str, *topics: Topic) -> Said | None:
 def says_connected(text: str) -> bool:
     """Whether a line tells of a connection that was made."""
     return bool(_WELL.search(text))
+
+
+def says_server(text: str) -> bool:
+    """Whether a database server says it, of one of its clients."""
+    return bool(_SERVER.search(text))

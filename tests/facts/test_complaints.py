@@ -204,3 +204,41 @@ def test_a_client_that_is_only_not_ready_has_not_crashed() -> None:
     (crashed,) = complaints([("09:58:59", UNRESOLVED)], previous=True, **CRASHED)
     assert not unready.crashed
     assert crashed.crashed
+
+
+def test_what_a_log_agent_passes_on_is_not_its_own_complaint() -> None:
+    full = "write /data/x: no space left on device"
+    for line in (
+        f'[0] kube.var.log.containers.shop-1_shop_web.log: [[17.1, {{}}], {{"stream"=>"stderr", "log"=>"{full}"}}]',
+        f'{{"stream":"stderr","log":"{full}"}}',
+        f'{{"kubernetes":{{"pod_name":"shop-1"}},"message":"{full}"}}',
+        f'{{"reason":"Failed","involvedObject":{{"kind":"Pod"}},"message":"{full}"}}',
+    ):
+        assert complaints([("09:59:00", line), ("09:59:30", line)]) == (), line
+    for line in (full, f'level=error path=/var/log/pods/shop_shop-1/web/0.log error="{full}"', f'{{"message":"{full}"}}'):
+        assert len(complaints([("09:59:00", line), ("09:59:30", line)])) == 1, line
+
+
+def test_a_server_is_told_by_how_it_speaks() -> None:
+    postgres = "2026-11-22 09:59:00.123 UTC [88] %sFATAL:  password authentication failed for user \"shop\""
+    for line in (
+        postgres % "",
+        postgres % "shop@shop ",
+        "2026-11-22T09:59:00Z 8 [Note] [MY-010926] [Server] Access denied for user 'x'@'10.0.0.1' (using password: YES)",
+        "2026-11-22 9:59:00 8 [Warning] Access denied for user 'x'@'10.0.0.1'",
+    ):
+        (one,) = complaints([("09:59:00", line)])
+        assert one.by_server, line
+    for line in (DENIED, 'FATAL:  password authentication failed for user "shop"', f"[ERROR] login: {DENIED}"):
+        (one,) = complaints([("09:59:00", line)])
+        assert not one.by_server, line
+
+
+def test_what_was_said_once_at_the_start_may_be_over() -> None:
+    cluster = facts([]).cluster
+    (early,) = complaints([("09:51:00", DENIED)], state={"running": {"startedAt": "2026-11-22T09:50:30Z"}})
+    assert early.at_start(cluster)
+    assert early.passed(cluster)
+    (late,) = complaints([("09:59:00", DENIED), ("09:59:30", DENIED)])
+    assert not late.at_start(cluster)
+    assert not late.passed(cluster)

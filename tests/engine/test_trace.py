@@ -473,6 +473,12 @@ def test_an_ingress_that_nobody_serves() -> None:
     assert told(unclassed) == [(BROKEN, "Ingress shop/front")]
 
 
+def test_an_ingress_without_a_class_where_there_is_none() -> None:
+    steps = walk(with_ingress(ingress(("/", "web", 80), cls=""), classes=()), "ingress/shop/front")
+    assert (steps[0].state, steps[0].blocks) == (UNKNOWN, False)
+    assert (OK, "Service shop/web:80") in told(steps)
+
+
 def test_an_ingress_to_the_wrong_port_and_the_wrong_service() -> None:
     assert (
         last(walk(with_ingress(ingress(("/", "web", 8080))), "ingress/shop/front"))[2] == "has no port 8080; it has 80"

@@ -9,6 +9,8 @@ from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kub
 from kdiag.facts import Claims, Cluster, Namespace, Namespaces, Pod, Pods, SystemLeases, controllers_begin
 
 _LATE = 120.0
+#: What a workload may ordinarily ask for to end in, in seconds: so long, its namespace is not stuck but waits.
+_GRACE = 600
 _MOST = 100
 _ORDER = (
     "NamespaceDeletionDiscoveryFailure",
@@ -49,6 +51,9 @@ def namespace_stuck_terminating(
         held = {c.type: c.message for c in namespace.status.conditions if c.status == "True"}
         kind = next((k for k in _ORDER if k in held), "")
         name = namespace.name
+        slow = _slow(pods, name, cluster)
+        if slow and (slow.grace or 0) <= _GRACE and kind in ("", "NamespaceContentRemaining"):
+            continue
         touches = tuple(p.ref() for p in (pods.troubled if pods else ()) if p.namespace == name and p.deleted)
         touches += tuple(c.ref() for c in (claims.within(name) if claims else ()) if c.metadata.deletion_timestamp)
         if kind == "NamespaceDeletionDiscoveryFailure":
@@ -68,7 +73,7 @@ def namespace_stuck_terminating(
         elif kind:
             why = shorten(held[kind], 140)
             step = _list(namespace, held.get("NamespaceContentRemaining", ""))
-        elif slow := _slow(pods, name, cluster):
+        elif slow and slow.deleted and cluster.age(slow.deleted) < 0:
             why = f"Pod {slow.path} has {slow.grace} s to end, until {slow.deleted:%H:%M:%S} UTC"
             step = kubectl("describe", "pod", slow.name, namespace=name) + "   # preStop and grace period"
         elif namespace.metadata.finalizers:
@@ -98,9 +103,9 @@ def namespace_stuck_terminating(
 
 
 def _slow(pods: Pods | None, namespace: str, cluster: Cluster) -> Pod | None:
-    """The pod that has longest to end, where that is not over yet."""
+    """The pod that has longest to end, where that is not over yet, or only just."""
     ends = {p.deleted: p for p in (pods.troubled if pods else ()) if p.namespace == namespace and p.deleted}
-    latest = max((end for end in ends if cluster.age(end) < 0), default=None)
+    latest = max((end for end in ends if cluster.age(end) < _LATE), default=None)
     return ends[latest] if latest else None
 
 

@@ -138,9 +138,10 @@ class Game:
             for step in one.breaks:
                 bench.take(one.scenario.id, step, one.values)
         self._say("waiting until it shows")
-        for one in drawn:
+        for task, one in zip(session.tasks, drawn, strict=True):
             if not one.scenario.risk:
                 self._shows(session, one, hosts)
+            task.held = self._held(session, one, hosts)
 
     def _shows(self, session: Session, one: Drawn, hosts: Hosts) -> None:
         """Wait until a user would notice; a fault that nobody notices is no scenario."""
@@ -152,6 +153,11 @@ class Game:
             if time.monotonic() > ends:
                 raise LabError(f"{one.scenario.code} does not show: its proof holds although it is broken")
             self._wait(2)
+
+    def _held(self, session: Session, one: Drawn, hosts: Hosts) -> list[bool]:
+        """Which lines hold in spite of the fault; of what a new pod must be asked, none is taken to."""
+        witness = self._witness(session, one, hosts)
+        return [not slow(i) and all(line.holds for line in prove(witness, [i], 0)) for i in one.proof]
 
     def _witness(self, session: Session, one: Drawn, hosts: Hosts) -> Witness:
         return Witness(api=self.api, hosts=hosts, values=one.values, machines=session.machines, wait=self._wait)
@@ -369,8 +375,12 @@ def unfit(scenario: Scenario, ground: Ground, hosts: Hosts) -> str:
 
 
 def score(task: Task, session: Session, minutes: int) -> Score:
-    """The points of a task: the share of its proof that holds, less the hints; half when late, none for a solution."""
-    share = sum(task.passed) / len(task.passed) if task.passed else 0.0
+    """The points of a task: the share of its proof that was mended, less the hints; half when late, none for a solution.
+
+    What held all the time gives nothing, and takes as much as another line where it no longer does.
+    """
+    held = 0 if all(task.held) or len(task.held) != len(task.passed) else sum(task.held)
+    share = max(0, sum(task.passed) - held) / (len(task.passed) - held) if task.passed else 0.0
     late = task.solved is not None and not session.exam and task.solved - session.started > minutes * 60
     points = max(0.0, 100 * share - HINT_COST * task.hints) * (LATE if late else 1)
     return Score(points=0.0 if task.shown else round(points, 1), solved=task.solved is not None, late=late)

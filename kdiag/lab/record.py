@@ -44,6 +44,7 @@ class Task(msgspec.Struct, kw_only=True):
     values: dict[str, Any]
     hints: int = 0
     passed: list[bool] = []
+    held: list[bool] = []  # which lines of the proof held when it was broken: they must go on, and give nothing
     solved: float | None = None
     shown: bool = False  # whether the solution was asked for
 

@@ -338,6 +338,7 @@ def test_hints_cost_points_and_a_solution_all_of_them(place: Place, monkeypatch:
     session = place.store.session()
     assert session
     assert total(session) == 80.0, "solved before it was shown"
+    assert session.tasks[0].held == [False, True]
     assert place.game().stop() == []
     assert [a.score for a in place.store.history()] == [80.0]
 
@@ -355,6 +356,21 @@ def test_partial_credit_late_and_shown() -> None:
     assert points(passed=[True, True], solved=301.0) == 50
     assert points(passed=[True, True], solved=10.0, hints=3) == 70
     assert points(passed=[True, True], solved=10.0, shown=True) == 0
+
+
+def test_what_held_all_the_time_gives_no_points() -> None:
+    class Session:
+        started, exam = 0.0, True
+
+    def points(passed: list[bool], held: list[bool]) -> float:
+        task = Task(scenario="x", seed=1, values={}, passed=passed, held=held)
+        return score(task, Session, 5).points  # type: ignore[arg-type]
+
+    assert points([False, True], [False, True]) == 0, "nothing was done"
+    assert points([True, False], [False, True]) == 0, "mended by what the task forbids"
+    assert points([True, True], [False, True]) == 100
+    assert points([True, False, True], [False, False, True]) == 50
+    assert points([True, True], [True, True]) == 100
 
 
 @pytest.mark.parametrize("text", ['{"id": 1}', "not json", ""])

@@ -1195,6 +1195,23 @@ def pod_that_somebody_ran_once_and_left() -> Whole:
 
 
 @trap("more")
+def shell_on_a_node_that_ended_with_the_code_of_its_last_command() -> Whole:
+    whole = Whole()
+    (pod,) = whole.application("team/try")
+    pod["metadata"].pop("ownerReferences")
+    pod["metadata"] |= {"name": "node-debugger-w1-x7q2p", "creationTimestamp": whole.ago(minutes=9)}
+    pod["spec"]["restartPolicy"] = "Never"
+    pod["status"]["phase"] = "Failed"
+    ended = {"exitCode": 130, "reason": "Error", "startedAt": whole.ago(minutes=9), "finishedAt": whole.ago(minutes=2)}
+    pod["spec"]["containers"][0]["name"] = "debugger"
+    pod["status"]["containerStatuses"][0].update(name="debugger", state={"terminated": ended}, ready=False)
+    whole.unready(pod, minutes=2)
+    for key in ("deployments", "replicasets"):
+        whole.lists[key] = [o for o in whole.lists[key] if o["metadata"]["namespace"] != "team"]
+    return whole
+
+
+@trap("more")
 def node_kept_free_of_new_pods_for_a_week() -> Whole:
     whole = Whole()
     node = whole.get("nodes", "w2")

@@ -14,6 +14,7 @@ from kdiag.facts import (
     Failures,
     Fault,
     Logs,
+    Pod,
     Services,
     clue,
     edit,
@@ -67,8 +68,8 @@ def container_crashes(
         how = f"{'has ended' if over else 'crashes'}, {exit_text(one.end)}" if one.end else "cannot be started"
         if over and one.pod.reason == "DeadlineExceeded":
             how, said = "was ended by the kubelet: it ran longer than its activeDeadlineSeconds", ""
-        # Somebody ran a pod once: a day later nobody waits for it any more.
-        left = over and all(cluster.age(f.pod.created) > _LEFT for f in group)
+        # Somebody ran a pod once: a day later nobody waits for it any more; who debugs sees how it ends.
+        left = over and all(cluster.age(f.pod.created) > _LEFT or _debugs(f.pod) for f in group)
         hint = clue(one, configmaps, services)
         yield Finding(
             one.owner,
@@ -94,6 +95,11 @@ def container_crashes(
             container=one.container,
             own=bool(one.log and _OWN.search(said) and not _OF_OTHERS.search(said)),
         )
+
+
+def _debugs(pod: Pod) -> bool:
+    """Whether ``kubectl debug node/NAME`` made it."""
+    return pod.owner is None and pod.name.startswith("node-debugger-") and pod.spec.first.name == "debugger"
 
 
 def _refused(failures: Failures, events: Events | None, logs: Logs | None) -> Iterator[list[Failure]]:

@@ -52,8 +52,12 @@ def namespace_stuck_terminating(
         kind = next((k for k in _ORDER if k in held), "")
         name = namespace.name
         slow = _slow(pods, name, cluster)
-        if slow and (slow.grace or 0) <= _GRACE and kind in ("", "NamespaceContentRemaining"):
-            continue
+        if kind in ("", "NamespaceContentRemaining"):
+            if pods is None:
+                yield Gap("pods", f"not seen: whether those of {name} are within their grace period is not known")
+                continue
+            if slow and slow.grace <= _GRACE:
+                continue
         touches = tuple(p.ref() for p in (pods.troubled if pods else ()) if p.namespace == name and p.deleted)
         touches += tuple(c.ref() for c in (claims.within(name) if claims else ()) if c.metadata.deletion_timestamp)
         if kind == "NamespaceDeletionDiscoveryFailure":

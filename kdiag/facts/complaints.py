@@ -101,7 +101,7 @@ class Complaint:
         return not self.failing and (self.count < 2 or cluster.age(self.when) > _SAID_STILL)
 
     def at_start(self, cluster: Cluster) -> bool:
-        """Whether one that runs well said it as it started, as what waits for its server to be set up does, and not since."""
+        """Whether one that runs well said it as it started, as who waits for a server does, and not since."""
         begun = _begun(self.pod, self.container)
         early = bool(begun and self.when and (self.when - begun).total_seconds() < 2 * _STARTING)
         return early and not self.failing and cluster.age(self.when) > _SAID_STILL

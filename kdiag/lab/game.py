@@ -375,7 +375,7 @@ def unfit(scenario: Scenario, ground: Ground, hosts: Hosts) -> str:
 
 
 def score(task: Task, session: Session, minutes: int) -> Score:
-    """The points of a task: the share of its proof that was mended, less the hints; half when late, none for a solution.
+    """The points of a task: the share of its proof that was mended, less hints; half when late, none for a solution.
 
     What held all the time gives nothing, and takes as much as another line where it no longer does.
     """

@@ -133,7 +133,8 @@ def test_the_manual_is_ascii(tmp_path: Path) -> None:
 def test_the_manual_is_well_formed(tmp_path: Path) -> None:
     text = kdiag("man", home=tmp_path).stdout
     lint = subprocess.run(["mandoc", "-Tlint", "-Wwarning"], input=text, capture_output=True, text=True, check=False)
-    assert lint.stdout == ""
+    # It has no date, so that the same sources make the same page.
+    assert [line for line in lint.stdout.splitlines() if "missing date" not in line] == []
 
 
 # ---- completion

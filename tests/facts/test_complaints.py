@@ -215,16 +215,20 @@ def test_what_a_log_agent_passes_on_is_not_its_own_complaint() -> None:
         f'{{"reason":"Failed","involvedObject":{{"kind":"Pod"}},"message":"{full}"}}',
     ):
         assert complaints([("09:59:00", line), ("09:59:30", line)]) == (), line
-    for line in (full, f'level=error path=/var/log/pods/shop_shop-1/web/0.log error="{full}"', f'{{"message":"{full}"}}'):
+    for line in (
+        full,
+        f'level=error path=/var/log/pods/shop_shop-1/web/0.log error="{full}"',
+        f'{{"message":"{full}"}}',
+    ):
         assert len(complaints([("09:59:00", line), ("09:59:30", line)])) == 1, line
 
 
 def test_a_server_is_told_by_how_it_speaks() -> None:
-    postgres = "2026-11-22 09:59:00.123 UTC [88] %sFATAL:  password authentication failed for user \"shop\""
+    postgres = '2026-11-22 09:59:00.123 UTC [88] %sFATAL:  password authentication failed for user "shop"'
     for line in (
         postgres % "",
         postgres % "shop@shop ",
-        "2026-11-22T09:59:00Z 8 [Note] [MY-010926] [Server] Access denied for user 'x'@'10.0.0.1' (using password: YES)",
+        "2026-11-22T09:59:00Z 8 [Note] [MY-010926] [Server] Access denied for user 'x'@'10.0.0.1' (using password: NO)",
         "2026-11-22 9:59:00 8 [Warning] Access denied for user 'x'@'10.0.0.1'",
     ):
         (one,) = complaints([("09:59:00", line)])

@@ -47,3 +47,8 @@ def test_a_page_is_named_as_a_check_is() -> None:
     assert named("network/service_selects_nothing") == named("service-selects-nothing")
     with pytest.raises(UsageError, match="did you mean 'etcd_not_running'"):
         named("etcd_not_runing")
+
+
+def test_a_link_is_shown_by_what_it_says() -> None:
+    (hit,) = (h for h in search("no endpoint") if h.check_id == "network/ingress_backend_unavailable")
+    assert any("see service_selects_nothing, or" in text for text in hit.lines)

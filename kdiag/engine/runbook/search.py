@@ -11,6 +11,7 @@ from kdiag.engine.library import did_you_mean, identified, names, plain
 from kdiag.errors import UsageError
 
 _LINES = 2
+_LINK = re.compile(r"\[([^\]]*)\]\([^)\s]+\)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +24,8 @@ class Hit:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The lines of it that hold most of them, as they are written."""
-        return _lines(pages()[self.check_id], self.words.split())
+        """The lines of it that hold most of them, as they are written; of a link, what it says."""
+        return tuple(_LINK.sub(r"\1", text) for text in _lines(pages()[self.check_id], self.words.split()))
 
 
 @functools.cache

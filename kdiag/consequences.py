@@ -121,7 +121,6 @@ SERVICE_DEAD = (
 )
 #: The API server refuses what it would have to ask a webhook about.
 WEBHOOK_REFUSES = (
-    "application/admission_denied",
     "application/cronjob_not_running",
     "application/pods_cannot_be_created",
     "application/rollout_stuck",

@@ -1130,3 +1130,18 @@ def test_a_program_that_stumbles_over_itself_is_no_effect_of_the_service_that_it
     assert [name_of(c) for c in found.causes] == [*own, "network/service_selects_nothing Service/team/db"], tree(
         found.causes
     )
+
+
+def test_a_service_that_selects_nothing_is_a_fault_beside_the_dns_service_that_does() -> None:
+    whole = Whole()
+    whole.get("services", "kube-dns", "kube-system")["spec"]["selector"] = {"k8s-app": "coredns"}
+    whole.application("team/api")
+    whole.service("team/api")["spec"]["selector"] = {"app": "apix"}
+    whole.settle()
+    found = whole.verdict()
+    assert {name_of(c) for c in found.causes} == {
+        "network/dns_service_wrong Service/kube-system/kube-dns",
+        "network/service_selects_nothing Service/team/api",
+    }, tree(found.causes)
+    (dns,) = (c for c in found.causes if c.finding.subject.name == "kube-dns")
+    assert "network/service_selects_nothing Service/kube-system/kube-dns" in {name_of(n) for n in dns.walk()}

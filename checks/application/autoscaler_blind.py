@@ -61,7 +61,7 @@ def _target(scaler: HorizontalPodAutoscaler, workloads: Workloads | None) -> Wor
 
 def _of_one(scaler: HorizontalPodAutoscaler, reason: str, message: str, target: Workload | None) -> Finding:
     namespace, ref = scaler.namespace, scaler.spec.scale_target_ref
-    missing = _REQUEST.search(message)
+    missing, rivals = _REQUEST.search(message), _RIVALS.search(message)
     steps = [kubectl("describe", "hpa", scaler.name, namespace=namespace)]
     if missing:
         resource, container = missing["resource"], missing["container"]
@@ -81,7 +81,7 @@ def _of_one(scaler: HorizontalPodAutoscaler, reason: str, message: str, target: 
             ]
         else:
             said += ": it is not in the template, so something adds it to the pods"
-    elif rivals := _RIVALS.search(message):
+    elif rivals:
         names = sorted(rivals[1].split())
         said = f"{listing(names, 4)} scale the same pods"
         spare = kubectl("delete", "hpa", names[-1].rpartition("/")[2], namespace=namespace)
@@ -100,6 +100,7 @@ def _of_one(scaler: HorizontalPodAutoscaler, reason: str, message: str, target: 
         ),
         next=tuple(steps),
         touches=(Ref(ref.kind, ref.name, namespace),),
+        own=bool(missing or rivals),
     )
 
 
@@ -125,7 +126,10 @@ def _of_api(unserved: list[HorizontalPodAutoscaler], apis: APIServices | None) -
         ),
         next=(
             kubectl("get", "pods", "-l", "k8s-app=metrics-server", namespace="kube-system"),
-            kubectl("logs", "-l", "k8s-app=metrics-server", "--tail=30", namespace="kube-system"),
+            "install metrics-server, or whatever else serves metrics.k8s.io in this cluster"
+            if absent
+            else kubectl("logs", "-l", "k8s-app=metrics-server", "--tail=30", namespace="kube-system"),
         ),
         touches=tuple(s.ref() for s in unserved[:50]),
+        own=absent,
     )

@@ -170,6 +170,7 @@ def _ends_wrong(complaint: Complaint, host: str, told: Dependency | None) -> Fin
         severity=Severity.ERROR,
         since=complaint.since,
         container=complaint.container,
+        own=True,
     )
 
 

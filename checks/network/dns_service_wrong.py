@@ -15,8 +15,8 @@ from kdiag.facts import ClusterDNS, labels_text, selects
     explains=(
         "application/dependency_name_unresolved",
         "network/cluster_dns_unavailable",
-        "network/service_selects_nothing",
     ),
+    explains_here=("network/service_selects_nothing",),
     tags=("dns", "coredns", "service"),
     namespaces=("kube-system", "openshift-dns"),
 )

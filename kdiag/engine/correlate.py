@@ -7,7 +7,7 @@ that it explains this one's check; and this one's object depends on the other's 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kdiag.check import Check, Layer
@@ -80,7 +80,9 @@ def _order(node: Node) -> tuple[int, bool, tuple[object, ...]]:
     return -int(node.worst), CLUSTER not in node.finding.touches, rank(node)
 
 
-def reach(library: Mapping[str, Check]) -> Mapping[str, frozenset[str]]:
+def reach(
+    library: Mapping[str, Check], through: Callable[[Check], bool] = lambda _: True
+) -> Mapping[str, frozenset[str]]:
     """For each check, all checks that it explains, directly or through others. Terminates on a cycle."""
     found: dict[str, frozenset[str]] = {}
     for start in library:
@@ -90,9 +92,14 @@ def reach(library: Mapping[str, Check]) -> Mapping[str, frozenset[str]]:
             one = todo.pop()
             if one in library and one not in seen:
                 seen.add(one)
-                todo.extend(library[one].explains)
+                todo.extend(library[one].explains if through(library[one]) else ())
         found[start] = frozenset(seen - {start})
     return found
+
+
+def inward(library: Mapping[str, Check]) -> Mapping[str, frozenset[str]]:
+    """For each check, what it explains on one workload: not by way of a Service, the DNS, a webhook or a node."""
+    return reach(library, lambda check: Layer.VOLUME <= check.layer <= Layer.ROLLOUT)
 
 
 def local(library: Mapping[str, Check]) -> Mapping[str, frozenset[str]]:
@@ -109,7 +116,7 @@ def local(library: Mapping[str, Check]) -> Mapping[str, frozenset[str]]:
 def correlate(results: Iterable[Result], library: Mapping[str, Check], topology: Topology) -> list[Node]:
     """The causes in rank order, each with its symptoms folded below it."""
     nodes = [Node(library[r.check_id], f) for r in results if r.check_id in library for f in r.findings]
-    explains, here = reach(library), local(library)
+    explains, here, inner = reach(library), local(library), inward(library)
     explained_by: dict[str, set[str]] = {}
     for cause, symptoms in explains.items():
         for symptom in symptoms:
@@ -123,7 +130,9 @@ def correlate(results: Iterable[Result], library: Mapping[str, Check], topology:
     for node in ranked:
         parent = _here(node, sites, explains, here, parents)
         if parent is None or _harmless(parent, node):
-            elsewhere = _parent(node, explained_by.get(node.check.id, set()), sites, topology, explains, here, parents)
+            elsewhere = _parent(
+                node, explained_by.get(node.check.id, set()), sites, topology, explains, here, inner, parents
+            )
             parent = elsewhere if elsewhere and not (parent and _harmless(elsewhere, node)) else parent
         if parent:
             parents[id(node)] = parent
@@ -240,6 +249,7 @@ def _parent(
     topology: Topology,
     explains: Mapping[str, frozenset[str]],
     here: Mapping[str, frozenset[str]],
+    inner: Mapping[str, frozenset[str]],
     parents: Mapping[int, Node],
 ) -> Node | None:
     """The nearest cause: of those that explain this finding, one that explains no other of them.
@@ -257,9 +267,11 @@ def _parent(
         and other.check.id in causes
         and other.check.id != node.check.id
         and not (other.finding.subject == node.finding.subject and other.check.id in here[node.check.id])
+        and not _around(node, other, inner)
         and not _follows(other, node, explains, here)
         and not _below(node, other, parents)
         and not _beyond(node, other, topology)
+        and (node.check.id in other.check.explains or _near(other, context))
     ]
     unique = _covering(node, list({id(n): n for n in found}.values()))
     if not unique:
@@ -271,6 +283,24 @@ def _parent(
     ids = {n.check.id for n in unique}
     nearest = [n for n in unique if not explains[n.check.id] & ids or not _causes_one_of(n, unique, explains, topology)]
     return min(nearest or unique, key=lambda n: (-int(n.check.layer), *rank(n)))
+
+
+def _around(node: Node, other: Node, inner: Mapping[str, frozenset[str]]) -> bool:
+    """Whether a workload's own finding would come of ``other`` only by way of what others use, its Service among them.
+
+    An image that cannot be pulled is why a Service has no endpoint, and not why the pods behind it reach no database.
+    """
+    mine = node.finding.subject
+    return mine.kind in _WORKLOADS and other.finding.subject == mine and node.check.id not in inner[other.check.id]
+
+
+def _near(other: Node, context: frozenset[Ref]) -> bool:
+    """Whether this finding's object depends on one that ``other`` is about, and not only on the cluster as a whole.
+
+    What a fault of the whole cluster explains through a further check, it explains on the objects of that one alone:
+    a DNS Service that selects nothing is not why another Service does.
+    """
+    return any(ref in context for ref in _sites(other) if ref not in _WIDE)
 
 
 def _causes_one_of(
@@ -296,8 +326,8 @@ def _beyond(node: Node, other: Node, topology: Topology) -> bool:
     A new revision that does not start breaks nobody, as long as the old one serves.
     """
     mine, its = node.finding.subject, other.finding.subject
-    if node.finding.own and mine != its and not _WIDE.intersection(other.finding.touches):
-        return its.kind in _WORKLOADS | {"Service"}
+    if node.finding.own and mine != its:
+        return its.kind in _WORKLOADS | {"Service"} or not _WIDE.isdisjoint(other.finding.touches)
     if mine == its or its.kind not in _WORKLOADS or mine.kind not in _WORKLOADS | {"Service", "Ingress"}:
         return False
     if mine.kind not in _WORKLOADS:  # a Service may select the new revision alone

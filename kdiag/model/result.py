@@ -70,7 +70,7 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     ``key`` tells two findings of one check about one object apart and must hold no count, time or pod name.
     ``since`` is when it began, as an RFC 3339 time, where that was observed. ``container`` is the one of a pod that it
     is about: what one of them lacks is no reason for what another does. ``own`` says that the reason is seen, and lies
-    in the object itself: no other workload or Service causes it.
+    in the object itself: no other workload, no Service and no fault of the whole cluster causes it.
     """
 
     subject: Ref

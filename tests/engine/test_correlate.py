@@ -245,6 +245,57 @@ def test_a_fault_of_the_whole_cluster_explains_what_it_says_everywhere() -> None
     assert fold(results, checks) == [("scheduler", "kube-scheduler-cp1", [("pending", "web")]), ("other", "web")]
 
 
+def test_what_a_fault_of_the_whole_cluster_explains_through_another_check_shows_on_an_object_of_that_one() -> None:
+    """The DNS Service selects nothing, and so does Service web: its wrong selector has nothing to do with DNS."""
+    checks = library(
+        check("dns", layer=Layer.DNS, explains=("selector", "unresolved")),
+        check("selector", layer=Layer.ENDPOINTS, explains=("crash",)),
+        check("unresolved", layer=Layer.DEPENDENCY),
+        check("crash"),
+    )
+    kube_dns = Ref("Service", "kube-dns", "kube-system")
+    dns = failed("dns", Finding(kube_dns, "m", touches=(CLUSTER,)))
+    crash = failed("crash", Finding(WEB, "m"))
+    assert set(fold([dns, crash], checks)) == {("crash", "web"), ("dns", "kube-dns")}
+    assert fold([dns, failed("unresolved", Finding(WEB, "m"))], checks) == [
+        ("dns", "kube-dns", [("unresolved", "web")])
+    ]
+    through = [dns, crash, failed("selector", Finding(Ref("Service", "web", "shop"), "m", touches=(WEB,)))]
+    assert ("crash", "web") in fold(through, checks)
+
+
+def test_a_workload_is_not_cut_off_from_what_it_needs_by_its_own_fault_behind_its_own_service() -> None:
+    """Its new image cannot be pulled, and the database of its old pods is down."""
+    checks = library(
+        check("image", explains=("unready",)),
+        check("secret", explains=("unready",)),
+        check("unready", explains=("endpoint",)),
+        check("endpoint", layer=Layer.ENDPOINTS, explains=("unreachable",)),
+        check("unreachable", layer=Layer.DEPENDENCY),
+    )
+    database, behind = Ref("StatefulSet", "db", "shop"), Ref("Service", "db", "shop")
+    results = [
+        failed("image", Finding(WEB, "m")),
+        failed("unready", Finding(WEB, "m"), Finding(database, "m")),
+        failed("secret", Finding(database, "m")),
+        failed("endpoint", Finding(behind, "m", touches=(database,))),
+        failed("unreachable", Finding(WEB, "m", touches=(behind,))),
+    ]
+    assert fold(results, checks) == [
+        ("secret", "db", [("unready", "db", [("endpoint", "db", [("unreachable", "web")])])]),
+        ("image", "web", [("unready", "web")]),
+    ]
+
+
+def test_what_has_its_reason_in_itself_is_below_no_fault_of_the_whole_cluster() -> None:
+    """The name that a workload asks for ends in a blank, and the cluster's DNS is down."""
+    checks = library(check("dns", layer=Layer.DNS, explains=("name",)), check("name", layer=Layer.DEPENDENCY))
+    dns = failed("dns", Finding(Ref("Service", "kube-dns", "kube-system"), "m", touches=(CLUSTER,)))
+    assert fold([dns, failed("name", Finding(WEB, "m"))], checks) == [("dns", "kube-dns", [("name", "web")])]
+    found = fold([dns, failed("name", Finding(WEB, "m", own=True))], checks)
+    assert set(found) == {("dns", "kube-dns"), ("name", "web")}
+
+
 def test_worse_comes_first_then_lower_then_wider() -> None:
     checks = library(
         check("a_warning", layer=Layer.HOST, severity=Severity.WARNING), check("ingress", layer=Layer.INGRESS),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from kdiag.check import (
     DEPENDENT_FAILS,
@@ -20,6 +21,7 @@ from kdiag.check import (
 )
 from kdiag.facts import (
     Cluster,
+    Complaint,
     Complaints,
     Dependencies,
     Dependency,
@@ -65,8 +67,12 @@ def service_name_unknown(
     complaints: Complaints | None,
     workloads: Workloads | None,
 ) -> Iterator[Finding]:
-    """A name of one label may mean something outside: only a near miss or the workload's log makes it a fault."""
+    """A name of one label may mean something outside: only a near miss or the workload's log makes it a fault.
+
+    Whoever names one missing Service, and wherever it does, the fault is one.
+    """
     seen: set[tuple[Ref, str, str]] = set()
+    missing: dict[tuple[str, str, str], list[_Case]] = {}
     for group in dependencies.pods.templates:
         pod = living(group)
         if pod is None or pod.namespace == "kube-system" or not _asks_cluster_dns(pod.spec):
@@ -78,9 +84,33 @@ def service_name_unknown(
             if target is None or key in seen or dependencies.outdated(dependency, pod, template):
                 continue
             seen.add(key)
-            finding = _judge(dependency, target, group, pod, dependencies, owners, cluster, complaints)
-            if finding:
-                yield finding
+            case = _judge(dependency, target, group, pod, dependencies, owners, cluster, complaints)
+            if case:
+                missing.setdefault((target.namespace, target.name, dependency.host if case.respelt else ""), []).append(
+                    case
+                )
+    for cases in missing.values():
+        yield _finding(sorted(cases, key=lambda c: -c.severity), dependencies)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    """One place where a workload names a Service that is not there, and what was meant by it."""
+
+    workload: Ref
+    pod: Pod
+    dependency: Dependency
+    target: Resolved
+    near: str | None
+    elsewhere: tuple[str, ...]
+    lacking: tuple[Ref, int] | None
+    said: tuple[Complaint, ...]
+    severity: Severity
+
+    @property
+    def respelt(self) -> bool:
+        """Whether the name's end is what is wrong with it, and the Service is there."""
+        return bool(self.near and "." in self.near)
 
 
 def _asks_cluster_dns(spec: PodSpec) -> bool:
@@ -122,7 +152,7 @@ def _judge(
     owners: Owners,
     cluster: Cluster,
     complaints: Complaints | None,
-) -> Finding | None:
+) -> _Case | None:
     workload = owners.top(pod)
     said = sorted(
         (
@@ -151,30 +181,68 @@ def _judge(
         severity = Severity.ERROR
     else:
         severity = Severity.WARNING if said or near or lacking or (elsewhere and fresh) else Severity.INFO
-    meant = _meant(target, near, elsewhere, lacking)
+    return _Case(
+        workload=workload,
+        pod=pod,
+        dependency=dependency,
+        target=target,
+        near=near,
+        elsewhere=elsewhere,
+        lacking=lacking,
+        said=tuple(said[:1]),
+        severity=severity,
+    )
+
+
+def _finding(cases: list[_Case], dependencies: Dependencies) -> Finding:
+    """What these say together: the worst of them comes first."""
+    case = cases[0]
+    target, dependency = case.target, case.dependency
+    places: dict[Ref, list[str]] = {}
+    for one in cases:
+        places.setdefault(one.workload, []).append(one.dependency.origin)
+    meant = _meant(target, case.near, case.elsewhere, case.lacking)
+    if len(places) == 1:
+        origins = " and in ".join(dict.fromkeys(places[case.workload]))
+        message = f"{case.workload} names {dependency.host} in {origins}: {meant}"
+    else:
+        message = f"{listing(map(str, sorted(places)), 3)} name {dependency.host}: {meant}"
     evidence = [
         Evidence(
-            kubectl("get", workload.kind.lower(), workload.name, "-o", "yaml", namespace=pod.namespace),
-            f"{dependency.origin}: {shorten(dependency.value, 80)}",
-        ),
+            kubectl("get", one.workload.kind.lower(), one.workload.name, "-o", "yaml", namespace=one.pod.namespace),
+            f"{one.dependency.origin}: {shorten(one.dependency.value, 80)}",
+        )
+        for one in cases[:3]
+    ]
+    evidence.append(
         Evidence(
             kubectl("get", "services", namespace=target.namespace),
-            f"{target.name} is there" if near and "." in near else _there(target, dependencies),
-        ),
+            f"{target.name} is there" if case.respelt else _there(target, dependencies),
+        )
+    )
+    said = [(one, c) for one in cases for c in one.said]
+    evidence += [
+        Evidence(kubectl(*c.command, namespace=c.pod.namespace), shorten(c.said.text, 200)) for _, c in said[:1]
     ]
-    evidence += [Evidence(kubectl(*c.command, namespace=c.pod.namespace), shorten(c.said.text, 200)) for c in said[:1]]
+    steps = [_next(one.workload, one.dependency, one.target, one.near, one.elsewhere, one.lacking) for one in cases[:3]]
+    shared = len(places) > 1 and {ref.namespace for ref in places} == {target.namespace}
     return Finding(
-        workload,
-        f"{workload} names {dependency.host} in {dependency.origin}: {meant}",
+        Ref("Service", target.name, target.namespace) if shared else case.workload,
+        message,
         evidence=tuple(evidence),
-        next=tuple(_next(workload, dependency, target, near, elsewhere, lacking)),
-        touches=(
-            Ref("Service", target.name, target.namespace),
-            *((dependency.source,) if dependency.source else ()),
+        next=tuple(dict.fromkeys(step for part in steps for step in part)),
+        touches=tuple(
+            dict.fromkeys(
+                (
+                    Ref("Service", target.name, target.namespace),
+                    *(one.dependency.source for one in cases if one.dependency.source),
+                    *(places if len(places) > 1 else ()),
+                )
+            )
         ),
-        key=f"{dependency.container} {dependency.host}",
-        severity=severity,
-        since=said[0].since if said else "",
+        key=f"{dependency.container} {dependency.host}" if len(places) == 1 else dependency.host,
+        severity=case.severity,
+        since=min((c.since for _, c in said if c.since), default=""),
     )
 
 

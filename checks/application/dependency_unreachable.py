@@ -80,8 +80,9 @@ def dependency_unreachable(
         if target is not None and target.service is None and not complaint.failing:
             continue
         servers = backends.of(target.service) if backends and target and target.service else ()
-        if not complaint.crashed and complaint.replaced(servers) and all(map(_coming, servers)):
-            continue  # its server is on its way to another node, or to another revision
+        made = target.service.metadata.creation_timestamp if target and target.service else None
+        if not complaint.crashed and complaint.replaced(servers, service=made) and all(map(_coming, servers)):
+            continue  # its server is on its way to another node, or to another revision, or its Service was just made
         if not complaint.failing and _well(target, said.port, slices) and not complaint.goes_on_past(servers, cluster):
             continue
         place, bare = (_place(said.host, port, target, server) for port in (said.port, 0))

@@ -81,12 +81,18 @@ class Complaint:
         """Whether it goes on, and not only because what serves it was replaced: a name goes and comes with its pods."""
         return self.goes_on(cluster) and not self.replaced(servers, within=within)
 
-    def replaced(self, servers: Iterable[Pod], *, within: float = _REPLACED) -> bool:
-        """Whether one of these pods was made or restarted so many seconds before it was said, or since."""
+    def replaced(self, servers: Iterable[Pod], *, service: datetime | None = None, within: float = _REPLACED) -> bool:
+        """Whether one of these pods was made or restarted so many seconds before it was said, or since.
+
+        Or the Service before them was made then.
+        """
         begun = (
-            m
-            for p in servers
-            for m in (p.created, p.started, *(s.state.running.started_at for s in p.statuses if s.state.running))
+            service,
+            *(
+                m
+                for p in servers
+                for m in (p.created, p.started, *(s.state.running.started_at for s in p.statuses if s.state.running))
+            ),
         )
         return self.when is not None and any(m and (self.when - m).total_seconds() < within for m in begun)
 
@@ -110,7 +116,9 @@ class Complaint:
     def crashed(self) -> bool:
         """Whether its container has ended over it at least once; one that is only not ready has not."""
         status = self.pod.status(self.container)
-        return status is None or status.state.running is None or status.restart_count > 0
+        if status is None:  # of a pod that is well they are not kept
+            return not self.pod.ready
+        return status.state.running is None or status.restart_count > 0
 
     @property
     def since(self) -> str:

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing
-from kdiag.facts import Cluster, Deployment, Deployments, ReplicaSet, ReplicaSets, template_changes
+from kdiag.check import CLIENT_FAILS, Evidence, Finding, Layer, Severity, check, kubectl, listing, plural
+from kdiag.facts import (
+    Cluster,
+    Complaints,
+    Dependencies,
+    Deployment,
+    Deployments,
+    Pod,
+    ReplicaSet,
+    ReplicaSets,
+    Workloads,
+    stalled,
+    template_changes,
+)
 
 _SETTLED = 60  # seconds: pause, edit, resume is one ordinary move
 
@@ -15,10 +27,23 @@ _SETTLED = 60  # seconds: pause, edit, resume is one ordinary move
     severity=Severity.WARNING,
     layer=Layer.ROLLOUT,
     explains=("network/service_has_no_ready_endpoint",),
+    explains_here=(
+        *CLIENT_FAILS,
+        "application/liveness_probe_kills",
+        "application/startup_probe_fails",
+        "application/workload_unavailable",
+    ),
     tags=("rollout",),
 )
-def rollout_paused(deployments: Deployments, replicasets: ReplicaSets, cluster: Cluster) -> Iterator[Finding]:
-    """A pause is no fault. An edit that has no effect for it is what somebody wonders about."""
+def rollout_paused(
+    deployments: Deployments,
+    replicasets: ReplicaSets,
+    cluster: Cluster,
+    workloads: Workloads | None,
+    complaints: Complaints | None,
+    dependencies: Dependencies | None,
+) -> Iterator[Finding]:
+    """A pause is no fault. An edit that has no effect for it is what somebody wonders about: it may be the mend."""
     for deployment in deployments.items:
         if not deployment.spec.paused or deployment.desired < 1:
             continue
@@ -31,10 +56,13 @@ def rollout_paused(deployments: Deployments, replicasets: ReplicaSets, cluster: 
         changes = _waiting(deployment, running) if running else []
         if not changes and len(running) == 1:
             continue
+        failing = _unmended(deployment, workloads, cluster, complaints, dependencies) if changes else ()
         if not made:
             said = "is paused and was never rolled out: no pod of it is made"
         elif changes:
             said = f"is paused: a change of its template waits ({listing(changes, 2)})"
+            are = "is" if len(failing) == 1 else "are"
+            said += f" while {plural(len(failing), 'pod')} of the old one {are} not ready" if failing else ""
         else:
             said = f"is paused in the middle of a rollout, between revisions {listing(_revisions(running), 3)}"
         yield Finding(
@@ -55,8 +83,25 @@ def rollout_paused(deployments: Deployments, replicasets: ReplicaSets, cluster: 
                 kubectl("rollout", "resume", f"deployment/{deployment.name}", namespace=deployment.namespace),
                 kubectl("rollout", "status", f"deployment/{deployment.name}", namespace=deployment.namespace),
             ),
-            severity=Severity.WARNING if changes or not made else Severity.INFO,
+            touches=tuple(pod.ref() for pod in failing),
+            severity=Severity.ERROR if failing else Severity.WARNING if changes or not made else Severity.INFO,
         )
+
+
+def _unmended(
+    deployment: Deployment,
+    workloads: Workloads | None,
+    cluster: Cluster,
+    complaints: Complaints | None,
+    dependencies: Dependencies | None,
+) -> tuple[Pod, ...]:
+    """The pods that fail, where they do not complain of what the waiting template would ask for as well."""
+    pods = tuple(p for p in workloads.pods_of(deployment) if stalled(p, cluster)) if workloads else ()
+    for complaint in complaints.by_workload.get(deployment.ref(), ()) if complaints and dependencies and pods else ():
+        told = dependencies.told(complaint.pod, complaint.said.host) if dependencies else None
+        if told and dependencies and not dependencies.outdated(told, complaint.pod, deployment.pod_spec):
+            return ()
+    return pods
 
 
 def _waiting(deployment: Deployment, running: list[ReplicaSet]) -> list[str]:

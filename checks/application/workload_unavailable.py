@@ -65,11 +65,15 @@ def workload_unavailable(
         if len(pods) >= workload.desired and all(waits_for_work(p, jobs) for p in bad):
             continue  # a migration, say, takes its time
         enough = ready > 0 and ready >= workload.desired - _may_miss(workload)
+        ending = _waits_for(workload, pods, workloads, cluster)
+        why = ""
+        if ending and ending.deleted:
+            why = f": strategy Recreate waits for {ending.name} to end, until {ending.deleted:%H:%M} UTC at the latest"
         yield Finding(
             workload.ref(),
-            f"{workload.ref()} has {ready} of {workload.desired:,} pods ready",
-            evidence=(*_evidence(workload, bad), *_ending(_waits_for(workload, pods, workloads, cluster))),
-            next=tuple(_next(workload, bad)),
+            f"{workload.ref()} has {ready} of {workload.desired:,} pods ready{why}",
+            evidence=(*_evidence(workload, bad), *_ending(ending)),
+            next=tuple(_next(workload, bad, ending)),
             touches=tuple(p.ref() for p in bad[:50]),
             severity=Severity.WARNING if enough else Severity.ERROR,
         )
@@ -186,9 +190,13 @@ def _ending(pod: Pod | None) -> Iterator[Evidence]:
         )
 
 
-def _next(workload: Workload, bad: Sequence[Pod]) -> Iterator[str]:
+def _next(workload: Workload, bad: Sequence[Pod], ending: Pod | None) -> Iterator[str]:
     kind = _SHORT.get(type(workload).__name__, "workload")
-    if bad:
+    if ending:
+        yield kubectl("logs", ending.name, "--all-containers", "--tail=20", namespace=workload.namespace)
+        sooner = kubectl("delete", "pod", ending.name, "--grace-period=5", namespace=workload.namespace)
+        yield f"{sooner}   # where it has nothing left to finish"
+    elif bad:
         yield kubectl("describe", "pod", bad[0].name, namespace=workload.namespace)
         if any(s.restart_count for s in bad[0].all_statuses):
             yield kubectl(

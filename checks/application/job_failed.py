@@ -23,6 +23,8 @@ from kdiag.facts import (
 )
 
 _OLD = 86400  # seconds after which a failed Job is history that nobody deleted
+_TRIES = 3  # failed pods of a Job after which the next one is hardly better
+_MANY = 20  # a backoffLimit from which on nobody waits for the end
 _WORDS = {
     "BackoffLimitExceeded": "its pods failed more often than backoffLimit allows",
     "DeadlineExceeded": "it ran longer than activeDeadlineSeconds",
@@ -47,7 +49,11 @@ def job_failed(
     logs: Logs | None,
     events: Events | None,
 ) -> Iterator[Finding | Gap]:
-    """Failed pods of a Job that went well in the end are no fault, nor is a run that a later one made good."""
+    """Failed pods of a Job that went well in the end are no fault, nor is a run that a later one made good.
+
+    One that still tries may yet succeed: after three pods without a success its reason is worth a look.
+    """
+    yield from _trying(jobs, pods, logs)
     runs: dict[tuple[str, str, str], list[Job]] = {}
     for job in jobs.items:
         if job.done and not job.metadata.deletion_timestamp:
@@ -69,6 +75,33 @@ def job_failed(
             )
         else:
             yield _finding(last, last.ref(), pods, logs, events, cluster, again=False)
+
+
+def _trying(jobs: Jobs, pods: Pods | None, logs: Logs | None) -> Iterator[Finding]:
+    for job in jobs.items:
+        status = job.status
+        if (
+            job.done
+            or job.metadata.deletion_timestamp
+            or job.spec.suspend
+            or status.succeeded
+            or status.failed < _TRIES
+        ):
+            continue
+        mine = list(pods.by_owner.get(job.metadata.uid, ())) if pods else []
+        exits = list(dict.fromkeys(_exits(mine)))
+        limit = job.spec.backoff_limit
+        most = f" of at most {limit + 1}" if limit is not None and limit < _MANY else ""
+        if not exits or any(p.ready for p in mine):
+            continue  # it is at work now; or its pods are gone, and nothing tells why
+        yield Finding(
+            job.ref(),
+            f"{job.ref()} fails again and again: {status.failed}{most} pods have failed; {listing(exits, 2)}",
+            evidence=tuple(_evidence(job, mine, logs, None, 0.0)),
+            next=(kubectl("logs", f"job/{job.name}", "--all-containers", "--tail=30", namespace=job.namespace),),
+            touches=tuple(p.ref() for p in mine[:20]),
+            severity=Severity.WARNING,
+        )
 
 
 def _series(job: Job) -> tuple[str, str, str]:

@@ -239,6 +239,7 @@ class _JobSpec(Lean, frozen=True, gc=False):
     parallelism: int | None = None
     completions: int | None = None
     suspend: bool = False
+    backoff_limit: int | None = None
     managed_by: str = ""
     template: PodTemplate = PodTemplate()
 

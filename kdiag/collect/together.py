@@ -75,11 +75,15 @@ def apart(group: Group, section: Section) -> list[Section]:
     if section.state is State.ENDED and not section.cut and section.status not in (0, 1, 2):
         return [replace(one, body=section.body) for one in blank]
     bodies = _BODIES[group.command.argv[0]](group, section.body)
-    last = max((at for at, (body, _) in enumerate(bodies) if body), default=0)
+    # Where the files of each stand in the one process: two commands may name the same file, and both have a part of it.
+    operands = [_split(part.argv)[1] for part in group.parts]
+    order = {word: at for at, word in enumerate(dict.fromkeys(word for words in operands for word in words))}
+    places = [[order[word] for word in words] for words in operands]
+    last = max((min(place) for place, (body, _) in zip(places, bodies, strict=True) if body), default=0)
+    whole = section.state is State.ENDED and not section.cut
     found: list[Section] = []
-    for at, (one, part, (body, status)) in enumerate(zip(blank, group.parts, bodies, strict=True)):
-        whole = section.state is State.ENDED and not section.cut
-        if whole or at < last:
+    for one, part, place, (body, status) in zip(blank, group.parts, places, bodies, strict=True):
+        if whole or max(place) < last:
             cut = len(body) > part.limit
             found.append(replace(one, body=body[: part.limit], status=status, cut=cut, state=State.ENDED))
         else:

@@ -120,6 +120,18 @@ def test_a_connection_that_breaks_leaves_the_files_that_came() -> None:
     assert [(s.body, s.state) for s in found] == [(b"one\n", State.ENDED), (b"tw\n", State.SHORT), (b"", State.SHORT)]
 
 
+def test_a_file_that_two_commands_name_is_whole_for_neither_when_the_connection_breaks_in_it() -> None:
+    shown = [
+        NodeCommand(key=key, argv=("grep", "-azoHE", "-e", CERTIFICATES, path), name=path)
+        for key, path in (("manifest", "/a"), ("manifest", "/b"), ("pki", "/a"), ("pki", "/b"), ("pki", "/c"))
+    ]
+    (group,) = gathered(shown)
+    assert isinstance(group, Group)
+    found = apart(group, Section(key="manifest", body=b"/a:-----BEGIN\0/b:-----BEG", state=State.SHORT))
+    short = [one.state is State.SHORT for one in found]
+    assert short == [False, True, False, True, True]
+
+
 def test_the_process_is_the_same_whichever_two_are_asked_for() -> None:
     known = [cat(f"/{name}") for name in "abcd"]
     whole = gathered(known, known)

@@ -267,7 +267,10 @@ def _workers(certificates: Certificates, masters: list[tuple[str, Pki]]) -> Iter
             continue
         authority = config.authority or pki.authority(config.authority_path)
         client = config.client or pki.get(config.client_path)
-        if authority and all(c.signed_by(authority) is False for c in serving):
+        # Where it is the cluster's own CA that did not sign, the certificate is the wrong one: said above.
+        own_ca = authority is not None and authority.key in {a.key for a in trusted}
+        blind = authority is not None and not own_ca and all(c.signed_by(authority) is False for c in serving)
+        if authority and blind:
             what = f"/etc/kubernetes/kubelet.conf on {node} holds a CA that did not sign kube-apiserver's certificate"
             shown = Evidence(
                 _authority(config.path),
@@ -295,7 +298,7 @@ def _workers(certificates: Certificates, masters: list[tuple[str, Pki]]) -> Iter
                 f"--certificate-authority={PKI}/ca.crt    # NAME: sudo kubectl --kubeconfig … config get-clusters",
                 f"ssh {node} sudo systemctl restart kubelet",
             )
-            if embed and authority and all(c.signed_by(authority) is False for c in serving)
+            if embed and blind
             else (
                 f"ssh {masters[0][0]} sudo kubeadm token create --print-join-command",
                 f"ssh {node} sudo kubeadm reset    # then run the join command there; it takes the node's pods down",

@@ -87,16 +87,21 @@ def _fresh(log: JournalLog) -> bool:
 
 
 def _lately(log: JournalLog, cluster: Cluster) -> list[Entry]:
-    return [
-        e
-        for e in log.last_run
-        if e.when and cluster.age(e.when) < _LATELY and _ASKS.search(e.text) and _REFUSED.search(e.text)
-    ]
+    """What it was refused since it last found nobody there: the API server that starts may have another certificate."""
+    found: list[Entry] = []
+    for e in log.last_run:
+        if not (e.when and cluster.age(e.when) < _LATELY and _ASKS.search(e.text)):
+            continue
+        if _REFUSED.search(e.text):
+            found.append(e)
+        elif "connection refused" in e.text:
+            found.clear()
+    return found
 
 
 def _what(entry: Entry) -> str:
     if "unknown authority" in entry.text:
-        return "the kubelet does not know the CA of the API server's certificate (kubelet.conf has another CA)"
+        return "the kubelet does not know the CA that signed the API server's certificate"
     if "has expired or is not yet valid" in entry.text:
         return "a certificate has expired, or a clock is wrong"
     if "tls:" in entry.text:

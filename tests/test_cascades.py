@@ -18,6 +18,7 @@ from typing import TypeVar
 
 import pytest
 
+from kdiag.engine.correlate import reach
 from kdiag.engine.library import checks
 from kdiag.engine.verdict import Verdict, judge
 from tests.recording import FIXTURES, cluster_facts
@@ -1089,6 +1090,10 @@ def test_who_waits_for_pods_that_a_webhook_refuses_has_it_in_its_status_after_it
     assert len(found.causes) == 1, tree(found.causes)
     below = {name_of(n) for n in found.causes[0].walk()}
     assert "application/workload_unavailable Deployment/late/late" in below, tree(found.causes)
+
+
+def test_who_is_denied_its_pods_was_answered_and_nothing_that_is_down_is_the_reason() -> None:
+    assert [c for c, folded in reach(checks()).items() if "application/admission_denied" in folded] == []
 
 
 def test_a_domain_for_which_coredns_does_not_answer_is_why_no_name_is_found() -> None:

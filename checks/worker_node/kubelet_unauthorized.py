@@ -13,6 +13,7 @@ from kdiag.facts import (
     KubeletJournal,
     Kubelets,
     Manifests,
+    NodeLeases,
     Nodes,
     Units,
     file_line,
@@ -47,6 +48,7 @@ def kubelet_unauthorized(
     kubelets: Kubelets | None,
     manifests: Manifests | None,
     nodes: Nodes | None,
+    leases: NodeLeases | None,
 ) -> Iterator[Finding]:
     """Judged by what it says now, and by more than one line: one refusal may be a certificate that just changed."""
     for node, log in journal:
@@ -58,6 +60,9 @@ def kubelet_unauthorized(
         if len(refused) < 3:
             continue
         last = refused[-1]
+        lease = leases.get(node, "kube-node-lease") if leases else None
+        if lease and lease.spec.renew_time and last.when and lease.spec.renew_time > last.when:
+            continue  # it has been let in since
         setup = kubelets.get(node) if kubelets else None
         access = setup.kubeconfig if setup else None
         certificate = (access.client_certificate if access else "") or "/var/lib/kubelet/pki/kubelet-client-current.pem"

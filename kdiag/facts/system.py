@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -351,6 +351,7 @@ class Leaderless:
     why: str
     since: datetime | None
     pods: tuple[Pod, ...]
+    kept: bool = False  # by a holder that is none of them, and for long
 
     def evidence(self, name: str, now: datetime) -> tuple[Evidence, ...]:
         """Its Lease and its pods."""
@@ -363,8 +364,17 @@ class Leaderless:
 
     def steps(self, name: str) -> tuple[str, ...]:
         """Where to look on the node that runs it."""
+        if self.kept:
+            return (
+                f"kubectl -n kube-system get lease {name} -o yaml --show-managed-fields    # who wrote it, and when",
+                f"kubectl -n kube-system delete lease {name}    # those that run take it within seconds",
+            )
         node = self.pods[0].node if self.pods else "CONTROL-PLANE-NODE"
         return (f"ssh {node} sudo crictl ps -a --name {name}", f"ssh {node} ls -l /etc/kubernetes/manifests/")
+
+
+#: A holder renews its Lease every few seconds; one that was silent for so long will hardly do so again.
+_SILENT = 60
 
 
 def leaderless(name: str, lease: Lease | None, pods: Pods, now: datetime, *, idle: bool) -> Leaderless | None:
@@ -391,12 +401,25 @@ def leaderless(name: str, lease: Lease | None, pods: Pods, now: datetime, *, idl
     if not lease.spec.holder_identity:
         # A leader that stops in order gives the Lease up; the next one takes it within seconds.
         limit, why = (30 if works else 10), "nobody holds its Lease"
+    elif _kept(lease, own) and age > _SILENT:
+        until = renewed + timedelta(seconds=lease.spec.lease_duration_seconds)
+        why = (
+            f"{lease.spec.holder_identity}, of a node where none runs, holds until {until:%Y-%m-%d %H:%M} UTC the Lease"
+        )
+        return None if _worked_since(name, pods, renewed) > idle else Leaderless(why, renewed, own, kept=True)
     else:
         limit = max(lease.spec.lease_duration_seconds, 15) + (15 if works or not visible else 3)
         why = f"{lease.spec.holder_identity.split('_')[0]} no longer renews its Lease"
     if age <= limit or _worked_since(name, pods, renewed) > idle:
         return None
     return Leaderless(why, renewed, own)
+
+
+def _kept(lease: Lease, own: Sequence[Pod]) -> bool:
+    """Whether who waits for the Lease waits long, for somebody who is none of them."""
+    host = lease.spec.holder_identity.split("_")[0].split(".")[0]
+    known = {p.node.split(".")[0] for p in own}
+    return bool(own) and lease.spec.lease_duration_seconds > _SILENT and host not in known
 
 
 def _worked_since(name: str, pods: Pods, moment: datetime) -> int:

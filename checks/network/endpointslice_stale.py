@@ -1,4 +1,4 @@
-"""A Service's EndpointSlices do not follow its pods: ready pods are absent, or addresses of no pod are kept."""
+"""A Service's EndpointSlices do not follow its pods: ready pods are absent, or addresses of gone pods are kept."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check, duration
 from kdiag.facts import (
     Backends,
     Cluster,
-    Dependencies,
     Endpoint,
-    EndpointSlice,
     EndpointSlices,
-    Nodes,
     Pod,
     Service,
     SystemLeases,
@@ -22,7 +19,6 @@ from kdiag.facts import (
 
 _LAG = 120  # seconds since a pod was made, by which its address is listed
 _LONG = 600  # the same while the controller manager lives: a pod may wait for a node and start between two lists
-_MANAGER = "endpointslice.kubernetes.io/managed-by"
 _LEASE = 60  # a controller manager that lives renews its lease every two seconds
 
 
@@ -39,16 +35,9 @@ _LEASE = 60  # a controller manager that lives renews its lease every two second
     tags=("service", "endpoints"),
 )
 def endpointslice_stale(
-    backends: Backends,
-    slices: EndpointSlices,
-    cluster: Cluster,
-    leases: SystemLeases | None,
-    dependencies: Dependencies | None,
-    nodes: Nodes | None,
+    backends: Backends, slices: EndpointSlices, cluster: Cluster, leases: SystemLeases | None
 ) -> Iterator[Finding | Gap]:
     """Pods are listed by their address before they are ready, so an absent one was missed and is not merely late."""
-    if dependencies:
-        yield from _by_hand(backends, slices, cluster, dependencies, nodes)
     age = _lease_age(cluster, leases)
     if age is not None and age < _LEASE and controllers_begin(backends.pods, leases, cluster.taken):
         return  # what they missed while they were away, they write now
@@ -77,51 +66,6 @@ def endpointslice_stale(
             yield Gap("leases", "not seen: whether the controllers have only begun to work is not known")
             return
         yield _finding(service, absent, gone, pods, age)
-
-
-def _by_hand(
-    backends: Backends, slices: EndpointSlices, cluster: Cluster, dependencies: Dependencies, nodes: Nodes | None
-) -> Iterator[Finding]:
-    """Beside the controller's slices one that nobody keeps: kube-proxy sends its share there all the same."""
-    for one in slices.items:
-        service = backends.services.get(one.service, one.namespace) if not one.labels.get(_MANAGER) else None
-        if service is None or not service.spec.selector or service.external or cluster.age(one.created) < _LAG:
-            continue
-        nowhere = [
-            a
-            for e in one.endpoints or ()
-            if e.ready and not e.target_ref
-            for a in e.addresses
-            if dependencies.nobody(a, nodes) == "no pod has that address"
-        ]
-        if nowhere:
-            yield _written(service, one, nowhere, len(slices.endpoints(service)))
-
-
-def _written(service: Service, one: EndpointSlice, nowhere: Sequence[str], among: int) -> Finding:
-    name, space = one.metadata.name, service.namespace
-    share = f"{len(nowhere)} of its {among} endpoints" if among > len(nowhere) else "all of its endpoints"
-    return Finding(
-        service.ref(),
-        f"Service {service.ref().path} also leads to {listing(nowhere, 3)}, which no pod has: EndpointSlice {name} was "
-        f"written by hand, and connections to {share} end nowhere",
-        evidence=(
-            Evidence(
-                kubectl("get", "endpointslices", "-l", f"kubernetes.io/service-name={service.name}", namespace=space),
-                f"{name}: {listing(nowhere, 3)}; no label {_MANAGER}: no controller keeps it",
-            ),
-            Evidence(
-                f"kubectl get pods -A -o wide | grep -e {nowhere[0]}",
-                "no pod; the address is of a node's range of pods",
-            ),
-        ),
-        next=(
-            kubectl("get", "endpointslice", name, "-o", "yaml", namespace=space),
-            kubectl("delete", "endpointslice", name, namespace=space)
-            + "    # the controller's own slice has the pods that the selector finds",
-        ),
-        key=name,
-    )
 
 
 def _missed(pod: Pod, listed: set[str], addresses: set[str]) -> bool:

@@ -11,6 +11,8 @@ from kdiag.facts import (
     Containers,
     FileInfo,
     Manifests,
+    Mount,
+    Mounts,
     NodeManifests,
     Units,
     stands_still,
@@ -31,7 +33,11 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
     tags=("static-pods", "manifests", "scheduler", "etcd", "apiserver"),
 )
 def manifest_missing(
-    manifests: Manifests, cluster: Cluster, containers: Containers | None, units: Units | None
+    manifests: Manifests,
+    cluster: Cluster,
+    containers: Containers | None,
+    units: Units | None,
+    mounts: Mounts | None,
 ) -> Iterator[Finding]:
     """By what kubeadm left on the node: a kubeconfig of the component, an etcd member's certificate."""
     for node, found in manifests:
@@ -52,8 +58,11 @@ def manifest_missing(
             ran = bool(seen and seen.of(part)) or any(i.changed and i.changed >= made for i in lies)
             if not ran and cluster.age(made) < (_YOUNG_MEMBER if part == "etcd" else _YOUNG):
                 continue
+            over = mounts.hiding(node, found.folder) if mounts and found.there else None
             where = f"; there is {lies[0].path}" if len(lies) == 1 else ""
             where = where or (f"; copies are {listing([i.path for i in lies], 2)}" if lies else "")
+            if over:
+                where = f"; a {over.kind} is mounted over {over.path} and hides what was there"
             if not found.there:
                 message = f"{subject.name} and the whole control plane cannot run: {node} has no folder {found.folder}"
             else:
@@ -64,6 +73,11 @@ def manifest_missing(
                 message,
                 evidence=(
                     Evidence(f"ls -la {found.folder}", listing(others, 6) or "no file", node),
+                    *(
+                        [Evidence(f"grep {over.path} /proc/mounts", f"{over.device} {over.path} {over.kind}", node)]
+                        if over
+                        else []
+                    ),
                     *(Evidence(f"ls -la {i.path}", _shown(i, found.folder), node) for i in lies[:2]),
                     *(
                         [Evidence(f"crictl ps --name {part}", "still running, until the kubelet ends it", node)]
@@ -71,7 +85,7 @@ def manifest_missing(
                         else []
                     ),
                 ),
-                next=tuple(_next(node, part, lies, found.folder)),
+                next=tuple(_next(node, part, lies, found.folder, over)),
                 touches=stands_still(manifests, part),
                 severity=Severity.CRITICAL if alone else Severity.ERROR,
             )
@@ -94,14 +108,16 @@ def _shown(info: FileInfo, folder: str) -> str:
     return f"{info.size} bytes" + (f", changed {info.changed:%Y-%m-%d %H:%M} UTC" if info.changed else "")
 
 
-def _next(node: str, part: str, lies: list[FileInfo], folder: str) -> Iterator[str]:
+def _next(node: str, part: str, lies: list[FileInfo], folder: str, over: Mount | None) -> Iterator[str]:
     phase = {
         "etcd": "etcd local",
         "kube-apiserver": "control-plane apiserver",
         "kube-controller-manager": "control-plane controller-manager",
         "kube-scheduler": "control-plane scheduler",
     }[part]
-    if lies:
+    if over:
+        yield f"ssh {node} sudo umount {over.path}    # and take it out of /etc/fstab, if it is there"
+    elif lies:
         if len(lies) > 1:
             yield f"ssh {node} sudo ls -la {' '.join(i.path for i in lies[:4])}    # the right one is the last that ran"
         yield f"ssh {node} sudo cp -p {lies[0].path} {folder}/{part}.yaml"

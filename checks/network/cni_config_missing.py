@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import NO_POD_NETWORK, Evidence, Finding, Gap, Layer, Ref, Severity, check, listing
-from kdiag.facts import CONTAINERD, Cluster, NetworkSetups, Nodes, RuntimeAnswers, Units
+from kdiag.facts import CONTAINERD, Cluster, Mounts, NetworkSetups, Nodes, RuntimeAnswers, Units
 
 _BOOT = 90
 
@@ -18,7 +18,12 @@ _BOOT = 90
     tags=("cni", "node", "network"),
 )
 def cni_config_missing(
-    setups: NetworkSetups, cluster: Cluster, nodes: Nodes | None, runtimes: RuntimeAnswers | None, units: Units | None
+    setups: NetworkSetups,
+    cluster: Cluster,
+    nodes: Nodes | None,
+    runtimes: RuntimeAnswers | None,
+    units: Units | None,
+    mounts: Mounts | None,
 ) -> Iterator[Finding | Gap]:
     """The runtime's own word goes before the folder: it may have been told of another one."""
     for node, setup in setups:
@@ -37,6 +42,9 @@ def cni_config_missing(
             continue
         where = f"no file in {setup.folder}" if setup.folder_there else f"no folder {setup.folder}"
         left = f"; there is {listing(setup.others)}, which no runtime reads" if setup.others else ""
+        over = mounts.hiding(node, setup.folder) if mounts and setup.folder_there and not setup.others else None
+        if over:
+            left = f"; a {over.kind} is mounted over {over.path} and hides what was there"
         evidence = [
             Evidence(
                 f"ls -l {setup.folder}",
@@ -46,6 +54,10 @@ def cni_config_missing(
                 source=node,
             )
         ]
+        if over:
+            evidence.append(
+                Evidence(f"grep {over.path} /proc/mounts", f"{over.device} {over.path} {over.kind}", source=node)
+            )
         if said:
             evidence.append(Evidence("crictl info", f"NetworkReady false: {said[2] or said[1]}", source=node))
         moved = setup.conf_line and setup.usual
@@ -66,6 +78,11 @@ def cni_config_missing(
                 f"ssh {node} sudo systemctl restart containerd",
             )
             if moved
+            else (
+                f"ssh {node} sudo umount {over.path}    # and take it out of /etc/fstab, if it is there",
+                f"ssh {node} sudo systemctl restart containerd",
+            )
+            if over
             else (
                 *(
                     (f"ssh {node} ls -la {setup.folder}    # rename what was put aside back to its name",)

@@ -108,6 +108,7 @@ def kubelet_crash_loops(
                     if state
                     else []
                 ),
+                *([f"ssh {node} sudoedit {shown[0]}    # line {shown[1]}"] if shown and not state else []),
                 *(more_inotify(node) if reason and INOTIFY_EXHAUSTED.search(reason.text) else ()),
                 f"ssh {node} sudo journalctl -u kubelet -n 50 --no-pager    # the last lines before each exit",
                 f"ssh {node} sudo systemctl restart kubelet    # after what they name is corrected",

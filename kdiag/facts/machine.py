@@ -186,6 +186,15 @@ class Mounts(HostFact[tuple[Mount, ...]]):
                 best = mount
         return best
 
+    def hiding(self, node: str, path: str) -> Mount | None:
+        """The file system in memory that lies over a folder, or over what it is in: what was there before is hidden.
+
+        That a whole root or a whole /etc is in memory is how some machines are made.
+        """
+        mount = self.at(node, path)
+        deep = mount is not None and mount.path.count("/") > 1
+        return mount if deep and mount and mount.kind in ("tmpfs", "ramfs") else None
+
     @staticmethod
     def parse(node: str, answers: tuple[Answer, ...]) -> tuple[Mount, ...]:
         """One mount a line."""

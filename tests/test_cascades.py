@@ -18,10 +18,13 @@ from typing import TypeVar
 
 import pytest
 
-from kdiag.engine.correlate import reach
+from kdiag.engine.correlate import correlate, reach
+from kdiag.engine.evaluate import evaluate
+from kdiag.engine.intake import Facts
 from kdiag.engine.library import checks
+from kdiag.engine.topology import Topology
 from kdiag.engine.verdict import Verdict, judge
-from tests.recording import FIXTURES, cluster_facts
+from tests.recording import FIXTURES, cluster_facts, fixture_facts
 from tests.whole import Object, Whole, name_of, tree
 
 Built = TypeVar("Built", Whole, str)
@@ -1094,6 +1097,22 @@ def test_who_waits_for_pods_that_a_webhook_refuses_has_it_in_its_status_after_it
 
 def test_who_is_denied_its_pods_was_answered_and_nothing_that_is_down_is_the_reason() -> None:
     assert [c for c, folded in reach(checks()).items() if "application/admission_denied" in folded] == []
+
+
+def test_what_kube_proxy_may_not_do_is_why_a_node_lacks_rules() -> None:
+    known = checks()
+    rights, rules = (
+        evaluate(known[name], fixture_facts(FIXTURES / name / file))
+        for name, file in (
+            ("control_plane/built_in_rights_missing", "broken-others.yaml"),
+            ("network/kube_proxy_rules_missing", "broken.yaml"),
+        )
+    )
+    own = tuple(f for f in rights.findings if f.message.startswith("kube-proxy may not"))
+    found = correlate([dataclasses.replace(rights, findings=own), rules], known, Topology(Facts({})))
+    assert [name_of(c) for c in found] == [
+        "control_plane/built_in_rights_missing ClusterRoleBinding/kubeadm:node-proxier"
+    ], tree(found)
 
 
 def test_a_domain_for_which_coredns_does_not_answer_is_why_no_name_is_found() -> None:

@@ -85,7 +85,14 @@ def built_in_rights_missing(
                 Evidence(kubectl("auth", "can-i", "--list", f"--as={user}"), f"nothing of {role}"),
             ),
             next=tuple(_steps(ref, subject, role, there=given is not None)),
-            touches=(part,),
+            touches=(
+                part,
+                *(
+                    [Ref(subject.kind, subject.name, subject.namespace)]
+                    if subject.namespace and part != CLUSTER
+                    else []
+                ),
+            ),
             severity=Severity.CRITICAL if who in _USERS else Severity.ERROR,
         )
 

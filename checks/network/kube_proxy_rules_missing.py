@@ -256,7 +256,8 @@ def _finding(node: str, key: str, found: dict[Ref, _Lack], daemonset: Ref) -> Fi
             )
             + "    # the new one writes all rules anew",
         ),
-        touches=tuple(sorted(found))[:200],
+        # As this account kube-proxy learns of them: what it may not do, it does not do on any node.
+        touches=(*sorted(found)[:200], Ref("ServiceAccount", "kube-proxy", daemonset.namespace)),
         key=key,
     )
 

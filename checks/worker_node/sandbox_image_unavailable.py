@@ -11,8 +11,11 @@ from kdiag.facts import (
     Images,
     KubeletJournal,
     Manifests,
+    RuntimeConfig,
     RuntimeConfigs,
     RuntimeJournal,
+    Unit,
+    Units,
     file_line,
     hosted,
     journal_line,
@@ -20,6 +23,8 @@ from kdiag.facts import (
 from kdiag.facts.signatures import SANDBOX_IMAGE
 
 _LATELY = 120
+#: Seconds in which a runtime that was started anew may still be asked what was asked of the one before.
+_SETTLED = 5
 _FILE = "/etc/containerd/config.toml"
 _ROOT = "/var/lib/containerd"
 
@@ -49,6 +54,7 @@ def sandbox_image_unavailable(
     runtime: RuntimeJournal | None,
     manifests: Manifests | None,
     images: Images | None,
+    units: Units | None,
 ) -> Iterator[Finding]:
     """Pods that run go on; no new one starts there. Told by the kubelet, or by the runtime itself."""
     for node, log in journal:
@@ -65,9 +71,10 @@ def sandbox_image_unavailable(
             continue  # it was brought since
         config = configs.get(node) if configs else None
         line = config.sandbox_image_line if config and config.sandbox_image == image else 0
-        if config and config.sandbox_image and config.sandbox_image != image:
+        other = config if config and config.sandbox_image and config.sandbox_image != image else None
+        if other and not _used(entry, units.unit(node, "containerd") if units else None):
             continue  # corrected since
-        place = f" ({_FILE}:{line})" if line else ""
+        place = f" ({_FILE}:{line})" if line else f", {_not_that(other)}," if other else ""
         # Where the pause image was there before, a new and empty store is what is wrong.
         moved = config if config and config.root not in ("", _ROOT) and images and images.get(node) == () else None
         where = f"{_FILE}:{moved.root_line} root = {moved.root} holds no image, and " if moved else ""
@@ -77,6 +84,11 @@ def sandbox_image_unavailable(
             evidence=(
                 *([file_line(_FILE, moved.root_line, f'root = "{moved.root}"', node)] if moved else []),
                 *([file_line(_FILE, line, f'sandbox_image = "{image}"', node)] if line else []),
+                *(
+                    [file_line(_FILE, other.sandbox_image_line, f'sandbox_image = "{other.sandbox_image}"', node)]
+                    if other and other.sandbox_image_line
+                    else []
+                ),
                 journal_line(entry, node, unit),
             ),
             next=(
@@ -88,6 +100,11 @@ def sandbox_image_unavailable(
                     if moved
                     else []
                 ),
+                *(
+                    [f"ssh {node} 'sudo grep -n . {' '.join(other.imports)}'    # a section there replaces a whole one"]
+                    if other and other.imports
+                    else []
+                ),
                 f"ssh {node} sudo crictl pull {image}    # what does the registry say?",
                 f"ssh {node} sudoedit {_FILE}    # a pause image that is there: sudo crictl images | grep pause"
                 if line
@@ -96,6 +113,19 @@ def sandbox_image_unavailable(
             ),
             touches=hosted(node, manifests, cluster),
         )
+
+
+def _used(entry: Entry, unit: Unit | None) -> bool:
+    """Whether the containerd that runs asked for the image itself: one that was restarted since may use another."""
+    begun = unit.entered if unit and unit.running else None
+    return bool(begun and entry.when and (entry.when - begun).total_seconds() > _SETTLED)
+
+
+def _not_that(config: RuntimeConfig) -> str:
+    """Why what the file says is not what counts."""
+    line = f":{config.sandbox_image_line}" if config.sandbox_image_line else ""
+    why = "a section of what it imports replaces the whole one" if config.imports else "it was not restarted since"
+    return f"and not {config.sandbox_image} of {_FILE}{line} ({why})"
 
 
 def _why(entry: Entry) -> str:

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, Skip, check, kubectl, listing
-from kdiag.facts import COMPONENTS, Cluster, ConfigMaps, Containers, Nodes, Pods, component
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, Skip, check, kubectl, listing, shorten
+from kdiag.facts import (
+    COMPONENTS,
+    Cluster,
+    ConfigMaps,
+    Containers,
+    KubeletJournal,
+    Manifest,
+    Manifests,
+    NodeManifests,
+    Nodes,
+    Pods,
+    component,
+    journal_line,
+)
 
 #: A node that joins has its static pods soon after it is registered, in seconds; its member of etcd comes last.
 _YOUNG = 120
 _YOUNG_MEMBER = 600
+_DENIED = re.compile(
+    r'"Pod admission denied".*\bpod="kube-system/(?P<pod>[^"]+)" reason="(?P<why>\w+)" message="(?P<said>[^"]*)'
+)
 
 
 @check(
@@ -28,7 +45,13 @@ _YOUNG_MEMBER = 600
     namespaces=("kube-system",),
 )
 def static_pod_missing(
-    pods: Pods, nodes: Nodes, configs: ConfigMaps, cluster: Cluster, containers: Containers | None
+    pods: Pods,
+    nodes: Nodes,
+    configs: ConfigMaps,
+    cluster: Cluster,
+    containers: Containers | None,
+    journal: KubeletJournal | None,
+    manifests: Manifests | None,
 ) -> Iterator[Finding | Gap | Skip]:
     """Critical where no node runs the component; managed clusters and k3s have no static pods at all."""
     if configs.get("kubeadm-config", "kube-system") is None:
@@ -55,16 +78,44 @@ def static_pod_missing(
             if seen is not None and any(c.running for c in seen.of(part)):
                 continue  # it runs, and only its mirror is not there: mirror_pod_refused says why
             name = f"{part}-{node.name}"
+            log = journal.get(node.name) if journal else None
+            found = manifests.get(node.name) if manifests else None
+            lines = reversed(log.last_run) if log and (found is None or found.of(part)) else ()
+            denied = next((e for e in lines if _of(name, e.text)), None)
+            rival = _rival(part, found) if denied and found and "NodePorts" in denied.text else None
             yield Finding(
                 Ref("Pod", name, "kube-system"),
-                f"static pod kube-system/{name} is missing: {node.name} runs no {part}",
+                f"static pod kube-system/{name} is missing: "
+                + (
+                    f"{rival.path} has taken its port on {node.name}, and the kubelet rejects {part}.yaml"
+                    if rival
+                    else f"the kubelet on {node.name} rejects it: {shorten(_said(denied.text), 120)}"
+                    if denied
+                    else f"{node.name} runs no {part}"
+                ),
                 evidence=(
+                    *([journal_line(denied, node.name)] if denied else []),
+                    *(
+                        [Evidence(f"sudo grep -n -i port: {rival.path}", f"pod {rival.name}", node.name)]
+                        if rival
+                        else []
+                    ),
                     Evidence(
                         kubectl("get", "pods", "-l", "tier=control-plane", "-o", "wide", namespace="kube-system"),
                         f"on {node.name}: {listing(sorted(have), 4) or 'none'}",
                     ),
                 ),
                 next=(
+                    *(
+                        [f"ssh {node.name} sudo mv {rival.path} /root/    # a copy? undo: move it back"]
+                        if rival
+                        else []
+                    ),
+                    f"ssh {node.name} sudo systemctl restart kubelet    # what it rejected it looks at again only then",
+                    f"ssh {node.name} sudo crictl ps -a --name {part}",
+                )
+                if denied
+                else (
                     f"ssh {node.name} ls -la /etc/kubernetes/manifests/    # is {part}.yaml there?",
                     f"ssh {node.name} sudo grep staticPodPath /var/lib/kubelet/config.yaml",
                     f"ssh {node.name} sudo journalctl -u kubelet | grep -i {part}.yaml",
@@ -72,3 +123,27 @@ def static_pod_missing(
                 touches=(Ref("Lease", part, "kube-system"),) if part in COMPONENTS[2:] else (),
                 severity=Severity.ERROR if part in everywhere else Severity.CRITICAL,
             )
+
+
+def _of(name: str, line: str) -> bool:
+    """Whether the kubelet says there that it lets this pod not in."""
+    match = _DENIED.search(line)
+    return match is not None and match["pod"] == name
+
+
+def _said(line: str) -> str:
+    match = _DENIED.search(line)
+    return (match["said"] or match["why"]) if match else ""
+
+
+def _rival(part: str, found: NodeManifests) -> Manifest | None:
+    """Another manifest that wants a port of the node that this component wants."""
+    mine = found.of(part)
+    wanted = _ports(mine) if mine else set()
+    return next((m for m in found.files if mine and m.path != mine.path and wanted & _ports(m)), None)
+
+
+def _ports(manifest: Manifest) -> set[int]:
+    spec = manifest.spec
+    every = [p for c in spec.containers for p in c.ports] if spec else []
+    return {p.host_port or (p.container_port if spec and spec.host_network else 0) for p in every} - {0}

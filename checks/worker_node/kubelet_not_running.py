@@ -30,6 +30,7 @@ from kdiag.facts import (
 #: What a kubelet may well need.
 _USUAL = ("network-online.target", "network.target", "containerd.socket", "docker.socket", "sysinit.target")
 _CONDITION = re.compile(r"skipped because|Condition check resulted")
+_NAMED = re.compile(r"unmet condition check \((?P<name>\w+)=(?P<value>.*)\)")
 
 
 @check(
@@ -72,6 +73,9 @@ def kubelet_not_running(
         disabled = " and does not start at boot" if unit.enabled == "disabled" else ""
         why = f": {reason.said}" if reason else ""
         needs = _needs(setup) if setup and unit.active == "inactive" and not masked else None
+        unmet = _unmet(setup, reason) if setup and reason else None
+        if unmet:
+            why = f": systemd passes over it, {unmet.path}:{unmet.line} {unmet.text} is not so"
         if needs and not why:
             why = f"; it starts only with {needs.value} ({needs.path}:{needs.line} {needs.name}=)"
         yield Finding(
@@ -81,6 +85,7 @@ def kubelet_not_running(
                 unit_state(unit, node, "ActiveState", "SubState", "UnitFileState", "Result"),
                 *([journal_line(reason, node)] if reason else _stopped(node, journal)),
                 *([file_line(needs.path, needs.line, needs.text, node)] if needs else []),
+                *([file_line(unmet.path, unmet.line, unmet.text, node)] if unmet else []),
             ),
             next=(
                 *(
@@ -89,6 +94,14 @@ def kubelet_not_running(
                     else []
                 ),
                 *([f"ssh {node} sudo systemctl unmask kubelet"] if masked else []),
+                *(
+                    [
+                        f"ssh {node} sudoedit {unmet.path}    # line {unmet.line}: make it so, or take it out",
+                        f"ssh {node} sudo systemctl daemon-reload",
+                    ]
+                    if unmet
+                    else []
+                ),
                 f"ssh {node} sudo systemctl enable --now kubelet",
                 f"ssh {node} sudo journalctl -u kubelet -n 50 --no-pager    # if it does not stay up",
             ),
@@ -115,6 +128,13 @@ def _skipped(unit: Unit, log: JournalLog | None) -> Entry | None:
     """The condition for want of which systemd did not start it, where that is the last it said."""
     last = log.systemd(r"Stopped|Started|Failed|skipped because|Condition check resulted") if log else None
     return last if last and unit.active == "inactive" and _CONDITION.search(last.text) else None
+
+
+def _unmet(setup: KubeletSetup, reason: Entry) -> UnitLine | None:
+    """The line of the condition that systemd names."""
+    named = _NAMED.search(reason.text)
+    lines = setup.settings.of(named["name"]) if named else ()
+    return next((line for line in reversed(lines) if named and line.value == named["value"]), None)
 
 
 def _was_kubeadm(setup: KubeletSetup, units: Units, node: str) -> bool:

@@ -14,6 +14,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -1113,6 +1114,16 @@ def test_what_kube_proxy_may_not_do_is_why_a_node_lacks_rules() -> None:
     assert [name_of(c) for c in found] == [
         "control_plane/built_in_rights_missing ClusterRoleBinding/kubeadm:node-proxier"
     ], tree(found)
+
+
+def test_what_the_cluster_needs_in_kube_system_is_not_taken_its_rights(tmp_path: Path) -> None:
+    check = checks()["application/pod_security_refused"]
+    moved = tmp_path / "moved.yaml"
+    moved.write_text((FIXTURES / check.id / "broken.yaml").read_text().replace("r1-psa", "kube-system"))
+    steps = {step for f in evaluate(check, fixture_facts(moved)).findings for step in f.next}
+    assert steps == {
+        "kubectl label namespace kube-system pod-security.kubernetes.io/enforce=privileged --overwrite",
+    }
 
 
 def test_a_domain_for_which_coredns_does_not_answer_is_why_no_name_is_found() -> None:

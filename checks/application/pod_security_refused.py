@@ -40,7 +40,14 @@ def pod_security_refused(refusals: Refusals, events: Events | None) -> Iterator[
                     f"pod-security.kubernetes.io/enforce={level}",
                 ),
             ),
+            # What the cluster itself needs there has these rights for good.
             next=(
+                kubectl(
+                    "label", "namespace", namespace, "pod-security.kubernetes.io/enforce=privileged", "--overwrite"
+                ),
+            )
+            if namespace == "kube-system"
+            else (
                 edit_template(refusal.subject, "set what the message asks for in securityContext"),
                 "only if the workload must have these rights: "
                 + kubectl(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Finding, Layer, Ref, Severity, check
+from kdiag.check import Finding, Gap, Layer, Ref, Severity, check
 from kdiag.facts import (
     Cluster,
     Entry,
@@ -22,6 +22,7 @@ from kdiag.facts import (
 )
 
 _LATELY = 90
+_AGAIN = 20  # seconds in which one that is refused says so again
 #: What the kubelet asks of the API server all the time, in whatever words.
 _ASKS = re.compile(
     r"updating node status|ensure lease exists|register node|Failed to watch|Failed to list|failed to list"
@@ -49,7 +50,7 @@ def kubelet_unauthorized(
     manifests: Manifests | None,
     nodes: Nodes | None,
     leases: NodeLeases | None,
-) -> Iterator[Finding]:
+) -> Iterator[Finding | Gap]:
     """Judged by what it says now, and by more than one line: one refusal may be a certificate that just changed."""
     for node, log in journal:
         unit = units.unit(node, "kubelet")
@@ -63,6 +64,9 @@ def kubelet_unauthorized(
         lease = leases.get(node, "kube-node-lease") if leases else None
         if lease and lease.spec.renew_time and last.when and lease.spec.renew_time > last.when:
             continue  # it has been let in since
+        if (leases is None or leases.gaps) and not cluster.dead and cluster.age(last.when) > _AGAIN:
+            yield Gap(f"Lease of {node}", "not seen: it may have been let in since")
+            continue
         setup = kubelets.get(node) if kubelets else None
         access = setup.kubeconfig if setup else None
         certificate = (access.client_certificate if access else "") or "/var/lib/kubelet/pki/kubelet-client-current.pem"

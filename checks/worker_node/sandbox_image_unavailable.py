@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from kdiag.check import Finding, Layer, Ref, Severity, check, shorten
 from kdiag.facts import (
@@ -72,7 +73,10 @@ def sandbox_image_unavailable(
         config = configs.get(node) if configs else None
         line = config.sandbox_image_line if config and config.sandbox_image == image else 0
         other = config if config and config.sandbox_image and config.sandbox_image != image else None
-        if other and not _used(entry, units.unit(node, "containerd") if units else None):
+        begun = _begun(units.unit(node, "containerd") if units else None)
+        if begun and entry.when and (entry.when - begun).total_seconds() <= _SETTLED:
+            continue  # started anew since: it may use another
+        if other and not begun:
             continue  # corrected since
         place = f" ({_FILE}:{line})" if line else f", {_not_that(other)}," if other else ""
         # Where the pause image was there before, a new and empty store is what is wrong.
@@ -115,10 +119,8 @@ def sandbox_image_unavailable(
         )
 
 
-def _used(entry: Entry, unit: Unit | None) -> bool:
-    """Whether the containerd that runs asked for the image itself: one that was restarted since may use another."""
-    begun = unit.entered if unit and unit.running else None
-    return bool(begun and entry.when and (entry.when - begun).total_seconds() > _SETTLED)
+def _begun(unit: Unit | None) -> datetime | None:
+    return unit.entered if unit and unit.running else None
 
 
 def _not_that(config: RuntimeConfig) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, lru_cache
+from itertools import chain
 from sys import intern
 from typing import Any, ClassVar, NamedTuple
 
@@ -311,15 +312,13 @@ class Pods(Objects[Pod]):
 
     @cached_property
     def newest_alike(self) -> Mapping[tuple[str, str], Pod]:
-        """The newest pod of all ReplicaSets whose names begin alike, by namespace and that beginning."""
-        found: dict[tuple[str, str], Pod] = {}
+        """The newest pod of several ReplicaSets whose names begin alike, by namespace and that beginning."""
+        found: dict[tuple[str, str], list[tuple[Pod, ...]]] = {}
         for group in self.by_owner.values():
             owner = group[0].owner
-            if owner is None or owner.kind != "ReplicaSet":
-                continue
-            key = (group[0].namespace, owner.name.rpartition("-")[0])
-            found[key] = max((*group, *((found[key],) if key in found else ())), key=lambda p: p.age_key)
-        return found
+            if owner and owner.kind == "ReplicaSet":
+                found.setdefault((group[0].namespace, owner.name.rpartition("-")[0]), []).append(group)
+        return {key: max(chain(*sets), key=lambda p: p.age_key) for key, sets in found.items() if len(sets) > 1}
 
     @cached_property
     def templates(self) -> tuple[tuple[Pod, ...], ...]:

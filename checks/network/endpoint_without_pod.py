@@ -34,7 +34,7 @@ def endpoint_without_pod(
             for e in one.endpoints or ()
             if e.ready and not e.target_ref
             for a in e.addresses
-            if dependencies.nobody(a, nodes) == "no pod has that address"
+            if dependencies.no_pod(a, nodes)
         ]
         if nowhere:
             yield _written(service, one, nowhere, len(slices.endpoints(service)))

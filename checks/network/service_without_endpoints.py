@@ -49,7 +49,7 @@ def service_without_endpoints(
             continue
         addresses = sorted({a for e in slices.endpoints(service) for a in e.addresses})
         # Written by hand, or by an operator: a pod that was made anew has another address.
-        gone = [a for a in addresses if dependencies and dependencies.nobody(a, nodes) == "no pod has that address"]
+        gone = [a for a in addresses if dependencies and dependencies.no_pod(a, nodes)]
         strange = _strange(service, slices)
         if addresses and len(gone) < len(addresses) and strange is None:
             continue

@@ -127,6 +127,9 @@ _WORDS = frozenset(
 )
 
 
+_NO_POD = "no pod has that address"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dependency:
     """One host that a container is told of. ``port`` is 0 when none is named."""
@@ -413,6 +416,10 @@ class Dependencies(Derived):
         """Whether a Service or a pod that was read has this address."""
         return address in self.by_address or address in self.pod_addresses
 
+    def no_pod(self, address: str, nodes: Nodes | None) -> bool:
+        """Whether a pod should have this address, and none does."""
+        return self.nobody(address, nodes) == _NO_POD
+
     def nobody(self, address: str, nodes: Nodes | None) -> str:
         """Who should have an address of the cluster's own ranges and does not; empty for one that may be outside."""
         if not is_address(address) or address in self.by_address:
@@ -422,7 +429,7 @@ class Dependencies(Derived):
         if self.pods.scope or self.pods.gaps or address in self.pod_addresses:
             return ""
         ranges = [n.spec.pod_cidr for n in nodes.items if n.spec.pod_cidr] if nodes else []
-        return "no pod has that address" if any(_within(address, r) for r in ranges) else ""
+        return _NO_POD if any(_within(address, r) for r in ranges) else ""
 
     def asked(self, host: str, namespace: str) -> Resolved | None:
         """As ``resolve``, and the Service of a cluster address too: programs log addresses for the names they know."""

@@ -32,23 +32,16 @@ def served(facts: Facts, ingress: Ingress) -> Iterator[Step]:
                 ref=ref,
             )
             return
-        if not name and not addresses and not names:
-            yield Step(
-                state=State.UNKNOWN,
-                title=title,
-                detail="names no IngressClass and there is none; nothing tells whether a controller serves it",
-                command=kubectl("get", "ingressclasses"),
-                ref=ref,
-                blocks=False,
-            )
-            return
         if not name and not addresses and not any(c.default for c in classes.items):
             yield Step(
-                state=State.BROKEN,
+                state=State.BROKEN if names else State.UNKNOWN,
                 title=title,
-                detail="names no IngressClass and no class is the default: no controller serves it",
+                detail="names no IngressClass and no class is the default: no controller serves it"
+                if names
+                else "names no IngressClass and there is none; nothing tells whether a controller serves it",
                 command=kubectl("get", "ingressclasses"),
                 ref=ref,
+                blocks=bool(names),
             )
             return
     by = f"class {name}" if name else "the default class"

@@ -97,9 +97,11 @@ def _unmended(
 ) -> tuple[Pod, ...]:
     """The pods that fail, where they do not complain of what the waiting template would ask for as well."""
     pods = tuple(p for p in workloads.pods_of(deployment) if stalled(p, cluster)) if workloads else ()
-    for complaint in complaints.by_workload.get(deployment.ref(), ()) if complaints and dependencies and pods else ():
-        told = dependencies.told(complaint.pod, complaint.said.host) if dependencies else None
-        if told and dependencies and not dependencies.outdated(told, complaint.pod, deployment.pod_spec):
+    if not pods or complaints is None or dependencies is None:
+        return pods
+    for complaint in complaints.by_workload.get(deployment.ref(), ()):
+        told = dependencies.told(complaint.pod, complaint.said.host)
+        if told and not dependencies.outdated(told, complaint.pod, deployment.pod_spec):
             return ()
     return pods
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, Skip, check, kubectl, listing, shorten
 from kdiag.facts import (
@@ -11,6 +12,7 @@ from kdiag.facts import (
     Cluster,
     ConfigMaps,
     Containers,
+    Entry,
     KubeletJournal,
     Manifest,
     Manifests,
@@ -77,52 +79,64 @@ def static_pod_missing(
                 continue
             if seen is not None and any(c.running for c in seen.of(part)):
                 continue  # it runs, and only its mirror is not there: mirror_pod_refused says why
-            name = f"{part}-{node.name}"
             log = journal.get(node.name) if journal else None
             found = manifests.get(node.name) if manifests else None
             lines = reversed(log.last_run) if log and (found is None or found.of(part)) else ()
-            denied = next((e for e in lines if _of(name, e.text)), None)
-            rival = _rival(part, found) if denied and found and "NodePorts" in denied.text else None
+            denied = next((e for e in lines if _of(f"{part}-{node.name}", e.text)), None)
+            if denied:
+                rival = _rival(part, found) if found and "NodePorts" in denied.text else None
+                case = _rejected(node.name, part, denied, rival)
+            else:
+                case = _not_run(node.name, part)
             yield Finding(
-                Ref("Pod", name, "kube-system"),
-                f"static pod kube-system/{name} is missing: "
-                + (
-                    f"{rival.path} has taken its port on {node.name}, and the kubelet rejects {part}.yaml"
-                    if rival
-                    else f"the kubelet on {node.name} rejects it: {shorten(_said(denied.text), 120)}"
-                    if denied
-                    else f"{node.name} runs no {part}"
-                ),
+                Ref("Pod", f"{part}-{node.name}", "kube-system"),
+                f"static pod kube-system/{part}-{node.name} is missing: {case.why}",
                 evidence=(
-                    *([journal_line(denied, node.name)] if denied else []),
-                    *(
-                        [Evidence(f"sudo grep -n -i port: {rival.path}", f"pod {rival.name}", node.name)]
-                        if rival
-                        else []
-                    ),
+                    *case.evidence,
                     Evidence(
                         kubectl("get", "pods", "-l", "tier=control-plane", "-o", "wide", namespace="kube-system"),
                         f"on {node.name}: {listing(sorted(have), 4) or 'none'}",
                     ),
                 ),
-                next=(
-                    *(
-                        [f"ssh {node.name} sudo mv {rival.path} /root/    # a copy? undo: move it back"]
-                        if rival
-                        else []
-                    ),
-                    f"ssh {node.name} sudo systemctl restart kubelet    # what it rejected it looks at again only then",
-                    f"ssh {node.name} sudo crictl ps -a --name {part}",
-                )
-                if denied
-                else (
-                    f"ssh {node.name} ls -la /etc/kubernetes/manifests/    # is {part}.yaml there?",
-                    f"ssh {node.name} sudo grep staticPodPath /var/lib/kubelet/config.yaml",
-                    f"ssh {node.name} sudo journalctl -u kubelet | grep -i {part}.yaml",
-                ),
+                next=case.steps,
                 touches=(Ref("Lease", part, "kube-system"),) if part in COMPONENTS[2:] else (),
                 severity=Severity.ERROR if part in everywhere else Severity.CRITICAL,
             )
+
+
+class _Case(NamedTuple):
+    """Why a node does not run its static pod, as far as the node tells."""
+
+    why: str
+    evidence: tuple[Evidence, ...]
+    steps: tuple[str, ...]
+
+
+def _rejected(node: str, part: str, denied: Entry, rival: Manifest | None) -> _Case:
+    again = (
+        f"ssh {node} sudo systemctl restart kubelet    # what it rejected it looks at again only then",
+        f"ssh {node} sudo crictl ps -a --name {part}",
+    )
+    said = journal_line(denied, node)
+    if rival is None:
+        return _Case(f"the kubelet on {node} rejects it: {shorten(_said(denied.text), 120)}", (said,), again)
+    return _Case(
+        f"{rival.path} has taken its port on {node}, and the kubelet rejects {part}.yaml",
+        (said, Evidence(f"sudo grep -n -i port: {rival.path}", f"pod {rival.name}", node)),
+        (f"ssh {node} sudo mv {rival.path} /root/    # a copy? undo: move it back", *again),
+    )
+
+
+def _not_run(node: str, part: str) -> _Case:
+    return _Case(
+        f"{node} runs no {part}",
+        (),
+        (
+            f"ssh {node} ls -la /etc/kubernetes/manifests/    # is {part}.yaml there?",
+            f"ssh {node} sudo grep staticPodPath /var/lib/kubelet/config.yaml",
+            f"ssh {node} sudo journalctl -u kubelet | grep -i {part}.yaml",
+        ),
+    )
 
 
 def _of(name: str, line: str) -> bool:

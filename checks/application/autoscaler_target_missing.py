@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest
 from kdiag.facts import Autoscalers, Cluster, HorizontalPodAutoscaler, Workloads
 
+_GROUPS = dict.fromkeys(("Deployment", "StatefulSet", "ReplicaSet", "DaemonSet"), "apps/v1")
 _YOUNG = 60  # seconds: it may have been created before its target
 
 
@@ -23,10 +24,11 @@ def autoscaler_target_missing(autoscalers: Autoscalers, workloads: Workloads, cl
         target = scaler.spec.scale_target_ref
         able = scaler.condition("AbleToScale")
         failed = able is not None and able.status == "False" and able.reason == "FailedGetScale"
-        if cluster.age(scaler.created) < _YOUNG or workloads.get(Ref(target.kind, target.name, scaler.namespace)):
-            continue
-        if not failed or able is None:
+        there = workloads.get(Ref(target.kind, target.name, scaler.namespace))
+        if cluster.age(scaler.created) < _YOUNG or not failed or able is None:
             continue  # not looked at yet, or of a kind that kdiag does not read
+        if there and "no matches for kind" not in able.message:
+            continue
         message = able.message.removeprefix("the HPA controller was unable to get the target's current scale: ")
         yield _finding(scaler, message, workloads)
 
@@ -37,22 +39,31 @@ def _finding(scaler: HorizontalPodAutoscaler, message: str, workloads: Workloads
     names = [r.name for r in here if r.kind == target.kind]
     close = nearest(target.name, names)
     other = next((r for r in here if r.name == target.name), None)
-    if other:
+    if other and other.kind == target.kind:
+        hint = f"; {other} is of {_GROUPS.get(other.kind, 'v1')}"
+    elif other:
         hint = f"; there is a {other.kind} of that name"
     elif close:
         hint = f"; there is {close}"
     else:
         hint = ""
     missing = "not found" in message or "no matches for kind" in message
-    said = f"there is no {target.kind} {target.name}" if missing else f"{target.kind} {target.name}: {message}"
+    if "no matches for kind" in message:
+        said = f"there is no kind {target.kind} in {target.api_version or 'v1'}"
+    else:
+        said = f"there is no {target.kind} {target.name}" if missing else f"{target.kind} {target.name}: {message}"
     kind, name = (other.kind, other.name) if other else (target.kind, close or "NAME")
-    patch = f'{{"spec":{{"scaleTargetRef":{{"kind":"{kind}","name":"{name}"}}}}}}'
+    group = f'"apiVersion":"{_GROUPS.get(kind, "v1")}",' if "no matches for kind" in message else ""
+    patch = f'{{"spec":{{"scaleTargetRef":{{{group}"kind":"{kind}","name":"{name}"}}}}}}'
     return Finding(
         scaler.ref(),
         f"{scaler.ref()} scales nothing: {said}{hint}",
         evidence=(
             Evidence(kubectl("describe", "hpa", scaler.name, namespace=namespace), f"AbleToScale False: {message}"),
-            Evidence(kubectl("get", "deploy,sts", namespace=namespace), listing(sorted(map(str, names)), 5) or "none"),
+            Evidence(
+                kubectl("get", "deploy,sts", namespace=namespace),
+                listing(sorted(f"{r.kind} {r.name}" for r in here), 5) or "none",
+            ),
         ),
         next=(
             kubectl("patch", "hpa", scaler.name, "-p", patch, namespace=namespace)

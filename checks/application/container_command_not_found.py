@@ -112,15 +112,13 @@ def _unusable(group: list[Failure], script: BrokenScript) -> Finding:
     restart = f"{one.owner.kind.lower()}/{one.owner.name}"
     if not script.mode and one.owner.kind in ("Deployment", "StatefulSet", "DaemonSet"):
         steps += (kubectl("rollout", "restart", restart, namespace=namespace),)
+    said = one.log_command if one.log else ("describe", "pod", one.pod.name)
     return Finding(
         one.owner,
         f"{one.where} cannot run {script.path}: key {script.key} of ConfigMap {config.name} {script.why}",
         evidence=(
             Evidence(kubectl("get", "pod", one.pod.name, namespace=namespace), one.status),
-            Evidence(
-                kubectl(*(one.log_command if one.log else ("describe", "pod", one.pod.name)), namespace=namespace),
-                one.said,
-            ),
+            *([Evidence(kubectl(*said, namespace=namespace), one.said)] if one.said else []),
             Evidence(source, f"{script.key}: {script.why}"),
         ),
         next=steps,

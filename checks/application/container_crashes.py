@@ -36,6 +36,7 @@ _OF_OTHERS = re.compile(
     r"(?i)connect|refus|time[d ]*out|reach|resolv|lookup|dial|socket|network|host|upstream|unavailable|econn|enotfound"
     r"|tcp|https?:|database|server|broker|redis|mysql|postgres|mongo|kafka|rabbit|login|auth|denied|\bEOF\b|null|nil"
 )
+_SECCOMP = "seccompProfile: RuntimeDefault, or put the file on each node that it may run on"
 _WRAPPED = re.compile(r"^(?:failed to (?:create|start) (?:containerd )?(?:container|task)[^:]{0,80}: )+")
 
 
@@ -85,6 +86,7 @@ def container_crashes(
             ),
             next=(
                 *([edit(one, hint.change)] if hint else []),
+                *([edit(one, _SECCOMP)] if "cannot load seccomp profile" in said else []),
                 *([kubectl(*one.log_command, namespace=namespace)] if made else []),
                 kubectl("describe", "pod", one.pod.name, namespace=namespace),
             ),

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, nearest, shorten
-from kdiag.facts import Events, Failures, Fault, Jobs, Logs, Namespaces, Services, answers_itself, awaited_job, touched
+from kdiag.facts import (
+    Events,
+    Failure,
+    Failures,
+    Fault,
+    Jobs,
+    LogLine,
+    Logs,
+    Namespaces,
+    Services,
+    answers_itself,
+    awaited_job,
+    edit,
+    touched,
+)
 
 
 @check(
@@ -39,6 +53,10 @@ def init_container_waits(
             what, target = f"{job.ref()}, which {'has failed' if job.failed else 'has not completed'}", job.ref()
         else:
             what, target = _target(command, [line.text for line in one.log], namespace, services, namespaces)
+            wrong = _own_fault(one.log)
+            if wrong and not (target and services and services.get(target.name, target.namespace) is None):
+                yield _never(group, command, wrong)
+                continue
         named = target is not None and target.kind == "Service"
         service = services.get(target.name, target.namespace) if target and named and services else None
         if service and answers_itself(service, one.owner, failures.pods, failures.owners):
@@ -65,6 +83,45 @@ def init_container_waits(
             since=one.started,
             container=one.container,
         )
+
+
+#: What a shell says of a command that it does not have, and a command of what it was told.
+_NO_COMMAND = re.compile(r"\bsh: (?:(?:line )?\d+: )?(?P<name>[\w.+-]{1,60}): (?:command )?not found$")
+_NO_OPTION = re.compile(r"(?i)\b(?:invalid|unrecogni[sz]ed|illegal|unknown) option\b|\boption requires an argument\b")
+
+
+def _own_fault(log: Sequence[LogLine]) -> str:
+    """What a loop says each time round because its own command is wrong: then it never sees what it waits for."""
+    said = [line.text.strip() for line in log]
+    for text in reversed(said):
+        if (_NO_COMMAND.search(text) or _NO_OPTION.search(text)) and said.count(text) > 1:
+            return text
+    return ""
+
+
+def _never(group: list[Failure], command: str, wrong: str) -> Finding:
+    one = group[0]
+    namespace = one.pod.namespace
+    missing = _NO_COMMAND.search(wrong)
+    why = f"its image has no {missing['name']}" if missing else shorten(wrong, 100)
+    return Finding(
+        one.owner,
+        f"{one.where} can never see what it waits for, its own command fails: {why}",
+        evidence=(
+            Evidence(kubectl("get", "pod", one.pod.name, namespace=namespace), one.status),
+            Evidence("", f"command: {shorten(command, 160)}" if command else f"the entrypoint of {one.spec.image}"),
+            Evidence(kubectl("logs", one.pod.name, "-c", one.container, "--tail=5", namespace=namespace), wrong),
+        ),
+        next=(
+            edit(one, f"another image, or a command without {missing['name']}" if missing else "its command"),
+            kubectl("logs", one.pod.name, "-c", one.container, "--tail=20", namespace=namespace),
+        ),
+        touches=touched(group),
+        key=one.container,
+        since=one.started,
+        container=one.container,
+        own=True,
+    )
 
 
 _NAMED = re.compile(

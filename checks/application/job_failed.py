@@ -162,7 +162,10 @@ def _finding(
     failed = job.failed
     reason = failed.reason if failed else ""
     why = _WORDS.get(reason) or (failed.message if failed else "") or reason
+    if job.status.failed_indexes:
+        why = f"index {shorten(job.status.failed_indexes, 60)} of {job.spec.completions or 0:,} failed"
     mine = list(pods.by_owner.get(job.metadata.uid, ())) if pods else []
+    mine.sort(key=lambda p: p.phase != "Failed")  # what went well tells nothing
     exits = list(dict.fromkeys(_exits(mine)))
     told = _told(job, events) if events and not mine else None
     if told:
@@ -223,7 +226,7 @@ def _evidence(job: Job, pods: Sequence[Pod], logs: Logs | None, told: Event | No
         )
         said = [line.text for p in pods if logs for line in logs.lines(p.namespace, p.name) if line.text.strip()]
         if said:
-            yield Evidence(kubectl("logs", f"job/{job.name}", namespace=job.namespace), shorten(said[0], 300))
+            yield Evidence(kubectl("logs", _whose(job, pods), namespace=job.namespace), shorten(said[0], 300))
     else:
         yield Evidence(
             kubectl("get", "job", job.name, namespace=job.namespace),
@@ -234,9 +237,15 @@ def _evidence(job: Job, pods: Sequence[Pod], logs: Logs | None, told: Event | No
             yield Evidence(command, f"{told.reason}: {shorten(told.message, 300)}")
 
 
+def _whose(job: Job, pods: Sequence[Pod]) -> str:
+    """``kubectl logs job/NAME`` takes any pod of it: where some went well, one that failed has to be named."""
+    mixed = {p.phase for p in pods} > {"Failed"}
+    return pods[0].name if mixed else f"job/{job.name}"
+
+
 def _next(job: Job, subject: Ref, pods: Sequence[Pod]) -> Iterator[str]:
     if pods:
-        yield kubectl("logs", f"job/{job.name}", "--all-containers", "--tail=30", namespace=job.namespace)
+        yield kubectl("logs", _whose(job, pods), "--all-containers", "--tail=30", namespace=job.namespace)
     else:
         yield kubectl("describe", "job", job.name, namespace=job.namespace)
     if subject.kind == "CronJob":

@@ -53,7 +53,7 @@ def pod_fits_no_node(
                 reason, look = "has no node: none that it may use can attach one more volume", _LIMITS
             else:
                 reason = f"has no node, says the scheduler: {shorten(listing(strange_words(stuck.message), 2), 160)}"
-                look = _claims(stuck.pod) if "claim" in reason else _log()
+                look = _classes() if "device class" in reason else _claims(stuck.pod) if "claim" in reason else _log()
             yield _finding(stuck.owner, stuck.pods, reason, stuck.quote, look)
     # A pod whose claim on devices does not exist is not even looked at.
     waiting = [
@@ -82,6 +82,10 @@ def _by_name(pod: Pod) -> str:
 
 def _claims(pod: Pod) -> str:
     return kubectl("get", "resourceclaims,resourceclaimtemplates", namespace=pod.namespace)
+
+
+def _classes() -> str:
+    return kubectl("get", "deviceclasses") + "   # the driver of the devices brings them"
 
 
 def _log() -> str:

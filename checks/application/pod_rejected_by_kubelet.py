@@ -128,6 +128,13 @@ def _next(pod: Pod, count: int) -> Iterator[str]:
         yield kubectl("get", pod.owner.kind.lower(), pod.owner.name, "-o", "yaml", namespace=pod.namespace) + (
             "  # securityContext.sysctls: take it out, or allow it with the kubelet's allowedUnsafeSysctls"
         )
+    elif pod.reason == "AppArmor":
+        owner = f"{pod.owner.kind.lower()} {pod.owner.name}" if pod.owner else f"pod {pod.name}"
+        yield kubectl("get", *owner.split(), "-o", "yaml", namespace=pod.namespace) + (
+            "  # securityContext.appArmorProfile: take it out, or choose nodes that have AppArmor and the profile"
+        )
+        yield f"ssh {pod.node} cat /sys/module/apparmor/parameters/enabled    # Y where the kernel has it on"
+        return
     elif pod.reason.startswith("PodOS"):
         yield f"spec.os.name is not the system of {pod.node}: correct it, or choose a node that has the system"
     elif pod.owner is None:

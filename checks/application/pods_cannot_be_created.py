@@ -47,6 +47,7 @@ def pods_cannot_be_created(
                 ),
             ),
             next=(
+                *([kubectl("get", "runtimeclasses")] if 'RuntimeClass "' in said else []),
                 kubectl("describe", refusal.maker.kind.lower(), refusal.maker.name, namespace=namespace),
                 edit_template(refusal.subject),
             ),

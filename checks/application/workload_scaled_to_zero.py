@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing
 from kdiag.facts import (
+    APIServices,
     Autoscalers,
     Backends,
     Cluster,
@@ -14,10 +15,16 @@ from kdiag.facts import (
     DaemonSet,
     Dependencies,
     Ingresses,
+    MutatingWebhookConfiguration,
+    MutatingWebhooks,
+    Namespaces,
     Owners,
     Service,
+    ValidatingWebhookConfiguration,
+    ValidatingWebhooks,
     Workload,
     Workloads,
+    not_called,
     selects,
 )
 
@@ -40,6 +47,9 @@ _COLOUR = re.compile(r"(?i)blue|green|canary|stable|preview|active|stand-?by|idl
         "network/service_has_no_ready_endpoint",
         "application/dependency_unreachable",
         "application/workload_unavailable",
+        "control_plane/api_service_unavailable",
+        "control_plane/conversion_webhook_fails",
+        "control_plane/webhook_backend_unavailable",
     ),
     tags=("rollout", "service", "workload"),
 )
@@ -51,13 +61,18 @@ def workload_scaled_to_zero(
     autoscalers: Autoscalers | None,
     owners: Owners | None,
     complaints: Complaints | None,
+    validating: ValidatingWebhooks | None,
+    mutating: MutatingWebhooks | None,
+    apis: APIServices | None,
+    namespaces: Namespaces | None,
     cluster: Cluster,
 ) -> Iterator[Finding | Gap]:
     """Zero is somebody's wish: it is a fault only where a Service leads to it, and nothing else is behind that.
 
-    A part that is off for good is still named by who can do without it, and its Ingress is still there: an error only
-    where somebody is hurt.
+    Whoever uses that counts, and so does the API server, which refuses calls then. A part that is off for good is still
+    named by who can do without it, and its Ingress is still there: an error only where somebody is hurt.
     """
+    called = _called(validating, mutating, apis, namespaces)
     for workload in workloads.items:
         if isinstance(workload, DaemonSet) or workload.desired or workload.metadata.deletion_timestamp:
             continue
@@ -69,17 +84,40 @@ def workload_scaled_to_zero(
             selector = service.spec.selector
             if not selector or not selects(selector, labels) or service.name == "kube-dns":
                 continue
-            if backends.of(service) or _others(workload, service, workloads):
+            if any(not p.terminating for p in backends.of(service)) or _others(workload, service, workloads):
                 continue
-            users = sorted(set(_users(service, ingresses, dependencies, owners)))
+            asks = called.get(service.ref(), [])
+            users = [*asks, *sorted(set(_users(service, ingresses, dependencies, owners)))]
             if not users and service.spec.type == "ClusterIP":
                 continue
             if autoscalers is None:
                 yield Gap("horizontalpodautoscalers", f"not seen: one may scale {workload.ref()} from zero")
                 break
             hurt = _hurt(service, None if off else ingresses, dependencies, complaints, cluster)
-            yield _finding(workload, service, users, hurt=bool(users) and hurt)
+            yield _finding(workload, service, users, hurt=bool(asks) or (bool(users) and hurt))
             break
+
+
+def _called(
+    validating: ValidatingWebhooks | None,
+    mutating: MutatingWebhooks | None,
+    apis: APIServices | None,
+    namespaces: Namespaces | None,
+) -> dict[Ref, list[str]]:
+    """The Services without which the API server refuses calls, each with who sends them there."""
+    found: dict[Ref, list[str]] = {}
+    configs: list[ValidatingWebhookConfiguration | MutatingWebhookConfiguration] = []
+    configs += validating.items if validating else ()
+    configs += mutating.items if mutating else ()
+    for config in configs:
+        for hook in config.webhooks:
+            target = hook.client_config.service
+            if target and hook.rules and hook.failure_policy != "Ignore" and not not_called(hook, apis, namespaces):
+                found.setdefault(Ref("Service", target.name, target.namespace), []).append(f"webhook {hook.name}")
+    for api in apis.items if apis else ():
+        if (target := api.spec.service) and api.available and api.available.status != "True":
+            found.setdefault(Ref("Service", target.name, target.namespace), []).append(f"API {api.name}")
+    return found
 
 
 def _woken(workload: Workload, autoscalers: Autoscalers | None) -> bool:

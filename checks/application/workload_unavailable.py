@@ -25,6 +25,7 @@ from kdiag.facts import (
 )
 
 _END = 120  # seconds that a pod may take to end before what waits for it counts as down
+_PATIENT = 600  # seconds that somebody may well want between two pods of a StatefulSet
 _START = 60  # seconds in which a controller makes the pods that are missing
 _SHORT = {
     "Deployment": "deployment",
@@ -66,16 +67,19 @@ def workload_unavailable(
             continue  # a migration, say, takes its time
         enough = ready > 0 and ready >= workload.desired - _may_miss(workload)
         ending = _waits_for(workload, pods, workloads, cluster)
-        why = ""
+        pauses = _pauses(workload, pods)
+        if pauses and workload.spec.min_ready_seconds <= _PATIENT:
+            continue  # one after the other, each after its pause
+        why = f": minReadySeconds {pauses:,} after each pod, before the next" if pauses else ""
         if ending and ending.deleted:
             why = f": strategy Recreate waits for {ending.name} to end, until {ending.deleted:%H:%M} UTC at the latest"
         yield Finding(
             workload.ref(),
             f"{workload.ref()} has {ready} of {workload.desired:,} pods ready{why}",
             evidence=(*_evidence(workload, bad), *_ending(ending)),
-            next=tuple(_next(workload, bad, ending)),
+            next=tuple(_next(workload, bad, ending, pauses)),
             touches=tuple(p.ref() for p in bad[:50]),
-            severity=Severity.WARNING if enough else Severity.ERROR,
+            severity=Severity.WARNING if enough or pauses else Severity.ERROR,
         )
 
 
@@ -131,6 +135,16 @@ def _waits_for(workload: Workload, pods: Sequence[Pod], workloads: Workloads, cl
     # The time of deletion is the one at which its grace period is over.
     ending = [p for p in workloads.pods_of(workload) if p.deleted and cluster.age(p.deleted) + p.grace > _END]
     return ending[0] if ending else None
+
+
+def _pauses(workload: Workload, pods: Sequence[Pod]) -> int:
+    """The minReadySeconds that a StatefulSet waits for between pods, where that is all that it waits for."""
+    pause = workload.spec.min_ready_seconds
+    if not isinstance(workload, StatefulSet) or not pause or workload.spec.pod_management_policy != "OrderedReady":
+        return 0
+    ready = sum(1 for p in pods if p.ready)
+    waits = 0 < ready == len(pods) < workload.desired and workload.status.available_replicas < ready
+    return pause if waits else 0
 
 
 def _certain(pod: Pod) -> bool:
@@ -190,7 +204,7 @@ def _ending(pod: Pod | None) -> Iterator[Evidence]:
         )
 
 
-def _next(workload: Workload, bad: Sequence[Pod], ending: Pod | None) -> Iterator[str]:
+def _next(workload: Workload, bad: Sequence[Pod], ending: Pod | None, pauses: int) -> Iterator[str]:
     kind = _SHORT.get(type(workload).__name__, "workload")
     if ending:
         yield kubectl("logs", ending.name, "--all-containers", "--tail=20", namespace=workload.namespace)
@@ -202,6 +216,9 @@ def _next(workload: Workload, bad: Sequence[Pod], ending: Pod | None) -> Iterato
             yield kubectl(
                 "logs", bad[0].name, "--all-containers", "--previous", "--tail=20", namespace=workload.namespace
             )
+    elif pauses:
+        what = kubectl("edit", kind, workload.name, namespace=workload.namespace)
+        yield f"{what}   # spec.minReadySeconds: seconds, not milliseconds"
     else:
         yield kubectl("describe", kind, workload.name, namespace=workload.namespace)
         yield kubectl("get", "events", "--field-selector=reason=FailedCreate", namespace=workload.namespace)

@@ -15,6 +15,7 @@ from kdiag.facts import (
     HostLog,
     LogLine,
     Workloads,
+    behind,
     current_log,
     idle,
     said_lately,
@@ -68,7 +69,9 @@ def conversion_webhook_fails(
                 idled = idle(service, backends, cluster, slices, workloads, events)
                 if idled is None and (backends.of(service) or cluster.age(service.created) < _LATELY):
                     continue  # it is starting
-                why = f"Service {service.ref().path} has no ready endpoint"
+                off = [w for w in behind(service, workloads) if not w.desired] if workloads else []
+                zero = f": {off[0].ref()} is scaled to zero" if off else ""
+                why = f"Service {service.ref().path} has no ready endpoint{zero}"
             yield _finding(node, log, lines, backend, why)
 
 

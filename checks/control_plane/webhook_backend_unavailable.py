@@ -20,14 +20,9 @@ from kdiag.facts import (
     ValidatingWebhooks,
     Webhook,
     WebhookRule,
+    not_called,
 )
 
-#: Kinds of every cluster whose objects are in a namespace.
-_GROUPS = {"", "apps", "batch", "networking.k8s.io"}
-_NAMESPACED = {
-    *("pods", "services", "configmaps", "secrets", "serviceaccounts", "persistentvolumeclaims", "endpoints"),
-    *("deployments", "statefulsets", "daemonsets", "replicasets", "jobs", "cronjobs", "ingresses", "networkpolicies"),
-}
 # A backend of one pod is away for so long while it is replaced.
 _START = 60
 
@@ -51,7 +46,6 @@ def webhook_backend_unavailable(
     refusals: Refusals | None,
 ) -> Iterator[Finding]:
     """With failurePolicy Fail every call that it matches is refused; with Ignore it is only slow and unguarded."""
-    served = {a.spec.group for a in apis.items} if apis and not apis.gaps else set()
     configs: list[ValidatingWebhookConfiguration | MutatingWebhookConfiguration] = [*validating.items, *mutating.items]
     for config in configs:
         for hook in config.webhooks:
@@ -63,7 +57,7 @@ def webhook_backend_unavailable(
                 continue
             command, shown, why = wrong
             closed = hook.failure_policy != "Ignore"
-            unasked = _unserved(hook, served) or _unasked(hook, namespaces, closed=closed)
+            unasked = not_called(hook, apis, namespaces)
             refused = [
                 e
                 for e in (events.by_reason.get("FailedCreate", ()) if events else ())
@@ -155,26 +149,6 @@ def _core(rule: WebhookRule) -> bool:
 def _scope(hook: Webhook) -> str:
     selector = hook.namespace_selector
     return "in every namespace" if selector is None or selector.empty else f"in namespaces with {selector}"
-
-
-def _unserved(hook: Webhook, served: set[str]) -> str:
-    """The API groups that it is for, where the API server knows none of them: those of an operator that is gone."""
-    groups = {group for rule in hook.rules for group in rule.api_groups}
-    known = served | _GROUPS | {"*"}
-    return f"of {listing(sorted(groups))}, which nothing serves" if served and groups and not groups & known else ""
-
-
-def _unasked(hook: Webhook, namespaces: Namespaces | None, *, closed: bool) -> str:
-    """The namespaces that it is for, where there is none such at present and so nothing is asked of it."""
-    selector = hook.namespace_selector
-    if selector is None or namespaces is None or any(selector.matches(n.labels) for n in namespaces.items):
-        return ""
-    # What is in no namespace is seen whatever the selector says.
-    inside = all(
-        rule.scope == "Namespaced" or (set(rule.api_groups) <= _GROUPS and set(rule.resources) <= _NAMESPACED)
-        for rule in hook.rules
-    )
-    return f"in namespaces with {selector}" if namespaces.items and (inside or not closed) else ""
 
 
 def _severity(hook: Webhook, *, closed: bool) -> Severity:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from kdiag.check import WEBHOOK_REFUSES, Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
 from kdiag.facts import (
     Cluster,
+    Complaints,
+    Containers,
     EndpointSlices,
-    Event,
     Events,
+    LogLine,
     MutatingWebhookConfiguration,
     MutatingWebhooks,
     ReplicaSets,
@@ -19,9 +22,23 @@ from kdiag.facts import (
     ValidatingWebhooks,
     Webhook,
     Workloads,
+    current_log,
+    said_lately,
 )
 
 _RECENT = 900
+_LATELY = 90  # seconds: what was said before may be mended
+_TIMES = 2
+_CALL = re.compile(r'failed calling webhook \\{0,4}"(?P<name>[a-z0-9.-]{1,253})\\{0,4}": (?P<why>.{1,2000})')
+
+
+class _Call(NamedTuple):
+    """A call that failed: where that is said, the words, the error itself, who was refused by it."""
+
+    command: str
+    text: str
+    error: str
+    about: Ref | None = None
 
 
 @check(
@@ -40,35 +57,78 @@ def webhook_call_fails(
     workloads: Workloads,
     replicasets: ReplicaSets,
     cluster: Cluster,
+    containers: Containers | None,
+    complaints: Complaints | None,
 ) -> Iterator[Finding]:
-    """Events tell it; they count only while what was refused is still missing."""
+    """Events tell it, and count only while what was refused is still missing; so do, for a while, the logs.
+
+    That of an API server, and those of whoever asked and was told so: an operator, mostly.
+    """
     configs: list[ValidatingWebhookConfiguration | MutatingWebhookConfiguration] = [*validating.items, *mutating.items]
     hooks = {h.name: (c, h) for c in configs for h in c.webhooks}
-    seen: dict[str, list[tuple[Event, str]]] = {}
+    seen: dict[str, list[_Call]] = {}
     for event in events.by_reason.get("FailedCreate", ()):
         found = re.search(r'failed calling webhook "([^"]+)": (.*)', event.message, re.DOTALL)
         recent = found is not None and found[1] in hooks and cluster.age(event.when) < _RECENT
         if found and recent and not _healed(event.about, workloads, replicasets):
-            seen.setdefault(found[1], []).append((event, found[2]))
+            command = kubectl("describe", event.about.kind.lower(), event.about.name, namespace=event.namespace)
+            seen.setdefault(found[1], []).append(_Call(command, event.message, found[2], event.about))
+    for name, call in (*_served(containers, cluster), *_asked(complaints, cluster)):
+        if name in hooks:
+            seen.setdefault(name, []).append(call)
     for name, calls in seen.items():
         config, hook = hooks[name]
         if not _there(hook, services, slices):
             continue  # webhook_backend_unavailable says so
-        event, error = calls[0]
-        why, look = _reason(error, hook)
+        why, look = _reason(calls[0].error, hook)
         yield Finding(
             config.ref(),
             f"calls to webhook {name} of {config.name} fail: {why}",
-            evidence=(
-                Evidence(
-                    kubectl("describe", event.about.kind.lower(), event.about.name, namespace=event.namespace),
-                    shorten(event.message, 400),
-                ),
-            ),
+            evidence=(Evidence(calls[0].command, shorten(calls[0].text, 400)),),
             next=(look, *_pods(hook)),
-            touches=tuple(dict.fromkeys(e.about for e, _ in calls)),
+            touches=tuple(dict.fromkeys(c.about for c in calls if c.about)),
             key=name,
+            severity=Severity.WARNING if hook.failure_policy == "Ignore" else None,
         )
+
+
+def _served(containers: Containers | None, cluster: Cluster) -> Iterator[tuple[str, _Call]]:
+    """What the API servers say of their calls: one that fails while a webhook's pod is replaced does not count."""
+    for node, found in containers or ():
+        log = current_log(found, "kube-apiserver")
+        calls: dict[str, list[tuple[LogLine, str]]] = {}
+        for line, match in said_lately(log, _CALL, cluster, _LATELY):
+            calls.setdefault(match["name"], []).append((line, match["why"]))
+        for name, said in calls.items():
+            line, why = said[-1]
+            if log and _lasting(why, len(said)):
+                text = line.text[line.text.find("failed calling webhook") :]
+                yield name, _Call(f"{node}$ tail {log.path}", text, why)
+
+
+def _asked(complaints: Complaints | None, cluster: Cluster) -> Iterator[tuple[str, _Call]]:
+    seen: set[tuple[Ref, str]] = set()
+    for log in complaints.logs.items if complaints else ():
+        pod = complaints.pods.get(log.pod, log.namespace) if complaints else None
+        if complaints is None or pod is None or pod.terminating:
+            continue
+        said: dict[str, list[LogLine]] = {}
+        for line in complaints.recent(pod, log.container, _CALL):
+            match = _CALL.search(line.text)
+            if match and line.when and cluster.age(line.when) < _LATELY:
+                said.setdefault(match["name"], []).append(line)
+        about = complaints.owners.top(pod)
+        for name, lines in said.items():
+            match = _CALL.search(lines[0].text)
+            if match and _lasting(match["why"], len(lines)) and (about, name) not in seen:
+                seen.add((about, name))
+                command = kubectl("logs", pod.name, "-c", log.container, "--tail=20", namespace=pod.namespace)
+                yield name, _Call(command, lines[0].text.strip(), match["why"], about)
+
+
+def _lasting(why: str, times: int) -> bool:
+    """Whether it does not pass by itself: a certificate that is refused, or what was said again and again."""
+    return "x509:" in why or "tls: failed to verify" in why or times > _TIMES
 
 
 def _healed(ref: Ref, workloads: Workloads, replicasets: ReplicaSets) -> bool:

@@ -291,6 +291,7 @@ from kdiag.facts.podspec import ReadinessGate as ReadinessGate
 from kdiag.facts.podspec import ResourceRequirements as ResourceRequirements
 from kdiag.facts.podspec import SecretVolume as SecretVolume
 from kdiag.facts.podspec import Sleep as Sleep
+from kdiag.facts.podspec import TokenProjection as TokenProjection
 from kdiag.facts.podspec import Toleration as Toleration
 from kdiag.facts.podspec import TopologySpread as TopologySpread
 from kdiag.facts.podspec import Volume as Volume
@@ -456,6 +457,7 @@ from kdiag.facts.templates import living as living
 from kdiag.facts.templates import secrets_of as secrets_of
 from kdiag.facts.templates import set_image as set_image
 from kdiag.facts.templates import source_of as source_of
+from kdiag.facts.uncalled import not_called as not_called
 from kdiag.facts.unitfaults import RuntimeUnits as RuntimeUnits
 from kdiag.facts.unitfaults import UnitFault as UnitFault
 from kdiag.facts.unitfaults import UnitLine as UnitLine

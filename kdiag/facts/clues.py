@@ -27,6 +27,14 @@ _MISSING = re.compile(
     r"|do(?:es|es ?n[o']t|) (?:not )?exist|ENOENT|FileNotFound|NoSuchFile"
 )
 _PATH = re.compile(r"(?<![\w.:/~$}])/(?:[\w.@+-]+/){1,20}[\w.@+-]*[\w@+-]")
+_NO_KIND = re.compile(
+    r'no matches for kind \\{0,4}"(?P<kind>\w{1,63})\\{0,4}" in version \\{0,4}"(?P<version>[\w./-]{1,300}?)\\{0,4}"'
+)
+#: How clients of the API say that it does not know who they are.
+_UNKNOWN = re.compile(
+    r"You must be logged in to the server|asked for the client to provide credentials|^(?:error: )?Unauthorized$"
+    r"|[\"']?(?:reason|message)[\"']?: ?[\"']Unauthorized"
+)
 _REFUSED = re.compile(r"(?i)operation not permitted|permission denied|EPERM")
 #: What a call of the kernel wants, by a word of who was refused it.
 _CAPABILITIES = (
@@ -55,6 +63,8 @@ def clue(failure: Failure, configmaps: ConfigMaps | None, services: Services | N
         or _service_link(failure, services)
         or _misplaced(failure, configmaps)
         or _capability(failure)
+        or _audience(failure)
+        or _unknown_kind(failure)
     )
 
 
@@ -216,4 +226,35 @@ def _capability(failure: Failure) -> Clue | None:
     for words, name in _CAPABILITIES:
         if words.search(failure.text) and dropped & {"ALL", name} and name not in (held.add or ()):
             return Clue(f"its capabilities lack {name}", f"capabilities: add {name}")
+    return None
+
+
+def _audience(failure: Failure) -> Clue | None:
+    """The API server takes no token that was made for somebody else, and the container has no other."""
+    if not _UNKNOWN.search(failure.text):
+        return None
+    volumes = {v.name: v for v in failure.pod.spec.volumes}
+    found: list[tuple[str, str]] = []
+    for mount in failure.spec.volume_mounts:
+        volume = volumes.get(mount.name)
+        for part in volume.projected.sources if volume and volume.projected else ():
+            if token := part.service_account_token:
+                found.append((token.audience, f"{mount.mount_path.rstrip('/')}/{token.path}"))
+    if not found or not all(audience for audience, _ in found):
+        return None
+    audience, path = found[0]
+    return Clue(f"its token {path} is for audience {shorten(audience, 60)}", f"no audience for {path}")
+
+
+def _unknown_kind(failure: Failure) -> Clue | None:
+    """An operator that starts without the definitions of its kinds says so, and then that it waited in vain."""
+    for text in _lines(failure, _LAST):
+        if found := _NO_KIND.search(text):
+            what = f"{found['kind']} in version {found['version']}"
+            if what in failure.text.replace("\\", "").replace('"', ""):
+                return None  # it is quoted as it is
+            return Clue(
+                f"the API server has no kind {what}",
+                f"or install the CustomResourceDefinition of {found['kind']}, which its release brings",
+            )
     return None

@@ -613,7 +613,9 @@ _WELL = re.compile(
 
 #: How a log agent, or who passes events on, marks what another has said: with the tag of its file, the stream that it
 #: came by, the pod that it is of, or the object of the event. No program says that of its own words.
+#: The API server passes on so what went wrong between it and a webhook.
 _PASSED_ON = re.compile(
+    r"failed calling webhook \\{0,4}[\"']|conversion webhook for [\w.-]{1,253}/v\w{1,60}, Kind=|"
     r"\bvar\.log\.(?:containers|pods)\.|[\"']stream\\?[\"'] ?(?:[:=]|=>) ?\\?[\"']std(?:out|err)\\?[\"']"
     r"|[\"']kubernetes\\?[\"'] ?(?::|=>) ?\{|[\"']involvedObject\\?[\"'] ?: ?\{"
 )

@@ -304,11 +304,19 @@ class NFSVolume(Lean, frozen=True, gc=False):
     path: str = ""
 
 
+class TokenProjection(Lean, frozen=True, gc=False):
+    """A token of the pod's service account, for the one who is its audience: the API server where none is named."""
+
+    audience: str = ""
+    path: str = ""
+
+
 class Projection(Lean, frozen=True, gc=False):
     """One source of a projected volume."""
 
     config_map: ConfigMapVolume | None = None
     secret: SecretVolume | None = None
+    service_account_token: TokenProjection | None = None
 
 
 class Projected(Lean, frozen=True, gc=False):

@@ -63,6 +63,11 @@ def other_host(probe: Probe, *, on_node: bool) -> str:
     return host if host and not host.replace(".", "").isdigit() and ":" not in host else ""
 
 
+def _names_host(probe: Probe) -> bool:
+    """Whether an HTTP probe sends a Host header of its own; its value is not kept."""
+    return probe.http_get is not None and any(h.name.lower() == "host" for h in probe.http_get.http_headers)
+
+
 def probe_setting(probe: Probe, container: Container) -> str:
     """A probe as ``kubectl describe pod`` shows it."""
     return (
@@ -146,7 +151,8 @@ def probe_verdict(kind: str, probe: Probe, failure: Failure) -> str:
     if match := re.search(r"statuscode: (\d+)", text):
         code = match[1]
         if code == "404":
-            return f"{asks} answers 404: there is no such path"
+            named = ", or not for the Host header that it sends" if _names_host(probe) else ""
+            return f"{asks} answers 404: there is no such path{named}"
         if code in ("401", "403"):
             return f"{asks} answers {code}: it wants credentials, and a probe has none"
         return f"{asks} answers {code}" + (": the application is unwell" if code.startswith("5") else "")

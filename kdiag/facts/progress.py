@@ -30,7 +30,12 @@ DEFINITE = frozenset(
 
 def start_allowance(spec: PodSpec) -> int:
     """Seconds that pods of this template may take to be Ready without anything being wrong."""
-    return START + max((_allowance(c) for c in spec.containers), default=0) + _init_delay(spec)
+    return START + max((_allowance(c) for c in spec.containers), default=0) + _init_delay(spec) + _sidecars(spec)
+
+
+def _sidecars(spec: PodSpec) -> int:
+    """Nothing after a sidecar is started before its startup probe has succeeded."""
+    return sum(_full_budget(c.startup_probe) for c in spec.init_containers if c.sidecar and c.startup_probe)
 
 
 def _init_delay(spec: PodSpec) -> int:

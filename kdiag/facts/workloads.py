@@ -59,6 +59,7 @@ class _WorkloadStatus(Lean, frozen=True, gc=False):
     replicas: int = 0
     updated_replicas: int = 0
     ready_replicas: int = 0
+    available_replicas: int = 0
     conditions: tuple[Condition, ...] = ()
     update_revision: str = ""
     desired_number_scheduled: int = 0
@@ -251,6 +252,7 @@ class _JobStatus(Lean, frozen=True, gc=False):
     ready: int = 0
     start_time: Time | None = None
     completion_time: Time | None = None
+    failed_indexes: str = ""
     conditions: tuple[Condition, ...] = ()
 
 

@@ -9,6 +9,12 @@ from kdiag.engine.library import find
 from tests.recording import FIXTURES, fixture_facts
 
 
+def test_the_event_is_shown_of_whom_it_is_about() -> None:
+    check = "application/priority_class_missing"
+    (finding,) = evaluate(find(check), fixture_facts(FIXTURES / check / "broken-stateful-set.yaml")).findings
+    assert finding.evidence[0].command == "kubectl -n shop describe statefulset mysql"
+
+
 @pytest.mark.parametrize(
     ("check", "fixture", "step"),
     [

@@ -53,11 +53,7 @@ def priority_class_missing(
             + (f"; {close} does" if close else "")
             + ("" if short else ": its next pod will be refused"),
             evidence=(
-                *(
-                    (Evidence(kubectl("describe", "replicaset", namespace=owner.namespace), refused),)
-                    if refused
-                    else ()
-                ),
+                *((Evidence(kubectl(*_maker(owner), namespace=owner.namespace), refused),) if refused else ()),
                 Evidence("kubectl get priorityclass", listing(sorted(c.name for c in classes.items), 6)),
             ),
             next=(
@@ -68,6 +64,11 @@ def priority_class_missing(
             key=name,
             severity=Severity.ERROR if short else Severity.WARNING,
         )
+
+
+def _maker(owner: Ref) -> tuple[str, ...]:
+    """Who was refused the pod, and has the event: a ReplicaSet for a Deployment."""
+    return ("describe", "replicaset") if owner.kind == "Deployment" else ("describe", owner.kind.lower(), owner.name)
 
 
 def _refusal(owner: Ref, name: str, workloads: Workloads, events: Events | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, shorten
@@ -10,6 +11,7 @@ from kdiag.facts import APIServices, Cluster
 #: worker_node/metrics_server_unavailable says it in its own words.
 METRICS = "v1beta1.metrics.k8s.io"
 _START = 60
+_CERTIFICATE = re.compile(r"x509: [^\n]{1,200}")
 _ABSENT = 5  # a Service that does not exist does not come by waiting
 _WHY = {
     "ServiceNotFound": "its Service {service} does not exist",
@@ -43,6 +45,9 @@ def api_service_unavailable(apis: APIServices, cluster: Cluster) -> Iterator[Fin
         why = _WHY.get(state.reason, "its backend {service} gives no valid answer").format(
             service=path, port=target.port
         )
+        refused = _CERTIFICATE.search(state.message)
+        if refused:
+            why = f"the certificate of {path} is not accepted ({shorten(refused[0], 100)})"
         yield Finding(
             api.ref(),
             f"API {api.name} does not answer: {why}",
@@ -51,8 +56,17 @@ def api_service_unavailable(apis: APIServices, cluster: Cluster) -> Iterator[Fin
                 Evidence(kubectl("describe", "apiservice", api.name), shorten(state.message, 300)),
             ),
             next=(
+                *([_bundle(api.name)] if refused else []),
                 kubectl("get", "pods,service,endpointslices", "-o", "wide", namespace=target.namespace),
                 f"{kubectl('delete', 'apiservice', api.name)}    # only when nothing serves or wants this API any more",
             ),
             since=state.last_transition_time.isoformat() if state.last_transition_time else "",
         )
+
+
+def _bundle(name: str) -> str:
+    decode = "base64 -d | openssl x509 -noout -subject -enddate"
+    return (
+        kubectl("get", "apiservice", name, "-o", "jsonpath={.spec.caBundle}")
+        + f" | {decode}   # is it the CA that has signed the server's certificate?"
+    )

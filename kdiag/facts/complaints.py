@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 
 from kdiag.facts.base import Derived
@@ -288,6 +288,8 @@ class Complaints(Derived):
 
     def _counts(self, log: ContainerLog, line: LogLine, number: int, state: str, topic: Topic | None, pod: Pod) -> bool:
         if state == "failing":
+            if _was_ready_since(pod, log.container, line.when):
+                return False
             last = log.lines[-1].when
             near = line.when and last and (last - line.when).total_seconds() <= _END
             return number < _LAST_LINES or bool(near)
@@ -302,6 +304,19 @@ class Complaints(Derived):
         # An ordinary start: it tried before what it needs was there, and has been quiet since.
         at_start = start is not None and (line.when - start).total_seconds() < 2 * _STARTING
         return state == "well" and not (at_start and age > _STARTING)
+
+
+def _was_ready_since(pod: Pod, container: str, when: datetime | None) -> bool:
+    """Whether a container that runs and is not ready was ready after that moment: what it said then is over."""
+    status, spec = pod.status(container), pod.spec.container(container)
+    turned = pod.condition("ContainersReady")
+    if when is None or status is None or status.state.running is None or status.restart_count:
+        return False
+    if turned is None or turned.status != "False" or turned.last_transition_time is None:
+        return False
+    probe = spec.readiness_probe if spec else None
+    noticed = probe.period_seconds * probe.failure_threshold + probe.timeout_seconds if probe else 0
+    return when < turned.last_transition_time - timedelta(seconds=noticed + _STARTING / 2)
 
 
 def _begun(pod: Pod, container: str) -> datetime | None:

@@ -17,11 +17,13 @@ REFUSED = "dial tcp 10.96.0.7:3306: connect: connection refused"
 DENIED = "Access denied for user 'root'@'10.0.0.1'"
 
 
-def complaints(lines: list[tuple[str, str]], *, previous: bool = False, **status: Any) -> tuple[Complaint, ...]:
-    return facts(lines, previous=previous, **status).items
+def complaints(
+    lines: list[tuple[str, str]], *, previous: bool = False, since: str = "", **status: Any
+) -> tuple[Complaint, ...]:
+    return facts(lines, previous=previous, since=since, **status).items
 
 
-def facts(lines: list[tuple[str, str]], *, previous: bool = False, **status: Any) -> Complaints:
+def facts(lines: list[tuple[str, str]], *, previous: bool = False, since: str = "", **status: Any) -> Complaints:
     container = {
         "name": "app",
         "ready": True,
@@ -31,13 +33,14 @@ def facts(lines: list[tuple[str, str]], *, previous: bool = False, **status: Any
     }
     begun = container["state"].get("running", {}).get("startedAt", "2026-11-22T09:00:00Z")
     ready = {"type": "Ready", "status": str(container["ready"])}
+    turned = {"type": "ContainersReady", "status": str(container["ready"]), "lastTransitionTime": since or begun}
     pod = {
         "metadata": {"name": "web-1", "namespace": "shop", "creationTimestamp": begun},
         "spec": {"nodeName": "w1", "containers": [{"name": "app", "image": "x"}]},
         "status": {
             "phase": "Running",
             "startTime": begun,
-            "conditions": [ready],
+            "conditions": [ready, turned],
             "containerStatuses": [container],
         },
     }
@@ -246,3 +249,21 @@ def test_what_was_said_once_at_the_start_may_be_over() -> None:
     (late,) = complaints([("09:59:00", DENIED), ("09:59:30", DENIED)])
     assert not late.at_start(cluster)
     assert not late.passed(cluster)
+
+
+def test_what_was_said_before_a_container_was_ready_again_is_over() -> None:
+    lines = [("09:50:00", UNRESOLVED), ("09:58:30", DENIED), ("09:59:30", DENIED)]
+    assert [c.said.text for c in complaints(lines, ready=False, since="2026-11-22T09:58:00Z")] == [DENIED]
+    assert len(complaints(lines, ready=False)) == 2  # it has never been ready
+
+
+def test_what_the_api_server_tells_of_a_webhook_is_no_complaint_of_who_asked() -> None:
+    told = (
+        'Error from server (InternalError): Internal error occurred: failed calling webhook "a.example.com": failed to '
+        'call webhook: Post "https://w.op.svc:443/v?timeout=5s": tls: failed to verify certificate: x509: certificate '
+        "signed by unknown authority"
+    )
+    assert not complaints([("09:59:30", told), ("09:59:40", told)])
+    assert not complaints(
+        [("09:59:40", told.replace("tls: failed", "dial tcp 10.96.0.7:443: connect: connection refused"))]
+    )

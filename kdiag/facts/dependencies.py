@@ -272,13 +272,13 @@ class Dependencies(Derived):
             ):
                 found = [(option[1], host, port) for host, port in hosts_in(option[1], word)]
             elif len(word) <= 8192:
-                word = _SAID.sub("", word)
-                for match in islice(_ASKS.finditer(word), 20):
+                asks = _SAID.sub("", word)
+                for match in islice(_ASKS.finditer(asks), 20):
                     name = next((match[g] for g in "abcde" if match[g]), "")
                     port = _port(match["bp"] or match["dp"] or match["ep"])
                     found.append(("", name, port))
-                found += [("", host, port) for host, port in islice(_in_url(word), 20)]
-                found += [("", m["host"], _port(m["port"])) for m in islice(_FULL.finditer(word), 20)]
+                found += [("", host, port) for host, port in islice(_in_url(asks), 20)]
+                found += [("", m["host"], _port(m["port"])) for m in islice(_FULL.finditer(asks), 20)]
             for variable, host, port in found:
                 if host.lower() in _WORDS or is_address(host):
                     continue

@@ -152,6 +152,12 @@ def test_mounted_files_and_commands_count_and_other_files_do_not() -> None:
     assert found == {("api", 8080, "ConfigMap conf key a.conf"), ("mydb", 5432, "its command")}
 
 
+def test_a_command_is_shown_as_it_is() -> None:
+    script = "until nc -w 2 mydb 5432 </dev/null; do echo waiting for mydb; sleep 1; done"
+    made = dependencies(facts([], {"container": {"command": ["sh", "-c", script]}}))
+    assert [d.value for d in made.of(made.pods.items[0])] == [script]
+
+
 def test_options_of_two_words_full_names_and_the_commands_of_probes_count() -> None:
     db = "db-0.db.shop.svc.cluster.local"
     container = {

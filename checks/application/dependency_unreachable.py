@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, shorten
 from kdiag.facts import (
     NO_ADDRESS,
     Backends,
@@ -105,6 +105,8 @@ def dependency_unreachable(
             words = ("get", "pod", behind.name, "-o", "jsonpath={.spec.containers[*].command}")
             evidence.append(Evidence(kubectl(*words, namespace=behind.namespace), does))
             inside = f'{owners.top(behind) if owners else behind.ref()} runs "{does}" and serves nothing'
+        elif by_hand := _by_hand(target, slices):
+            inside = f"it selects no pods and leads to {by_hand}"
         malformed = said.phrase.by == NO_ADDRESS
         meant = _meant(said.port or (told.port if told else 0), pod, dependencies) if nobody and dependencies else None
         if nobody:
@@ -152,6 +154,14 @@ def _inside(
     lines = [line.text for line in logs.lines(pod.namespace, pod.name)]
     address = inside_alone(lines, named.target)
     return (pod, address, next(text for text in lines if address in text)) if address else None
+
+
+def _by_hand(target: Resolved | None, slices: EndpointSlices | None) -> str:
+    """Where a Service that selects no pods leads: what stands there, nobody keeps up to date."""
+    service = target.service if target else None
+    if service is None or slices is None or service.spec.selector or service.external:
+        return ""
+    return listing(sorted({a for e in slices.endpoints(service) if e.ready for a in e.addresses}), 2)
 
 
 def _coming(pod: Pod) -> bool:
@@ -240,6 +250,9 @@ def _next(complaint: Complaint, target: Resolved | None, server: Pod | None, hos
     namespace = complaint.pod.namespace
     if target and target.service:
         yield kubectl("describe", "service", target.name, namespace=target.namespace)
+        if not target.service.spec.selector and not target.service.external:
+            slices = kubectl("get", "endpointslices", "-o", "wide", namespace=target.namespace)
+            yield f"{slices}   # is what it leads to still at that address?"
         name = target.name if target.namespace == namespace else f"{target.name}.{target.namespace}"
         yield kubectl("exec", complaint.pod.name, "--", "nc", "-zv", name, str(port or "PORT"), namespace=namespace)
     elif server is not None:

@@ -54,7 +54,10 @@ def priority_class_missing(
             + ("" if short else ": its next pod will be refused"),
             evidence=(
                 *((Evidence(kubectl(*_maker(owner), namespace=owner.namespace), refused),) if refused else ()),
-                Evidence("kubectl get priorityclass", listing(sorted(c.name for c in classes.items), 6)),
+                Evidence(
+                    "kubectl get priorityclass",
+                    listing(sorted(c.name for c in classes.items), 6) or "No resources found",
+                ),
             ),
             next=(
                 edit_template(owner, f"priorityClassName: {close or 'one that exists, or none'}"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, nearest
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest
 from kdiag.facts import BackendService, Ingress, IngressClasses, Ingresses, Service, Services, Workload, Workloads
 
 
@@ -17,13 +17,15 @@ from kdiag.facts import BackendService, Ingress, IngressClasses, Ingresses, Serv
 def ingress_backend_missing(
     ingresses: Ingresses, services: Services, classes: IngressClasses | None, workloads: Workloads | None
 ) -> Iterator[Finding]:
-    """One finding for each backend of an Ingress, whatever number of paths lead to it."""
+    """One finding for each backend of an Ingress, whatever number of paths, and of ports of none, lead to it."""
     for ingress in ingresses.items:
         if not services.covers(ingress.namespace) or ingress.metadata.deletion_timestamp:
             continue
         places: dict[BackendService, list[str]] = {}
         for where, backend in ingress.backends:
-            places.setdefault(backend, []).append(where)
+            lost = not services.get(backend.name, ingress.namespace)
+            same = next((b for b in places if b.name == backend.name), backend) if lost else backend
+            places.setdefault(same, []).append(where)
         for backend, paths in places.items():
             # An AWS load balancer's action: described in an annotation of that name, there is no Service.
             if backend.port.name == "use-annotation":
@@ -85,6 +87,7 @@ def _no_service(
             kubectl("edit", "ingress", ingress.name, namespace=ingress.namespace)
             + (f"   # backend.service.name: {meant}" if meant else ""),
         ),
+        touches=(Ref("Service", backend.name, ingress.namespace),),
         key=backend.name,
     )
 

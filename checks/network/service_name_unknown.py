@@ -57,6 +57,7 @@ _SUFFIX = re.compile(r"[-_](?:service|svc|srv)$")
         *DEPENDENT_FAILS,
         "application/dependency_name_unresolved",
         "application/dependency_unreachable",
+        "network/ingress_backend_missing",
     ),
     tags=("service", "dns", "config"),
 )

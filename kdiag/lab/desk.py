@@ -249,6 +249,8 @@ class Desk:
         self._say(one.scenario.id, *_filled(one.explain, self._width))
         if check:
             self._say("", f"kdiag calls it: {check.title} ({check.id})", f"its page: kdiag explain {check.id}")
+            if check.risk:
+                self._say("a risk, which nothing has come of yet: kdiag check --risks shows it")
         return 0
 
     def _stop(self) -> int:

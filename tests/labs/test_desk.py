@@ -68,6 +68,13 @@ def test_a_whole_session(lab: Lab, api: WritableAPI) -> None:
     assert api.everything() == before
 
 
+def test_a_risk_is_said_to_be_one(lab: Lab) -> None:
+    assert lab("enable", "--yes").returncode == 0
+    assert lab("start", "pre_stop_missing", "--seed", "3").returncode == 0
+    assert "kdiag check --risks" in lab("solve").stdout
+    assert lab("stop").returncode == 0
+
+
 def test_a_cluster_without_the_mark_is_refused(lab: Lab, api: WritableAPI) -> None:
     before = api.everything()
     refused = lab("start", "--random")

@@ -8,10 +8,13 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
+from types import SimpleNamespace
 
 import pexpect
 import pytest
 
+from kdiag.lab.desk import Desk
+from kdiag.lab.scenario import find
 from tests.cli.runner import KDIAG, environment, kdiag, started
 from tests.labs.fakecluster import WritableAPI
 from tests.labs.test_game import OBJECTS
@@ -68,11 +71,17 @@ def test_a_whole_session(lab: Lab, api: WritableAPI) -> None:
     assert api.everything() == before
 
 
-def test_a_risk_is_said_to_be_one(lab: Lab) -> None:
-    assert lab("enable", "--yes").returncode == 0
-    assert lab("start", "pre_stop_missing", "--seed", "3").returncode == 0
-    assert "kdiag check --risks" in lab("solve").stdout
-    assert lab("stop").returncode == 0
+def test_a_risk_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    for scenario in ("disruption_budget_too_strict", "readiness_probe_port"):
+        desk, found = Desk.__new__(Desk), find(scenario)
+        one = SimpleNamespace(scenario=found, explain=found.explain)
+        monkeypatch.setattr(desk, "_game", lambda one=one: SimpleNamespace(solve=lambda _: one), raising=False)
+        monkeypatch.setattr(desk, "_number", lambda: 1, raising=False)
+        monkeypatch.setattr(desk, "_width", 80, raising=False)
+        monkeypatch.setattr(desk, "_say", lambda *words: said.extend(words), raising=False)
+        assert desk._solve() == 0
+    assert sum("kdiag check --risks" in text for text in said) == 1
 
 
 def test_a_cluster_without_the_mark_is_refused(lab: Lab, api: WritableAPI) -> None:

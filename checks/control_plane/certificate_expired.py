@@ -22,11 +22,10 @@ from kdiag.check import (
 from kdiag.facts import Certificates, Cluster, Manifests, Pki, certificate_uses, static_pod
 
 _APART = timedelta(minutes=5)
-_PKI = "/etc/kubernetes/pki"
 _CA = {
-    f"{_PKI}/ca.crt": ("the cluster's CA", "every certificate that it signed is refused", True),
-    f"{_PKI}/etcd/ca.crt": ("etcd's CA", "kube-apiserver and etcd refuse each other", True),
-    f"{_PKI}/front-proxy-ca.crt": ("the front proxy's CA", "aggregated APIs (metrics) refuse kube-apiserver", False),
+    "ca.crt": ("the cluster's CA", "every certificate that it signed is refused", True),
+    "etcd/ca.crt": ("etcd's CA", "kube-apiserver and etcd refuse each other", True),
+    "front-proxy-ca.crt": ("the front proxy's CA", "aggregated APIs (metrics) refuse kube-apiserver", False),
 }
 
 
@@ -97,7 +96,8 @@ def _expired(node: str, pki: Pki, taken: datetime, manifests: Manifests | None) 
             lone = use.role == "etcd's peer certificate" and not _peers(manifests)
             breaks = "etcd has no other member now and works; one cannot join" if lone else use.breaks
             yield _Expired(node, use.role, use.path, cert.not_after, breaks, use.dead, use.component, now)
-    for path, (role, breaks, dead) in _CA.items():
+    for name, (role, breaks, dead) in _CA.items():
+        path = f"{pki.folder}/{name}"
         if (cert := pki.authority(path)) and cert.not_after < now:
             yield _Expired(node, role, path, cert.not_after, breaks, dead, "", now)
 

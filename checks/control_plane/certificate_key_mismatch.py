@@ -20,11 +20,10 @@ from kdiag.facts import (
     token_keys,
 )
 
-_PKI = "/etc/kubernetes/pki"
 _CA = {
-    f"{_PKI}/ca": "the controller manager cannot sign certificates, and kubeadm cannot renew",
-    f"{_PKI}/etcd/ca": "kubeadm cannot renew etcd's certificates",
-    f"{_PKI}/front-proxy-ca": "kubeadm cannot renew the front proxy's certificate",
+    "ca": "the controller manager cannot sign certificates, and kubeadm cannot renew",
+    "etcd/ca": "kubeadm cannot renew etcd's certificates",
+    "front-proxy-ca": "kubeadm cannot renew the front proxy's certificate",
 }
 
 
@@ -74,7 +73,7 @@ def certificate_key_mismatch(certificates: Certificates, manifests: Manifests | 
                 if manifest and flag
                 else (
                     f"ssh {node} sudo ls -la --time-style=full-iso {use.path} {use.key_path}    # which is newer?",
-                    *_renew(node, use.path),
+                    *_renew(node, use.path, pki.folder),
                 ),
                 touches=(
                     *([static_pod(part, node)] if part else []),
@@ -115,7 +114,7 @@ def _signing(node: str, pki: Pki, found: NodeManifests) -> Iterator[Finding]:
     if cert is None or not key or key == cert.key or path == key_path.removesuffix(".key") + ".crt":
         return
     own = manifest.flag("cluster-signing-key-file")
-    usual = f"{_PKI}/ca.key"
+    usual = f"{pki.folder}/ca.key"
     misnamed = own is not None and key_path != usual and pki.keys.get(usual) == cert.key
     said = f"--{flag.name}={path}; {key_path} is not its key"
     if own and misnamed:
@@ -163,17 +162,17 @@ def _tokens(node: str, pki: Pki, found: NodeManifests) -> Iterator[Finding]:
         flag = manifest.flag(name) if manifest else None
         path = manifest.on_host(flag.value)[1] if manifest and flag else ""
         key = pki.keys.get(path)
-        usual = files == (f"{_PKI}/sa.pub",)
+        usual = files == (f"{pki.folder}/sa.pub",)
         if manifest is None or flag is None or asked is None or not key or key in trusted:
             continue
-        if usual and path == f"{_PKI}/sa.key":
+        if usual and path == f"{pki.folder}/sa.key":
             continue  # the pair itself is broken: said above
-        if said and path == f"{_PKI}/sa.key":
+        if said and path == f"{pki.folder}/sa.key":
             continue  # the same flag is to blame
         said = True
-        other = not usual and path == f"{_PKI}/sa.key"
+        other = not usual and path == f"{pki.folder}/sa.key"
         holder, line = (api, asked) if other else (manifest, flag)
-        meant = f"{_PKI}/sa.pub" if other else f"{_PKI}/sa.key"
+        meant = f"{pki.folder}/sa.pub" if other else f"{pki.folder}/sa.key"
         yield Finding(
             static_pod(holder.component, node),
             f"{holder.component}-{node} {effect}: {holder.where(line.line)} --{line.name}={line.value} is not of the "
@@ -195,7 +194,8 @@ def _tokens(node: str, pki: Pki, found: NodeManifests) -> Iterator[Finding]:
 
 
 def _others(node: str, pki: Pki) -> Iterator[Finding]:
-    for stem, breaks in _CA.items():
+    for name, breaks in _CA.items():
+        stem = f"{pki.folder}/{name}"
         cert, key = pki.authority(f"{stem}.crt"), pki.keys.get(f"{stem}.key")
         if cert and key and key != cert.key:
             yield Finding(
@@ -206,18 +206,18 @@ def _others(node: str, pki: Pki) -> Iterator[Finding]:
                 key=stem,
                 severity=Severity.ERROR,
             )
-    key, public = pki.keys.get(f"{_PKI}/sa.key"), pki.public_keys.get(f"{_PKI}/sa.pub")
+    key, public = pki.keys.get(f"{pki.folder}/sa.key"), pki.public_keys.get(f"{pki.folder}/sa.pub")
     if key and public and key not in public:
         yield Finding(
             Ref("Node", node),
-            f"{_PKI}/sa.pub on {node} is not the public half of sa.key: new service account tokens are refused",
+            f"{pki.folder}/sa.pub on {node} is not the public half of sa.key: new service account tokens are refused",
             evidence=(
-                Evidence(f"sudo openssl pkey -in {_PKI}/sa.key -pubout | sha256sum", f"key {key[:12]}…", node),
-                Evidence(f"cat {_PKI}/sa.pub", "another public key", node),
+                Evidence(f"sudo openssl pkey -in {pki.folder}/sa.key -pubout | sha256sum", f"key {key[:12]}…", node),
+                Evidence(f"cat {pki.folder}/sa.pub", "another public key", node),
             ),
             next=(
-                f"ssh {node} sudo cp {_PKI}/sa.pub {_PKI}/sa.pub.bak",
-                f"ssh {node} sudo openssl pkey -in {_PKI}/sa.key -pubout -out {_PKI}/sa.pub",
+                f"ssh {node} sudo cp {pki.folder}/sa.pub {pki.folder}/sa.pub.bak",
+                f"ssh {node} sudo openssl pkey -in {pki.folder}/sa.key -pubout -out {pki.folder}/sa.pub",
             ),
             touches=(static_pod("kube-apiserver", node),),
             key="sa",
@@ -236,7 +236,7 @@ def _evidence(node: str, path: str, key_path: str, own: str, other: str) -> Iter
     )
 
 
-def _renew(node: str, path: str) -> Iterator[str]:
+def _renew(node: str, path: str, folder: str) -> Iterator[str]:
     names = {
         "apiserver": "apiserver",
         "apiserver-etcd-client": "apiserver-etcd-client",
@@ -245,7 +245,7 @@ def _renew(node: str, path: str) -> Iterator[str]:
         "etcd/server": "etcd-server",
         "etcd/peer": "etcd-peer",
     }
-    name = names.get(path.removeprefix(_PKI + "/").removesuffix(".crt"))
+    name = names.get(path.removeprefix(f"{folder}/").removesuffix(".crt"))
     if name:
         yield f"ssh {node} sudo kubeadm certs renew {name}    # writes a new pair; it needs the CA's key"
     else:

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, listing
 from kdiag.facts import Certificate, Certificates, Manifest, Manifests, Pki, manifest_repair, static_pod
 
-_API = "/etc/kubernetes/pki/apiserver.crt"
-_ETCD = "/etc/kubernetes/pki/etcd/server.crt"
 _RUN_THERE = {"/etc/kubernetes/controller-manager.conf", "/etc/kubernetes/scheduler.conf"}
 
 
@@ -39,7 +37,11 @@ def certificate_names_incomplete(certificates: Certificates, manifests: Manifest
     serving: list[tuple[str, str, Certificate]] = []
     for node, pki in masters:
         api = _manifest(manifests, node)
-        path = api.on_host(api.value("tls-cert-file"))[1] if api and api.value("tls-cert-file") else _API
+        path = (
+            api.on_host(api.value("tls-cert-file"))[1]
+            if api and api.value("tls-cert-file")
+            else f"{pki.folder}/apiserver.crt"
+        )
         if cert := pki.get(path):
             serving.append((node, path, cert))
             yield from _own(node, path, cert, api, _manifest(manifests, node, "kube-controller-manager"))
@@ -126,7 +128,8 @@ def _first(ranges: str) -> str:
 
 
 def _etcd(node: str, pki: Pki, api: Manifest | None) -> Iterator[Finding]:
-    cert = pki.get(_ETCD)
+    serving = f"{pki.folder}/etcd/server.crt"
+    cert = pki.get(serving)
     if api is None or cert is None:
         return
     for url in api.value("etcd-servers").split(","):
@@ -143,7 +146,7 @@ def _etcd(node: str, pki: Pki, api: Manifest | None) -> Iterator[Finding]:
                 f"etcd's certificate on {node} is not valid for {host}, to which --etcd-servers leads",
                 evidence=(
                     Evidence(
-                        f"sudo openssl x509 -noout -ext subjectAltName -in {_ETCD}",
+                        f"sudo openssl x509 -noout -ext subjectAltName -in {serving}",
                         listing(cert.names, 12) or "none",
                         node,
                     ),
@@ -151,7 +154,7 @@ def _etcd(node: str, pki: Pki, api: Manifest | None) -> Iterator[Finding]:
                         f"sudo grep -n etcd-servers {api.path}", f"--etcd-servers={api.value('etcd-servers')}", node
                     ),
                 ),
-                next=tuple(_renew(node, _ETCD, "etcd-server", "")),
+                next=tuple(_renew(node, serving, "etcd-server", "")),
                 touches=(static_pod("kube-apiserver", node), static_pod("etcd", node), CLUSTER),
                 key=f"etcd {host}",
                 severity=Severity.CRITICAL,

@@ -116,11 +116,11 @@ def _root(node: str, pki: Pki, found: NodeManifests | None) -> Iterator[Finding]
     """The CA that the controller manager hands to all pods, for them to know the API server by."""
     manifest = found.of("kube-controller-manager") if found else None
     flag = manifest.flag("root-ca-file") if manifest else None
-    api = pki.get(f"{PKI}/apiserver.crt")
+    api = pki.get(f"{pki.folder}/apiserver.crt")
     if manifest is None or flag is None or api is None or api.more:
         return
     authority = pki.authority(manifest.on_host(flag.value)[1])
-    usual = pki.authority(f"{PKI}/ca.crt")
+    usual = pki.authority(f"{pki.folder}/ca.crt")
     if authority is None or usual is None or not api.signed_by(usual) or api.signed_by(authority) is not False:
         return
     yield Finding(
@@ -151,7 +151,7 @@ def _kubelets(
         for u in certificate_uses(pki, manifests.get(node) if manifests else None)
         if u.flag == "kubelet-client-certificate" and u.certificate
     ]
-    usual = [a for _, pki in masters if (a := pki.authority(f"{PKI}/ca.crt"))]
+    usual = [a for _, pki in masters if (a := pki.authority(f"{pki.folder}/ca.crt"))]
     right = all(any(c.signed_by(a) for a in usual) for c in shown)
     for node, pki in certificates:
         path, file, line = pki.kubelet_client_ca
@@ -209,7 +209,7 @@ def _finding(
         ),
         next=manifest_repair(node, manifest, other.line, f"--{other.name}={use.usual}.crt")
         if manifest and other
-        else tuple(_next(node, use, signer)),
+        else tuple(_next(node, use, signer, pki.folder)),
         touches=(
             *(static_pod(p, node) for p in dict.fromkeys(parts)),
             *(
@@ -257,8 +257,8 @@ def _config(node: str, place: str, authority: Certificate, cert: Certificate) ->
 
 def _workers(certificates: Certificates, masters: list[tuple[str, Pki]]) -> Iterator[Finding]:
     """What a worker's kubelet trusts, and what the control plane trusts of it."""
-    serving = [c for _, pki in masters if (c := pki.get("/etc/kubernetes/pki/apiserver.crt")) and not c.self_signed]
-    trusted = [a for _, pki in masters if (a := pki.authority("/etc/kubernetes/pki/ca.crt"))]
+    serving = [c for _, pki in masters if (c := pki.get(f"{pki.folder}/apiserver.crt")) and not c.self_signed]
+    trusted = [a for _, pki in masters if (a := pki.authority(f"{pki.folder}/ca.crt"))]
     if not masters or len(serving) != len(masters) or len(trusted) != len(masters):
         return
     for node, pki in certificates:
@@ -281,7 +281,7 @@ def _workers(certificates: Certificates, masters: list[tuple[str, Pki]]) -> Iter
             what = f"the kubelet's client certificate on {node} is not signed by the cluster's CA"
             shown = Evidence(
                 f"sudo openssl x509 -noout -issuer -in {config.client_path or config.path}",
-                f"issuer {client.issuer}; its signature is not by /etc/kubernetes/pki/ca.crt of {masters[0][0]}",
+                f"issuer {client.issuer}; its signature is not by {trusted[0].place} of {masters[0][0]}",
                 node,
             )
         else:
@@ -312,7 +312,7 @@ def _authority(place: str) -> str:
     return f"sudo awk '/certificate-authority-data/ {{print $2}}' {place} | base64 -d | openssl x509 -noout -serial"
 
 
-def _next(node: str, use: CertificateUse, signer: Certificate | None) -> Iterator[str]:
+def _next(node: str, use: CertificateUse, signer: Certificate | None, folder: str) -> Iterator[str]:
     if signer and use.trust:
         yield f"ssh {node} sudoedit /etc/kubernetes/manifests/{use.checker}.yaml    # --{use.trust}={signer.place}"
         yield f"ssh {node} sudo crictl ps -a --name {use.checker}    # the kubelet restarts it within 20 s"
@@ -321,13 +321,13 @@ def _next(node: str, use: CertificateUse, signer: Certificate | None) -> Iterato
         file = use.where.partition(":")[0]
         yield f"ssh {node} sudo grep -n -e ca-file -e cafile -e {use.flag} {file}    # the right files?"
     name = {
-        "/etc/kubernetes/pki/apiserver.crt": "apiserver",
-        "/etc/kubernetes/pki/apiserver-etcd-client.crt": "apiserver-etcd-client",
-        "/etc/kubernetes/pki/apiserver-kubelet-client.crt": "apiserver-kubelet-client",
-        "/etc/kubernetes/pki/front-proxy-client.crt": "front-proxy-client",
-        "/etc/kubernetes/pki/etcd/server.crt": "etcd-server",
-        "/etc/kubernetes/pki/etcd/peer.crt": "etcd-peer",
-    }.get(use.path, "")
+        "apiserver.crt": "apiserver",
+        "apiserver-etcd-client.crt": "apiserver-etcd-client",
+        "apiserver-kubelet-client.crt": "apiserver-kubelet-client",
+        "front-proxy-client.crt": "front-proxy-client",
+        "etcd/server.crt": "etcd-server",
+        "etcd/peer.crt": "etcd-peer",
+    }.get(use.path.removeprefix(f"{folder}/"), "")
     if name:
         stem = use.path.removesuffix(".crt")
         yield f"ssh {node} sudo mkdir -p /root/old-pki && ssh {node} sudo mv {stem}.crt {stem}.key /root/old-pki/"

@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -98,11 +99,12 @@ class Pki:
     kubeconfigs: Mapping[str, KubeconfigParts] = field(default_factory=dict)
     kubelet_client_ca: tuple[str, str, int] = ("", "", 0)  # clientCAFile of the kubelet, and the file and line of it
     clock: datetime | None = None
+    folder: str = PKI  # where a control plane keeps its certificates (kubeadm's certificatesDir)
 
     @property
     def control_plane(self) -> bool:
         """Whether this node holds the certificates of a control plane."""
-        return f"{PKI}/apiserver.crt" in self.files or f"{PKI}/etcd/server.crt" in self.files
+        return _holds(self.files, self.folder)
 
     def get(self, path: str) -> Certificate | None:
         """The (first) certificate of a file."""
@@ -180,8 +182,9 @@ class Certificates(HostFact[Pki]):
                 name=path,
                 answers=(0, 1),
             )
-        if f"{PKI}/sa.pub" in files:
-            yield NodeCommand("pki-public", ("cat", f"{PKI}/sa.pub"), sudo=True, limit=16384, name=f"{PKI}/sa.pub")
+        public = f"{_folder(manifests, files)}/sa.pub"
+        if public in files and safe_path(public):
+            yield NodeCommand("pki-public", ("cat", public), sudo=True, limit=16384, name=public)
 
     @staticmethod
     def parse(node: str, answers: tuple[Answer, ...]) -> Pki:
@@ -225,9 +228,12 @@ class Certificates(HostFact[Pki]):
             for a in answers
             if a.key == "pki-certificate" and a.text.startswith(f"{a.name}:")
         }
+        manifests = Manifests.parse(node, answers)
+        files = _files(manifests, answers)
         stamp = (answer(answers, "pki-clock") or answer(answers, "clock")).strip().partition(".")[0]
         return Pki(
-            files=_files(Manifests.parse(node, answers), answers),
+            files=files,
+            folder=_folder(manifests, files),
             certificates=certificates,
             broken=broken,
             missing=frozenset(missing),
@@ -354,6 +360,20 @@ def _files(manifests: NodeManifests, answers: tuple[Answer, ...]) -> dict[str, F
     return {**manifests.tree, **{info.path: info for info in listed(answer(answers, "pki-kubelet"))}}
 
 
+def _holds(files: Mapping[str, FileInfo], folder: str) -> bool:
+    return f"{folder}/apiserver.crt" in files or f"{folder}/etcd/server.crt" in files
+
+
+def _folder(manifests: NodeManifests, files: Mapping[str, FileInfo]) -> str:
+    """kubeadm's folder of certificates; where it holds none, the one that most files of kube-apiserver are in."""
+    api = manifests.of("kube-apiserver")
+    if _holds(files, PKI) or api is None:
+        return PKI
+    named = Counter(u.host.rpartition("/")[0] for u in api.uses if u.host.endswith((".crt", ".key", ".pub")))
+    folder = max(named, key=lambda one: named[one], default=PKI)
+    return folder if _holds(files, folder) else PKI
+
+
 def _raw_configs(answers: tuple[Answer, ...]) -> dict[str, dict[str, list[str]]]:
     found: dict[str, dict[str, list[str]]] = {}
     for line in answer(answers, "pki-kubeconfigs").splitlines():
@@ -409,8 +429,9 @@ def _paths(
     """The certificates to print, and the keys of which to print the public half."""
     certificates: dict[str, None] = {}
     keys: dict[str, None] = {}
+    folders = (f"{_folder(manifests, files)}/", f"{KUBELET_PKI}/")
     for path, info in sorted(files.items()):
-        if info.kind != "f" or not path.startswith((PKI + "/", KUBELET_PKI + "/")):
+        if info.kind != "f" or not path.startswith(folders):
             continue
         if re.search(r"\.(?:crt|cert|cer)$|-current\.pem$", path):
             certificates[path] = None
@@ -462,7 +483,7 @@ class _Place:
     component: str
     cert: str
     key: str
-    default: str
+    default: str  # where kubeadm keeps the two, in its folder and without .crt and .key
     trust: tuple[str, str, str]  # the component that checks it, by which flag, kubeadm's file
     role: str
     breaks: str
@@ -475,8 +496,8 @@ _PLACES = (
         "etcd",
         "cert-file",
         "key-file",
-        f"{PKI}/etcd/server",
-        ("kube-apiserver", "etcd-cafile", f"{PKI}/etcd/ca.crt"),
+        "etcd/server",
+        ("kube-apiserver", "etcd-cafile", "etcd/ca.crt"),
         "etcd's serving certificate",
         "kube-apiserver cannot connect to etcd",
         dead=True,
@@ -486,8 +507,8 @@ _PLACES = (
         "kube-apiserver",
         "etcd-certfile",
         "etcd-keyfile",
-        f"{PKI}/apiserver-etcd-client",
-        ("etcd", "trusted-ca-file", f"{PKI}/etcd/ca.crt"),
+        "apiserver-etcd-client",
+        ("etcd", "trusted-ca-file", "etcd/ca.crt"),
         "kube-apiserver's client certificate for etcd",
         "etcd refuses kube-apiserver",
         dead=True,
@@ -496,7 +517,7 @@ _PLACES = (
         "kube-apiserver",
         "tls-cert-file",
         "tls-private-key-file",
-        f"{PKI}/apiserver",
+        "apiserver",
         ("", "", ""),
         "kube-apiserver's serving certificate",
         "kubelets, controllers and kubectl refuse to talk to kube-apiserver",
@@ -507,8 +528,8 @@ _PLACES = (
         "etcd",
         "peer-cert-file",
         "peer-key-file",
-        f"{PKI}/etcd/peer",
-        ("etcd", "peer-trusted-ca-file", f"{PKI}/etcd/ca.crt"),
+        "etcd/peer",
+        ("etcd", "peer-trusted-ca-file", "etcd/ca.crt"),
         "etcd's peer certificate",
         "etcd members cannot talk to each other",
         dead=False,
@@ -517,8 +538,8 @@ _PLACES = (
         "kube-apiserver",
         "kubelet-client-certificate",
         "kubelet-client-key",
-        f"{PKI}/apiserver-kubelet-client",
-        ("kube-apiserver", "client-ca-file", f"{PKI}/ca.crt"),
+        "apiserver-kubelet-client",
+        ("kube-apiserver", "client-ca-file", "ca.crt"),
         "kube-apiserver's client certificate for kubelets",
         "kubelets refuse kubectl logs, exec and port-forward",
         dead=False,
@@ -527,8 +548,8 @@ _PLACES = (
         "kube-apiserver",
         "proxy-client-cert-file",
         "proxy-client-key-file",
-        f"{PKI}/front-proxy-client",
-        ("kube-apiserver", "requestheader-client-ca-file", f"{PKI}/front-proxy-ca.crt"),
+        "front-proxy-client",
+        ("kube-apiserver", "requestheader-client-ca-file", "front-proxy-ca.crt"),
         "kube-apiserver's certificate for aggregated APIs",
         "aggregated APIs (metrics) refuse kube-apiserver",
         dead=False,
@@ -555,9 +576,10 @@ def _uses(pki: Pki, manifests: NodeManifests | None) -> Iterator[CertificateUse]
         if not path:
             continue
         trusted: list[tuple[str, Certificate]] = []
+        usual = f"{pki.folder}/{place.trust[2]}" if place.trust[2] else ""
         if place.trust[0]:
             checker = manifests.of(place.trust[0]) if manifests else None
-            file = _file(checker, place.trust[1], place.trust[2])
+            file = _file(checker, place.trust[1], usual)
             if file and (authority := pki.authority(file)):
                 trusted.append((file, authority))
         else:
@@ -569,11 +591,11 @@ def _uses(pki: Pki, manifests: NodeManifests | None) -> Iterator[CertificateUse]
             key_path=key,
             flag=place.cert,
             key_flag=place.key,
-            usual=place.default,
+            usual=f"{pki.folder}/{place.default}",
             where=where,
             checker=place.trust[0],
             trust=place.trust[1],
-            trust_default=place.trust[2],
+            trust_default=usual,
             authorities=tuple(trusted),
             certificate=pki.get(path),
             server=place.server,
@@ -581,7 +603,7 @@ def _uses(pki: Pki, manifests: NodeManifests | None) -> Iterator[CertificateUse]
             dead=place.dead,
         )
     api = manifests.of("kube-apiserver") if manifests else None
-    clients = _file(api, "client-ca-file", f"{PKI}/ca.crt")
+    clients = _file(api, "client-ca-file", f"{pki.folder}/ca.crt")
     for path, config in sorted(pki.kubeconfigs.items()):
         name = path.rpartition("/")[2].removesuffix(".conf")
         if name not in _CONFIG_USES:
@@ -598,7 +620,7 @@ def _uses(pki: Pki, manifests: NodeManifests | None) -> Iterator[CertificateUse]
             where=path,
             checker="kube-apiserver",
             trust="client-ca-file",
-            trust_default=f"{PKI}/ca.crt",
+            trust_default=f"{pki.folder}/ca.crt",
             authorities=((clients, authority),) if authority else (),
             certificate=config.client or pki.get(config.client_path),
             breaks=breaks,
@@ -613,8 +635,9 @@ def _authority_of(config: KubeconfigParts, pki: Pki) -> Certificate | None:
 def _named(place: _Place, manifest: Manifest | None, pki: Pki) -> tuple[str, str, str]:
     """The files of a use on the node, and where that is said."""
     if manifest is None or manifest.shell:
-        default = f"{place.default}.crt"
-        return (default, f"{place.default}.key", "") if default in pki.files or default in pki.missing else ("", "", "")
+        usual = f"{pki.folder}/{place.default}"
+        there = f"{usual}.crt" in pki.files or f"{usual}.crt" in pki.missing
+        return (f"{usual}.crt", f"{usual}.key", "") if there else ("", "", "")
     flag = manifest.flag(place.cert)
     if flag is None:
         return "", "", ""

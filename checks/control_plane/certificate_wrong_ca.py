@@ -58,6 +58,7 @@ def certificate_wrong_ca(certificates: Certificates, manifests: Manifests | None
         for flag, uses in by_flag.items():
             yield _flag(node, flag, uses, found, alone=len(masters) == 1)
         yield from _root(node, pki, found)
+        yield from _signers(node, pki, found)
     yield from _workers(certificates, masters)
     yield from _kubelets(certificates, masters, manifests)
 
@@ -137,6 +138,43 @@ def _root(node: str, pki: Pki, found: NodeManifests | None) -> Iterator[Finding]
             "restart what was started in the meantime: a pod reads the CA when it begins",
         ),
         key="root-ca-file",
+        severity=Severity.ERROR,
+    )
+
+
+def _signers(node: str, pki: Pki, found: NodeManifests | None) -> Iterator[Finding]:
+    """The CA with which the controller manager signs what kubelets show: one that the API server must know."""
+    manager, api = (found.of(f"kube-{p}") if found else None for p in ("controller-manager", "apiserver"))
+    trust = api.flag("client-ca-file") if api else None
+    if manager is None or api is None or trust is None:
+        return
+    known = api.on_host(trust.value)[1]
+    trusted = pki.bundles.get(known, ())
+    # The one of kubelets alone goes before the one of all.
+    flag = manager.flag("cluster-signing-kubelet-client-cert-file") or manager.flag("cluster-signing-cert-file")
+    signer = pki.authority(manager.on_host(flag.value)[1]) if flag else None
+    usual = pki.authority(f"{pki.folder}/ca.crt")
+    if flag is None or signer is None or usual is None or len(trusted) != pki.counts.get(known):
+        return
+    # Where the API server does not know kubeadm's CA either, its own flag is wrong: said above.
+    if usual.key not in {c.key for c in trusted} or any(c.key == signer.key or signer.signed_by(c) for c in trusted):
+        return
+    yield Finding(
+        static_pod("kube-controller-manager", node),
+        f"kube-controller-manager-{node} signs with a CA that kube-apiserver does not trust: "
+        f"{manager.where(flag.line)} --{flag.name}={flag.value}, meant is {usual.place}: kubelets that join, or renew "
+        "their certificate, are refused",
+        evidence=(
+            manager.quote(node, flag.line),
+            api.quote(node, trust.line),
+            Evidence(f"sudo openssl x509 -noout -serial -in {signer.place}", f"serial {signer.serial}", node),
+            Evidence(f"sudo openssl x509 -noout -serial -in {known}", f"serial {trusted[0].serial}", node),
+        ),
+        next=(
+            *manifest_repair(node, manager, flag.line, f"--{flag.name}={usual.place}"),
+            f"ssh {node} sudo grep -n cluster-signing {manager.path}    # the key must be of the same CA",
+        ),
+        key=flag.name,
         severity=Severity.ERROR,
     )
 

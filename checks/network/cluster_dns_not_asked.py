@@ -81,7 +81,8 @@ def _without_searches(
     said = _said(pod, workload, dependencies, complaints)
     hurt = bool(said) or cluster.fresh(pod.created) or any(not p.ready for p in group)
     names = listing([f"{host} ({origin})" for host, origin, _ in named], 2)
-    domains = f"{pod.namespace}.svc.cluster.local, svc.cluster.local, cluster.local"
+    domain = dependencies.domain
+    domains = f"{pod.namespace}.svc.{domain}, svc.{domain}, {domain}"
     return Finding(
         workload,
         f"{workload} has no search domain (dnsPolicy None, dnsConfig without searches); it needs {names}",

@@ -9,16 +9,11 @@ from kdiag.facts import (
     KUBELET_CONFIG,
     ClusterDNS,
     ConfigMaps,
-    Directive,
     Kubelets,
     KubeletSetup,
     corefile_map,
-    domain_of,
-    parse_corefile,
+    service_zones,
 )
-
-#: What makes names of one domain those of another, or answers for the cluster in the plugin's place.
-_TRANSLATES = {"rewrite", "kubernetai", "import", "template", "k8s_gateway", "etcd"}
 
 
 @check(
@@ -53,7 +48,7 @@ def cluster_domain_differs(dns: ClusterDNS, configs: ConfigMaps, kubelets: Kubel
     for workload in dns.workloads:
         name, key = corefile_map(workload)
         config = configs.get(name, workload.namespace) if name else None
-        found = _zones(config.data.get(key, "")) if config else None
+        found = service_zones(config.data.get(key, "")) if config else None
         if not found or not domains:
             continue
         directive, zones = found
@@ -108,28 +103,6 @@ def cluster_domain_differs(dns: ClusterDNS, configs: ConfigMaps, kubelets: Kubel
 def _without(setup: KubeletSetup) -> bool:
     """Whether a kubelet is told of no domain at all; not where its setup is not known in full."""
     return setup.settings_known and not setup.setting("cluster-domain", "clusterDomain")
-
-
-def _zones(text: str) -> tuple[Directive, tuple[str, ...]] | None:
-    """The line by which CoreDNS knows the cluster's names, and its zones; None where that cannot be told."""
-    blocks = parse_corefile(text).blocks
-    if any(d.name in _TRANSLATES for b in blocks for d in b.directives):
-        return None
-    found = [(b, d) for b in blocks for d in b.all("kubernetes")]
-    if not found:
-        return None
-    zones: list[str] = []
-    for block, directive in found:
-        named = directive.args or tuple(map(domain_of, block.zones))
-        zones += [z for z in map(_plain, named) if not z.endswith(".arpa") and "/" not in z]
-    if any("$" in z or "{" in z for z in zones):
-        return None
-    if not zones and not all(a.endswith(".arpa") for a in found[0][1].args):
-        return None
-    zones = zones or list(found[0][1].args)  # those of addresses alone: of no domain of Services
-    if not zones:
-        return None
-    return found[0][1], tuple(dict.fromkeys(zones))
 
 
 def _plain(domain: str) -> str:

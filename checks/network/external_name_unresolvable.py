@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, nearest
 from kdiag.facts import Dependencies, Ingresses, Namespaces, Owners, Service, Services, is_address, respelt, users
@@ -30,12 +30,14 @@ def external_name_unresolvable(
     owners: Owners | None,
 ) -> Iterator[Finding]:
     """An alias is looked up as it stands, without search domains; what lies outside the cluster is not judged."""
+    domain = dependencies.domain if dependencies else "cluster.local"
+    spelt = dependencies.respelt if dependencies else respelt
     for service in services.items:
-        if not service.external or (wrong := _wrong(service, services, namespaces)) is None:
+        if not service.external or (wrong := _wrong(service, services, namespaces, domain, spelt)) is None:
             continue
         why, meant = wrong
         clients = users(service.ref(), dependencies, ingresses, owners)
-        full = f"{service.name}.{service.namespace}.svc.cluster.local"
+        full = f"{service.name}.{service.namespace}.svc.{domain}"
         evidence = [
             Evidence(
                 kubectl("get", "service", service.name, namespace=service.namespace),
@@ -58,7 +60,9 @@ def external_name_unresolvable(
         )
 
 
-def _wrong(service: Service, services: Services, namespaces: Namespaces) -> tuple[str, str] | None:
+def _wrong(
+    service: Service, services: Services, namespaces: Namespaces, own: str, spelt: Callable[[str], str]
+) -> tuple[str, str] | None:
     """Why the alias leads nowhere, and what was probably meant."""
     name = service.spec.external_name.rstrip(".").lower()
     if not name:
@@ -66,31 +70,33 @@ def _wrong(service: Service, services: Services, namespaces: Namespaces) -> tupl
     if is_address(name):
         return "an address is not a name, DNS has no alias for it", ""
     labels = name.split(".")
-    if meant := respelt(name):
-        return f"the cluster's domain is svc.cluster.local, not {'.'.join(labels[2:])}", meant
+    if meant := spelt(name):
+        return f"the cluster's domain is svc.{own}, not {'.'.join(labels[2:])}", meant
     if len(labels) > 3 and labels[2] == "svc":
-        return _inside(service, labels, services, namespaces)
+        return _inside(service, labels, services, namespaces, own)
     if (len(labels) == 3 and labels[2] == "svc") or (len(labels) == 2 and namespaces.get(labels[1])):
         if services.covers(labels[1]) and (len(labels) == 3 or services.get(labels[0], labels[1])):
             return (
                 "it lacks the cluster's domain, and search domains are not tried",
-                f"{labels[0]}.{labels[1]}.svc.cluster.local",
+                f"{labels[0]}.{labels[1]}.svc.{own}",
             )
     elif len(labels) == 1 and services.get(name, service.namespace):
         return (
             "it lacks the cluster's domain, and search domains are not tried",
-            f"{name}.{service.namespace}.svc.cluster.local",
+            f"{name}.{service.namespace}.svc.{own}",
         )
     return None
 
 
-def _inside(service: Service, labels: list[str], services: Services, namespaces: Namespaces) -> tuple[str, str] | None:
+def _inside(
+    service: Service, labels: list[str], services: Services, namespaces: Namespaces, own: str
+) -> tuple[str, str] | None:
     name, namespace, domain = labels[0], labels[1], ".".join(labels[2:])
     if not re.fullmatch(r"svc\.[a-z0-9.-]+", domain) or not services.covers(namespace):
         return None
     seen = {(service.namespace, service.name)}
     at: Service | None = services.get(name, namespace)
-    if at is None and domain != "svc.cluster.local":
+    if at is None and domain != f"svc.{own}":
         return None  # another cluster's, as far as can be told
     if at is None:
         if len(services.within(namespace)) == 0 and namespaces.get(namespace) is None:

@@ -32,7 +32,6 @@ from kdiag.facts import (
     Workloads,
     edit_template,
     living,
-    respelt,
     selects,
 )
 
@@ -127,7 +126,7 @@ def _missing(dependency: Dependency, pod: Pod, dependencies: Dependencies) -> Re
         return None  # itself, or the container beside it, as some charts fill in
     target = dependencies.resolve(host, pod.namespace)
     labels = host.rstrip(".").split(".")
-    if respelt(host) and dependencies.services.get(labels[0], labels[1]):
+    if dependencies.respelt(host) and dependencies.services.get(labels[0], labels[1]):
         return Resolved(labels[0], labels[1], None, certain=True)
     # mysql.shopp: a namespace that does not exist, or a domain outside. Only a near miss tells.
     if (
@@ -164,7 +163,7 @@ def _judge(
         key=lambda c: cluster.age(c.when) if c.when else 0.0,
     )
     searched = bool(pod.spec.dns_config and pod.spec.dns_config.searches) and not target.certain
-    near = respelt(dependency.host) or _near(target, dependency, pod, dependencies)
+    near = dependencies.respelt(dependency.host) or _near(target, dependency, pod, dependencies)
     near = near or _leading(target, dependency, workload, pod, dependencies, owners)
     elsewhere = _elsewhere(target, pod, dependencies)
     lacking = None if near else _unserved(target, workload, dependencies, owners)
@@ -329,7 +328,7 @@ def _unserved(target: Resolved, workload: Ref, dependencies: Dependencies, owner
 
 def _meant(target: Resolved, near: str | None, elsewhere: tuple[str, ...], lacking: tuple[Ref, int] | None) -> str:
     if near and "." in near:
-        return "a Service's full name ends in svc.cluster.local"
+        return f"a Service's full name ends in {'.'.join(near.split('.')[2:])}"
     if near:
         return f"namespace {target.namespace} has no Service {target.name}, but {near}"
     if lacking:

@@ -59,6 +59,7 @@ from kdiag.facts.corefile import Directive as Directive
 from kdiag.facts.corefile import ServerBlock as ServerBlock
 from kdiag.facts.corefile import domain_of as domain_of
 from kdiag.facts.corefile import parse_corefile as parse_corefile
+from kdiag.facts.corefile import service_zones as service_zones
 from kdiag.facts.daemons import NextStart as NextStart
 from kdiag.facts.daemons import crashing as crashing
 from kdiag.facts.daemons import down as down

@@ -19,6 +19,10 @@ DIRECTIVES = frozenset(
 REMOVED = {"proxy": "forward", "federation": ""}
 
 
+#: What makes names of one domain those of another, or answers for the cluster in the plugin's place.
+_TRANSLATES = {"rewrite", "kubernetai", "import", "template", "k8s_gateway", "etcd"}
+
+
 @dataclass(frozen=True, slots=True)
 class Directive:
     """One plugin of a server block: its name, the rest of its line, the line's number, and the lines in its braces."""
@@ -58,6 +62,28 @@ def domain_of(zone: str) -> str:
     """The domain of a server block's zone: without scheme, port and the dot at its end."""
     plain = zone.removeprefix("dns://")
     return (plain.rpartition(":")[0] if ":" in plain else plain).rstrip(".").lower()
+
+
+def service_zones(text: str) -> tuple[Directive, tuple[str, ...]] | None:
+    """The line by which CoreDNS knows the cluster's names, and its zones; None where that cannot be told."""
+    blocks = parse_corefile(text).blocks
+    if any(d.name in _TRANSLATES for b in blocks for d in b.directives):
+        return None
+    found = [(b, d) for b in blocks for d in b.all("kubernetes")]
+    if not found:
+        return None
+    zones: list[str] = []
+    for block, directive in found:
+        named = directive.args or tuple(map(domain_of, block.zones))
+        zones += [z for z in (n.strip().rstrip(".").lower() for n in named) if not z.endswith(".arpa") and "/" not in z]
+    if any("$" in z or "{" in z for z in zones):
+        return None
+    if not zones and not all(a.endswith(".arpa") for a in found[0][1].args):
+        return None
+    zones = zones or list(found[0][1].args)  # those of addresses alone: of no domain of Services
+    if not zones:
+        return None
+    return found[0][1], tuple(dict.fromkeys(zones))
 
 
 def parse_corefile(text: str) -> Corefile:

@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from itertools import islice
+from itertools import chain, islice
 
 from kdiag.facts.base import Derived
 from kdiag.facts.configuration import ConfigMap, ConfigMaps, Namespaces
+from kdiag.facts.corefile import ServerBlock, parse_corefile, service_zones
 from kdiag.facts.network import Service, Services
 from kdiag.facts.nodes import Nodes
 from kdiag.facts.pods import Pod, Pods
@@ -35,7 +36,9 @@ PLACE_NAME = re.compile(
     r"(?:host(?:s|_?names?)?|addr(?:ess(?:es)?)?|servers|endpoints?|brokers|url|urls|uri|dsn|contact_?points|bootstrap)$",
     re.IGNORECASE,
 )
-_DOMAIN = "svc.cluster.local"
+#: The domain of nearly every cluster, and where kubeadm's configuration states another one.
+_DOMAIN = "cluster.local"
+_STATED = re.compile(r"^\s+dnsDomain:\s*[\"']?([A-Za-z0-9.-]+)[\"']?\s*$", re.MULTILINE)
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _OWN_NAME = re.compile(
     r"^(?:HOST|HOSTNAME|POD_.*|NODE_.*|MY_.*|KUBERNETES_.*|.*BIND.*|.*LISTEN.*|.*ADVERTISE.*|.*PUBLIC.*|.*EXTERNAL.*"
@@ -167,6 +170,35 @@ class Dependencies(Derived):
     def derive(cls, pods: Pods, configmaps: ConfigMaps, services: Services, namespaces: Namespaces) -> Dependencies:
         """Join what names hosts and what could answer to them."""
         return cls(pods=pods, configmaps=configmaps, services=services, namespaces=namespaces)
+
+    @cached_property
+    def domain(self) -> str:
+        """The cluster's domain: as it was set up with kubeadm, or the one for which CoreDNS answers.
+
+        One that is nearly the usual one is the usual one, misspelt.
+        """
+        setup = self.configmaps.get("kubeadm-config", "kube-system")
+        if setup and (stated := _STATED.search(setup.data.get("ClusterConfiguration", ""))):
+            return stated[1].rstrip(".").lower()
+        found = service_zones(self._corefile)
+        zones = found[1] if found else ()
+        return zones[0] if len(zones) == 1 and zones[0] and distance(zones[0], _DOMAIN, 2) > 2 else _DOMAIN
+
+    @property
+    def _corefile(self) -> str:
+        config = self.configmaps.get("coredns", "kube-system")
+        return config.data.get("Corefile", "") if config else ""
+
+    @cached_property
+    def _federated(self) -> bool:
+        """Whether CoreDNS has a word on names in the usual domain beside its own: they are another cluster's."""
+        blocks = parse_corefile(self._corefile).blocks
+        return any(_DOMAIN in zone for block in blocks for zone in (*block.zones, *_words(block)))
+
+    def respelt(self, host: str) -> str:
+        """The name that was meant, where the end of a Service's full name is not this cluster's: see ``respelt``."""
+        meant = respelt(host, self.domain)
+        return "" if self._federated and host.rstrip(".").lower().endswith(f".svc.{_DOMAIN}") else meant
 
     @cached_property
     def _known(self) -> dict[tuple[str, int], tuple[Dependency, ...]]:
@@ -385,11 +417,11 @@ class Dependencies(Derived):
         return None
 
     def _full(self, name: str, namespace: str, domain: list[str]) -> Resolved | None:
-        """A full name; one in another domain than the usual is of this cluster only if there is such a Service."""
+        """A full name; one in another domain than the cluster's is of this cluster only if there is such a Service."""
         if domain == ["clusterset", "local"]:
             return None
         found = self._named(name, namespace, certain=True)
-        return None if domain and ".".join(domain) != "cluster.local" and found.service is None else found
+        return None if domain and ".".join(domain) != self.domain and found.service is None else found
 
     def _named(self, name: str, namespace: str, *, certain: bool) -> Resolved:
         return Resolved(name, namespace, self.services.get(name, namespace), certain=certain)
@@ -540,17 +572,24 @@ def _inside(address: str, known: Sequence[str]) -> bool:
     return int(ipaddress.ip_address(address.strip("[]"))) >> differ == int(of_kind[0]) >> differ
 
 
-def respelt(host: str) -> str:
+def _words(block: ServerBlock) -> Iterator[str]:
+    for directive in block.directives:
+        yield from chain(directive.args, *directive.body)
+
+
+def respelt(host: str, domain: str = _DOMAIN) -> str:
     """The name that was meant, where the end of a Service's full name is misspelt: ``web.shop.svc.cluster.locl``.
 
-    Empty where nothing is wrong with it. Other clusters have domains of their own, ``svc.cluster2.local`` among them.
+    Or where it is the usual one, and this cluster has another. Empty where nothing is wrong with it. Other clusters
+    have domains of their own, ``svc.cluster2.local`` among them.
     """
-    name = host.rstrip(".").lower()
-    labels = name.split(".")
-    end = ".".join(labels[2:])
-    if len(labels) not in (4, 5) or end == _DOMAIN or _plain(end) == _plain(_DOMAIN):
+    labels = host.rstrip(".").lower().split(".")
+    end, usual = ".".join(labels[2:]), f"svc.{domain}"
+    if end == usual or len(labels) < 4:
         return ""
-    return f"{labels[0]}.{labels[1]}.{_DOMAIN}" if distance(end, _DOMAIN, 2) <= 2 else ""
+    foreign = end == f"svc.{_DOMAIN}"
+    near = len(labels) - 3 in (domain.count("."), domain.count(".") + 1) and _plain(end) != _plain(usual)
+    return f"{labels[0]}.{labels[1]}.{usual}" if foreign or (near and distance(end, usual, 2) <= 2) else ""
 
 
 def _plain(domain: str) -> str:

@@ -268,3 +268,43 @@ def test_a_log_that_names_an_address_or_a_longer_name_leads_back_to_the_setting(
         assert told is not None, said
         assert told.variable == "DB_HOST"
     assert made.told(pod, "other") is None
+
+
+_PLAIN = ".:53 {{ kubernetes {} in-addr.arpa {{ pods insecure }} forward . /etc/resolv.conf }}"
+_STUB = " cluster.local:53 { forward . 10.9.0.10 }"
+
+
+@pytest.mark.parametrize(
+    ("stated", "corefile", "domain", "meant"),
+    [
+        ("", "", "cluster.local", ""),
+        ("cluster.local", _PLAIN.format("cluster.local"), "cluster.local", ""),
+        ("corp.internal", _PLAIN.format("corp.internal"), "corp.internal", "db.shop.svc.corp.internal"),
+        ("", _PLAIN.format("corp.internal"), "corp.internal", "db.shop.svc.corp.internal"),
+        ("", _PLAIN.format("k8s"), "k8s", "db.shop.svc.k8s"),
+        # What CoreDNS was told is wrong: that is another check's.
+        ("", _PLAIN.format("cluster.locl"), "cluster.local", ""),
+        ("cluster.local", _PLAIN.format("corp.internal"), "cluster.local", ""),
+        # Both are its own; the usual one is another cluster's; a rewrite makes one of the other.
+        ("corp.internal", _PLAIN.format("corp.internal cluster.local"), "corp.internal", ""),
+        ("corp.internal", _PLAIN.format("corp.internal") + _STUB, "corp.internal", ""),
+        ("corp.internal", ".:53 { rewrite name suffix .cluster.local .corp.internal }", "corp.internal", ""),
+    ],
+)
+def test_the_domain_is_the_one_that_the_cluster_was_set_up_with(
+    stated: str, corefile: str, domain: str, meant: str
+) -> None:
+    setup = f"networking:\n  dnsDomain: {stated}\n  podSubnet: 10.10.0.0/16\n"
+    maps = [("kubeadm-config", "ClusterConfiguration", setup if stated else "")]
+    maps += [("coredns", "Corefile", corefile.replace("{ ", "{\n").replace(" }", "\n}"))]
+    configs = [
+        {"metadata": {"name": name, "namespace": "kube-system"}, "data": {key: text}} for name, key, text in maps
+    ]
+    made = dependencies(facts([], configmaps=configs, services=[service("db")]))
+    assert made.domain == domain
+    assert made.respelt("db.shop.svc.cluster.local") == meant
+    assert made.respelt(f"db.shop.svc.{domain}") == ""
+    there = made.resolve(f"gone.shop.svc.{domain}", "shop")
+    assert there is not None
+    assert there.certain
+    assert made.resolve("gone.shop.svc.somewhere.else", "shop") is None

@@ -1,4 +1,4 @@
-"""A node lacks the iptables rules of a Service, or has them for endpoints that are gone, though kube-proxy runs."""
+"""A node lacks the rules of a Service, or has them for endpoints that are gone, though kube-proxy runs."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from kdiag.facts import (
     Containers,
     DaemonSets,
     EndpointSlices,
+    NftNames,
     Nodes,
     Pods,
     Service,
@@ -81,19 +82,23 @@ def kube_proxy_rules_missing(
     leases: SystemLeases | None,
     containers: Containers | None,
     nodes: Nodes | None,
+    nft: NftNames | None,
 ) -> Iterator[Finding | Gap | Skip]:
-    """Only in iptables mode: the others have no such rules. Where kube-proxy itself does not run, that is the fault."""
+    """Of each Service in iptables mode, of all in nftables mode. Where kube-proxy is down, that is the fault."""
     daemonset = kube_proxy(daemonsets)
     if daemonset is None:
         yield Skip(NO_KUBE_PROXY)
         return
     mode = _mode(configs)
+    working = {p.node for p in pods.by_owner.get(daemonset.metadata.uid, ()) if p.ready and _old(p.created, cluster)}
+    if mode == "nftables":
+        yield from _emptied(sorted(working), nft, services, daemonset.ref())
+        return
     if mode not in ("", "iptables"):
         yield Skip(f"kube-proxy is in {mode or 'an unknown'} mode and writes no such rules")
         return
     late: dict[str, list[_Late]] = {}
     settled = [s for s in services.items if not _changing(s, backends, cluster)]
-    working = {p.node for p in pods.by_owner.get(daemonset.metadata.uid, ()) if p.ready and _old(p.created, cluster)}
     for node, rules in tables:
         if node not in working:
             continue
@@ -131,6 +136,46 @@ def kube_proxy_rules_missing(
         yield Gap("kube-proxy", "the API server came back a moment ago: kube-proxy may not have heard of all yet")
         return
     yield from findings
+
+
+def _emptied(working: list[str], nft: NftNames | None, services: Services, daemonset: Ref) -> Iterator[Finding | Gap]:
+    """In nftables mode all rules of a family are in one table of kube-proxy's own: it is there, or nothing is."""
+    api = services.get("kubernetes", "default")
+    if api is None or not api.spec.cluster_ip:
+        return
+    table = f"{'ip6' if ':' in api.spec.cluster_ip else 'ip'} kube-proxy"
+    for node in working:
+        names = nft.get(node) if nft else None
+        if names is None:
+            yield Gap(f"{node} nft-tables", "whether kube-proxy's rules are there was not seen")
+        elif table not in names:
+            yield _gone(node, table, names, daemonset)
+
+
+def _gone(node: str, table: str, names: frozenset[str], daemonset: Ref) -> Finding:
+    return Finding(
+        Ref("Node", node),
+        f"no Service is reached from {node}: kube-proxy runs there, and its table {table} is gone",
+        evidence=(
+            Evidence("sudo nft list tables", listing(sorted(names), 6) or "no table at all", source=node),
+            Evidence(
+                kubectl("get", "configmap", daemonset.name, "-o", "yaml", namespace=daemonset.namespace),
+                "mode: nftables",
+            ),
+        ),
+        next=(
+            _anew(node, daemonset),
+            f"ssh {node} 'sudo journalctl --since -1h | grep -iE \"firewalld|nftables|flush\"'    # who removed it?",
+        ),
+        touches=(Ref("ServiceAccount", "kube-proxy", daemonset.namespace),),
+        key="emptied",
+    )
+
+
+def _anew(node: str, daemonset: Ref) -> str:
+    at = f"--field-selector=spec.nodeName={node}"
+    step = kubectl("delete", "pod", "-l", "k8s-app=kube-proxy", at, namespace=daemonset.namespace)
+    return f"{step}    # the new one writes all rules anew"
 
 
 def _just_back(
@@ -246,15 +291,7 @@ def _finding(node: str, key: str, found: dict[Ref, _Lack], daemonset: Ref) -> Fi
         ),
         next=(
             kubectl("logs", "-l", "k8s-app=kube-proxy", "--tail=20", "--prefix", namespace=daemonset.namespace),
-            kubectl(
-                "delete",
-                "pod",
-                "-l",
-                "k8s-app=kube-proxy",
-                f"--field-selector=spec.nodeName={node}",
-                namespace=daemonset.namespace,
-            )
-            + "    # the new one writes all rules anew",
+            _anew(node, daemonset),
         ),
         # As this account kube-proxy learns of them: what it may not do, it does not do on any node.
         touches=(*sorted(found)[:200], Ref("ServiceAccount", "kube-proxy", daemonset.namespace)),
@@ -268,15 +305,7 @@ def _unhooked(node: str, gone: str, daemonset: Ref) -> Finding:
         f"no packet on {node} reaches kube-proxy's rules: table nat has no way from {gone} to KUBE-SERVICES",
         evidence=(Evidence("iptables-save -t nat", f"no -A {gone} … -j KUBE-SERVICES", source=node),),
         next=(
-            kubectl(
-                "delete",
-                "pod",
-                "-l",
-                "k8s-app=kube-proxy",
-                f"--field-selector=spec.nodeName={node}",
-                namespace=daemonset.namespace,
-            )
-            + "    # the new one writes all rules anew",
+            _anew(node, daemonset),
             f"ssh {node} sudo iptables -t nat -S PREROUTING    # who flushed it: firewalld, ufw, a script?",
         ),
         key="unhooked",

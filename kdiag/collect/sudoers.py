@@ -45,7 +45,10 @@ FOLLOWED: Mapping[str, tuple[tuple[str | Shape, ...], ...]] = {
     "pki-certificate": (("grep", "-azoHE", "-e", CERTIFICATES, PATHS),),
     "pki-clock": (),
     "pki-key": (("openssl", "pkey", "-in", PATH, "-pubout"),),
-    "pki-public": (("cat", "/etc/kubernetes/pki/sa.pub"),),
+    "pki-public": (
+        ("cat", "/etc/kubernetes/pki/sa.pub"),
+        ("cat", Shape(f"/etc/kubernetes({_STEP})+/sa[.]pub")),
+    ),
     "pki-count": (),
     "etcd-log": _LOGS,
     "etcd-data": (

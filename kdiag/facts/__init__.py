@@ -226,6 +226,7 @@ from kdiag.facts.network import ServicePort as ServicePort
 from kdiag.facts.network import Services as Services
 from kdiag.facts.network import TargetRef as TargetRef
 from kdiag.facts.network import as_variable as as_variable
+from kdiag.facts.nftables import NftNames as NftNames
 from kdiag.facts.nftables import NftTable as NftTable
 from kdiag.facts.nftables import NftTables as NftTables
 from kdiag.facts.nodefiles import CONTAINERD as CONTAINERD

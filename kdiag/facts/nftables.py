@@ -50,12 +50,27 @@ def _at(hook: str, packet: Packet) -> Packet:
     return replace(packet, out="") if hook == "prerouting" else packet
 
 
+_LIST_TABLES = NodeCommand("nft-tables", ("nft", "list", "tables"), sudo=True)
+
+
+class NftNames(HostFact[frozenset[str]]):
+    """Every table that the kernel has, by family and name: ``ip kube-proxy``."""
+
+    sources = (_LIST_TABLES,)
+
+    @staticmethod
+    def parse(node: str, answers: tuple[Answer, ...]) -> frozenset[str]:
+        """``table ip kube-proxy``, one a line."""
+        listed = answer(answers, "nft-tables")
+        return frozenset(re.findall(r"^table (\w+ \S+)$", listed, re.MULTILINE))
+
+
 @dataclass(frozen=True, kw_only=True)
 class NftTables(HostFact[tuple[NftTable, ...]]):
     """The tables beside iptables' filter and nat, and kube-proxy's. Few nodes have one of which much is to be said."""
 
     sources = (
-        NodeCommand("nft-tables", ("nft", "list", "tables"), sudo=True),
+        _LIST_TABLES,
         NodeFollow("nft-table"),
         NodeFollow("iptables-beside"),
     )

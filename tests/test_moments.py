@@ -219,7 +219,7 @@ def test_an_api_server_takes_up_to_two_minutes_to_ask_an_etcd_again_that_is_back
         started=cluster.taken - timedelta(seconds=58),
     )  # fmt: skip
     now = dataclasses.replace(seen, containers=(etcd, *(c for c in seen.containers if c.name != "etcd")))
-    known = facts.replaced(dataclasses.replace(containers, by_node={"cp1": now})).replaced(
+    known = facts.replaced(Containers.of({"cp1": now})).replaced(
         Listeners.of({"cp1": (Listener("127.0.0.1", port, "etcd", 4),)})
     )
     (finding,) = evaluate(check, known).findings

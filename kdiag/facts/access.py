@@ -77,40 +77,32 @@ class ClusterRoleBinding(Object, frozen=True, gc=False):
     subjects: tuple[Subject, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
 class Roles(Objects[Role]):
     """Every Role."""
 
     item: ClassVar[type[Any]] = Role
     sources = (ApiList("roles", _GROUP, "roles"),)
-    items: tuple[Role, ...] = field(default=())
 
 
-@dataclass(frozen=True, kw_only=True)
 class ClusterRoles(Objects[ClusterRole]):
     """Every ClusterRole."""
 
     item: ClassVar[type[Any]] = ClusterRole
     sources = (ApiList("clusterroles", _GROUP, "clusterroles", namespaced=False),)
-    items: tuple[ClusterRole, ...] = field(default=())
 
 
-@dataclass(frozen=True, kw_only=True)
 class RoleBindings(Objects[RoleBinding]):
     """Every RoleBinding."""
 
     item: ClassVar[type[Any]] = RoleBinding
     sources = (ApiList("rolebindings", _GROUP, "rolebindings"),)
-    items: tuple[RoleBinding, ...] = field(default=())
 
 
-@dataclass(frozen=True, kw_only=True)
 class ClusterRoleBindings(Objects[ClusterRoleBinding]):
     """Every ClusterRoleBinding."""
 
     item: ClassVar[type[Any]] = ClusterRoleBinding
     sources = (ApiList("clusterrolebindings", _GROUP, "clusterrolebindings", namespaced=False),)
-    items: tuple[ClusterRoleBinding, ...] = field(default=())
 
 
 @dataclass(frozen=True, kw_only=True)

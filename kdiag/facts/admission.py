@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from kdiag.facts.base import ApiList, Objects
@@ -62,24 +61,20 @@ class MutatingWebhookConfiguration(Object, frozen=True, gc=False):
 _GROUP = "admissionregistration.k8s.io/v1"
 
 
-@dataclass(frozen=True, kw_only=True)
 class ValidatingWebhooks(Objects[ValidatingWebhookConfiguration]):
     """Every ValidatingWebhookConfiguration."""
 
     item: ClassVar[type[Any]] = ValidatingWebhookConfiguration
     spare: ClassVar[bool] = True
     sources = (ApiList("validatingwebhookconfigurations", _GROUP, "validatingwebhookconfigurations", namespaced=False),)
-    items: tuple[ValidatingWebhookConfiguration, ...] = field(default=())
 
 
-@dataclass(frozen=True, kw_only=True)
 class MutatingWebhooks(Objects[MutatingWebhookConfiguration]):
     """Every MutatingWebhookConfiguration."""
 
     item: ClassVar[type[Any]] = MutatingWebhookConfiguration
     spare: ClassVar[bool] = True
     sources = (ApiList("mutatingwebhookconfigurations", _GROUP, "mutatingwebhookconfigurations", namespaced=False),)
-    items: tuple[MutatingWebhookConfiguration, ...] = field(default=())
 
 
 class _APIServiceSpec(Lean, frozen=True, gc=False):
@@ -104,13 +99,11 @@ class APIService(Object, frozen=True, gc=False):
         return condition(self.status.conditions, "Available")
 
 
-@dataclass(frozen=True, kw_only=True)
 class APIServices(Objects[APIService]):
     """Every APIService."""
 
     item: ClassVar[type[Any]] = APIService
     sources = (ApiList("apiservices", "apiregistration.k8s.io/v1", "apiservices", namespaced=False),)
-    items: tuple[APIService, ...] = field(default=())
 
 
 class _RequestSpec(Lean, frozen=True, gc=False):
@@ -130,7 +123,6 @@ class CertificateSigningRequest(Object, frozen=True, gc=False):
         return not any(c.type in ("Approved", "Denied", "Failed") for c in self.status.conditions)
 
 
-@dataclass(frozen=True, kw_only=True)
 class CertificateRequests(Objects[CertificateSigningRequest]):
     """Every CertificateSigningRequest."""
 
@@ -138,4 +130,3 @@ class CertificateRequests(Objects[CertificateSigningRequest]):
     sources = (
         ApiList("certificatesigningrequests", "certificates.k8s.io/v1", "certificatesigningrequests", namespaced=False),
     )
-    items: tuple[CertificateSigningRequest, ...] = field(default=())

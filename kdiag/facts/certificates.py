@@ -136,7 +136,6 @@ class Pki:
         return tuple(found)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Certificates(HostFact[Pki]):
     """The certificates of the nodes, with the public halves of their keys. No private key is ever read."""
 

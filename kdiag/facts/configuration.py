@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -47,14 +47,12 @@ class MountedFile:
         return self.config.data.get(self.key, "")
 
 
-@dataclass(frozen=True, kw_only=True)
 class ConfigMaps(Objects[ConfigMap]):
     """Every ConfigMap."""
 
     item: ClassVar[type[Any]] = ConfigMap
     spare: ClassVar[bool] = True
     sources = (ApiList("configmaps", "v1", "configmaps"),)
-    items: tuple[ConfigMap, ...] = field(default=())
 
     @classmethod
     def adapt(cls, item: ConfigMap) -> ConfigMap:
@@ -106,14 +104,12 @@ class ServiceAccount(Object, frozen=True, gc=False):
     image_pull_secrets: tuple[NameRef, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
 class ServiceAccounts(Objects[ServiceAccount]):
     """Every ServiceAccount."""
 
     item: ClassVar[type[Any]] = ServiceAccount
     spare: ClassVar[bool] = True
     sources = (ApiList("serviceaccounts", "v1", "serviceaccounts"),)
-    items: tuple[ServiceAccount, ...] = field(default=())
 
 
 class _NamespaceSpec(Lean, frozen=True, gc=False):
@@ -132,14 +128,12 @@ class Namespace(Object, frozen=True, gc=False):
     status: _NamespaceStatus = _NamespaceStatus()
 
 
-@dataclass(frozen=True, kw_only=True)
 class Namespaces(Objects[Namespace]):
     """Every Namespace."""
 
     item: ClassVar[type[Any]] = Namespace
     spare: ClassVar[bool] = True
     sources = (ApiList("namespaces", "v1", "namespaces", namespaced=False),)
-    items: tuple[Namespace, ...] = field(default=())
 
     @cached_property
     def going(self) -> frozenset[str]:
@@ -176,14 +170,12 @@ class ResourceQuota(Object, frozen=True, gc=False):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
 class ResourceQuotas(Objects[ResourceQuota]):
     """Every ResourceQuota."""
 
     item: ClassVar[type[Any]] = ResourceQuota
     spare: ClassVar[bool] = True
     sources = (ApiList("resourcequotas", "v1", "resourcequotas"),)
-    items: tuple[ResourceQuota, ...] = field(default=())
 
 
 class Limit(Lean, frozen=True, gc=False):
@@ -206,14 +198,12 @@ class LimitRange(Object, frozen=True, gc=False):
     spec: _LimitSpec = _LimitSpec()
 
 
-@dataclass(frozen=True, kw_only=True)
 class LimitRanges(Objects[LimitRange]):
     """Every LimitRange."""
 
     item: ClassVar[type[Any]] = LimitRange
     spare: ClassVar[bool] = True
     sources = (ApiList("limitranges", "v1", "limitranges"),)
-    items: tuple[LimitRange, ...] = field(default=())
 
 
 class PriorityClass(Object, frozen=True, gc=False):
@@ -222,11 +212,9 @@ class PriorityClass(Object, frozen=True, gc=False):
     value: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
 class PriorityClasses(Objects[PriorityClass]):
     """Every PriorityClass."""
 
     item: ClassVar[type[Any]] = PriorityClass
     spare: ClassVar[bool] = True
     sources = (ApiList("priorityclasses", "scheduling.k8s.io/v1", "priorityclasses", namespaced=False),)
-    items: tuple[PriorityClass, ...] = field(default=())

@@ -70,7 +70,6 @@ class EtcdLog:
         return tuple(x for x in self.lines if x.when and x.when >= moment)
 
 
-@dataclass(frozen=True, kw_only=True)
 class EtcdLogs(HostFact[tuple[EtcdLog, ...]]):
     """The log files of etcd's container on each node, the one written last first; empty where there is none."""
 
@@ -156,7 +155,6 @@ DATABASES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
 class EtcdData(HostFact[EtcdFiles]):
     """etcd's data directory on each node: the usual one and the one that its manifest names."""
 
@@ -222,7 +220,6 @@ class EtcdAnswer:
         return bool(self.member)
 
 
-@dataclass(frozen=True, kw_only=True)
 class EtcdAnswers(HostFact[EtcdAnswer]):
     """etcdctl on each node that has it, with the certificate that kubeadm made for health checks."""
 

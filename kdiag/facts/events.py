@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar
@@ -119,14 +118,12 @@ _COMING = ("TriggeredScaleUp", "Nominated")
 _NOT_COMING = ("NotTriggerScaleUp", "FailedScaleUp", "FailedScheduling")
 
 
-@dataclass(frozen=True, kw_only=True)
 class Events(Objects[Event]):
     """Every event that is not routine. Bounded where it is read; what was cut is a gap."""
 
     item: ClassVar[type[Any]] = Event
     spare: ClassVar[bool] = True
     sources = (ApiList("events", "v1", "events"),)
-    items: tuple[Event, ...] = field(default=())
 
     @classmethod
     def adapt(cls, item: Event) -> Event | None:

@@ -221,7 +221,6 @@ _BARE = frozenset({"--syn", "--random", "--random-fully", "--fragment", "-f"})
 _LEGACY = re.compile(r"iptables-legacy tables present|iptables tables present|nf_tables tables present")
 
 
-@dataclass(frozen=True, kw_only=True)
 class Filters(HostFact[Filter]):
     """The filter table of iptables, of the backend that the node's own iptables speaks."""
 
@@ -329,7 +328,6 @@ _JUMP = re.compile(r"-A (KUBE-(?:SVC|SVL|EXT|XLB|FW)-\w+) .*?-j (KUBE-(?:SVC|SVL
 _DNAT = re.compile(r"-A (KUBE-SEP-\w+) .*?-j DNAT .*?--to-destination (\S+)")
 
 
-@dataclass(frozen=True, kw_only=True)
 class ServiceTables(HostFact[ServiceRules]):
     """The nat table of iptables, as far as it is kube-proxy's."""
 

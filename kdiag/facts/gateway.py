@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from kdiag.facts.base import ApiList, Objects
@@ -74,7 +73,6 @@ class HTTPRoute(Object, frozen=True, gc=False):
         return tuple(found)
 
 
-@dataclass(frozen=True, kw_only=True)
 class HTTPRoutes(Objects[HTTPRoute]):
     """Every HTTPRoute; none where the kind is not installed."""
 
@@ -82,14 +80,12 @@ class HTTPRoutes(Objects[HTTPRoute]):
     spare: ClassVar[bool] = True
     installed: ClassVar[bool] = False
     sources = (ApiList("httproutes", f"{GROUP}/v1", "httproutes"),)
-    items: tuple[HTTPRoute, ...] = field(default=())
 
 
 class Gateway(Object, frozen=True, gc=False):
     """A Gateway: where routes are attached."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Gateways(Objects[Gateway]):
     """Every Gateway; none where the kind is not installed."""
 
@@ -97,4 +93,3 @@ class Gateways(Objects[Gateway]):
     spare: ClassVar[bool] = True
     installed: ClassVar[bool] = False
     sources = (ApiList("gateways", f"{GROUP}/v1", "gateways"),)
-    items: tuple[Gateway, ...] = field(default=())

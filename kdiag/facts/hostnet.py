@@ -35,7 +35,6 @@ class Listener:
     pid: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
 class Listeners(HostFact[tuple[Listener, ...]]):
     """Who listens on which TCP port."""
 
@@ -69,7 +68,6 @@ class Interface:
     addresses6: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
 class Interfaces(HostFact[tuple[Interface, ...]]):
     """The interfaces of the node itself, not those inside of pods."""
 
@@ -116,7 +114,6 @@ class Route:
     protocol: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Routes(HostFact[tuple[Route, ...]]):
     """The main routing table, IPv4."""
 
@@ -193,7 +190,6 @@ class HostResolver:
         return (self.files or {}).get(self.path)
 
 
-@dataclass(frozen=True, kw_only=True)
 class HostResolvers(HostFact[HostResolver]):
     """The node's resolver files and what the kubelet is told of them (and of swap and its address)."""
 
@@ -349,7 +345,6 @@ class NetworkSetup:
         return self.configs[0] if self.configs else None
 
 
-@dataclass(frozen=True, kw_only=True)
 class NetworkSetups(HostFact[NetworkSetup]):
     """The network plugin's configuration files and programs."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from kdiag.facts.base import NodeCommand
@@ -55,7 +54,6 @@ def close_image(image: Image, others: Iterable[str]) -> str:
     return f"{one.short}:{one.tag}" if one else ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Images(HostFact[tuple[str, ...]]):
     """The names under which each node's runtime has images."""
 

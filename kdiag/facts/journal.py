@@ -141,14 +141,12 @@ def _command(key: str, *words: str, lines: int, name: str = "") -> NodeCommand:
     return NodeCommand(key, (*argv, "--no-pager", "-q"), sudo=True, seconds=10, limit=1_048_576, name=name)
 
 
-@dataclass(frozen=True, kw_only=True)
 class KubeletJournal(_Journal):
     """The kubelet's last lines, and systemd's about it."""
 
     sources = (_command("journal-kubelet", "-u", "kubelet.service", lines=300),)
 
 
-@dataclass(frozen=True, kw_only=True)
 class RuntimeJournal(_Journal):
     """The container runtime's last lines, and systemd's about it."""
 

@@ -313,7 +313,6 @@ class KubeletSetup:
         return path.rstrip("/") or path
 
 
-@dataclass(frozen=True, kw_only=True)
 class Kubelets(HostFact[KubeletSetup]):
     """The kubelet's unit, flags, configuration and kubeconfig on each node, as they are on disk now."""
 

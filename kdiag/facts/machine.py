@@ -45,7 +45,6 @@ class EitherBuilder(_HostBuilder):
         return dataclasses.replace(made, gaps=tuple(g for g in made.gaps if g not in spare))
 
 
-@dataclass(frozen=True, kw_only=True)
 class Clocks(HostFact[datetime]):
     """What each node's clock showed while it was read. Nodes are read at once, within a minute of each other."""
 
@@ -63,7 +62,6 @@ class Clocks(HostFact[datetime]):
             raise ValueError("no time that there is") from exc
 
 
-@dataclass(frozen=True, kw_only=True)
 class HostNames(HostFact[str]):
     """What each machine calls itself. A kubelet takes it, in small letters, unless it is told of another name."""
 
@@ -78,7 +76,6 @@ class HostNames(HostFact[str]):
         return name
 
 
-@dataclass(frozen=True, kw_only=True)
 class ClockServices(HostFact[Mapping[str, str]]):
     """What ``timedatectl`` says of the clock's synchronisation."""
 
@@ -120,7 +117,6 @@ def holding(mounts: Mapping[str, Filesystem], path: str) -> Filesystem | None:
     return mounts[max(found, key=len)] if found else None
 
 
-@dataclass(frozen=True, kw_only=True)
 class Disks(HostFact[Mapping[str, Filesystem]]):
     """The filesystems that a Kubernetes node writes to, by mount point."""
 
@@ -171,7 +167,6 @@ class Mount:
         return "ro" in self.options
 
 
-@dataclass(frozen=True, kw_only=True)
 class Mounts(HostFact[tuple[Mount, ...]]):
     """What is mounted, in order: a later mount covers an earlier one of the same place."""
 
@@ -242,7 +237,6 @@ class Kernel:
         return (count, most) if count is not None and most else None
 
 
-@dataclass(frozen=True, kw_only=True)
 class Kernels(HostFact[Kernel]):
     """Kernel settings and counters."""
 
@@ -288,7 +282,6 @@ class KernelLine:
     text: str
 
 
-@dataclass(frozen=True, kw_only=True)
 class KernelLogs(HostFact[tuple[KernelLine, ...]]):
     """The kernel's errors since the machine started, oldest first: from the journal, or from the kernel itself."""
 
@@ -350,7 +343,6 @@ class Tasks:
     most: int | None
 
 
-@dataclass(frozen=True, kw_only=True)
 class UnitTasks(HostFact[tuple[Tasks, ...]]):
     """How near the kubelet and the container runtime are to their units' limit of tasks."""
 

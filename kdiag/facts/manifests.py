@@ -120,7 +120,6 @@ class NodeManifests:
         return True
 
 
-@dataclass(frozen=True, kw_only=True)
 class Manifests(HostFact[NodeManifests]):
     """The static pods' manifests, node by node."""
 

@@ -93,13 +93,11 @@ class Service(Object, frozen=True, gc=False):
         return next((p for p in self.spec.ports if wanted in (p.port, p.name)), None)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Services(Objects[Service]):
     """Every Service."""
 
     item: ClassVar[type[Any]] = Service
     sources = (ApiList("services", "v1", "services"),)
-    items: tuple[Service, ...] = field(default=())
 
 
 class EndpointConditions(Lean, frozen=True, gc=False):
@@ -159,13 +157,11 @@ class EndpointSlice(Object, frozen=True, gc=False):
         return self.labels.get("endpointslice.kubernetes.io/managed-by", "").startswith("endpointslice-controller")
 
 
-@dataclass(frozen=True, kw_only=True)
 class EndpointSlices(Objects[EndpointSlice]):
     """Every EndpointSlice. The deprecated Endpoints objects are not read."""
 
     item: ClassVar[type[Any]] = EndpointSlice
     sources = (ApiList("endpointslices", "discovery.k8s.io/v1", "endpointslices"),)
-    items: tuple[EndpointSlice, ...] = field(default=())
 
     @classmethod
     def adapt(cls, item: EndpointSlice) -> EndpointSlice:
@@ -370,13 +366,11 @@ class Ingress(Object, frozen=True, gc=False):
         return notes.canary == "true" and notes.canary_weight == "0"
 
 
-@dataclass(frozen=True, kw_only=True)
 class Ingresses(Objects[Ingress]):
     """Every Ingress."""
 
     item: ClassVar[type[Any]] = Ingress
     sources = (ApiList("ingresses", "networking.k8s.io/v1", "ingresses"),)
-    items: tuple[Ingress, ...] = field(default=())
 
 
 class _ClassSpec(Lean, frozen=True, gc=False):
@@ -394,14 +388,12 @@ class IngressClass(Object, frozen=True, gc=False):
         return self.metadata.annotations.default_ingress_class == "true"
 
 
-@dataclass(frozen=True, kw_only=True)
 class IngressClasses(Objects[IngressClass]):
     """Every IngressClass."""
 
     item: ClassVar[type[Any]] = IngressClass
     spare: ClassVar[bool] = True
     sources = (ApiList("ingressclasses", "networking.k8s.io/v1", "ingressclasses", namespaced=False),)
-    items: tuple[IngressClass, ...] = field(default=())
 
 
 class IPBlock(Lean, frozen=True, gc=False):
@@ -460,10 +452,8 @@ class NetworkPolicy(Object, frozen=True, gc=False):
         return self.spec.policy_types or (("Ingress", "Egress") if self.spec.egress else ("Ingress",))
 
 
-@dataclass(frozen=True, kw_only=True)
 class NetworkPolicies(Objects[NetworkPolicy]):
     """Every NetworkPolicy."""
 
     item: ClassVar[type[Any]] = NetworkPolicy
     sources = (ApiList("networkpolicies", "networking.k8s.io/v1", "networkpolicies"),)
-    items: tuple[NetworkPolicy, ...] = field(default=())

@@ -65,7 +65,6 @@ class NftNames(HostFact[frozenset[str]]):
         return frozenset(re.findall(r"^table (\w+ \S+)$", listed, re.MULTILINE))
 
 
-@dataclass(frozen=True, kw_only=True)
 class NftTables(HostFact[tuple[NftTable, ...]]):
     """The tables beside iptables' filter and nat, and kube-proxy's. Few nodes have one of which much is to be said."""
 

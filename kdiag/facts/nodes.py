@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -90,14 +89,12 @@ class Node(Object, frozen=True, gc=False):
         return self.labels.get("type") == "virtual-kubelet" or "eks.amazonaws.com/compute-type" in self.labels
 
 
-@dataclass(frozen=True, kw_only=True)
 class Nodes(Objects[Node]):
     """Every node."""
 
     item: ClassVar[type[Any]] = Node
     spare: ClassVar[bool] = True
     sources = (ApiList("nodes", "v1", "nodes", namespaced=False),)
-    items: tuple[Node, ...] = field(default=())
 
 
 class _LeaseSpec(Lean, frozen=True, gc=False):
@@ -117,21 +114,17 @@ class Lease(Object, frozen=True, gc=False):
         return (now - self.spec.renew_time).total_seconds() if self.spec.renew_time else None
 
 
-@dataclass(frozen=True, kw_only=True)
 class NodeLeases(Objects[Lease]):
     """The kubelets' heartbeats."""
 
     item: ClassVar[type[Any]] = Lease
     spare: ClassVar[bool] = True
     sources = (ApiList("node-leases", "coordination.k8s.io/v1", "leases", namespaces=("kube-node-lease",)),)
-    items: tuple[Lease, ...] = field(default=())
 
 
-@dataclass(frozen=True, kw_only=True)
 class SystemLeases(Objects[Lease]):
     """Who leads among the schedulers and controller managers."""
 
     item: ClassVar[type[Any]] = Lease
     spare: ClassVar[bool] = True
     sources = (ApiList("system-leases", "coordination.k8s.io/v1", "leases", namespaces=("kube-system",)),)
-    items: tuple[Lease, ...] = field(default=())

@@ -261,7 +261,6 @@ class Pods(Objects[Pod]):
 
     item: ClassVar[type[Any]] = Pod
     sources = (ApiList("pods", "v1", "pods"),)
-    items: tuple[Pod, ...] = field(default=())
     #: ``alike``, where whoever read the pods knows it already.
     groups: tuple[tuple[Pod, ...], ...] = field(default=(), repr=False, compare=False)
 

@@ -79,7 +79,6 @@ class Policy:
         return None
 
 
-@dataclass(frozen=True, kw_only=True)
 class PolicyRoutes(HostFact[Policy]):
     """``ip rule``; the tables only where there are rules that the kernel has not made."""
 

@@ -162,7 +162,6 @@ _MOST_LOGS = 24
 _MOST_INSPECTED = 8
 
 
-@dataclass(frozen=True, kw_only=True)
 class Containers(HostFact[NodeContainers]):
     """The containers of each node, without the API server: of the system's also their logs and how they ended."""
 
@@ -409,7 +408,6 @@ class RuntimeAnswer:
         return bool(re.search(r"Unimplemented|unknown service runtime|API is not implemented", self.error))
 
 
-@dataclass(frozen=True, kw_only=True)
 class RuntimeAnswers(HostFact[RuntimeAnswer]):
     """``crictl version`` and ``crictl info`` on each node."""
 
@@ -504,7 +502,6 @@ class RuntimeConfig:
         return tuple(p for p in self.disabled if p in _CRI_PLUGINS)
 
 
-@dataclass(frozen=True, kw_only=True)
 class RuntimeConfigs(HostFact[RuntimeConfig]):
     """The configuration files of containerd, CRI-O and crictl on each node, and the runtimes' sockets."""
 
@@ -674,7 +671,6 @@ class Program:
         return self.path.rpartition("/")[2]
 
 
-@dataclass(frozen=True, kw_only=True)
 class RuntimePrograms(HostFact[tuple[Program, ...]]):
     """The programs with which a runtime starts and stops containers, where systemd's PATH looks for them."""
 

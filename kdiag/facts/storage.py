@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -39,13 +38,11 @@ class PersistentVolumeClaim(Object, frozen=True, gc=False):
     status: _ClaimStatus = _ClaimStatus()
 
 
-@dataclass(frozen=True, kw_only=True)
 class Claims(Objects[PersistentVolumeClaim]):
     """Every PersistentVolumeClaim."""
 
     item: ClassVar[type[Any]] = PersistentVolumeClaim
     sources = (ApiList("persistentvolumeclaims", "v1", "persistentvolumeclaims"),)
-    items: tuple[PersistentVolumeClaim, ...] = field(default=())
 
 
 class ClaimRef(Lean, frozen=True, gc=False):
@@ -88,14 +85,12 @@ class PersistentVolume(Object, frozen=True, gc=False):
     status: _VolumeStatus = _VolumeStatus()
 
 
-@dataclass(frozen=True, kw_only=True)
 class Volumes(Objects[PersistentVolume]):
     """Every PersistentVolume."""
 
     item: ClassVar[type[Any]] = PersistentVolume
     spare: ClassVar[bool] = True
     sources = (ApiList("persistentvolumes", "v1", "persistentvolumes", namespaced=False),)
-    items: tuple[PersistentVolume, ...] = field(default=())
 
 
 class StorageClass(Object, frozen=True, gc=False):
@@ -117,14 +112,12 @@ class StorageClass(Object, frozen=True, gc=False):
         return self.volume_binding_mode == "WaitForFirstConsumer"
 
 
-@dataclass(frozen=True, kw_only=True)
 class StorageClasses(Objects[StorageClass]):
     """Every StorageClass."""
 
     item: ClassVar[type[Any]] = StorageClass
     spare: ClassVar[bool] = True
     sources = (ApiList("storageclasses", "storage.k8s.io/v1", "storageclasses", namespaced=False),)
-    items: tuple[StorageClass, ...] = field(default=())
 
 
 class _Driver(Lean, frozen=True, gc=False):
@@ -141,28 +134,24 @@ class CSINode(Object, frozen=True, gc=False):
     spec: _CSINodeSpec = _CSINodeSpec()
 
 
-@dataclass(frozen=True, kw_only=True)
 class CSINodes(Objects[CSINode]):
     """Every CSINode."""
 
     item: ClassVar[type[Any]] = CSINode
     spare: ClassVar[bool] = True
     sources = (ApiList("csinodes", "storage.k8s.io/v1", "csinodes", namespaced=False),)
-    items: tuple[CSINode, ...] = field(default=())
 
 
 class CSIDriver(Object, frozen=True, gc=False):
     """A CSI driver that was installed."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class CSIDrivers(Objects[CSIDriver]):
     """Every CSIDriver."""
 
     item: ClassVar[type[Any]] = CSIDriver
     spare: ClassVar[bool] = True
     sources = (ApiList("csidrivers", "storage.k8s.io/v1", "csidrivers", namespaced=False),)
-    items: tuple[CSIDriver, ...] = field(default=())
 
 
 class _AttachSource(Lean, frozen=True, gc=False):
@@ -186,14 +175,12 @@ class VolumeAttachment(Object, frozen=True, gc=False):
     status: _AttachStatus = _AttachStatus()
 
 
-@dataclass(frozen=True, kw_only=True)
 class VolumeAttachments(Objects[VolumeAttachment]):
     """Every VolumeAttachment."""
 
     item: ClassVar[type[Any]] = VolumeAttachment
     spare: ClassVar[bool] = True
     sources = (ApiList("volumeattachments", "storage.k8s.io/v1", "volumeattachments", namespaced=False),)
-    items: tuple[VolumeAttachment, ...] = field(default=())
 
 
 class Differs(enum.Enum):

@@ -71,7 +71,6 @@ class UnitText:
         return next((found[-1] for name in names if (found := self.lines.get(name))), None)
 
 
-@dataclass(frozen=True, kw_only=True)
 class RuntimeUnits(HostFact[Mapping[str, UnitText]]):
     """The units of the container runtimes as they are on disk, by name without ``.service``."""
 

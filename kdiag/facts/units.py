@@ -70,7 +70,6 @@ class Unit:
         return f"{self.active} ({self.sub})" if self.sub else self.active
 
 
-@dataclass(frozen=True, kw_only=True)
 class Units(HostFact[Mapping[str, Unit]]):
     """The kubelet's and the container runtimes' units, by name without ``.service``."""
 

@@ -163,24 +163,20 @@ def _adapt(item: Any) -> Any:
     return msgspec.structs.replace(item, spec=msgspec.structs.replace(item.spec, template=template))
 
 
-@dataclass(frozen=True, kw_only=True)
 class Deployments(Objects[Deployment]):
     """Every Deployment."""
 
     item: ClassVar[type[Any]] = Deployment
     sources = (ApiList("deployments", "apps/v1", "deployments"),)
-    items: tuple[Deployment, ...] = field(default=())
     adapt = staticmethod(_adapt)
 
 
-@dataclass(frozen=True, kw_only=True)
 class ReplicaSets(Objects[ReplicaSet]):
     """Every ReplicaSet."""
 
     item: ClassVar[type[Any]] = ReplicaSet
     spare: ClassVar[bool] = True  # their pods tell which Deployment made them
     sources = (ApiList("replicasets", "apps/v1", "replicasets"),)
-    items: tuple[ReplicaSet, ...] = field(default=())
     adapt = staticmethod(_adapt)
 
     @cached_property
@@ -193,14 +189,12 @@ class ReplicaSets(Objects[ReplicaSet]):
         return {uid: tuple(sorted(sets, key=_revision, reverse=True)) for uid, sets in found.items()}
 
 
-@dataclass(frozen=True, kw_only=True)
 class ReplicationControllers(Objects[ReplicationController]):
     """Every ReplicationController."""
 
     item: ClassVar[type[Any]] = _ListedController
     spare: ClassVar[bool] = True
     sources = (ApiList("replicationcontrollers", "v1", "replicationcontrollers"),)
-    items: tuple[ReplicationController, ...] = field(default=())
 
     @staticmethod
     def adapt(item: Any) -> ReplicationController:
@@ -216,23 +210,19 @@ def _revision(item: ReplicaSet) -> int:
     return whole(item.revision) or 0
 
 
-@dataclass(frozen=True, kw_only=True)
 class StatefulSets(Objects[StatefulSet]):
     """Every StatefulSet."""
 
     item: ClassVar[type[Any]] = StatefulSet
     sources = (ApiList("statefulsets", "apps/v1", "statefulsets"),)
-    items: tuple[StatefulSet, ...] = field(default=())
     adapt = staticmethod(_adapt)
 
 
-@dataclass(frozen=True, kw_only=True)
 class DaemonSets(Objects[DaemonSet]):
     """Every DaemonSet."""
 
     item: ClassVar[type[Any]] = DaemonSet
     sources = (ApiList("daemonsets", "apps/v1", "daemonsets"),)
-    items: tuple[DaemonSet, ...] = field(default=())
     adapt = staticmethod(_adapt)
 
 
@@ -283,14 +273,12 @@ class Job(Object, frozen=True, gc=False):
         return self.spec.template.spec
 
 
-@dataclass(frozen=True, kw_only=True)
 class Jobs(Objects[Job]):
     """Every Job."""
 
     item: ClassVar[type[Any]] = Job
     spare: ClassVar[bool] = True
     sources = (ApiList("jobs", "batch/v1", "jobs"),)
-    items: tuple[Job, ...] = field(default=())
     adapt = staticmethod(_adapt)
 
 
@@ -324,13 +312,11 @@ class CronJob(Object, frozen=True, gc=False):
         return self.spec.job_template.spec.template.spec
 
 
-@dataclass(frozen=True, kw_only=True)
 class CronJobs(Objects[CronJob]):
     """Every CronJob."""
 
     item: ClassVar[type[Any]] = CronJob
     sources = (ApiList("cronjobs", "batch/v1", "cronjobs"),)
-    items: tuple[CronJob, ...] = field(default=())
 
     @classmethod
     def adapt(cls, item: CronJob) -> CronJob:
@@ -379,13 +365,11 @@ class HorizontalPodAutoscaler(Object, frozen=True, gc=False):
         return condition(self.status.conditions, kind)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Autoscalers(Objects[HorizontalPodAutoscaler]):
     """Every HorizontalPodAutoscaler."""
 
     item: ClassVar[type[Any]] = HorizontalPodAutoscaler
     sources = (ApiList("horizontalpodautoscalers", "autoscaling/v2", "horizontalpodautoscalers"),)
-    items: tuple[HorizontalPodAutoscaler, ...] = field(default=())
 
 
 class _BudgetSpec(Lean, frozen=True, gc=False):
@@ -409,14 +393,12 @@ class PodDisruptionBudget(Object, frozen=True, gc=False):
     status: _BudgetStatus = _BudgetStatus()
 
 
-@dataclass(frozen=True, kw_only=True)
 class DisruptionBudgets(Objects[PodDisruptionBudget]):
     """Every PodDisruptionBudget."""
 
     item: ClassVar[type[Any]] = PodDisruptionBudget
     spare: ClassVar[bool] = True
     sources = (ApiList("poddisruptionbudgets", "policy/v1", "poddisruptionbudgets"),)
-    items: tuple[PodDisruptionBudget, ...] = field(default=())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -351,7 +351,7 @@ def _authority(place: str) -> str:
 
 
 def _next(node: str, use: CertificateUse, signer: Certificate | None, folder: str) -> Iterator[str]:
-    if signer and use.trust:
+    if signer and use.trust and all(file != use.trust_default for file, _ in use.authorities):
         yield f"ssh {node} sudoedit /etc/kubernetes/manifests/{use.checker}.yaml    # --{use.trust}={signer.place}"
         yield f"ssh {node} sudo crictl ps -a --name {use.checker}    # the kubelet restarts it within 20 s"
         return
@@ -368,8 +368,9 @@ def _next(node: str, use: CertificateUse, signer: Certificate | None, folder: st
     }.get(use.path.removeprefix(f"{folder}/"), "")
     if name:
         stem = use.path.removesuffix(".crt")
+        there = "" if folder == PKI else f" --cert-dir {folder}"
         yield f"ssh {node} sudo mkdir -p /root/old-pki && ssh {node} sudo mv {stem}.crt {stem}.key /root/old-pki/"
-        yield f"ssh {node} sudo kubeadm init phase certs {name}    # signs a new one with the CA that is there"
+        yield f"ssh {node} sudo kubeadm init phase certs {name}{there}    # signs a new one with the CA that is there"
     elif use.path.endswith(".conf"):
         stem = use.path.rpartition("/")[2].removesuffix(".conf")
         yield f"ssh {node} sudo mv {use.path} {use.path}.bak"

@@ -87,6 +87,13 @@ kdiag_w=${kdiag_t:+$kdiag_t $1}
 shift
 kdiag_one "$@"
 }
+kdiag_late=
+kdiag_wait() {
+if [ -n "$kdiag_late" ]; then printf '%s begin %s\n\n%s end %s hung\n' "$kdiag_n" "$2" "$kdiag_n" "$2"; return; fi
+kdiag_b=$(date +%s)
+kdiag_for "$@"
+[ "$kdiag_s" = 0 ] || [ $(($(date +%s) - ${kdiag_b:-0})) -lt 4 ] || kdiag_late=1
+}
 kdiag_quick() {
 kdiag_w=
 if [ -n "$kdiag_g" ]; then
@@ -105,6 +112,8 @@ _LANES = {"crictl": 1, "etcdctl": 2, "timedatectl": 2, "openssl": 3}
 # In these lanes nothing waits for anybody: one limit of time does for all, which spares a process or two for each.
 _QUICK_LANES = {0, 3}
 _QUICK_SECONDS = 6
+# Here all wait for the same daemon: once one has failed after four seconds, it is not asked again.
+_WAITING_LANE = 1
 # What may be longer than this does not share its room with the short ones: one endless answer would fill it.
 _SHORT_LIMIT = 1 << 20
 
@@ -150,7 +159,8 @@ def _lane(lane: int, ones: Sequence[tuple[int, NodeCommand]], *, singly: bool) -
             for line in (f"kdiag_for {c.seconds} {call} | kdiag_cut {room}", _frame(f"over {number}"))
         ]
     if lane not in _QUICK_LANES:
-        lines = [f"kdiag_for {c.seconds} {call}" for (_, c), call in zip(ones, calls, strict=True)]
+        runs = "kdiag_wait" if lane == _WAITING_LANE else "kdiag_for"
+        lines = [f"{runs} {c.seconds} {call}" for (_, c), call in zip(ones, calls, strict=True)]
         return ["{", *lines, f"}} | kdiag_cut {min(sum(rooms), _BATCH_LIMIT)}", _frame("stop -")]
     found: list[str] = []
     for short in (True, False):
@@ -289,6 +299,8 @@ def _section(plan: _Planned, body: bytes, said: bytes, user: str) -> Section:
     section = Section(key=plan.key, name=plan.name)
     if said == b"nosudo":
         return replace(section, body=b"", state=State.NO_SUDO, reason="there is no sudo there")
+    if said == b"hung":
+        return replace(section, body=b"", state=State.SPARED)
     if len(body) > plan.limit:
         # It was stopped by us; its exit code says so and nothing else.
         return replace(section, body=body[: plan.limit], cut=True)
@@ -425,6 +437,8 @@ def _error(command: NodeCommand, section: Section, why: str) -> str:
             return f"{program} did not finish within {command.seconds} s"
         case State.KILLED:
             return f"{program} was killed: it did not finish within {command.seconds} s, or the node has no memory left"
+        case State.SPARED:
+            return f"not asked: the {program} before it got no answer in time"
         case State.SHORT:
             return f"cut short: {why}"
         case State.UNREACHED:

@@ -15,6 +15,8 @@ class State(Enum):
     DENIED = "cannot be executed"
     LATE = "late"
     KILLED = "killed"
+    # Not asked, for the daemon that it asks had just let another one wait.
+    SPARED = "spared"
     # The connection ended in the middle of it, or before it began.
     SHORT = "short"
     UNREACHED = "unreached"

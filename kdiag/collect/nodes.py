@@ -14,7 +14,7 @@ from kdiag.collect.batch import observe, refuse_writes
 from kdiag.collect.deadline import Deadline
 from kdiag.collect.fields import in_seconds, one_line
 from kdiag.collect.shell import Shell
-from kdiag.errors import CheckDefinitionError, KdiagError
+from kdiag.errors import BadAnswer, CheckDefinitionError, KdiagError
 from kdiag.facts.base import NodeCommand
 from kdiag.model.observation import Observation
 
@@ -145,6 +145,9 @@ class _Job:
         # Out at once: what the second round does to the connection is no reason to lose the first.
         self._answers.put((self._number, found, False))
         try:
+            if not self._deadline.remaining():
+                limit = in_seconds(self._deadline.seconds)
+                raise BadAnswer(f"not asked: the first answers took all of the node's {limit}")
             return observe(shell, host, more, self._deadline)
         except KdiagError as exc:
             return [Observation("node", command.key, host=host, name=command.name, error=str(exc)) for command in more]

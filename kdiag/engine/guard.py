@@ -174,6 +174,15 @@ RULES: Rules = {
         ("member", "list"): _ETCD,
         ("alarm", "list"): _ETCD,
     },
+    # Neither arguments nor environment: either may hold a credential.
+    "ps": Rule(
+        flags=wordset("-e -ww"),
+        valued=wordset("-o -p"),
+        value=r"(?:pid|ppid|stat|wchan|comm|cgroup)(?::[0-9]{1,3})?=(?:,(?:pid|ppid|stat|wchan|comm|cgroup)(?::[0-9]{1,3})?=)*"
+        r"|[0-9]{1,10}(?:,[0-9]{1,10})*",
+        most=0,
+        needs=wordset("-o"),
+    ),
     "readlink": Rule(letters="femnqsvz"),
     "sha256sum": Rule(letters="bt", reads_content=True),
     "mount": _NOTHING,
@@ -218,7 +227,7 @@ _NOT_READ = re.compile(
 )
 # Folders of which grep may read every file.
 _PLAIN_FOLDERS = re.compile(
-    r"/etc/kubernetes/manifests"
+    r"/etc/kubernetes/manifests|/sys/fs/cgroup/freezer"
     r"|/(?:etc|run|usr/lib|lib)/(?:systemd|sysctl\.d|modules-load\.d|modprobe\.d|sysconfig|default)(?:/.*)?"
 )
 # And those of which it may read what ends in .conf: of network plugins, and a kubelet's --config-dir.

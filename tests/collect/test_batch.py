@@ -37,6 +37,9 @@ READS = """
 systemctl show kubelet --no-pager -p ActiveState,SubState
 systemctl --no-pager show kubelet.service containerd.service --property=Id --property=ActiveState
 systemctl cat kubelet
+ps -e -o pid=,stat=,wchan:24=,comm=
+ps -ww -o pid=,stat=,wchan:24=,comm=,cgroup= -p 12,345
+grep -rsHx --include=freezer.state FROZEN /sys/fs/cgroup/freezer
 systemctl is-active kubelet
 systemctl is-enabled --quiet kubelet
 systemctl list-units --type=service --state=failed --no-legend --plain --all
@@ -112,6 +115,13 @@ free -b
 """
 
 WRITES = """
+ps e
+ps -ef
+ps -e
+ps -e -o pid=,args=
+ps -e -o pid=,environ=
+ps -e -o pid= -p 1,x
+grep -rsH --include=freezer.state FROZEN /sys/fs/cgroup
 sh -c id
 bash
 /bin/cat /etc/hosts
@@ -496,6 +506,20 @@ def test_what_hangs_is_killed_and_the_next_one_runs(shell: str, tmp_path: Path) 
     assert late.state in (State.LATE, State.KILLED)
     assert late.body.removesuffix(b"Terminated\n") == b"begun\n"  # as some shells say of what was killed
     assert after.status == 0
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_runtime_that_let_one_wait_in_vain_is_not_asked_again(shell: str, tmp_path: Path) -> None:
+    """Each would wait as long, and together they cost the node all of its time."""
+    program(tmp_path, "crictl", "echo asked >> $0.log; echo no answer; sleep 4; exit 1")
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    commands = [command("crictl", "ps"), command("id", "-u"), command("crictl", "pods"), command("crictl", "info")]
+    first, beside, second, third = run(commands, shell, path)
+    assert (first.status, first.body, beside.status) == (1, b"no answer\n", 0)
+    assert (second.state, third.state) == (State.SPARED, State.SPARED)
+    assert (tmp_path / "crictl.log").read_text() == "asked\n"
+    program(tmp_path, "crictl", "exit 1")
+    assert [s.state for s in run(commands, shell, path)] == [State.ENDED] * 4  # who refuses at once is asked again
 
 
 @pytest.mark.parametrize("shell", SHELLS)

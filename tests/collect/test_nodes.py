@@ -200,6 +200,19 @@ def test_a_second_round_that_breaks_does_not_cost_the_first() -> None:
     assert shell.closed
 
 
+def test_a_first_round_that_took_all_the_time_is_told_as_that_and_not_as_a_node_that_is_away() -> None:
+    found: list[Observation] = []
+    read_nodes(
+        [NodeTarget("a", Breaking(1, Unreachable("no connection within 8 s")))],
+        COMMANDS,
+        Deadline(LONG),
+        emit=found.append,
+        follow=lambda host, seen: time.sleep(0.3) or [NodeCommand(key="release", argv=("uname", "-r"))],  # type: ignore[func-returns-value]
+        node_seconds=0.2,
+    )
+    assert found[-1].error == "not asked: the first answers took all of the node's 0.2 s"
+
+
 def test_a_command_that_may_not_be_asked_for_costs_its_own_answer_alone() -> None:
     found: list[Observation] = []
     read_nodes(

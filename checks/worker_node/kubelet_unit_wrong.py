@@ -15,7 +15,9 @@ from kdiag.facts import (
     UnitFault,
     Units,
     file_line,
+    hosted,
     journal_line,
+    limited_life,
     next_start,
     setups,
     unit_fault,
@@ -43,14 +45,16 @@ def kubelet_unit_wrong(
         if unit.needs_reload or (setup.unjoined and not start.waits):
             continue
         said = start.reason.text if start.reason else ""
-        found = _missing_file(setup) or (None if start.waits else unit_fault(setup.settings, unit, said))
+        brief = limited_life(setup.settings) if unit.running and not setup.unjoined else None
+        found = _missing_file(setup) or brief or (None if start.waits else unit_fault(setup.settings, unit, said))
         if found is None:
             continue
         line = found.line
+        fails = "does not stay up" if found is brief else start.fails
+        grave = Severity.CRITICAL if found is brief and unit.restarts else start.severity
         yield Finding(
             Ref("Node", node),
-            shorten(f"kubelet on {node} {start.fails}: {line.path}:{line.line} {line.text}: {found.what}", 240)
-            + start.also,
+            shorten(f"kubelet on {node} {fails}: {line.path}:{line.line} {line.text}: {found.what}", 240) + start.also,
             evidence=(
                 file_line(line.path, line.line, line.text, node),
                 unit_state(unit, node, "ActiveState", "SubState", "Result", "ExecMainStatus"),
@@ -63,8 +67,8 @@ def kubelet_unit_wrong(
                 f"ssh {node} sudo systemctl restart kubelet",
                 f"ssh {node} systemctl is-active kubelet    # active, and still active ten seconds later",
             ),
-            touches=start.touches,
-            severity=start.severity,
+            touches=start.touches or (hosted(node, manifests, cluster) if unit.restarts else ()),
+            severity=grave,
         )
 
 

@@ -135,6 +135,12 @@ def unit_fault(text: UnitText, unit: Unit, said: str) -> UnitFault | None:
     return _beforehand(text, unit, said) or _afterwards(text, unit, said)
 
 
+def limited_life(text: UnitText) -> UnitFault | None:
+    """The line for which systemd ends a program that does well, again and again."""
+    line = text.last("RuntimeMaxSec")
+    return UnitFault(line, "systemd ends it after that time", "remove the line") if line and _soon(line.value) else None
+
+
 def _beforehand(text: UnitText, unit: Unit, said: str) -> UnitFault | None:
     """What keeps systemd from starting the program at all."""
     files = [line for line in text.of("EnvironmentFile") if not line.value.startswith("-")]
@@ -164,7 +170,9 @@ def _afterwards(text: UnitText, unit: Unit, said: str) -> UnitFault | None:
             return UnitFault(line, "it is killed for want of memory", "remove the limit, or give it 200M and more")
         if line := text.last("RuntimeMaxSec", "WatchdogSec", "LimitCPU"):
             return UnitFault(line, "systemd ends it", "remove the line")
-    if (line := text.last("RuntimeMaxSec")) and (_OVER.search(said) or _soon(line.value)):
+    if ended := limited_life(text):
+        return ended
+    if _OVER.search(said) and (line := text.last("RuntimeMaxSec")):
         return UnitFault(line, "systemd ends it after that time", "remove the line")
     late = unit.result in ("timeout", "protocol") or (unit.sub == "start" and unit.restarts)
     usual = ("notify", "simple", "exec") if unit.name != "kubelet" else ("simple", "exec")

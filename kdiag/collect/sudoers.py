@@ -17,6 +17,7 @@ from kdiag.facts.base import NodeCommand, NodeFollow, Source
 from kdiag.facts.etcd import CTL, DATA, DATABASES
 from kdiag.facts.filelist import LISTED
 from kdiag.facts.nodefiles import CERTIFICATES, DROP_IN_FOLDER, PLACES, PUBLIC_PARTS
+from kdiag.facts.processes import AGAIN
 from kdiag.facts.system import COMPONENTS
 
 
@@ -63,6 +64,8 @@ FOLLOWED: Mapping[str, tuple[tuple[str | Shape, ...], ...]] = {
     "nft-table": (("nft", "-a", "list", "table", Shape("(ip|inet)"), Shape("[A-Za-z0-9][A-Za-z0-9_.-]*")),),
     "iptables-beside": (("iptables-save", "-t", Shape("(raw|mangle)")),),
     "tasks": (),
+    "freezers": (),
+    "processes-again": (("ps", "-ww", "-o", AGAIN, "-p", Shape("[0-9]+(,[0-9]+)*")),),
     "capacity": (),
     "addresses": (),
     "static-pod-path": (),

@@ -324,6 +324,8 @@ from kdiag.facts.probes import probe_verdict as probe_verdict
 from kdiag.facts.probes import startup_for as startup_for
 from kdiag.facts.probes import starved as starved
 from kdiag.facts.probes import wrong_port as wrong_port
+from kdiag.facts.processes import Halted as Halted
+from kdiag.facts.processes import Processes as Processes
 from kdiag.facts.progress import definite_failure as definite_failure
 from kdiag.facts.progress import stalled as stalled
 from kdiag.facts.progress import start_allowance as start_allowance

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, shorten
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, controller, kubectl, shorten
 from kdiag.facts import Claims, Cluster, Namespace, Namespaces, Pod, Pods, SystemLeases, controllers_begin
 
 _LATE = 120.0
@@ -101,7 +101,7 @@ def namespace_stuck_terminating(
                 ),
             ),
             next=(step, "never empty spec.finalizers of the namespace: what is left in it stays in etcd for ever"),
-            touches=touches[:_MOST],
+            touches=(controller("namespace-controller"), *touches[:_MOST]),
             since=deleted.isoformat(),
         )
 

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, listing
+from kdiag.check import (
+    CONTROLLERS,
+    Evidence,
+    Finding,
+    Layer,
+    Ref,
+    Severity,
+    Skip,
+    check,
+    controller,
+    kubectl,
+    listing,
+)
 from kdiag.facts import Access, Cluster, DaemonSets, Subject
 
 _CONTROLLER = "system:controller:"
-_USERS = ("kube-scheduler", "kube-controller-manager")
+_USERS = {"kube-scheduler": Ref("Lease", "kube-scheduler", "kube-system"), "kube-controller-manager": CONTROLLERS}
 _BOOTSTRAPPING = "kubernetes.io/bootstrapping"
 #: kubeadm makes the DaemonSet and what it may do one after the other: seconds.
 _NEW = 60.0
@@ -44,14 +56,15 @@ def built_in_rights_missing(
         yield Skip("the API server has made no roles of its own: it does not decide by RBAC")
         return
     wanted: list[tuple[str, Subject, str, str, Ref]] = [
-        (part, Subject(kind="User", name=f"system:{part}"), f"system:{part}", f"system:{part}", CLUSTER)
-        for part in _USERS
+        (part, Subject(kind="User", name=f"system:{part}"), f"system:{part}", f"system:{part}", stops)
+        for part, stops in _USERS.items()
     ]
     for name in sorted({*roles, *bindings}):
         made = roles.get(name) or bindings.get(name)
         if name.startswith(_CONTROLLER) and made and _BOOTSTRAPPING in made.labels:
             account = Subject(kind="ServiceAccount", name=name.removeprefix(_CONTROLLER), namespace="kube-system")
-            wanted.append((f"the {account.name} of kube-controller-manager", account, name, name, CLUSTER))
+            stops = controller(account.name)
+            wanted.append((f"the {account.name} of kube-controller-manager", account, name, name, stops))
     # Others than kubeadm give kube-proxy its rights in ways of their own, or a kubeconfig of the node.
     kubeadm = any(name.startswith("kubeadm:") for name in bindings)
     proxy = daemonsets.get("kube-proxy", "kube-system") if daemonsets and kubeadm else None
@@ -89,7 +102,7 @@ def built_in_rights_missing(
                 part,
                 *(
                     [Ref(subject.kind, subject.name, subject.namespace)]
-                    if subject.namespace and part != CLUSTER
+                    if subject.namespace and part.kind != "Controller"
                     else []
                 ),
             ),

@@ -34,7 +34,6 @@ _BACK = timedelta(seconds=5)
     severity=Severity.CRITICAL,
     layer=Layer.APISERVER,
     explains=(
-        "application/readiness_probe_fails",
         "control_plane/component_exits",
         "network/cluster_dns_unavailable",
         "network/coredns_cannot_reach_api",

@@ -256,6 +256,7 @@ def _unfulfilled(workload: Ref, hits: list[tuple[Pod, Event]], wish: _Wish) -> F
         next=(wish.look, edit_template(workload, wish.change), *wish.mend),
         touches=(*wish.object, *(p.ref() for p, _ in hits)),
         key=wish.key,
+        own=True,
     )
 
 

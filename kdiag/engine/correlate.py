@@ -161,6 +161,11 @@ def _sites(node: Node) -> set[Ref]:
     return {subject, *touches}
 
 
+def _wide(ref: Ref) -> bool:
+    """Whether far more depends on it than a fault of it breaks."""
+    return ref in _WIDE or ref.kind == "Controller"
+
+
 def _harmless(cause: Node, node: Node) -> bool:
     """Whether the one hurts nobody yet and the other does: it is its cause only where nothing else is."""
     return cause.severity < Severity.ERROR <= node.severity
@@ -225,7 +230,7 @@ def _covering(node: Node, causes: list[Node]) -> list[Node]:
     places = {ref for ref in node.finding.touches if ref.kind == "Node"}
     if node.finding.subject.kind != "DaemonSet" or not places:
         return causes
-    single = [n for n in causes if n.finding.subject.kind == "Node" and not _WIDE.intersection(n.finding.touches)]
+    single = [n for n in causes if n.finding.subject.kind == "Node" and not any(map(_wide, n.finding.touches))]
     if places <= {n.finding.subject for n in single}:
         return causes
     return [n for n in causes if n not in single]
@@ -300,7 +305,7 @@ def _near(other: Node, context: frozenset[Ref]) -> bool:
     What a fault of the whole cluster explains through a further check, it explains on the objects of that one alone:
     a DNS Service that selects nothing is not why another Service does.
     """
-    return any(ref in context for ref in _sites(other) if ref not in _WIDE)
+    return any(ref in context for ref in _sites(other) if not _wide(ref))
 
 
 def _causes_one_of(
@@ -327,7 +332,7 @@ def _beyond(node: Node, other: Node, topology: Topology) -> bool:
     """
     mine, its = node.finding.subject, other.finding.subject
     if node.finding.own and mine != its:
-        return its.kind in _WORKLOADS | {"Service"} or not _WIDE.isdisjoint(other.finding.touches)
+        return its.kind in _WORKLOADS | {"Service", "Node"} or any(map(_wide, other.finding.touches))
     if mine == its or its.kind not in _WORKLOADS or mine.kind not in _WORKLOADS | {"Service", "Ingress"}:
         return False
     if mine.kind not in _WORKLOADS:  # a Service may select the new revision alone

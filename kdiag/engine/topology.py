@@ -36,7 +36,7 @@ from kdiag.facts import (
 from kdiag.facts.meta import Object
 from kdiag.facts.units import Units
 from kdiag.facts.workloads import Job, Workload
-from kdiag.model.result import CLUSTER, CONTROLLERS, Finding, Ref
+from kdiag.model.result import CLUSTER, CONTROLLERS, Finding, Ref, controller
 from kdiag.model.text import whole
 
 _DEPTH = 8
@@ -55,6 +55,19 @@ _RECONCILED = frozenset(
         *("Namespace", "Service", "PersistentVolumeClaim", "CertificateSigningRequest", "Node"),
     }
 )
+#: The single controllers without which a kind stands still. Not a namespace's: all in it depends on it.
+_RECONCILERS: Mapping[str, tuple[str, ...]] = {
+    "CronJob": ("cronjob-controller", "job-controller"),
+    "DaemonSet": ("daemon-set-controller",),
+    "Deployment": ("deployment-controller", "replicaset-controller"),
+    "HorizontalPodAutoscaler": ("horizontal-pod-autoscaler",),
+    "Job": ("job-controller",),
+    "PersistentVolumeClaim": ("persistent-volume-binder", "expand-controller", "pvc-protection-controller"),
+    "ReplicaSet": ("replicaset-controller",),
+    "ReplicationController": ("replication-controller",),
+    "Service": ("endpointslice-controller", "endpoint-controller", "service-controller"),
+    "StatefulSet": ("statefulset-controller",),
+}
 _MOST = 5000
 #: What a user chooses by labels.
 _LABELLED = {
@@ -132,6 +145,7 @@ class Topology:
             yield Ref("Namespace", ref.namespace)
         if ref.kind in _RECONCILED:
             yield CONTROLLERS
+            yield from map(controller, _RECONCILERS.get(ref.kind, ()))
         match ref.kind:
             case "APIServer":
                 for host in self._hosts():

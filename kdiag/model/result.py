@@ -55,6 +55,11 @@ CLUSTER = Ref("Cluster", "cluster")
 CONTROLLERS = Ref("Cluster", "controllers")
 
 
+def controller(name: str) -> Ref:
+    """One controller of the controller manager, by its own name, for what stands still without it alone."""
+    return Ref("Controller", name)
+
+
 class Evidence(msgspec.Struct, frozen=True, gc=False):
     """One observation: the command that a person would have typed, and what of its answer tells."""
 

@@ -13,7 +13,7 @@ from kdiag.engine.intake import Facts
 from kdiag.engine.topology import Topology
 from kdiag.facts import Backends, Deployments, Pods, ReplicaSets, Services, Workloads
 from kdiag.facts.workloads import DaemonSets, StatefulSets
-from kdiag.model.result import Result, Status
+from kdiag.model.result import Result, Status, controller
 from tests.facts.test_pods import raw
 from tests.facts.test_wire import built, listed
 
@@ -294,6 +294,25 @@ def test_what_has_its_reason_in_itself_is_below_no_fault_of_the_whole_cluster() 
     assert fold([dns, failed("name", Finding(WEB, "m"))], checks) == [("dns", "kube-dns", [("name", "web")])]
     found = fold([dns, failed("name", Finding(WEB, "m", own=True))], checks)
     assert set(found) == {("dns", "kube-dns"), ("name", "web")}
+
+
+def test_what_has_its_reason_in_itself_is_below_no_node_that_is_down() -> None:
+    """A workload asks for a runtime handler that no node has, and the node of one of its pods is not Ready."""
+    checks = library(check("node", explains=("sandbox",)), check("sandbox", layer=Layer.CNI))
+    down = failed("node", Finding(Ref("Node", "w1"), "m"))
+    assert fold([down, failed("sandbox", Finding(WEB, "m"))], checks) == [("node", "w1", [("sandbox", "web")])]
+    found = fold([down, failed("sandbox", Finding(WEB, "m", own=True))], checks)
+    assert set(found) == {("node", "w1"), ("sandbox", "web")}
+
+
+def test_a_controller_that_stands_still_explains_what_it_reconciles_and_nothing_else() -> None:
+    checks = library(check("rights", explains=("unavailable",)), check("unavailable", layer=Layer.ROLLOUT))
+    web = failed("unavailable", Finding(WEB, "m"))
+    role = Ref("ClusterRole", "r")
+    mine = failed("rights", Finding(role, "m", touches=(controller("deployment-controller"),)))
+    assert fold([mine, web], checks) == [("rights", "r", [("unavailable", "web")])]
+    other = failed("rights", Finding(role, "m", touches=(controller("job-controller"),)))
+    assert set(fold([other, web], checks)) == {("rights", "r"), ("unavailable", "web")}
 
 
 def test_worse_comes_first_then_lower_then_wider() -> None:

@@ -37,11 +37,12 @@ def certificate_names_incomplete(certificates: Certificates, manifests: Manifest
     serving: list[tuple[str, str, Certificate]] = []
     for node, pki in masters:
         api = _manifest(manifests, node)
-        path = (
-            api.on_host(api.value("tls-cert-file"))[1]
-            if api and api.value("tls-cert-file")
-            else f"{pki.folder}/apiserver.crt"
+        path, key = (
+            api.on_host(api.value(flag))[1] if api and api.value(flag) else f"{pki.folder}/apiserver.{end}"
+            for flag, end in (("tls-cert-file", "crt"), ("tls-private-key-file", "key"))
         )
+        if pki.apart(path, key):
+            return  # it is not in use: certificate_key_mismatch names the two
         if cert := pki.get(path):
             serving.append((node, path, cert))
             yield from _own(node, path, cert, api, _manifest(manifests, node, "kube-controller-manager"))
@@ -130,7 +131,7 @@ def _first(ranges: str) -> str:
 def _etcd(node: str, pki: Pki, api: Manifest | None) -> Iterator[Finding]:
     serving = f"{pki.folder}/etcd/server.crt"
     cert = pki.get(serving)
-    if api is None or cert is None:
+    if api is None or cert is None or pki.apart(serving, f"{pki.folder}/etcd/server.key"):
         return
     for url in api.value("etcd-servers").split(","):
         host = url.partition("://")[2].rpartition(":")[0].strip("[]")

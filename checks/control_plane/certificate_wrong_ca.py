@@ -43,6 +43,8 @@ def certificate_wrong_ca(certificates: Certificates, manifests: Manifests | None
             cert = use.certificate
             if cert is None or cert.self_signed or pki.counts.get(use.path, 1) > 1:
                 continue  # a chain may lead to the CA
+            if pki.apart(use.path, use.key_path):
+                continue  # neither is in use: certificate_key_mismatch names the two
             told = [(place, authority, cert.signed_by(authority)) for place, authority in use.authorities]
             refused = [(place, authority) for place, authority, by in told if by is False]
             if not refused or any(by is None for *_, by in told):
@@ -295,7 +297,13 @@ def _config(node: str, place: str, authority: Certificate, cert: Certificate) ->
 
 def _workers(certificates: Certificates, masters: list[tuple[str, Pki]]) -> Iterator[Finding]:
     """What a worker's kubelet trusts, and what the control plane trusts of it."""
-    serving = [c for _, pki in masters if (c := pki.get(f"{pki.folder}/apiserver.crt")) and not c.self_signed]
+    serving = [
+        c
+        for _, pki in masters
+        if (c := pki.get(f"{pki.folder}/apiserver.crt"))
+        and not c.self_signed
+        and not pki.apart(f"{pki.folder}/apiserver.crt", f"{pki.folder}/apiserver.key")
+    ]
     trusted = [a for _, pki in masters if (a := pki.authority(f"{pki.folder}/ca.crt"))]
     if not masters or len(serving) != len(masters) or len(trusted) != len(masters):
         return

@@ -110,6 +110,11 @@ class Pki:
         """The (first) certificate of a file."""
         return self.certificates.get(path)
 
+    def apart(self, path: str, key_path: str) -> bool:
+        """Whether the key beside a certificate is that of another: nobody serves with the two, or comes by them."""
+        cert, key = self.get(path), self.keys.get(key_path)
+        return bool(cert and key and key != cert.key)
+
     def trusts(self, path: str, certificate: Certificate) -> bool | None:
         """Whether a CA file, which may hold several, has the one that signed this; None when it cannot be told."""
         told = [certificate.signed_by(one) for one in self.bundles.get(path, ())]

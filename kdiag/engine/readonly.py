@@ -543,7 +543,9 @@ def _node(argv: list[str], globs: Sequence[str]) -> None:
         _columns(rest[1:])
 
 
-_COLUMNS = re.compile(r"(?:pid|ppid|comm|rss|vsz|nlwp|etime|stat|user|pcpu|pmem|%cpu|%mem|lwp|start|time|,)+")
+_COLUMNS = re.compile(
+    r"(?:pid|ppid|comm|rss|vsz|nlwp|etime|stat|user|pcpu|pmem|%cpu|%mem|lwp|start|time|wchan(?::[0-9]{1,2})?|,)+"
+)
 
 
 def _columns(words: list[str]) -> None:

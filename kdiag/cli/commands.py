@@ -397,7 +397,7 @@ exit codes: 0 nothing at or above --fail-on, 1 findings, 2 usage or configuratio
         help="the same on a screen that is walked by keys (kdiag alone)",
         module="tui",
         arguments=_tui,
-        description="The verdict on a screen: causes with their evidence, runbooks that are run step by step, traces,\n"
+        description="The verdict on a screen: causes with their evidence, runbooks that are run step by step, traces, "
         "nodes, a timeline. ? shows the keys. Looking changes nothing here either.",
         examples="""\
 examples:
@@ -426,7 +426,7 @@ examples:
         module="node",
         arguments=_node,
         description="One node on one screen: what the API server says of it, its units, logs, disks, certificates, "
-        "static pods\nand ports, the causes that touch it on top, and why the rest was not seen.",
+        "static pods and ports, the causes that touch it on top, and why the rest was not seen.",
         examples="""\
 examples:
   {prog} node w1
@@ -460,7 +460,7 @@ examples:
         module="runbook",
         arguments=_runbook,
         description="The page of a check, its commands filled in with what the check finds now. With --run those that "
-        "only read are run,\nand what the page tells to look for is marked. Mitigation is quoted and never run.",
+        "only read are run, and what the page tells to look for is marked. Mitigation is quoted and never run.",
         examples="""\
 examples:
   {prog} runbook service_selects_nothing             its first finding
@@ -478,7 +478,7 @@ exit codes: 0 the check finds nothing now, 1 the fault is there, 2 usage or conf
         module="verify",
         arguments=_verify,
         description="Read what one check needs, again and again, until it no longer finds the fault: twice, for what "
-        "crashes is well\nbetween two crashes. What cannot be seen is never cleared.",
+        "crashes is well between two crashes. What cannot be seen is never cleared.",
         examples="""\
 examples:
   {prog} verify service_selects_nothing shop/db
@@ -494,7 +494,7 @@ exit codes: 0 it is gone, 1 it is still there, 2 usage or configuration, 3 it ca
         module="trace",
         arguments=_trace,
         description="Walk from the entrance over Ingress, Service and EndpointSlices to the pods, and on to what they "
-        "talk to.\nWhat lies behind a broken hop is not judged; what only a connection could show is marked ?.",
+        "talk to. What lies behind a broken hop is not judged; what only a connection could show is marked ?.",
         examples="""\
 examples:
   {prog} trace shop/web                 a Service
@@ -512,7 +512,7 @@ exit codes: 0 all hops are well, 1 a hop is broken, 2 usage or configuration, 3 
         help="say whether kdiag can see what it needs",
         module="doctor",
         arguments=_doctor,
-        description="Which configuration, which server, who am I there, what may I read, what stays unknown without;\n"
+        description="Which configuration, which server, who am I there, what may I read, what stays unknown without; "
         "and which nodes can be reached, as whom, and what they answer.",
         examples="""\
 examples:
@@ -553,7 +553,7 @@ examples:
         help="practise: break a cluster on purpose, and mend it",
         module="lab",
         arguments=_lab,
-        description="Break a cluster that is marked for it, against the clock, with hints and proof; then restore it.\n"
+        description="Break a cluster that is marked for it, against the clock, with hints and proof; then restore it. "
         "Without a verb: what is under way.",
         examples="""\
 examples:

@@ -30,9 +30,8 @@ _LIVE = (
 def run(argv: Sequence[str]) -> NoReturn:
     """Run one command and end the process: without waiting for a thread that hangs in a read."""
     signal.signal(signal.SIGTERM, _terminated)
+    _hold_closed_streams()
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by whoever started us
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         with contextlib.suppress(AttributeError):
             getattr(sys, name).reconfigure(errors="backslashreplace")
     code = _guarded(argv)
@@ -46,6 +45,18 @@ def run(argv: Sequence[str]) -> NoReturn:
     with contextlib.suppress(OSError):
         sys.stderr.flush()
     os._exit(code)
+
+
+def _hold_closed_streams() -> None:
+    """Open a standard stream that whoever started us has closed, to nowhere: no socket may get its number."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            with contextlib.suppress(OSError):
+                nowhere = os.open(os.devnull, os.O_RDWR)
+                if nowhere != number:
+                    os.dup2(nowhere, number)
+                    os.close(nowhere)
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
 
 
 def _guarded(argv: Sequence[str]) -> int:
@@ -76,6 +87,10 @@ def _explained(exc: Exception) -> int:
     if isinstance(exc, OSError) and exc.filename is None:
         say(_unwritten(exc))
         silence()  # what is left of it would be tried again
+        return Exit.BLIND
+    if isinstance(exc, MemoryError) or str(exc) == "can't start new thread":
+        what = "memory" if isinstance(exc, MemoryError) else "threads"
+        say(f"this machine gives kdiag no more {what}: see ulimit -a, or the limits of its container")
         return Exit.BLIND
     if os.environ.get("KDIAG_DEBUG"):
         import traceback

@@ -12,6 +12,9 @@ from kdiag.collect.execplugin import Ticket
 from kdiag.collect.fields import Fields, in_seconds, one_line
 from kdiag.errors import AccessDenied, KdiagError
 
+#: What took the place of a provider that only old kubectls know.
+_REMOVED = {"gcp": "gke-gcloud-auth-plugin", "azure": "kubelogin"}
+
 
 class Provider:
     """The auth-provider section of a user."""
@@ -52,6 +55,8 @@ class Provider:
                 raise error
             case [error]:
                 reason = one_line(f"{type(error).__name__}: {error}")
+                if plugin := _REMOVED.get(self._section.text("name")):
+                    reason = f"kubectl knows it no more since 1.26; use the exec plugin {plugin}"
                 raise AccessDenied(f"{name} failed: {reason}") from (error if isinstance(error, Exception) else None)
             case _:
                 raise AccessDenied(f"{name} answered twice")

@@ -37,6 +37,18 @@ def server_url(server: str, where: str, *, secure: bool) -> SplitResult:
     return url._replace(query="", fragment="")
 
 
+def server_name(cluster: Fields) -> str:
+    """The name that the server's certificate must bear, where it is not that of the URL; "" where it is."""
+    name = cluster.text("tls-server-name")
+    try:
+        fits = not name or _address(name) is not None or bool(name.isprintable() and name.encode("idna"))
+    except UnicodeError:
+        fits = False
+    if not fits or " " in name:
+        raise ConfigError(f"{cluster.where}: tls-server-name {quoted(name)} is no name that a certificate can bear")
+    return name
+
+
 def _without_password(url: str) -> str:
     head, at, tail = url.rpartition("@")
     return f"{head.partition('://')[0]}://…@{tail}" if at else url
@@ -44,7 +56,7 @@ def _without_password(url: str) -> str:
 
 def endpoint(url: SplitResult) -> tuple[str, int]:
     """The host and the port that a URL leads to. Raises ValueError where it leads nowhere."""
-    host = url.hostname or ""
+    host = (url.hostname or "").replace("%25", "%", 1)  # the zone of an address, as a URL writes it
     try:
         port = url.port
     except ValueError:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kdiag.collect.credentials import Credentials
-from kdiag.collect.endpoint import endpoint, proxy_url, server_url
+from kdiag.collect.endpoint import endpoint, proxy_url, server_name, server_url
 from kdiag.collect.fields import Fields, kind_of, one_line, quoted, read_file
 from kdiag.collect.kubefile import parse
 from kdiag.collect.paths import home_of
@@ -139,22 +139,27 @@ def _paths(overrides: Overrides, environ: Mapping[str, str], home: Path | None) 
 
 
 def _nothing_found(paths: Sequence[Path], asked: str, empty: Sequence[Path]) -> str:
-    names = listing([one_line(str(path)) for path in paths], 5)
+    names = _listed(paths)
     if not names:
         return f"no kubeconfig: {asked} names no file; give one with --kubeconfig FILE or KUBECONFIG"
-    found = (
-        f"{listing([one_line(str(path)) for path in empty], 5)} is empty"
-        if empty
-        else f"{names} {_lack(paths[0]) or _MISSING}"
-    )
+    if len(paths) > 1:
+        none = "all that are there are empty" if empty else "none of them exists"
+        found = f"{names}, and {none}"
+    elif empty:
+        found = f"{names}, which is empty"
+    else:
+        found = f"{names}, which {_lack(paths[0]) or _MISSING}"
     if asked:
-        return (
-            f"no kubeconfig: {asked} names {names}, and {found}; give another one with --kubeconfig FILE or KUBECONFIG"
-        )
+        return f"no kubeconfig: {asked} names {found}; give another one with --kubeconfig FILE or KUBECONFIG"
+    found = found.replace(", which", "", 1)
     return (
         f"no kubeconfig: {found} and KUBECONFIG is not set; "
         "give one with --kubeconfig FILE or KUBECONFIG, or put it at ~/.kube/config"
     )
+
+
+def _listed(paths: Sequence[Path]) -> str:
+    return listing([one_line(str(path)) for path in paths], 5)
 
 
 def _read_all(paths: Sequence[Path], asked: str) -> tuple[_Merged, list[Path]]:
@@ -182,7 +187,7 @@ def _read_all(paths: Sequence[Path], asked: str) -> tuple[_Merged, list[Path]]:
             continue
         used.append(path)
         _add(merged, document)
-    merged.origin = ", ".join(one_line(str(path)) for path in used)
+    merged.origin = _listed(used)
     return merged, empty
 
 
@@ -276,7 +281,7 @@ def _resolve(merged: _Merged, overrides: Overrides, environ: Mapping[str, str], 
         namespace=overrides.namespace or context.text("namespace") or "default",
         ca_data=authority,
         insecure=insecure,
-        tls_server_name=cluster.text("tls-server-name"),
+        tls_server_name=server_name(cluster),
         proxy_url=proxy,
         credentials=Credentials(
             user,
@@ -312,7 +317,7 @@ def _context(merged: _Merged, overrides: Overrides) -> tuple[str, Fields]:
             f"{_choices(merged.contexts, name)}; choose with --context"
         )
     if overrides.server or overrides.cluster:
-        return "", Fields({}, "the command line", Path.cwd())
+        return "", Fields({}, "the command line", Path())
     raise ConfigError(
         f"no current-context is set in {merged.origin}; {_choices(merged.contexts)}; choose with --context"
     )
@@ -329,7 +334,7 @@ def _cluster(merged: _Merged, overrides: Overrides, context_name: str, context: 
             )
         if not overrides.server:
             raise ConfigError(_names_missing(merged, context_name, "cluster", name, merged.clusters))
-        entry = Fields({}, "the command line", Path.cwd())
+        entry = Fields({}, "the command line", Path())
     values = dict(entry.values)
     # A server from the command line is another one: the name that its certificate should bear goes with it.
     if overrides.server or overrides.tls_server_name:
@@ -353,7 +358,7 @@ def _user(merged: _Merged, overrides: Overrides, context_name: str, context: Fie
             raise ConfigError(f"user {quoted(name)} does not exist in {merged.origin}; {_choices(merged.users, name)}")
         if name and not overrides.token and not overrides.client_certificate:
             raise ConfigError(_names_missing(merged, context_name, "user", name, merged.users))
-        entry = Fields({}, "the command line", Path.cwd())
+        entry = Fields({}, "the command line", Path())
     values = dict(entry.values)
     if overrides.token:
         for key in ("tokenFile", "username", "password", "exec", "auth-provider"):
@@ -389,7 +394,10 @@ def _names_missing(merged: _Merged, context: str, kind: str, name: str, there: M
 
 def _absolute(path: str) -> str:
     """A path of the command line starts here, not at the kubeconfig."""
-    return os.path.abspath(path) if path else ""
+    try:
+        return os.path.abspath(path) if path else ""
+    except FileNotFoundError:
+        raise ConfigError(f"{one_line(path)} does not exist: the folder that kdiag was started in is gone") from None
 
 
 def _authority(cluster: Fields, *, insecure: bool) -> bytes | None:

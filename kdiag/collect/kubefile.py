@@ -47,6 +47,8 @@ def parse(data: bytes, path: Path) -> Fields | None:
             f"{where}, line {line}: there is a character that YAML forbids; is it a binary file?"
         ) from None
     except (RecursionError, ValueError, TypeError, yaml.YAMLError) as exc:
+        if "set_int_max_str_digits" in str(exc):
+            raise ConfigError(f"{where} holds a number of more digits than a number may have") from None
         raise ConfigError(f"{where} cannot be read as YAML: {one_line(str(exc), 120)}") from None
     if value is None:
         return None

@@ -226,7 +226,8 @@ class Snapshot:
         path = folder / INDEX
         try:
             if not folder.is_dir():
-                raise SnapshotError(f"{folder} is not a folder: --snapshot takes what `kdiag record DIR` wrote")
+                packed = "; unpack it first" if folder.is_file() else ""
+                raise SnapshotError(f"{folder} is not a folder: --snapshot takes what `kdiag record DIR` wrote{packed}")
             if not path.is_file():
                 raise SnapshotError(
                     f"{folder} holds no {INDEX}: it is no recording, or the recording did not come to its end"
@@ -239,9 +240,10 @@ class Snapshot:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
             raise SnapshotError(f"{path} is damaged: {shorten(clean_line(str(exc)), 120)}") from exc
         if self._index.format > FORMAT:
+            later = shorten(clean_line(self._index.kdiag), 40) or "of an unknown version"
             raise SnapshotError(
-                f"{folder} was recorded by a later kdiag, {clean_line(self._index.kdiag)}, in format "
-                f"{self._index.format}; this is {__version__}, which reads up to format {FORMAT}"
+                f"{folder} was recorded by a later kdiag, {later}, in format "
+                f"{shorten(str(self._index.format), 20)}; this is {__version__}, which reads up to format {FORMAT}"
             )
 
     @property

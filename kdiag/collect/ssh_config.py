@@ -417,6 +417,9 @@ class _Lookup:
             raise ConfigError(f"{place}{': ' if place else ''}{one_line(hostname, 80) or 'nothing'} is no host name")
         port = self._port()
         user = self._one("user") or self._local_user
+        if not user.isprintable():
+            place = self._where("user")
+            raise ConfigError(f"{place}{': ' if place else ''}{one_line(user, 80)} is no user name")
         local = socket.gethostname()
         self._expansions = {
             "h": hostname,

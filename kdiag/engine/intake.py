@@ -13,6 +13,7 @@ from kdiag.facts.base import Builder, Derived, Fact, Source
 from kdiag.facts.hosts import UNREADABLE, HostFact
 from kdiag.model.observation import Observation
 from kdiag.model.result import Gap
+from kdiag.model.text import clean_line
 
 _TAKEN: dict[type[Fact], tuple[Mapping[str, type[Fact]], Mapping[str, type[Fact]]]] = {}
 _ROOTS: dict[type[Fact], frozenset[type[Fact]]] = {}
@@ -113,7 +114,9 @@ class Intake:
         self._nodes: dict[str, None] = {}
 
     def feed(self, seen: Observation) -> None:
-        """Pass an observation to those who read it."""
+        """Pass an observation to those who read it, its error fit to be shown: it may hold any name of a file."""
+        if seen.error:
+            seen = dataclasses.replace(seen, error=clean_line(seen.error))
         if seen.source == "node":
             self._nodes[seen.host] = None
             if seen.key == UNREADABLE:

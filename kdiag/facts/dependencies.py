@@ -505,10 +505,10 @@ class Dependencies(Derived):
         """For each Service that is named by someone: one pod of each template that names it."""
         found: dict[Ref, list[Pod]] = {}
         for group in self.pods.templates:
-            for dependency in self.of(group[0]):
-                target = self.resolve(dependency.host, group[0].namespace)
-                if target:
-                    found.setdefault(Ref("Service", target.name, target.namespace), []).append(group[0])
+            hosts = dict.fromkeys(dependency.host for dependency in self.of(group[0]))
+            targets = [self.resolve(host, group[0].namespace) for host in hosts]
+            for ref in dict.fromkeys(Ref("Service", t.name, t.namespace) for t in targets if t):
+                found.setdefault(ref, []).append(group[0])
         return {ref: tuple(pods) for ref, pods in found.items()}
 
 
@@ -549,8 +549,11 @@ _SERVERS: Mapping[str, tuple[tuple[str, ...], int]] = {
 
 def is_address(host: str) -> bool:
     """Whether it is an IP address and no name."""
+    plain = host.strip("[]")
+    if ":" not in plain and not plain[-1:].isdigit():
+        return False  # asked so often of names that it must cost nothing
     try:
-        ipaddress.ip_address(host.strip("[]"))
+        ipaddress.ip_address(plain)
     except ValueError:
         return False
     return True

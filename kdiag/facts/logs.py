@@ -15,6 +15,8 @@ from kdiag.model.result import Gap
 from kdiag.model.text import clean
 
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d) ?")
+#: Some times as many as are asked for; who sends more would have every check read them.
+_MOST_LINES = 1000
 #: As klog begins a value of several lines; each line has a tab before it, and " >" ends it.
 _BLOCK = "=<"
 _MOST = 20
@@ -117,7 +119,7 @@ class _LogBuilder:
                 pod=parts[1],
                 container=parts[2],
                 previous=parts[3] == "previous",
-                lines=whole_messages(map(_line, text.splitlines())),
+                lines=whole_messages(map(_line, text.splitlines()[-_MOST_LINES:])),
             )
         )
 

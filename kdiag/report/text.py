@@ -100,6 +100,9 @@ def _headline(verdict: Verdict, style: Style, seconds: float | None, wide: bool)
             parts.append(plural(verdict.symptoms, "symptom"))
     elif verdict.selector and not verdict.selected:
         parts.append(style.paint("nothing that was read has these labels", "yellow"))
+    elif verdict.results and verdict.count(Status.SKIPPED) == len(verdict.results):
+        why = listing(list(dict.fromkeys(r.reason for r in verdict.of(Status.SKIPPED))), 2)
+        parts.append(style.paint(f"nothing was looked at: {why}", "yellow"))
     elif verdict.complete:
         parts.append(style.paint(f"nothing is wrong: {plural(verdict.count(Status.PASS), 'check')} passed", "green"))
     else:
@@ -110,7 +113,7 @@ def _headline(verdict: Verdict, style: Style, seconds: float | None, wide: bool)
         parts.append(f"{plural(len(verdict.infos), 'remark')}{'' if wide else ' (-o wide)'}")
     if seconds is not None:
         parts.append(f"{seconds:.1f} s")
-    elif verdict.taken:  # a recording: what it says was true then
+    elif verdict.taken and not verdict.taken.startswith("1970"):  # a recording: what it says was true then
         parts.append(f"recorded {verdict.taken[:16].replace('T', ' ')} UTC")
     return " · ".join(parts)
 

@@ -402,6 +402,54 @@ def test_no_standard_output_at_all(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("closed", "words", "code"),
+    [
+        ("<&-", ("check", "--snapshot", str(HEALTHY)), 0),
+        ("<&-", (), 2),
+        ("<&- >&- 2>&-", ("check", "--snapshot", str(HEALTHY)), 0),
+        ("<&- >&- 2>&-", ("doctor", "--kubeconfig", "/no/config"), 2),
+    ],
+)
+def test_no_standard_stream_at_all(tmp_path: Path, closed: str, words: tuple[str, ...], code: int) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f'exec "$@" {closed}', "bash", *KDIAG, *words],
+        env=environment(tmp_path), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (code, "")
+
+
+def test_no_standard_input_and_a_live_cluster(tmp_path: Path) -> None:
+    with healthy_api() as api:
+        config = api.kubeconfig(tmp_path / "c")
+        words = (*KDIAG, "check", "--kubeconfig", str(config))
+        done = subprocess.run(
+            ["bash", "-c", 'exec "$@" <&-', "bash", *words],
+            env=environment(tmp_path), capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [("MemoryError()", "no more memory"), ('RuntimeError("can\'t start new thread")', "no more threads")],
+)
+def test_what_the_machine_does_not_give_is_no_fault_of_kdiags_own(tmp_path: Path, fault: str, told: str) -> None:
+    script = f"""
+from kdiag.cli import main, listing
+def broken(options): raise {fault}
+listing.run = broken
+main.run(["list"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment(tmp_path), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_an_output_that_knows_only_ascii(tmp_path: Path) -> None:
     with healthy_api(lost_service()) as api:
         config = api.kubeconfig(tmp_path / "c")
@@ -439,3 +487,10 @@ def test_what_says_which_cluster_is_of_no_use_for_a_recording_and_that_is_said(t
         "kdiag: --context, --local: of no use here: a recording is read, and no cluster\n",
     )
     assert kdiag("check", "--snapshot", str(HEALTHY), home=tmp_path).stderr == ""
+
+
+def test_where_no_check_applies_nothing_is_called_well(tmp_path: Path) -> None:
+    done = kdiag("check", "kubelet_not_running", "--snapshot", HEALTHY, home=tmp_path)
+    assert done.returncode == 0
+    assert "nothing was looked at: no node was asked" in done.stdout
+    assert "nothing is wrong" not in done.stdout

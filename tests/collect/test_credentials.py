@@ -411,3 +411,9 @@ def test_takes_the_token_of_gcp_while_it_is_good(tmp_path: Path) -> None:
 )
 def test_says_in_one_line_that_a_provider_failed(tmp_path: Path, provider: dict[str, Any]) -> None:
     assert "auth-provider" in failure(credentials(tmp_path, {"auth-provider": provider}), AccessDenied, seconds=60)
+
+
+def test_names_what_took_the_place_of_a_provider_that_kubectl_has_no_more(tmp_path: Path) -> None:
+    provider = {"name": "gcp", "config": {"x": "y"}}
+    told = failure(credentials(tmp_path, {"auth-provider": provider}), AccessDenied, seconds=60)
+    assert told.endswith("kubectl knows it no more since 1.26; use the exec plugin gke-gcloud-auth-plugin")

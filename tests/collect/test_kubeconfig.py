@@ -86,8 +86,32 @@ def test_says_what_was_looked_for_when_there_is_no_kubeconfig(home: Path) -> Non
 
 
 def test_says_which_files_of_kubeconfig_do_not_exist(home: Path) -> None:
-    with pytest.raises(ConfigError, match=r"KUBECONFIG names /no/a, /no/b, and /no/a, /no/b does not exist"):
+    with pytest.raises(ConfigError, match=r"KUBECONFIG names /no/a, /no/b, and none of them exists"):
         load(Overrides(), {"KUBECONFIG": "/no/a:/no/b"}, home=home)
+    with pytest.raises(ConfigError, match=r"KUBECONFIG names /no/a, which does not exist"):
+        load(Overrides(), {"KUBECONFIG": "/no/a"}, home=home)
+
+
+def test_many_files_are_named_by_the_first(home: Path) -> None:
+    files = [write(home / f"c{n}", {"contexts": [{"name": f"x{n}", "context": {}}]}) for n in range(9)]
+    with pytest.raises(ConfigError, match=r"set in \S+c0, \S+c1, \S+c2, \S+c3, \S+c4 and 4 more; there is x0"):
+        load(Overrides(), {"KUBECONFIG": ":".join(map(str, files))}, home=home)
+
+
+@pytest.mark.parametrize(
+    "named", [Overrides(certificate_authority="x"), Overrides(client_key="x"), Overrides(client_certificate="x")]
+)
+def test_a_folder_that_is_gone_makes_a_path_of_the_command_line_no_fault_of_the_output(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: Overrides
+) -> None:
+    config = write(home / ".kube" / "config", document())
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ConfigError, match="x does not exist: the folder that kdiag was started in is gone"):
+        load(named, {"KUBECONFIG": str(config)}, home=home)
+    assert load(Overrides(server="https://10.0.0.1", token="t"), {}, home=tmp_path).host == "10.0.0.1"
 
 
 @pytest.mark.parametrize("listed", [":", " ", " : "])
@@ -348,6 +372,28 @@ def test_insecure_on_the_command_line_puts_the_authority_aside(home: Path) -> No
 def test_reads_the_parts_of_a_server_url(home: Path, server: str, expected: tuple[str, str, int, str]) -> None:
     target = read(write(home / "config", document(cluster={"server": server})), home)
     assert ("https" if target.tls else "http", target.host, target.port, target.base_path) == expected
+
+
+def test_the_zone_of_an_address_is_read_as_a_url_writes_it(home: Path) -> None:
+    path = write(home / "config", document(cluster={"server": "https://[fe80::1%25lo]:6443"}))
+    assert read(path, home).host == "fe80::1%lo"
+
+
+@pytest.mark.parametrize("name", ["a" * 64, "a..b", "a\0b", "a b"])
+def test_refuses_a_tls_server_name_that_no_certificate_can_bear(home: Path, name: str) -> None:
+    text = failure(write(home / "config", document(cluster={"tls-server-name": name})), home)
+    assert "is no name that a certificate can bear" in text
+
+
+@pytest.mark.parametrize("name", ["kubernetes", "*.example", "10.0.0.1", "::1", "a_b.example"])
+def test_takes_a_tls_server_name(home: Path, name: str) -> None:
+    path = write(home / "config", document(cluster={"tls-server-name": name}))
+    assert read(path, home).tls_server_name == name
+
+
+def test_a_number_without_end_is_told_in_words(home: Path) -> None:
+    text = failure(write(home / "config", f"current-context: {'9' * 5000}\n"), home)
+    assert "a number of more digits than a number may have" in text
 
 
 def test_a_server_without_scheme_is_https_when_tls_is_configured(home: Path) -> None:

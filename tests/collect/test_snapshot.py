@@ -163,6 +163,9 @@ def test_a_recording_of_a_later_format_is_refused_with_both_versions(tmp_path: P
     (folder / INDEX).write_text(json.dumps({**index, "format": 99, "kdiag": "9.0"}))
     with pytest.raises(SnapshotError, match=r"later kdiag, 9\.0"):
         Snapshot(folder)
+    (folder / INDEX).write_text(f'{{"format": {"9" * 400}}}')
+    with pytest.raises(SnapshotError, match=r"a later kdiag, of an unknown version, in format 9{19}…; this is"):
+        Snapshot(folder)
 
 
 def test_fields_of_a_later_version_are_passed_over(tmp_path: Path) -> None:
@@ -234,3 +237,6 @@ def test_what_lies_in_the_place_of_a_file_costs_that_observation(
 def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SnapshotError, match="is not a folder"):
         Snapshot(tmp_path / "nothing")
+    (tmp_path / "night.tgz").write_bytes(b"\x1f\x8b")
+    with pytest.raises(SnapshotError, match="unpack it first"):
+        Snapshot(tmp_path / "night.tgz")

@@ -217,6 +217,7 @@ def test_other_criteria_do_not_match_and_are_noted(tmp_path: Path, criterion: st
         ("ProxyJump a:99999\n", "config:1: ProxyJump a:99999 has no valid port"),
         ("HostName $(id)\n", "config:1: $(id) is no host name"),
         ("HostName -oProxyCommand=x\n", "is no host name"),
+        ("User a\x1b[31mb\n", "config:1: a␛[31mb is no user name"),
         ("*&^%\n", "config:1: *&^% is no line of an SSH configuration"),
         ("\x1b[2J\n", "config:1: ␛[2J is no line of an SSH configuration"),
     ],

@@ -308,3 +308,9 @@ def test_the_domain_is_the_one_that_the_cluster_was_set_up_with(
     assert there is not None
     assert there.certain
     assert made.resolve("gone.shop.svc.somewhere.else", "shop") is None
+
+
+def test_a_pod_that_names_a_service_many_times_is_one_client() -> None:
+    env = [{"name": f"URL_{n}", "value": "http://db:80"} for n in range(300)]
+    found = dependencies(facts(env, services=[service("db")]))
+    assert [len(pods) for pods in found.clients.values()] == [1]

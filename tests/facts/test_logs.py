@@ -46,3 +46,10 @@ def test_the_name_of_a_log_that_was_not_read_is_made_visible() -> None:
     builder = Logs.builder()
     builder.feed(Observation("api", "log", name="shop/\x1b[2Jweb/app/current", error="500"))
     assert [gap.source for gap in builder.finish().gaps] == ["log of shop/␛[2Jweb/app/current"]
+
+
+def test_of_a_log_that_is_longer_than_was_asked_for_the_end_is_read() -> None:
+    builder = Logs.builder()
+    builder.feed(Observation("api", "log", name="a/b/c/current", body=b"".join(b"%d\n" % n for n in range(50_000))))
+    (log,) = builder.finish().items  # type: ignore[attr-defined]
+    assert (len(log.lines), log.lines[-1].text) == (1000, "49999")

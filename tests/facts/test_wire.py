@@ -25,7 +25,7 @@ def listed(*items: Any) -> bytes:
     return json.dumps({"kind": "List", "items": list(items)}).encode()
 
 
-POD = {
+POD: dict[str, Any] = {
     "metadata": {"name": "web-1", "namespace": "shop", "labels": {"app": "web"}},
     "spec": {"nodeName": "w1", "containers": [{"name": "c", "image": "nginx"}]},
     "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
@@ -212,3 +212,14 @@ def test_what_nobody_sees_is_made_visible_also_beyond_the_first_plane(char: str,
 def test_what_is_seen_stays(text: str) -> None:
     for ascii_only in (True, False):
         assert json.loads(clean_json(json.dumps({"a": text}, ensure_ascii=ascii_only).encode()))["a"] == text
+
+
+def test_an_object_that_comes_twice_is_one_as_it_came_last() -> None:
+    later = {**POD, "spec": {**POD["spec"], "nodeName": "w2"}}
+    other = {**POD, "metadata": {**POD["metadata"], "name": "web-2"}}
+    pods = built(Pods, listed(POD, other, later))
+    assert [(p.name, p.node) for p in pods.items] == [("web-1", "w2"), ("web-2", "w1")]
+
+
+def test_objects_without_a_name_are_as_many_as_came() -> None:
+    assert len(built(Events, listed({"reason": "A"}, {"reason": "A"})).items) == 2

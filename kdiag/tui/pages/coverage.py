@@ -31,7 +31,7 @@ def _verdict(verdict: Verdict, coverage: Coverage, signs: Glyphs) -> Iterator[Li
         (coverage.passed, "passed", "good"),
         (coverage.failed, "failed", "error"),
         (coverage.unknown, "unknown: could not see what they need", "warn"),
-        (coverage.skipped, "do not apply here", "dim"),
+        (coverage.skipped, f"{'does' if coverage.skipped == 1 else 'do'} not apply here", "dim"),
         (coverage.broken, "broke", "error"),
     ):
         if count:

@@ -230,6 +230,9 @@ class VerdictScreen(BaseScreen):
                     line(("esc shows everything", "dim"))]  # fmt: skip
         c = tree.coverage
         nodes = len(case.head.nodes) if case.head else 0
+        if c.complete and c.skipped and not c.passed:
+            return [line(("? nothing was looked at", "warn")), line(),
+                    line((f"none of {plural(c.skipped, 'check')} applies here", ""))]  # fmt: skip
         if c.complete:
             return [line((f"{signs.gone} nothing is wrong", "good")), line(),
                     line((f"{plural(c.passed, 'check')} passed, {c.skipped} do not apply; {plural(nodes, 'node')} "

@@ -183,6 +183,9 @@ def _tui(sub: argparse.ArgumentParser) -> None:
 
 def _demo(sub: argparse.ArgumentParser) -> None:
     _tui(sub)
+    for action in sub._actions:
+        if action.dest not in ("help", "checks", "risks", "namespace", "all_namespaces"):
+            action.help = argparse.SUPPRESS  # it says which cluster or recording, and the demo has its own
     sub.add_argument(
         "--dead", dest="which", action="store_const", const="dead", default="night", help="with a dead API server"
     )
@@ -406,7 +409,8 @@ examples:
   {prog} tui --snapshot /tmp/night      a recording instead of a cluster
   KDIAG_THEME=light {prog} tui          dark, light or contrast
 
-exit codes: 0 when left by a key, 2 usage or configuration, 130 Ctrl-C, 143 terminated
+exit codes: 0 when left by a key, 2 usage or configuration, 3 a fault of kdiag's own, 129 the terminal was closed,
+130 Ctrl-C, 143 terminated
 """,
     ),
     Command(

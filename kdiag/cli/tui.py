@@ -21,6 +21,8 @@ def run(options: argparse.Namespace) -> int:
     if not on_terminal():
         raise UsageError("the screen needs a terminal for input and output: kdiag check prints the same")
     if options.command == "demo":
+        if options.snapshot:
+            raise UsageError("the demo has a recording of its own; for another: kdiag tui --snapshot DIR")
         from kdiag.demo import recording
 
         options.snapshot = str(recording(options.which))

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from urllib.parse import quote, urlencode
 
+import msgspec
+
 from kdiag.collect.deadline import Deadline
 from kdiag.collect.http import REQUEST_SECONDS, Client, Response
 from kdiag.collect.kubeconfig import Target
@@ -44,6 +46,17 @@ LOG_SECONDS = 10.0
 MOST_EVENTS = 50_000
 _MOST_PAGES = 5_000
 _WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+
+
+class _Meta(msgspec.Struct):
+    continue_: str = msgspec.field(name="continue", default="")
+
+
+class _List(msgspec.Struct):
+    metadata: _Meta = msgspec.field(default_factory=_Meta)
+
+
+_WHOLE = msgspec.json.Decoder(_List)
 _CONTINUE = re.compile(rb'"continue"\s*:\s*("(?:[^"\\]|\\.)*")')
 #: The kinds that take longest, first: everything else is read beside them.
 _FIRST = ("pods", "events", "nodes", "replicasets", "configmaps")
@@ -374,15 +387,17 @@ def continue_token(body: memoryview | bytes) -> str:
     """The token of the next page; it stands before the objects in what an API server writes."""
     head = bytes(body[:4096])
     start = head.find(b'"items"')
+    usual = start >= 0 and b'"metadata"' in head[:start]
     match = _CONTINUE.search(head if start < 0 else head[:start])
-    if match is None and start >= 0 and b'"metadata"' not in head[:start]:
+    if match is None and start >= 0 and not usual:
         # Not an API server's own order: the metadata comes after the objects.
         match = _CONTINUE.search(bytes(body[-4096:]))
-    if match is None:
-        return ""
     try:
-        return str(json.loads(match[1]))
-    except ValueError:
+        if match is not None:
+            return str(json.loads(match[1]))
+        # Neither at the one end nor at the other: it is longer, or it stands between.
+        return "" if usual or len(body) <= len(head) else _WHOLE.decode(body).metadata.continue_
+    except (ValueError, RecursionError):
         return ""
 
 

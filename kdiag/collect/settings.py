@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kdiag.collect.fields import read_file
 from kdiag.collect.paths import expanded, user_folder
 from kdiag.errors import ConfigError
 from kdiag.model.jsontext import read_object
@@ -131,8 +132,8 @@ def state_folder(environ: Mapping[str, str]) -> Path:
 def kept(environ: Mapping[str, str], name: str) -> dict[str, Any]:
     """What kdiag keeps under this name in its state folder; nothing when there is none, or when it cannot be read."""
     try:
-        return read_object((state_folder(environ) / f"{name}.json").read_bytes())
-    except OSError:
+        return read_object(read_file(state_folder(environ) / f"{name}.json", "state"))
+    except (OSError, ConfigError):
         return {}
 
 

@@ -127,6 +127,8 @@ class Store:
 
     def _read(self, path: Path, kind: Any) -> Any:
         try:
+            if path.exists() and not path.is_file():
+                raise LabError(f"{path} is no file; move it away if nothing is to be restored")
             return msgspec.json.decode(path.read_bytes(), type=kind)
         except FileNotFoundError:
             return None

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -494,3 +495,22 @@ def test_where_no_check_applies_nothing_is_called_well(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "nothing was looked at: no node was asked" in done.stdout
     assert "nothing is wrong" not in done.stdout
+
+
+@pytest.mark.parametrize("spoil", [os.mkfifo, lambda path: os.symlink("/dev/zero", path)])
+def test_what_lies_in_the_place_of_the_last_run_is_not_waited_for(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    folder = tmp_path / ".local" / "state" / "kdiag"
+    folder.mkdir(parents=True)
+    spoil(folder / "last.json")
+    done = kdiag("check", "--on-change", "--snapshot", HEALTHY, home=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads((folder / "last.json").read_text())
+
+
+def test_the_demo_has_a_recording_of_its_own(tmp_path: Path) -> None:
+    told = kdiag("demo", "--help", home=tmp_path).stdout
+    assert "--dead" in told
+    assert "--snapshot" not in told
+    assert "--kubeconfig" not in told

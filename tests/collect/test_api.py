@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kdiag.collect.api import ApiSource
+from kdiag.collect.api import ApiSource, continue_token
 from kdiag.collect.deadline import Deadline
 from kdiag.collect.kubeconfig import Overrides, load
 from kdiag.engine.intake import Facts, Intake, known, sources
@@ -331,3 +332,35 @@ def test_a_fault_of_our_own_in_a_thread_reaches_the_caller(tmp_path: Path) -> No
         with pytest.raises(ZeroDivisionError):
             source.observe(Pods.sources, broken)
         source.close()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"metadata": {"resourceVersion": "1", "continue": "more"}, "items": [{"a": "x" * 9000}]},
+        {"items": [{"a": "x" * 9000}], "metadata": {"continue": "more"}},
+        {"items": [{"a": "x" * 9000}], "metadata": {"continue": "more"}, "z": "x" * 9000},
+        {"note": "x" * 9000, "metadata": {"continue": "more"}, "items": [{"a": "x" * 9000}]},
+        {"metadata": {"selfLink": "x" * 9000, "continue": "more"}, "items": []},
+        {"metadata": {"continue": "more" * 5000}, "items": []},
+    ],
+)
+def test_the_token_of_the_next_page_is_found_wherever_it_stands(body: dict[str, Any]) -> None:
+    assert continue_token(json.dumps(body).encode()).startswith("more")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[" * 100_000,
+        b'{"items":' + b"[" * 100_000,
+        json.dumps({"metadata": {"continue": 5}, "items": ["x" * 9000]}).encode(),
+        json.dumps({"metadata": {}, "items": [{"continue": "x" * 9000}]}).encode(),
+        json.dumps(
+            {"items": [{"metadata": {"continue": "of an object"}, "a": "x" * 9000}, {"b": "x" * 9000}]}
+        ).encode(),
+    ],
+)
+def test_what_is_no_token_of_a_list_is_none(body: bytes) -> None:
+    assert continue_token(body) == ""

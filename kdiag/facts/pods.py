@@ -22,7 +22,7 @@ import msgspec
 from kdiag.facts.base import ApiList, Builder, Fact, Objects
 from kdiag.facts.meta import Condition, Lean, OwnerRef, Resources, Time, condition
 from kdiag.facts.podspec import PodSpec, kept
-from kdiag.facts.wire import Page, clean_json, convert, decoder, describe, fold_gaps, unmanaged, without_nulls
+from kdiag.facts.wire import Page, clean_json, convert, decoder, describe, fold_gaps, once, unmanaged, without_nulls
 from kdiag.model.observation import Observation
 from kdiag.model.redact import RUN
 from kdiag.model.result import Gap, Ref
@@ -478,8 +478,12 @@ class PodBuilder:
         groups: list[tuple[Pod, ...]] = []
         for kin in self._kin.values():
             groups += [tuple(kin.pods)] if kin.spec else [(pod,) for pod in kin.pods]
+        items = once(self._items)
+        if len(items) < len(self._items):
+            kept = set(map(id, items))
+            groups = [tuple(pod for pod in group if id(pod) in kept) for group in groups]
         return Pods(
-            items=tuple(self._items),
+            items=items,
             groups=tuple(filter(None, groups)),
             gaps=fold_gaps(self._gaps),
             scope=self._scope,

@@ -199,10 +199,10 @@ class ListBuilder:
 
     def finish(self) -> Fact:
         """The fact, with its gaps cut to a readable number."""
-        return self._fact(items=_once(self._items), gaps=fold_gaps(self._gaps), scope=self._scope)
+        return self._fact(items=once(self._items), gaps=fold_gaps(self._gaps), scope=self._scope)
 
 
-def _once(items: list[Any]) -> tuple[Any, ...]:
+def once(items: list[Any]) -> tuple[Any, ...]:
     """Each object as it came last: a server whose list went on from another state may send one again."""
     found = {(item.namespace, item.name) if item.name else id(item): item for item in items}
     return tuple(found.values())

@@ -219,6 +219,9 @@ def test_an_object_that_comes_twice_is_one_as_it_came_last() -> None:
     other = {**POD, "metadata": {**POD["metadata"], "name": "web-2"}}
     pods = built(Pods, listed(POD, other, later))
     assert [(p.name, p.node) for p in pods.items] == [("web-1", "w2"), ("web-2", "w1")]
+    assert sorted(p.name for group in pods.templates for p in group) == ["web-1", "web-2"]
+    node = {"metadata": {"name": "w1"}}
+    assert len(built(Nodes, listed(node, node)).items) == 1
 
 
 def test_objects_without_a_name_are_as_many_as_came() -> None:

@@ -77,7 +77,7 @@ def test_on_change_speaks_once_for_each_change(tmp_path: Path) -> None:
 
 
 def test_on_change_calls_nothing_gone_that_it_cannot_see(tmp_path: Path) -> None:
-    words = ("check", "--on-change", "--kubeconfig", tmp_path / "c")
+    words = ("check", "service_selects_nothing", "--on-change", "--kubeconfig", tmp_path / "c")
     hidden: set[str] = set()
     with healthy_api(lost_service(), rbac=lambda access: access.resource not in hidden) as api:
         api.kubeconfig(tmp_path / "c")

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest
 from kdiag.facts import Autoscalers, Cluster, HorizontalPodAutoscaler, Workloads
 
+#: How the HPA controller says that the apiVersion has no such kind.
+_NO_KIND = "no matches for kind"
 _GROUPS = dict.fromkeys(("Deployment", "StatefulSet", "ReplicaSet", "DaemonSet"), "apps/v1")
 _YOUNG = 60  # seconds: it may have been created before its target
 
@@ -27,7 +29,7 @@ def autoscaler_target_missing(autoscalers: Autoscalers, workloads: Workloads, cl
         there = workloads.get(Ref(target.kind, target.name, scaler.namespace))
         if cluster.age(scaler.created) < _YOUNG or not failed or able is None:
             continue  # not looked at yet, or of a kind that kdiag does not read
-        if there and "no matches for kind" not in able.message:
+        if there and _NO_KIND not in able.message:
             continue
         message = able.message.removeprefix("the HPA controller was unable to get the target's current scale: ")
         yield _finding(scaler, message, workloads)
@@ -47,13 +49,15 @@ def _finding(scaler: HorizontalPodAutoscaler, message: str, workloads: Workloads
         hint = f"; there is {close}"
     else:
         hint = ""
-    missing = "not found" in message or "no matches for kind" in message
-    if "no matches for kind" in message:
-        said = f"there is no kind {target.kind} in {target.api_version or 'v1'}"
-    else:
-        said = f"there is no {target.kind} {target.name}" if missing else f"{target.kind} {target.name}: {message}"
     kind, name = (other.kind, other.name) if other else (target.kind, close or "NAME")
-    group = f'"apiVersion":"{_GROUPS.get(kind, "v1")}",' if "no matches for kind" in message else ""
+    group = ""
+    if _NO_KIND in message:
+        said = f"there is no kind {target.kind} in {target.api_version or 'v1'}"
+        group = f'"apiVersion":"{_GROUPS.get(kind, "v1")}",'
+    elif "not found" in message:
+        said = f"there is no {target.kind} {target.name}"
+    else:
+        said = f"{target.kind} {target.name}: {message}"
     patch = f'{{"spec":{{"scaleTargetRef":{{{group}"kind":"{kind}","name":"{name}"}}}}}}'
     return Finding(
         scaler.ref(),

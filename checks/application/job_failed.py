@@ -88,7 +88,7 @@ def _trying(jobs: Jobs, pods: Pods | None, logs: Logs | None) -> Iterator[Findin
             or status.failed < _TRIES
         ):
             continue
-        mine = list(pods.by_owner.get(job.metadata.uid, ())) if pods else []
+        mine = _pods_of(job, pods)
         exits = list(dict.fromkeys(_exits(mine)))
         limit = job.spec.backoff_limit
         most = f" of at most {limit + 1}" if limit is not None and limit < _MANY else ""
@@ -98,7 +98,7 @@ def _trying(jobs: Jobs, pods: Pods | None, logs: Logs | None) -> Iterator[Findin
             job.ref(),
             f"{job.ref()} fails again and again: {status.failed}{most} pods have failed; {listing(exits, 2)}",
             evidence=tuple(_evidence(job, mine, logs, None, 0.0)),
-            next=(kubectl("logs", f"job/{job.name}", "--all-containers", "--tail=30", namespace=job.namespace),),
+            next=(kubectl("logs", _whose(job, mine), "--all-containers", "--tail=30", namespace=job.namespace),),
             touches=tuple(p.ref() for p in mine[:20]),
             severity=Severity.WARNING,
         )
@@ -164,8 +164,7 @@ def _finding(
     why = _WORDS.get(reason) or (failed.message if failed else "") or reason
     if job.status.failed_indexes:
         why = f"index {shorten(job.status.failed_indexes, 60)} of {job.spec.completions or 0:,} failed"
-    mine = list(pods.by_owner.get(job.metadata.uid, ())) if pods else []
-    mine.sort(key=lambda p: p.phase != "Failed")  # what went well tells nothing
+    mine = _pods_of(job, pods)
     exits = list(dict.fromkeys(_exits(mine)))
     told = _told(job, events) if events and not mine else None
     if told:
@@ -185,6 +184,12 @@ def _finding(
         severity=severity,
         since=failed.last_transition_time.isoformat() if failed and failed.last_transition_time else "",
     )
+
+
+def _pods_of(job: Job, pods: Pods | None) -> list[Pod]:
+    """Those that failed first: what went well tells nothing."""
+    mine = pods.by_owner.get(job.metadata.uid, ()) if pods else ()
+    return sorted(mine, key=lambda p: p.phase != "Failed")
 
 
 def _exits(pods: Sequence[Pod]) -> Iterator[str]:

@@ -19,7 +19,7 @@ from kdiag.check import (
     listing,
     plural,
 )
-from kdiag.facts import Certificates, Cluster, Manifests, Pki, certificate_uses, static_pod
+from kdiag.facts import Certificates, Cluster, Manifests, Pki, certificate_uses, several, static_pod
 
 _APART = timedelta(minutes=5)
 _CA = {
@@ -93,17 +93,13 @@ def _expired(node: str, pki: Pki, taken: datetime, manifests: Manifests | None) 
     for use in certificate_uses(pki, mine):
         cert = use.certificate
         if cert and use.component != "kubelet" and cert.not_after < now:
-            lone = use.role == "etcd's peer certificate" and not _peers(manifests)
+            lone = use.role == "etcd's peer certificate" and manifests is not None and not several(manifests, "etcd")
             breaks = "etcd has no other member now and works; one cannot join" if lone else use.breaks
             yield _Expired(node, use.role, use.path, cert.not_after, breaks, use.dead, use.component, now)
     for name, (role, breaks, dead) in _CA.items():
         path = f"{pki.folder}/{name}"
         if (cert := pki.authority(path)) and cert.not_after < now:
             yield _Expired(node, role, path, cert.not_after, breaks, dead, "", now)
-
-
-def _peers(manifests: Manifests | None) -> bool:
-    return manifests is None or sum("etcd" in found.meant for _, found in manifests) > 1
 
 
 def _severity(found: list[_Expired], *, everywhere: bool) -> Severity:

@@ -93,7 +93,9 @@ def _finding(
         subject,
         f"{subject}: no {match['kind']} can be read, for its conversion webhook fails: {shorten(why, 140)}",
         evidence=(
-            Evidence(f"{node}$ tail {log.path}", shorten(line.text[line.text.find("conversion webhook") :], 300)),
+            Evidence(
+                f"sudo tail -n 20 {log.path}", shorten(line.text[line.text.find("conversion webhook") :], 300), node
+            ),
         ),
         next=(
             *([kubectl("get", "service,endpointslices,pods", namespace=backend.namespace)] if backend else []),

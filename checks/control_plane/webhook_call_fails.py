@@ -39,6 +39,7 @@ class _Call(NamedTuple):
     text: str
     error: str
     about: Ref | None = None
+    source: str = "api"
 
 
 @check(
@@ -84,7 +85,7 @@ def webhook_call_fails(
         yield Finding(
             config.ref(),
             f"calls to webhook {name} of {config.name} fail: {why}",
-            evidence=(Evidence(calls[0].command, shorten(calls[0].text, 400)),),
+            evidence=(Evidence(calls[0].command, shorten(calls[0].text, 400), calls[0].source),),
             next=(look, *_pods(hook)),
             touches=tuple(dict.fromkeys(c.about for c in calls if c.about)),
             key=name,
@@ -103,27 +104,30 @@ def _served(containers: Containers | None, cluster: Cluster) -> Iterator[tuple[s
             line, why = said[-1]
             if log and _lasting(why, len(said)):
                 text = line.text[line.text.find("failed calling webhook") :]
-                yield name, _Call(f"{node}$ tail {log.path}", text, why)
+                yield name, _Call(f"sudo tail -n 20 {log.path}", text, why, source=node)
 
 
 def _asked(complaints: Complaints | None, cluster: Cluster) -> Iterator[tuple[str, _Call]]:
+    """What the logs of whoever asked say, each workload heard once."""
+    if complaints is None:
+        return
     seen: set[tuple[Ref, str]] = set()
-    for log in complaints.logs.items if complaints else ():
-        pod = complaints.pods.get(log.pod, log.namespace) if complaints else None
-        if complaints is None or pod is None or pod.terminating:
+    for log in complaints.logs.items:
+        pod = complaints.pods.get(log.pod, log.namespace)
+        if pod is None or pod.terminating:
             continue
-        said: dict[str, list[LogLine]] = {}
+        calls: dict[str, list[tuple[LogLine, str]]] = {}
         for line in complaints.recent(pod, log.container, _CALL):
             match = _CALL.search(line.text)
             if match and line.when and cluster.age(line.when) < _LATELY:
-                said.setdefault(match["name"], []).append(line)
+                calls.setdefault(match["name"], []).append((line, match["why"]))
         about = complaints.owners.top(pod)
-        for name, lines in said.items():
-            match = _CALL.search(lines[0].text)
-            if match and _lasting(match["why"], len(lines)) and (about, name) not in seen:
+        for name, said in calls.items():
+            line, why = said[0]
+            if _lasting(why, len(said)) and (about, name) not in seen:
                 seen.add((about, name))
                 command = kubectl("logs", pod.name, "-c", log.container, "--tail=20", namespace=pod.namespace)
-                yield name, _Call(command, lines[0].text.strip(), match["why"], about)
+                yield name, _Call(command, line.text.strip(), why, about)
 
 
 def _lasting(why: str, times: int) -> bool:

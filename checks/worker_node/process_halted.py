@@ -29,6 +29,7 @@ from kdiag.facts import (
     Processes,
     hosted,
     on_control_plane,
+    several,
     stands_still,
     static_pod,
 )
@@ -85,7 +86,7 @@ def process_halted(
             ref = _pod(uid, node, containers)
             if name in COMPONENTS and (ref is None or ref.namespace == "kube-system"):
                 stops = stands_still(manifests, name) if manifests else ()
-                others = sum(1 for _, found in manifests or () if name in found.meant) > 1
+                others = manifests is not None and several(manifests, name)
                 severity = Severity.ERROR if others else Severity.CRITICAL
                 pod_ref = static_pod(name, node)
                 yield _finding(node, ones, pod_ref, f"of {pod_ref.name} ", "", stops, severity)

@@ -21,6 +21,7 @@ from kdiag.collect.http import REQUEST_SECONDS, Client, Response
 from kdiag.collect.kubeconfig import Target
 from kdiag.errors import AccessDenied, BadAnswer, CollectError, NoSuchNamespace, Unreachable
 from kdiag.facts.base import ApiGet, ApiList, Source
+from kdiag.facts.wire import ListMeta, decoder
 from kdiag.model.observation import Observation
 from kdiag.model.text import clean_line, nearest, shorten
 
@@ -48,18 +49,13 @@ _MOST_PAGES = 5_000
 _WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
 
-class _Meta(msgspec.Struct):
-    continue_: str = msgspec.field(name="continue", default="")
-
-
-class _List(msgspec.Struct):
-    metadata: _Meta = msgspec.field(default_factory=_Meta)
-
-
-_WHOLE = msgspec.json.Decoder(_List)
 _CONTINUE = re.compile(rb'"continue"\s*:\s*("(?:[^"\\]|\\.)*")')
 #: The kinds that take longest, first: everything else is read beside them.
 _FIRST = ("pods", "events", "nodes", "replicasets", "configmaps")
+
+
+class _List(msgspec.Struct):
+    metadata: ListMeta = msgspec.field(default_factory=ListMeta)
 
 
 class ApiSource:
@@ -396,7 +392,7 @@ def continue_token(body: memoryview | bytes) -> str:
         if match is not None:
             return str(json.loads(match[1]))
         # Neither at the one end nor at the other: it is longer, or it stands between.
-        return "" if usual or len(body) <= len(head) else _WHOLE.decode(body).metadata.continue_
+        return "" if usual or len(body) <= len(head) else decoder(_List).decode(body).metadata.continue_
     except (ValueError, RecursionError):
         return ""
 

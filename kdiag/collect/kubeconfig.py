@@ -142,20 +142,16 @@ def _nothing_found(paths: Sequence[Path], asked: str, empty: Sequence[Path]) -> 
     names = _listed(paths)
     if not names:
         return f"no kubeconfig: {asked} names no file; give one with --kubeconfig FILE or KUBECONFIG"
+    lack = "is empty" if empty else _lack(paths[0]) or _MISSING
+    if not asked:  # the usual place
+        return (
+            f"no kubeconfig: {names} {lack} and KUBECONFIG is not set; "
+            "give one with --kubeconfig FILE or KUBECONFIG, or put it at ~/.kube/config"
+        )
+    found = f"which {lack}"
     if len(paths) > 1:
-        none = "all that are there are empty" if empty else "none of them exists"
-        found = f"{names}, and {none}"
-    elif empty:
-        found = f"{names}, which is empty"
-    else:
-        found = f"{names}, which {_lack(paths[0]) or _MISSING}"
-    if asked:
-        return f"no kubeconfig: {asked} names {found}; give another one with --kubeconfig FILE or KUBECONFIG"
-    found = found.replace(", which", "", 1)
-    return (
-        f"no kubeconfig: {found} and KUBECONFIG is not set; "
-        "give one with --kubeconfig FILE or KUBECONFIG, or put it at ~/.kube/config"
-    )
+        found = "and all that are there are empty" if empty else "and none of them exists"
+    return f"no kubeconfig: {asked} names {names}, {found}; give another one with --kubeconfig FILE or KUBECONFIG"
 
 
 def _listed(paths: Sequence[Path]) -> str:

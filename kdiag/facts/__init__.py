@@ -397,6 +397,7 @@ from kdiag.facts.standing import component_standing as component_standing
 from kdiag.facts.standing import manifest_repair as manifest_repair
 from kdiag.facts.standing import manifest_severity as manifest_severity
 from kdiag.facts.standing import manifest_subject as manifest_subject
+from kdiag.facts.standing import several as several
 from kdiag.facts.standing import stands_still as stands_still
 from kdiag.facts.standing import static_pod as static_pod
 from kdiag.facts.standing import who_cannot_run as who_cannot_run

@@ -57,10 +57,7 @@ class Halted:
     def pod(self) -> str:
         """The uid of the pod that it belongs to."""
         found = _POD.search(self.cgroup)
-        if found is None:
-            return ""
-        text = found[1].replace("_", "-")
-        return text
+        return found[1].replace("_", "-") if found else ""
 
     @property
     def service(self) -> str:
@@ -77,7 +74,6 @@ class Halted:
         return f"/sys/fs/cgroup{found['']}/cgroup.freeze" if found.get("") else ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Processes(HostFact[tuple[Halted, ...]]):
     """Of each node the processes that do not run. Looked at twice: a runtime freezes a container for a moment, too."""
 

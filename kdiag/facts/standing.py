@@ -18,11 +18,15 @@ def static_pod(component: str, node: str) -> Ref:
     return Ref("Pod", f"{component}-{node}", "kube-system")
 
 
+def several(manifests: Manifests, component: str) -> bool:
+    """Whether more than one node is meant to run that component."""
+    return sum(component in found.meant for _, found in manifests) > 1
+
+
 def stands_still(manifests: Manifests, component: str) -> tuple[Ref, ...]:
     """What stands still when one of a component's static pods does not run."""
-    others = sum(1 for _, found in manifests if component in found.meant)
     if component in ("etcd", "kube-apiserver"):
-        return (CLUSTER,) if others <= 1 else ()
+        return () if several(manifests, component) else (CLUSTER,)
     return (Ref("Lease", component, "kube-system"),) if component in COMPONENTS else ()
 
 
@@ -77,8 +81,7 @@ def manifest_severity(manifests: Manifests, component: str, now: Standing) -> Se
         return Severity.WARNING
     if component not in COMPONENTS:
         return Severity.ERROR
-    others = sum(1 for _, found in manifests if component in found.meant)
-    return Severity.ERROR if others > 1 else Severity.CRITICAL
+    return Severity.ERROR if several(manifests, component) else Severity.CRITICAL
 
 
 def manifest_subject(manifest: Manifest, node: str) -> Ref:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import PODS_REFUSED, Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, shorten
+from kdiag.check import PODS_REFUSED, Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, present, shorten
 from kdiag.facts import Events, MutatingWebhooks, Refusals, ValidatingWebhooks, edit_template
 
 _HOOK = re.compile(
@@ -55,7 +55,7 @@ def admission_denied(
                 if owner
                 else kubectl("get", "validatingwebhookconfigurations,mutatingwebhookconfigurations"),
             ),
-            touches=(refusal.maker, *((owner,) if owner else ())),
+            touches=present(refusal.maker, owner),
             severity=refusal.severity,
             since=refusal.started,
         )

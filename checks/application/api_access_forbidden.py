@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import CLIENT_FAILS, Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing, shorten
+from kdiag.check import (
+    CLIENT_FAILS,
+    Evidence,
+    Finding,
+    Gap,
+    Layer,
+    Ref,
+    Severity,
+    check,
+    kubectl,
+    listing,
+    present,
+    shorten,
+)
 from kdiag.facts import ASKS_AGAIN, Access, Cluster, Complaint, Complaints, Topic
 
 #: A refusal that a running workload met longer ago than this, or once, may be over: seconds.
@@ -58,7 +71,7 @@ def api_access_forbidden(complaints: Complaints, cluster: Cluster, access: Acces
                 Evidence(kubectl("auth", "can-i", verb, resource, user, *_scope(where)), "no"),
             ),
             next=tuple(_correct(near[1]) if near else _grant(namespace, name, where, tuple(sorted(lacks)))),
-            touches=(Ref("ServiceAccount", name, namespace), *((near[1],) if near else ())),
+            touches=present(Ref("ServiceAccount", name, namespace), near[1] if near else None),
             key=f"{account} {where}",
             severity=Severity.ERROR if failing or again else Severity.WARNING,
             since=newest.since,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import CLAIM_UNBOUND, Evidence, Finding, Layer, Severity, check, kubectl, listing, nearest
+from kdiag.check import CLAIM_UNBOUND, Evidence, Finding, Layer, Severity, check, kubectl, listing, nearest, present
 from kdiag.facts import (
     Candidate,
     Differs,
@@ -33,17 +33,15 @@ def claim_unbindable(unbound: UnboundClaims, volumes: Volumes, events: Events | 
         yield Finding(
             claim.ref(),
             f"Claim {claim.ref().path} cannot bind{_why(one, volumes)}",
-            evidence=(
+            evidence=present(
                 Evidence(
                     kubectl("get", "pvc", claim.name, "-o", "wide", namespace=claim.namespace),
                     f"Pending; asks for {_asks(one)}",
                 ),
                 Evidence("kubectl get pv", listing([_shown(v) for v in _first(one, volumes)], 4) or "no volume"),
-                *(
-                    (Evidence(kubectl("describe", "pvc", claim.name, namespace=claim.namespace), said.message),)
-                    if said
-                    else ()
-                ),
+                Evidence(kubectl("describe", "pvc", claim.name, namespace=claim.namespace), said.message)
+                if said
+                else None,
             ),
             next=tuple(_next(one)),
             touches=tuple(p.ref() for p in one.users[:50]),

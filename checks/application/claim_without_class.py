@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import CLAIM_UNBOUND, Evidence, Finding, Layer, Severity, check, kubectl, listing
+from kdiag.check import CLAIM_UNBOUND, Evidence, Finding, Layer, Severity, check, kubectl, listing, present
 from kdiag.facts import Differs, Events, Lack, StorageClasses, UnboundClaims
 
 
@@ -32,14 +32,12 @@ def claim_without_class(unbound: UnboundClaims, classes: StorageClasses, events:
                 if near and fits
                 else ""
             ),
-            evidence=(
+            evidence=present(
                 Evidence(kubectl("get", "pvc", claim.name, namespace=claim.namespace), "Pending, STORAGECLASS <none>"),
                 Evidence("kubectl get storageclass", f"{listing(names, 5)}; none is (default)" if names else "none"),
-                *(
-                    (Evidence(kubectl("describe", "pvc", claim.name, namespace=claim.namespace), said.message),)
-                    if said
-                    else ()
-                ),
+                Evidence(kubectl("describe", "pvc", claim.name, namespace=claim.namespace), said.message)
+                if said
+                else None,
             ),
             next=(
                 *(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest, present
 from kdiag.facts import (
     ConfigMaps,
     Events,
@@ -57,9 +57,9 @@ def config_key_missing(
             one.owner,
             f"{one.where} needs key {one.key} of {kind} {namespace}/{name}, which does not have it"
             + (_hint(meant, keys) if found else ""),
-            evidence=(
+            evidence=present(
                 Evidence(kubectl("describe", "pod", one.pod.name, namespace=namespace), one.said),
-                *([Evidence(look, listing(keys, 8) or "no key")] if found else []),
+                Evidence(look, listing(keys, 8) or "no key") if found else None,
             ),
             next=(
                 *([] if found else [look]),

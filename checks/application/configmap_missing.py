@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest, present
 from kdiag.facts import (
     Cluster,
     ConfigMaps,
@@ -63,7 +63,7 @@ def configmap_missing(
         yield Finding(
             one.owner,
             f"{one.where} needs ConfigMap {namespace}/{one.about}, which does not exist{hint}",
-            evidence=(shown, Evidence("", f"used as {source_of(one)}"), *([listed] if configmaps else [])),
+            evidence=present(shown, Evidence("", f"used as {source_of(one)}"), listed if configmaps else None),
             next=tuple(steps),
             touches=touched(group, Ref("ConfigMap", one.about, namespace)),
             key=f"{one.container} {one.about}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, shorten
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, present, shorten
 from kdiag.facts import (
     BrokenScript,
     ConfigMaps,
@@ -66,14 +66,14 @@ def container_command_not_found(
         yield Finding(
             one.owner,
             message,
-            evidence=(
+            evidence=present(
                 Evidence(kubectl("get", "pod", one.pod.name, namespace=namespace), one.status),
                 Evidence(
                     kubectl(*(one.log_command if one.log else ("describe", "pod", one.pod.name)), namespace=namespace),
                     one.said,
                 ),
                 Evidence("", f"{where}: {shorten(json.dumps(typed), 160)}" if typed else f"{where} of {spec.image}"),
-                *([Evidence("", f"volume {hidden.name} at mountPath {hidden.mount_path}")] if hidden else []),
+                Evidence("", f"volume {hidden.name} at mountPath {hidden.mount_path}") if hidden else None,
             ),
             next=(
                 edit(one, "mountPath" if hidden else ""),
@@ -116,9 +116,9 @@ def _unusable(group: list[Failure], script: BrokenScript) -> Finding:
     return Finding(
         one.owner,
         f"{one.where} cannot run {script.path}: key {script.key} of ConfigMap {config.name} {script.why}",
-        evidence=(
+        evidence=present(
             Evidence(kubectl("get", "pod", one.pod.name, namespace=namespace), one.status),
-            *([Evidence(kubectl(*said, namespace=namespace), one.said)] if one.said else []),
+            Evidence(kubectl(*said, namespace=namespace), one.said) if one.said else None,
             Evidence(source, f"{script.key}: {script.why}"),
         ),
         next=steps,

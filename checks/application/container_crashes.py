@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, shorten
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, present, shorten
 from kdiag.facts import (
     Cluster,
     ConfigMaps,
@@ -84,10 +84,10 @@ def container_crashes(
                     one.text or _no_text(one, logs),
                 ),
             ),
-            next=(
-                *([edit(one, hint.change)] if hint else []),
-                *([edit(one, _SECCOMP)] if "cannot load seccomp profile" in said else []),
-                *([kubectl(*one.log_command, namespace=namespace)] if made else []),
+            next=present(
+                edit(one, hint.change) if hint else None,
+                edit(one, _SECCOMP) if "cannot load seccomp profile" in said else None,
+                kubectl(*one.log_command, namespace=namespace) if made else None,
                 kubectl("describe", "pod", one.pod.name, namespace=namespace),
             ),
             touches=touched(group),

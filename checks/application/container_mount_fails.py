@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, shorten
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, present, shorten
 from kdiag.facts import (
     ConfigMaps,
     Events,
@@ -58,10 +58,10 @@ def container_mount_fails(
         yield Finding(
             one.owner,
             f"{one.where} {why}",
-            evidence=(
+            evidence=present(
                 Evidence(kubectl("get", "pod", one.pod.name, namespace=namespace), one.status),
                 Evidence(kubectl("describe", "pod", one.pod.name, namespace=namespace), one.said),
-                *([Evidence("", f"mountPath {mount.mount_path}, subPath {mount.sub_path or 'none'}")] if mount else []),
+                Evidence("", f"mountPath {mount.mount_path}, subPath {mount.sub_path or 'none'}") if mount else None,
             ),
             next=(edit(one, "a single file needs subPath: its key" if mount and not mount.sub_path else ""),),
             touches=touched(group),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, present
 from kdiag.facts import (
     Events,
     Failure,
@@ -60,9 +60,9 @@ def container_out_of_memory(
             *("set", "resources", one.owner.kind.lower(), one.owner.name, "-c", one.container, "--limits=memory=MORE"),
             namespace=namespace,
         )
-        steps = (
+        steps = present(
             more if editable(one) else edit(one, "a higher memory limit"),
-            *([kubectl("edit", "limitrange", given.name, namespace=namespace) + "   # its default"] if given else []),
+            kubectl("edit", "limitrange", given.name, namespace=namespace) + "   # its default" if given else None,
             kubectl("top", "pod", one.pod.name, "--containers", namespace=namespace),
         )
         yield Finding(

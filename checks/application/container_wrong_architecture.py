@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check, kubectl
+from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check, kubectl, present
 from kdiag.facts import ConfigMaps, Events, Failures, Fault, Logs, Nodes, from_configmap, touched
 
 
@@ -42,13 +42,13 @@ def container_wrong_architecture(
                 if "exec format" in one.text.lower()
                 else "the image has no build for that processor"
             ),
-            evidence=(
+            evidence=present(
                 Evidence(kubectl("get", "pod", one.pod.name, "-o", "wide", namespace=namespace), one.status),
                 Evidence(
                     kubectl(*(one.log_command if one.log else ("describe", "pod", one.pod.name)), namespace=namespace),
                     one.said,
                 ),
-                *([Evidence(kubectl("get", "node", name, "-L", "kubernetes.io/arch"), machine)] if machine else []),
+                Evidence(kubectl("get", "node", name, "-L", "kubernetes.io/arch"), machine) if machine else None,
             ),
             next=(
                 f"docker buildx imagetools inspect {one.spec.image}   # which platforms it is built for",

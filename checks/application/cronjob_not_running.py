@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check, duration, kubectl
+from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check, duration, kubectl, present
 from kdiag.facts import (
     Cluster,
     CronJob,
@@ -127,8 +127,8 @@ def _blocked(cron: CronJob, job: Job, missed: int, pods: Pods | None) -> Finding
             ),
             *_evidence(cron, None),
         ),
-        next=(
-            *([kubectl("logs", pod.name, "--tail=20", namespace=pod.namespace)] if pod else []),
+        next=present(
+            kubectl("logs", pod.name, "--tail=20", namespace=pod.namespace) if pod else None,
             kubectl("delete", "job", job.name, namespace=job.namespace) + "   # the next start time makes a new one",
             "activeDeadlineSeconds in jobTemplate.spec ends a Job that hangs",
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, present
 from kdiag.facts import Claims, Cluster, CSINodes, Events, Owners, Pod, Pods, Volumes, claims_of
 
 
@@ -45,12 +45,10 @@ def csi_driver_missing(
             f"CSI driver {driver} is not registered on {listing(where)}"
             + (" nor on any other node" if not having else "")
             + f": {listing(map(str, workloads), 2)} cannot have {theirs}",
-            evidence=(
-                *(
-                    (Evidence(kubectl("describe", "pod", said[0].name, namespace=said[0].namespace), said[1]),)
-                    if said
-                    else ()
-                ),
+            evidence=present(
+                Evidence(kubectl("describe", "pod", said[0].name, namespace=said[0].namespace), said[1])
+                if said
+                else None,
                 Evidence(
                     "kubectl get csinodes -o custom-columns=NODE:.metadata.name,DRIVERS:.spec.drivers[*].name",
                     f"{driver} on {listing(having) if having else 'no node'}",

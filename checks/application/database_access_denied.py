@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kdiag.check import DEPENDENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
+from kdiag.check import DEPENDENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check, kubectl, present, shorten
 from kdiag.facts import (
     Backends,
     Cluster,
@@ -192,7 +192,7 @@ def _unproven(pair: _Pair, *, failing: bool) -> Finding:
             Evidence(_yaml(pair.server), _server_shown(pair.server_pod)),
         ),
         next=tuple(steps),
-        touches=(*_touches(pair.workload, pair.container, pair.dependency, pair), *((config,) if config else ())),
+        touches=present(*_touches(pair.workload, pair.container, pair.dependency, pair), config),
         key=pair.service.name,
         severity=Severity.ERROR if failing else Severity.WARNING,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, present, shorten
 from kdiag.facts import Cluster, Complaints, Pod, Topic
 
 # inotify answers ENOSPC when a user has no more watches: no disk is full then.
@@ -51,9 +51,9 @@ def disk_full_in_container(complaints: Complaints, cluster: Cluster) -> Iterator
                 if claim
                 else f"free space, or raise the volume's sizeLimit; on node {pod.node}: df -h /var/lib/kubelet",
             ),
-            touches=(
-                *((Ref("PersistentVolumeClaim", claim, pod.namespace),) if claim else ()),
-                *((Ref("Node", pod.node),) if pod.node and not claim else ()),
+            touches=present(
+                Ref("PersistentVolumeClaim", claim, pod.namespace) if claim else None,
+                Ref("Node", pod.node) if pod.node and not claim else None,
             ),
             key=complaint.container,
             severity=Severity.WARNING if complaint.passed(cluster) else Severity.ERROR,

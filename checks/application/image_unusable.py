@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, present, shorten
 from kdiag.facts import Events, Failure, Failures, Fault, Logs, set_image, touched
 
 _DISK = re.compile(r"no space left on device|read-only file system")
@@ -36,7 +36,7 @@ def image_unusable(failures: Failures, events: Events | None, logs: Logs | None)
                 Evidence(kubectl("describe", "pod", one.pod.name, namespace=namespace), one.said),
             ),
             next=(look,),
-            touches=(*touched(group), *((Ref("Node", node),) if _DISK.search(one.text) else ())),
+            touches=present(*touched(group), Ref("Node", node) if _DISK.search(one.text) else None),
             key=one.container,
             since=one.started,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, plural, shorten
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, plural, present, shorten
 from kdiag.facts import Cluster, Nodes, Owners, Pod, Pods
 
 _RECENT = 900.0
@@ -54,7 +54,7 @@ def pod_evicted(pods: Pods, cluster: Cluster, owners: Owners | None, nodes: Node
             f"{owner.kind} {owner.path}: evicted from {pod.node}: {why}"
             if own
             else f"{owner.kind} {owner.path}: evicted, {why}",
-            evidence=(
+            evidence=present(
                 Evidence(
                     kubectl("get", "pods", "--field-selector", "status.phase=Failed", namespace=pod.namespace),
                     f"{plural(len(group), 'pod')} Evicted, the last is {pod.name}",
@@ -63,19 +63,15 @@ def pod_evicted(pods: Pods, cluster: Cluster, owners: Owners | None, nodes: Node
                     kubectl("describe", "pod", pod.name, namespace=pod.namespace),
                     shorten(pod.message.strip(), 300) or "Evicted",
                 ),
-                *(
-                    [Evidence(kubectl("describe", "node", pod.node), f"{pressure} {condition.status}")]
-                    if condition
-                    else []
-                ),
+                Evidence(kubectl("describe", "node", pod.node), f"{pressure} {condition.status}")
+                if condition
+                else None,
             ),
-            next=(
-                *(
-                    [f"{kubectl('edit', owner.kind.lower(), owner.name, namespace=pod.namespace)}   # a larger limit"]
-                    if own
-                    else []
-                ),
-                *([kubectl("describe", "node", pod.node)] if not own else []),
+            next=present(
+                f"{kubectl('edit', owner.kind.lower(), owner.name, namespace=pod.namespace)}   # a larger limit"
+                if own
+                else None,
+                kubectl("describe", "node", pod.node) if not own else None,
                 kubectl("delete", "pods", "--field-selector", "status.phase=Failed", namespace=pod.namespace)
                 + "   # leftovers: only the record of them",
             ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, plural
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, plural, present
 from kdiag.facts import Events, Failure, Failures, Fault, Logs
 
 
@@ -44,13 +44,9 @@ def pod_not_ready(failures: Failures, events: Events | None, logs: Logs | None) 
             f"{name} is not ready: {text}"
             if alone
             else f"{len(pods):,} of {plural(max(total[name], len(pods)), 'pod')} of {name} not ready: {text}",
-            evidence=(
+            evidence=present(
                 Evidence(kubectl("get", "pod", one.pod.name, "-o", "wide", namespace=namespace), _shown(one)),
-                *(
-                    [Evidence(kubectl("describe", "pod", one.pod.name, namespace=namespace), one.said)]
-                    if one.text
-                    else []
-                ),
+                Evidence(kubectl("describe", "pod", one.pod.name, namespace=namespace), one.said) if one.text else None,
             ),
             next=(
                 kubectl("describe", "pod", one.pod.name, namespace=namespace),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, present
 from kdiag.facts import Event, Events, Owners, Pod, Pods, Workloads
 
 
@@ -44,21 +44,17 @@ def pod_preempted(pods: Pods, events: Events, workloads: Workloads, owners: Owne
             f"{owner} was removed{where} for {name}; nothing makes it again"
             if owner.kind == "Pod"
             else f"{owner} lost pods{where} to {name}, and they have no place now",
-            evidence=(
+            evidence=present(
                 Evidence(
                     kubectl("get", "events", "--field-selector=reason=Preempted", namespace=owner.namespace),
                     f"pod/{event.about.name}: {event.message}",
                 ),
-                *(
-                    (
-                        Evidence(
-                            kubectl("get", "pod", by.name, "-o", "wide", namespace=by.namespace),
-                            f"priority {by.spec.priority}, class {by.spec.priority_class_name or 'none'}, on {node}",
-                        ),
-                    )
-                    if by
-                    else ()
-                ),
+                Evidence(
+                    kubectl("get", "pod", by.name, "-o", "wide", namespace=by.namespace),
+                    f"priority {by.spec.priority}, class {by.spec.priority_class_name or 'none'}, on {node}",
+                )
+                if by
+                else None,
             ),
             next=(
                 "give both enough room: lower requests or add a node",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, present
 from kdiag.facts import Cluster, Owners, Pod, Pods, Workload, Workloads
 
 _OLD = 600  # seconds
@@ -55,15 +55,13 @@ def pod_rejected_by_kubelet(pods: Pods, owners: Owners, workloads: Workloads, cl
                     f"Failed, {pod.reason}, NODE {pod.node}: {pod.message}",
                 ),
             ),
-            next=(
-                *(
-                    [
-                        kubectl("get", "pods", "-l", "component=kube-scheduler", "-o", "yaml", namespace="kube-system")
-                        + "  # --config: its file turns NodeResourcesFit off"
-                    ]
-                    if blind
-                    else []
-                ),
+            next=present(
+                (
+                    kubectl("get", "pods", "-l", "component=kube-scheduler", "-o", "yaml", namespace="kube-system")
+                    + "  # --config: its file turns NodeResourcesFit off"
+                )
+                if blind
+                else None,
                 *_next(pod, len(group)),
             ),
             touches=tuple(p.ref() for p in group[:50]),

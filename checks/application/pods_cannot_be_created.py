@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import PODS_REFUSED, Evidence, Finding, Gap, Layer, Severity, check, kubectl, shorten
+from kdiag.check import PODS_REFUSED, Evidence, Finding, Gap, Layer, Severity, check, kubectl, present, shorten
 from kdiag.facts import Events, MutatingWebhooks, Refusals, ValidatingWebhooks, edit_template
 
 _HEAD = re.compile(r'^(?:pods|persistentvolumeclaims|jobs\.batch|replicasets\.apps) "[^"]*" is forbidden: ')
@@ -46,8 +46,8 @@ def pods_cannot_be_created(
                     f"FailedCreate: {shorten(refusal.message, 500)}",
                 ),
             ),
-            next=(
-                *([kubectl("get", "runtimeclasses")] if 'RuntimeClass "' in said else []),
+            next=present(
+                kubectl("get", "runtimeclasses") if 'RuntimeClass "' in said else None,
                 kubectl("describe", refusal.maker.kind.lower(), refusal.maker.name, namespace=namespace),
                 edit_template(refusal.subject),
             ),

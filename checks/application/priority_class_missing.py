@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest, present
 from kdiag.facts import CronJobs, Events, Jobs, Owners, PriorityClasses, Workloads, edit_template
 
 
@@ -52,8 +52,8 @@ def priority_class_missing(
             f"{owner} names priority class {name}, which does not exist"
             + (f"; {close} does" if close else "")
             + ("" if short else ": its next pod will be refused"),
-            evidence=(
-                *((Evidence(kubectl(*_maker(owner), namespace=owner.namespace), refused),) if refused else ()),
+            evidence=present(
+                Evidence(kubectl(*_maker(owner), namespace=owner.namespace), refused) if refused else None,
                 Evidence(
                     "kubectl get priorityclass",
                     listing(sorted(c.name for c in classes.items), 6) or "No resources found",

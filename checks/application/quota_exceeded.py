@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import PODS_REFUSED, Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing
+from kdiag.check import PODS_REFUSED, Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing, present
 from kdiag.facts import Events, Refusal, Refusals, ResourceQuotas, edit_template
 
 _FULL = re.compile(
@@ -51,7 +51,7 @@ def quota_exceeded(refusals: Refusals, events: Events | None, quotas: ResourceQu
                 ),
             ),
             next=tuple(_again(refusal) if over else _next(refusal, quota, full is not None)),
-            touches=(refusal.maker, *((Ref("ResourceQuota", quota, namespace),) if quota else ())),
+            touches=present(refusal.maker, Ref("ResourceQuota", quota, namespace) if quota else None),
             severity=Severity.WARNING if over else refusal.severity,
             since=refusal.started,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, present
 from kdiag.facts import (
     Events,
     Failures,
@@ -39,18 +39,16 @@ def readiness_probe_fails(failures: Failures, events: Events | None, logs: Logs 
         yield Finding(
             one.owner,
             f"{one.where} is not ready: {probe_verdict('readiness', probe, one)}",
-            evidence=(
+            evidence=present(
                 Evidence(kubectl("get", "pod", one.pod.name, namespace=namespace), one.status),
                 Evidence(
                     kubectl("describe", "pod", one.pod.name, namespace=namespace),
                     one.said or "Ready False: containers not ready",
                 ),
                 Evidence("", probe_setting(probe, one.spec)),
-                *(
-                    [Evidence(kubectl(*one.log_command, namespace=namespace), telling(one.log))]
-                    if telling(one.log)
-                    else []
-                ),
+                Evidence(kubectl(*one.log_command, namespace=namespace), telling(one.log))
+                if telling(one.log)
+                else None,
             ),
             next=(
                 edit(one, "readinessProbe"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, present
 from kdiag.facts import (
     HOSTS,
     Events,
@@ -68,21 +68,19 @@ def registry_unreachable(
         yield Finding(
             one.owner,
             f"{one.where} cannot pull {one.about}: {lead}{why}{hint}",
-            evidence=(
+            evidence=present(
                 Evidence(
                     kubectl("get", "pod", one.pod.name, "-o", "wide", namespace=namespace),
                     f"{one.status}, on {nodes[0]}",
                 ),
                 Evidence(kubectl("describe", "pod", one.pod.name, namespace=namespace), one.said),
-                *(
-                    [Evidence(f"grep -n PROXY {proxy[1].path}", f"line {proxy[1].line}: {proxy[1].name}=…", proxy[0])]
-                    if proxy
-                    else []
-                ),
-                *([Evidence(f"grep -n {host} {HOSTS}", f"{led[1].address} {host}", led[0])] if led else []),
+                Evidence(f"grep -n PROXY {proxy[1].path}", f"line {proxy[1].line}: {proxy[1].name}=…", proxy[0])
+                if proxy
+                else None,
+                Evidence(f"grep -n {host} {HOSTS}", f"{led[1].address} {host}", led[0]) if led else None,
             ),
-            next=(
-                *([f"ssh {led[0]} sudoedit {HOSTS}    # line {led[1].line}: is it meant to be there?"] if led else []),
+            next=present(
+                f"ssh {led[0]} sudoedit {HOSTS}    # line {led[1].line}: is it meant to be there?" if led else None,
                 *(
                     [
                         f"ssh {proxy[0]} sudoedit {proxy[1].path}    # line {proxy[1].line}: the right proxy, or none",
@@ -99,7 +97,7 @@ def registry_unreachable(
                 ),
                 f"{nodes[0]}$ curl -sS -o /dev/null -w '%{{http_code}}' {scheme}://{registry}/v2/",
                 f"{nodes[0]}$ sudo crictl pull {one.about}",
-                *((set_image(one, close) + "    # if that was meant",) if close else ()),
+                set_image(one, close) + "    # if that was meant" if close else None,
             ),
             touches=touched(group),
             key=one.container,

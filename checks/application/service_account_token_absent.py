@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, present, shorten
 from kdiag.facts import Complaints, Container, LogLine, Pod, ServiceAccounts
 
 _PLACE = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -84,13 +84,11 @@ def _finding(pod: Pod, workload: Ref, container: Container, line: LogLine, off: 
                 f"container {container.name} has no mount at {_PLACE}",
             ),
         ),
-        next=(
+        next=present(
             kubectl("edit", *edit, namespace=namespace) + "   # automountServiceAccountToken: true",
-            *(
-                [kubectl("rollout", "restart", f"{workload.kind.lower()}/{workload.name}", namespace=namespace)]
-                if by_account and workload.kind in ("Deployment", "StatefulSet", "DaemonSet")
-                else []
-            ),
+            kubectl("rollout", "restart", f"{workload.kind.lower()}/{workload.name}", namespace=namespace)
+            if by_account and workload.kind in ("Deployment", "StatefulSet", "DaemonSet")
+            else None,
         ),
         touches=(pod.ref(), Ref("ServiceAccount", name, namespace)),
         key=container.name,

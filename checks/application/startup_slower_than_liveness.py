@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, present
 from kdiag.facts import (
     Events,
     Failures,
@@ -65,8 +65,8 @@ def startup_slower_than_liveness(failures: Failures, events: Events | None, logs
                     f"{probe_setting(probe, one.spec)}: delay + period x (failures - 1) + timeout = {sum_}",
                 ),
             ),
-            next=(
-                *([edit(one, "a CPU limit of 100m or more, or none")] if slow else []),
+            next=present(
+                edit(one, "a CPU limit of 100m or more, or none") if slow else None,
                 kubectl(
                     "patch", one.owner.kind.lower(), one.owner.name, "--type=json", "-p", patch, namespace=namespace
                 )

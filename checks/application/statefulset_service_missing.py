@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest, present
 from kdiag.facts import Dependencies, Services, StatefulSet, StatefulSets, Workloads, selects
 
 
@@ -37,7 +37,7 @@ def statefulset_service_missing(
             statefulset.ref(),
             f"{statefulset.ref()} names the Service {name}, which does not exist: {statefulset.name}-0.{name} does not "
             "resolve" + (f"; there is {close}" if close else ""),
-            evidence=(
+            evidence=present(
                 Evidence(
                     kubectl(
                         "get",
@@ -53,7 +53,7 @@ def statefulset_service_missing(
                     kubectl("get", "services", namespace=namespace),
                     listing(sorted(s.name for s in services.within(namespace)), 5) or "none",
                 ),
-                *((Evidence("", f"named by {listing(users, 3)}"),) if users else ()),
+                Evidence("", f"named by {listing(users, 3)}") if users else None,
             ),
             next=(
                 kubectl("create", "service", "clusterip", name, "--clusterip=None", namespace=namespace),

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import CLAIM_UNBOUND, Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest
+from kdiag.check import (
+    CLAIM_UNBOUND,
+    Evidence,
+    Finding,
+    Layer,
+    Ref,
+    Severity,
+    check,
+    kubectl,
+    listing,
+    nearest,
+    present,
+)
 from kdiag.facts import Events, Lack, StorageClasses, UnboundClaims, Volumes
 
 
@@ -31,14 +43,12 @@ def storage_class_missing(
             claim.ref(),
             f"Claim {claim.ref().path} names storage class {name}, which does not exist"
             + (f"; {of_volume}{close}, is close" if close and of_volume else f"; {close} does" if close else ""),
-            evidence=(
+            evidence=present(
                 Evidence(kubectl("get", "pvc", claim.name, namespace=claim.namespace), f"Pending, STORAGECLASS {name}"),
                 Evidence("kubectl get storageclass", listing(known, 6) or "none"),
-                *(
-                    (Evidence(kubectl("describe", "pvc", claim.name, namespace=claim.namespace), said.message),)
-                    if said
-                    else ()
-                ),
+                Evidence(kubectl("describe", "pvc", claim.name, namespace=claim.namespace), said.message)
+                if said
+                else None,
             ),
             next=(
                 kubectl("get", "pvc", claim.name, "-o", "yaml", namespace=claim.namespace)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, present
 from kdiag.facts import (
     Claims,
     Cluster,
@@ -75,12 +75,12 @@ def volume_attached_elsewhere(
                 _message(owner, claim, where, others, owners),
                 evidence=tuple(_evidence(pod, claim, others, where, said.message if told and said else "")),
                 next=tuple(_next(owner, claim, others, where, owners)),
-                touches=(
+                touches=present(
                     pod.ref(),
                     claim.ref(),
                     Ref("PersistentVolume", claim.spec.volume_name),
                     # An ill node holds on to its volumes: the old pod's node may be the cause.
-                    *((Ref("Node", where),) if where and (not others or all(p.terminating for p in others)) else ()),
+                    Ref("Node", where) if where and (not others or all(p.terminating for p in others)) else None,
                 ),
                 key=name,
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, shorten
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, present, shorten
 from kdiag.facts import (
     Claims,
     Cluster,
@@ -44,21 +44,17 @@ def volume_expansion_refused(
         yield Finding(
             claim.ref(),
             f"Claim {claim.ref().path} asks for {amount('storage', wanted)} and has {amount('storage', has)}: {why}",
-            evidence=(
+            evidence=present(
                 Evidence(
                     kubectl("get", "pvc", claim.name, "-o", "yaml", namespace=claim.namespace),
                     f"requests {amount('storage', wanted)}, status.capacity {amount('storage', has)}",
                 ),
-                *(
-                    (
-                        Evidence(
-                            kubectl("describe", "pvc", claim.name, namespace=claim.namespace),
-                            f"{event.reason}: {event.message}",
-                        ),
-                    )
-                    if event
-                    else ()
-                ),
+                Evidence(
+                    kubectl("describe", "pvc", claim.name, namespace=claim.namespace),
+                    f"{event.reason}: {event.message}",
+                )
+                if event
+                else None,
             ),
             next=tuple(_next(claim)),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, present, shorten
 from kdiag.facts import (
     Claims,
     Cluster,
@@ -82,7 +82,7 @@ def volume_mount_fails(
                     ),
                 ),
                 next=steps,
-                touches=(pod.ref(), *((claim.ref(),) if claim else ())),
+                touches=present(pod.ref(), claim.ref() if claim else None),
                 key=volume,
                 since=event.first.isoformat() if event.first else "",
             )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kdiag.check import API_SERVER_FAILS, CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, shorten
+from kdiag.check import API_SERVER_FAILS, CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, present, shorten
 from kdiag.facts import (
     Cluster,
     Containers,
@@ -120,8 +120,8 @@ def _hangs(
             manifest.quote(node, flag.line),
             Evidence("kubectl get --raw /livez", cluster.dead),
         ),
-        next=(
-            *([f"ssh {node} curl -sk -m 5 {server}    # does anything listen there?"] if server else []),
+        next=present(
+            f"ssh {node} curl -sk -m 5 {server}    # does anything listen there?" if server else None,
             f"ssh {node} sudoedit {manifest.path}    # --audit-webhook-mode=batch: it then waits for nobody",
             f"ssh {node} sudo grep -n server: {flag.value}    # is that where the webhook is?",
         ),
@@ -153,13 +153,13 @@ def _finding(
         shorten(
             f"{pod.name} gets no answer from its {kind.name} webhook {place}{named}: {why}".replace("  ", " "), 220
         ),
-        evidence=(
-            *([manifest.quote(node, flag.line)] if manifest and flag else []),
+        evidence=present(
+            manifest.quote(node, flag.line) if manifest and flag else None,
             Evidence(f"sudo tail -n 20 {log.path}", shorten(plain(line.text), 300), node),
             Evidence("", effect, node),
         ),
-        next=(
-            *([f"ssh {node} curl -sk -m 5 {place}    # does anything listen there?"] if place else []),
+        next=present(
+            f"ssh {node} curl -sk -m 5 {place}    # does anything listen there?" if place else None,
             f"ssh {node} sudo grep -n server: {flag.value}    # or the kubeconfig that it names"
             if flag
             else f"ssh {node} sudo grep -n webhook /etc/kubernetes/manifests/kube-apiserver.yaml",
@@ -168,7 +168,7 @@ def _finding(
             if flag
             else f"ssh {node} sudo crictl ps -a --name kube-apiserver",
         ),
-        touches=(pod, Ref("Node", node), *([CLUSTER] if alone and not harmless else [])),
+        touches=present(pod, Ref("Node", node), CLUSTER if alone and not harmless else None),
         key=kind.name,
         severity=Severity.WARNING if harmless else Severity.CRITICAL if alone else Severity.ERROR,
     )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from kdiag.check import API_SERVER_FAILS, CLUSTER, Evidence, Finding, Layer, Severity, check, shorten
+from kdiag.check import API_SERVER_FAILS, CLUSTER, Evidence, Finding, Layer, Severity, check, present, shorten
 from kdiag.facts import Cluster, Containers, HostContainer, HostLog, Listeners, current, plain, static_pod
 
 _STEADY = 60
@@ -78,7 +78,7 @@ def api_server_cannot_reach_etcd(
                 f"ssh {node} sudo ss -ltnp sport = :2379    # does it listen?",
                 f"ssh {node} sudo grep -n -- --etcd- /etc/kubernetes/manifests/kube-apiserver.yaml",
             ),
-            touches=(pod, static_pod("etcd", node), *([CLUSTER] if len(servers) == 1 else [])),
+            touches=present(pod, static_pod("etcd", node), CLUSTER if len(servers) == 1 else None),
             severity=Severity.CRITICAL if len(servers) == 1 and not back else Severity.ERROR,
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, go_seconds, kubectl, listing
+from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, go_seconds, kubectl, listing, present
 from kdiag.facts import Cluster, Containers, Entry, KubeletJournal, Manifests, current, journal_line, server_urls
 
 #: Seconds: what the kubelet needs to see a change and to start the container, and that to serve.
@@ -45,18 +45,14 @@ def api_server_unreachable(
     yield Finding(
         Ref("APIServer", address),
         f"the API server {address} cannot be used{run}: {_short(cluster.dead, address)}{begins}",
-        evidence=(
+        evidence=present(
             Evidence(kubectl("get", "--raw", "/livez"), cluster.dead),
-            *([journal_line(waits.entry, waits.node)] if waits else []),
+            journal_line(waits.entry, waits.node) if waits else None,
             *(Evidence("crictl ps --name kube-apiserver", "Running", node) for node in sorted(others)),
         ),
-        next=(
-            *(["wait half a minute, then run kdiag check again"] if written else []),
-            *(
-                [f"ssh {waits.node} sudo systemctl restart kubelet    # it starts {waits.part} at once"]
-                if waits
-                else []
-            ),
+        next=present(
+            "wait half a minute, then run kdiag check again" if written else None,
+            f"ssh {waits.node} sudo systemctl restart kubelet    # it starts {waits.part} at once" if waits else None,
             *(f"{kubectl('--server', url, 'get', 'nodes')}    # {node}'s" for node, url in sorted(others.items())),
             "on a control-plane node: sudo crictl ps -a | grep -E 'kube-apiserver|etcd'",
             "on a control-plane node: sudo journalctl -u kubelet -n 50 --no-pager",

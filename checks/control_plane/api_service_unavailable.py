@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, shorten
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, present, shorten
 from kdiag.facts import APIServices, Cluster
 
 #: worker_node/metrics_server_unavailable says it in its own words.
@@ -55,8 +55,8 @@ def api_service_unavailable(apis: APIServices, cluster: Cluster) -> Iterator[Fin
                 Evidence(kubectl("get", "apiservice", api.name), f"False ({state.reason})"),
                 Evidence(kubectl("describe", "apiservice", api.name), shorten(state.message, 300)),
             ),
-            next=(
-                *([_bundle(api.name)] if refused else []),
+            next=present(
+                _bundle(api.name) if refused else None,
                 kubectl("get", "pods,service,endpointslices", "-o", "wide", namespace=target.namespace),
                 f"{kubectl('delete', 'apiservice', api.name)}    # only when nothing serves or wants this API any more",
             ),

@@ -16,6 +16,7 @@ from kdiag.check import (
     controller,
     kubectl,
     listing,
+    present,
 )
 from kdiag.facts import Access, Cluster, DaemonSets, Subject
 
@@ -98,13 +99,11 @@ def built_in_rights_missing(
                 Evidence(kubectl("auth", "can-i", "--list", f"--as={user}"), f"nothing of {role}"),
             ),
             next=tuple(_steps(ref, subject, role, there=given is not None)),
-            touches=(
+            touches=present(
                 part,
-                *(
-                    [Ref(subject.kind, subject.name, subject.namespace)]
-                    if subject.namespace and part.kind != "Controller"
-                    else []
-                ),
+                Ref(subject.kind, subject.name, subject.namespace)
+                if subject.namespace and part.kind != "Controller"
+                else None,
             ),
             severity=Severity.CRITICAL if who in _USERS else Severity.ERROR,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check
+from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, present
 from kdiag.facts import (
     Certificate,
     Certificates,
@@ -65,8 +65,8 @@ def certificate_key_mismatch(certificates: Certificates, manifests: Manifests | 
                 f"{place}{use.key_path} is not the key of {use.path} on {node}, meant is {meant}: {starts}"
                 if place
                 else f"{use.key_path} is not the key of {use.path} on {node}: {starts}",
-                evidence=(
-                    *([manifest.quote(node, flag.line)] if manifest and flag else []),
+                evidence=present(
+                    manifest.quote(node, flag.line) if manifest and flag else None,
                     *_evidence(node, use.path, use.key_path, cert.key, key),
                 ),
                 next=manifest_repair(node, manifest, flag.line, f"--{flag.name}={meant}")
@@ -75,10 +75,10 @@ def certificate_key_mismatch(certificates: Certificates, manifests: Manifests | 
                     f"ssh {node} sudo ls -la --time-style=full-iso {use.path} {use.key_path}    # which is newer?",
                     *_renew(node, use.path, pki.folder),
                 ),
-                touches=(
-                    *([static_pod(part, node)] if part else []),
-                    *([static_pod("kube-apiserver", node)] if dead else []),
-                    *([CLUSTER] if dead and alone else []),
+                touches=present(
+                    static_pod(part, node) if part else None,
+                    static_pod("kube-apiserver", node) if dead else None,
+                    CLUSTER if dead and alone else None,
                 ),
                 key=use.path,
                 severity=(Severity.CRITICAL if alone else Severity.ERROR) if dead else Severity.ERROR,

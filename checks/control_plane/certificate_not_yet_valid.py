@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from kdiag.check import CLUSTER, ETCD_FAILS, Evidence, Finding, Layer, Ref, Severity, check, duration, listing
+from kdiag.check import CLUSTER, ETCD_FAILS, Evidence, Finding, Layer, Ref, Severity, check, duration, listing, present
 from kdiag.facts import Certificates, Cluster, Manifests, certificate_uses, static_pod
 
 _SLACK = timedelta(seconds=30)
@@ -64,9 +64,9 @@ def certificate_not_yet_valid(
                 f"ssh {node} timedatectl    # is the clock right, and synchronized?",
                 f"ssh {node} sudo systemctl restart chrony    # or chronyd, systemd-timesyncd: what the node has",
             ),
-            touches=(
+            touches=present(
                 *(static_pod(p, node) for p in dict.fromkeys(parts)),
-                *([CLUSTER] if worst.dead and lone else []),
+                CLUSTER if worst.dead and lone else None,
             ),
             severity=Severity.CRITICAL if worst.dead and lone else Severity.ERROR,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import CLUSTER, COMPONENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check
+from kdiag.check import CLUSTER, COMPONENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check, present
 from kdiag.facts import Certificates, Cluster, Containers, Manifests, certificate_uses, current, static_pod
 
 _STEADY = 90
@@ -61,10 +61,10 @@ def certificate_unreadable(
                         f"ssh {node} sudo ls -la {path}",
                         f"ssh {node} sudo kubeadm certs check-expiration    # then write it anew: see the page",
                     ),
-                    touches=(
-                        *([static_pod(part, node)] if part else []),
-                        *([static_pod("kube-apiserver", node)] if use.dead else []),
-                        *([CLUSTER] if use.dead and lone and not runs else []),
+                    touches=present(
+                        static_pod(part, node) if part else None,
+                        static_pod("kube-apiserver", node) if use.dead else None,
+                        CLUSTER if use.dead and lone and not runs else None,
                     ),
                     key=path,
                     severity=Severity.WARNING if runs else severity,

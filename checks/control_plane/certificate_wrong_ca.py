@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import CLUSTER, ETCD_FAILS, Evidence, Finding, Layer, Ref, Severity, check, listing
+from kdiag.check import CLUSTER, ETCD_FAILS, Evidence, Finding, Layer, Ref, Severity, check, listing, present
 from kdiag.facts import (
     PKI,
     Certificate,
@@ -91,18 +91,18 @@ def _flag(node: str, flag: Flag, uses: list[CertificateUse], found: NodeManifest
         static_pod(use.checker, node),
         f"{use.checker}-{node} trusts the wrong CA: {where} --{flag.name}={flag.value}, "
         f"meant is {use.trust_default}: {whom}",
-        evidence=(
-            *([manifest.quote(node, flag.line)] if manifest else []),
+        evidence=present(
+            manifest.quote(node, flag.line) if manifest else None,
             Evidence(f"sudo openssl verify -CAfile {flag.value} {use.path}", f"{use.trust_default} signed it", node)
             if not use.path.endswith(".conf")
             else Evidence(f"grep client-certificate {use.path}", f"{use.trust_default} signed it", node),
         ),
         next=manifest_repair(node, manifest, flag.line, f"--{flag.name}={use.trust_default}") if manifest else (),
-        touches=(
+        touches=present(
             Ref("Node", node),
             *(static_pod(p, node) for p in dict.fromkeys(parts)),
             *(Ref("Lease", p, "kube-system") for p in leases),
-            *([CLUSTER] if dead and alone else []),
+            CLUSTER if dead and alone else None,
         ),
         key=flag.name,
         severity=(Severity.CRITICAL if alone else Severity.ERROR) if dead else Severity.ERROR,
@@ -240,8 +240,8 @@ def _finding(
         f"{use.role} on {node} is the wrong one: {named}: {use.breaks}"
         if named
         else f"{use.role} on {node} is not signed by {places}: {use.breaks}",
-        evidence=(
-            *([manifest.quote(node, other.line)] if manifest and other else []),
+        evidence=present(
+            manifest.quote(node, other.line) if manifest and other else None,
             Evidence(f"sudo openssl verify -CAfile {refused[0][0]} {use.path}", f"{by}{flag}", node)
             if not refused[0][0].endswith(".conf")
             else Evidence(f"sudo openssl x509 -noout -issuer -in {use.path}", f"{by}{flag}", node),
@@ -250,14 +250,12 @@ def _finding(
         next=manifest_repair(node, manifest, other.line, f"--{other.name}={use.usual}.crt")
         if manifest and other
         else tuple(_next(node, use, signer, pki.folder)),
-        touches=(
+        touches=present(
             *(static_pod(p, node) for p in dict.fromkeys(parts)),
-            *(
-                [Ref("Lease", component, "kube-system")]
-                if component in ("kube-scheduler", "kube-controller-manager")
-                else []
-            ),
-            *([CLUSTER] if use.dead and alone and use.component in ("etcd", "kube-apiserver") else []),
+            Ref("Lease", component, "kube-system")
+            if component in ("kube-scheduler", "kube-controller-manager")
+            else None,
+            CLUSTER if use.dead and alone and use.component in ("etcd", "kube-apiserver") else None,
         ),
         key=use.path,
         severity=(Severity.CRITICAL if alone else Severity.ERROR) if use.dead else Severity.ERROR,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, shorten
+from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, present, shorten
 from kdiag.facts import (
     CAME_UP,
     HARMLESS,
@@ -130,8 +130,8 @@ def component_exits(
             yield Finding(
                 pod,
                 shorten(f"{pod.name} ends at start: {place}{_WRAPPING.sub('', plain(line))}", 260),
-                evidence=(
-                    *([manifest.quote(node, flag.line)] if manifest and flag else []),
+                evidence=present(
+                    manifest.quote(node, flag.line) if manifest and flag else None,
                     Evidence(
                         f"crictl ps -a --name {part}", f"{last.state.capitalize()}{code}, attempt {last.attempt}", node
                     ),
@@ -145,10 +145,10 @@ def component_exits(
                     f"ssh {node} sudoedit {edit}    # {file}",
                     f"ssh {node} sudo crictl ps -a --name {part}    # Running, and its ATTEMPT stands still",
                 ),
-                touches=(
+                touches=present(
                     pod,
-                    *([CLUSTER] if part == "kube-apiserver" and alone else []),
-                    *([Ref("Lease", part, "kube-system")] if part != "kube-apiserver" else []),
+                    CLUSTER if part == "kube-apiserver" and alone else None,
+                    Ref("Lease", part, "kube-system") if part != "kube-apiserver" else None,
                     *(_unseen(workloads) if part == "kube-controller-manager" and alone else []),
                 ),
                 severity=Severity.CRITICAL if alone else Severity.ERROR,

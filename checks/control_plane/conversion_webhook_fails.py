@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, present, shorten
 from kdiag.facts import (
     Backends,
     Cluster,
@@ -97,8 +97,8 @@ def _finding(
                 f"sudo tail -n 20 {log.path}", shorten(line.text[line.text.find("conversion webhook") :], 300), node
             ),
         ),
-        next=(
-            *([kubectl("get", "service,endpointslices,pods", namespace=backend.namespace)] if backend else []),
+        next=present(
+            kubectl("get", "service,endpointslices,pods", namespace=backend.namespace) if backend else None,
             look + "   # are the Service's name and the caBundle right?",
             "bring the webhook's operator back, or, where nothing is to be converted: spec.conversion.strategy None",
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import CLUSTER, Evidence, Finding, Layer, Severity, check, shorten
+from kdiag.check import CLUSTER, Evidence, Finding, Layer, Severity, check, present, shorten
 from kdiag.facts import ETCDCTL, Cluster, EtcdAnswers, EtcdLog, EtcdLogs, static_pod
 
 _SAID = re.compile(
@@ -45,8 +45,8 @@ def etcd_corrupted(answers: EtcdAnswers, cluster: Cluster, logs: EtcdLogs | None
     yield Finding(
         CLUSTER,
         f"etcd's members do not hold the same data: {'alarm CORRUPT' if raised else 'a member says so'} ({node})",
-        evidence=(
-            *([Evidence(f"sudo {ETCDCTL} alarm list", "alarm:CORRUPT", source=node)] if raised else []),
+        evidence=present(
+            Evidence(f"sudo {ETCDCTL} alarm list", "alarm:CORRUPT", source=node) if raised else None,
             *(
                 Evidence("sudo tail -n 50 /var/log/pods/kube-system_etcd-*/etcd/*.log", shorten(line, 300), source=name)
                 for name, line in told[:3]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from kdiag.check import CLUSTER, Evidence, Finding, Layer, Severity, check
+from kdiag.check import CLUSTER, Evidence, Finding, Layer, Severity, check, present
 from kdiag.facts import DATABASE, Containers, EtcdData, EtcdLine, EtcdLogs, FileInfo, Manifests, current, static_pod
 
 _USUAL = "/var/lib/etcd"
@@ -69,11 +69,11 @@ def etcd_data_dir_changed(
         yield Finding(
             pod,
             f"{pod.name} {what} ({found.path}:{line})",
-            evidence=(
+            evidence=present(
                 found.quote(node, line),
                 Evidence(f"sudo ls -la --time-style=full-iso {old.path}", _shown(old), node),
-                *([Evidence(f"sudo ls -la --time-style=full-iso {here.path}", _shown(here), node)] if here else []),
-                *([Evidence(f"sudo grep dir-type {own[0].path}", '"dir-type":"empty"', node)] if empty else []),
+                Evidence(f"sudo ls -la --time-style=full-iso {here.path}", _shown(here), node) if here else None,
+                Evidence(f"sudo grep dir-type {own[0].path}", '"dir-type":"empty"', node) if empty else None,
             ),
             next=(
                 f"ssh {node} sudoedit {found.path}    # line {line}: {repair}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import CLUSTER, Evidence, Finding, Layer, Severity, check, shorten
+from kdiag.check import CLUSTER, Evidence, Finding, Layer, Severity, check, present, shorten
 from kdiag.facts import Cluster, Containers, EtcdLogs, current, static_pod
 
 _STEADY = 60
@@ -63,7 +63,7 @@ def etcd_data_dir_unusable(containers: Containers, logs: EtcdLogs, cluster: Clus
                 Evidence(f"sudo tail -n 20 {own[0].path}", shorten(text, 400), node),
             ),
             next=tuple(_next(node, place, why)),
-            touches=(pod, static_pod("kube-apiserver", node), *([CLUSTER] if lone else [])),
+            touches=present(pod, static_pod("kube-apiserver", node), CLUSTER if lone else None),
             severity=Severity.CRITICAL if lone else Severity.ERROR,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import CLUSTER, Evidence, Finding, Layer, Severity, check, shorten
+from kdiag.check import CLUSTER, Evidence, Finding, Layer, Severity, check, present, shorten
 from kdiag.facts import Cluster, EtcdLogs, Manifests, static_pod
 
 _LATELY = 300
@@ -77,7 +77,7 @@ def etcd_member_conflict(logs: EtcdLogs, cluster: Cluster, manifests: Manifests 
                 f"on a healthy member: etcdctl member add {node} --peer-urls={_peer(node, manifests)}",
                 f"ssh {node} sudo grep -n -e initial-cluster /etc/kubernetes/manifests/etcd.yaml    # state: existing",
             ),
-            touches=(pod, static_pod("kube-apiserver", node), *([CLUSTER] if members == 1 else [])),
+            touches=present(pod, static_pod("kube-apiserver", node), CLUSTER if members == 1 else None),
             severity=Severity.CRITICAL if members == 1 else Severity.ERROR,
         )
 

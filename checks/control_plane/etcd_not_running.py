@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import CLUSTER, ETCD_FAILS, Evidence, Finding, Layer, Severity, check, shorten
+from kdiag.check import CLUSTER, ETCD_FAILS, Evidence, Finding, Layer, Severity, check, present, shorten
 from kdiag.facts import (
     Cluster,
     Containers,
@@ -69,13 +69,13 @@ def etcd_not_running(
         yield Finding(
             pod,
             shorten(f"{pod.name} does not run: {place}{why}", 280),
-            evidence=(
-                *([manifest.quote(node, flag.line)] if manifest and flag else []),
+            evidence=present(
+                manifest.quote(node, flag.line) if manifest and flag else None,
                 Evidence("crictl ps -a --name etcd", _state(last), node),
-                *([Evidence(f"sudo tail -n 20 {own[0].path}", shorten(shown, 400), node)] if shown and own else []),
+                Evidence(f"sudo tail -n 20 {own[0].path}", shorten(shown, 400), node) if shown and own else None,
             ),
             next=tuple(_next(node, shown)),
-            touches=(pod, static_pod("kube-apiserver", node), *([CLUSTER] if quorum else [])),
+            touches=present(pod, static_pod("kube-apiserver", node), CLUSTER if quorum else None),
             severity=Severity.CRITICAL if quorum else Severity.ERROR,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import CLUSTER, ETCD_FAILS, Evidence, Finding, Layer, Severity, check, shorten
+from kdiag.check import CLUSTER, ETCD_FAILS, Evidence, Finding, Layer, Severity, check, present, shorten
 from kdiag.facts import ETCDCTL, Cluster, Containers, EtcdAnswer, EtcdAnswers, EtcdLogs, Manifests, static_pod
 
 _LATELY = 300
@@ -49,22 +49,18 @@ def etcd_out_of_space(
             f"{pod.name} refuses every write: alarm NOSPACE{used and f', {used}'}{place}"
             if full
             else f"{pod.name} will soon refuse every write: {used}{place}",
-            evidence=(
-                *([manifest.quote(node, quota.line)] if manifest and quota and place else []),
-                *(
-                    [Evidence(f"sudo {ETCDCTL} alarm list", "alarm:NOSPACE" if alarm else "no alarm yet", node)]
-                    if known
-                    else []
-                ),
-                *([Evidence(f"sudo {ETCDCTL} endpoint status -w table", used, node)] if used else []),
-                *([Evidence(f"sudo tail -n 50 {line[0]}", shorten(line[1], 300), node)] if line else []),
+            evidence=present(
+                manifest.quote(node, quota.line) if manifest and quota and place else None,
+                Evidence(f"sudo {ETCDCTL} alarm list", "alarm:NOSPACE" if alarm else "no alarm yet", node)
+                if known
+                else None,
+                Evidence(f"sudo {ETCDCTL} endpoint status -w table", used, node) if used else None,
+                Evidence(f"sudo tail -n 50 {line[0]}", shorten(line[1], 300), node) if line else None,
             ),
-            next=(
-                *(
-                    [f"ssh {node} sudoedit {manifest.path}    # line {quota.line}: 2147483648, etcd's default, or more"]
-                    if manifest and quota and place
-                    else []
-                ),
+            next=present(
+                f"ssh {node} sudoedit {manifest.path}    # line {quota.line}: 2147483648, etcd's default, or more"
+                if manifest and quota and place
+                else None,
                 f'CTL="{ETCDCTL}"',
                 f"ssh {node} sudo $CTL endpoint status -w json    # the revision",
                 f"ssh {node} sudo $CTL compact REVISION",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import API_SERVER_FAILS, CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, shorten
+from kdiag.check import API_SERVER_FAILS, CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, present, shorten
 from kdiag.facts import Cluster, Containers, Manifests, current_log, plain, said_lately, static_pod
 
 #: Seconds: it tries again each quarter of a minute.
@@ -40,8 +40,8 @@ def kms_unreachable(containers: Containers, cluster: Cluster, manifests: Manifes
             pod,
             f"{pod.name} cannot read or write Secrets: no KMS plugin answers at {socket}{named}: {why}"
             + ("; no volume of its manifest holds that path" if hidden else ""),
-            evidence=(
-                *([manifest.quote(node, flag.line)] if manifest and flag else []),
+            evidence=present(
+                manifest.quote(node, flag.line) if manifest and flag else None,
                 Evidence(f"sudo tail -n 20 {log.path}", shorten(plain(line.text), 300), node),
             ),
             next=(
@@ -51,6 +51,6 @@ def kms_unreachable(containers: Containers, cluster: Cluster, manifests: Manifes
                 if manifest and hidden
                 else "do not remove --encryption-provider-config: what is encrypted could not be read any more",
             ),
-            touches=(pod, Ref("Node", node), *([CLUSTER] if len(servers) == 1 else [])),
+            touches=present(pod, Ref("Node", node), CLUSTER if len(servers) == 1 else None),
             severity=None if len(servers) == 1 else Severity.ERROR,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from kdiag.check import API_SERVER_FAILS, Evidence, Finding, Layer, Ref, Severity, check, whole
+from kdiag.check import API_SERVER_FAILS, Evidence, Finding, Layer, Ref, Severity, check, present, whole
 from kdiag.facts import (
     Manifests,
     NodeManifests,
@@ -57,13 +57,11 @@ def kubeconfig_server_wrong(manifests: Manifests) -> Iterator[Finding]:
             yield Finding(
                 subject,
                 f"{who}: {path}:{line} says {server}: {why}",
-                evidence=(
+                evidence=present(
                     Evidence(f"grep -n server: {path}", f"{line}: server: {server}", node),
-                    *(
-                        [Evidence("grep -n server: /etc/kubernetes/*.conf", f"the others say {right}", node)]
-                        if right and not own
-                        else []
-                    ),
+                    Evidence("grep -n server: /etc/kubernetes/*.conf", f"the others say {right}", node)
+                    if right and not own
+                    else None,
                 ),
                 next=tuple(_next(node, path, line, own or right, part)),
                 touches=stands_still(manifests, part) if part else (),

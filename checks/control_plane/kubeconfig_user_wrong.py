@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import COMPONENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check
+from kdiag.check import COMPONENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check, present
 from kdiag.facts import (
     Certificate,
     Certificates,
@@ -109,8 +109,8 @@ def _component(
     yield Finding(
         subject,
         f"{subject.name} may not do its work: {where} is of the user {client.subject}, meant is {user}",
-        evidence=(
-            *([manifest.quote(node, flag.line)] if path != usual else []),
+        evidence=present(
+            manifest.quote(node, flag.line) if path != usual else None,
             _shown(client, path, node),
         ),
         next=manifest_repair(node, manifest, flag.line, f"--kubeconfig={usual}")

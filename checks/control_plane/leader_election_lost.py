@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, shorten
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, present, shorten
 from kdiag.facts import (
     Cluster,
     Logs,
@@ -71,12 +71,10 @@ def leader_election_lost(
                     )
                     for said in dict.fromkeys((lost, why))
                 ),
-                next=(
-                    *(
-                        [f"ssh {pod.node} sudo systemctl restart kubelet    # or wait: this starts it now"]
-                        if again
-                        else ()
-                    ),
+                next=present(
+                    f"ssh {pod.node} sudo systemctl restart kubelet    # or wait: this starts it now"
+                    if again
+                    else None,
                     kubectl("get", "pods", "-l", "tier=control-plane", "-o", "wide", namespace="kube-system"),
                     kubectl("get", "--raw=/readyz?verbose"),
                     kubectl("logs", f"etcd-{pod.node}", "--tail=50", namespace="kube-system"),

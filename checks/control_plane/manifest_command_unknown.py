@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import COMPONENT_FAILS, Evidence, Finding, Layer, Severity, check, nearest, shorten
+from kdiag.check import COMPONENT_FAILS, Evidence, Finding, Layer, Severity, check, nearest, present, shorten
 from kdiag.facts import (
     COMPONENTS,
     Cluster,
@@ -53,9 +53,9 @@ def manifest_command_unknown(
             yield Finding(
                 subject,
                 f"{subject.name} cannot start: {manifest.where(line)} {what}",
-                evidence=(
+                evidence=present(
                     manifest.quote(node, line),
-                    *([Evidence(f"crictl inspect --name {part}", shorten(said, 300), node)] if said else []),
+                    Evidence(f"crictl inspect --name {part}", shorten(said, 300), node) if said else None,
                 ),
                 next=manifest_repair(node, manifest, line, part),
                 touches=stands_still(manifests, part),

@@ -6,7 +6,19 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-from kdiag.check import COMPONENT_FAILS, Evidence, Finding, Layer, Severity, check, go_seconds, nearest, shorten, whole
+from kdiag.check import (
+    COMPONENT_FAILS,
+    Evidence,
+    Finding,
+    Layer,
+    Severity,
+    check,
+    go_seconds,
+    nearest,
+    present,
+    shorten,
+    whole,
+)
 from kdiag.facts import (
     MODES,
     PLUGINS,
@@ -91,10 +103,10 @@ def manifest_flag_value_invalid(
                 yield Finding(
                     subject,
                     shorten(f"{subject.name} {effect}: {manifest.where(flag.line)} --{flag.name}: {wrong}{hint}", 240),
-                    evidence=(
+                    evidence=present(
                         manifest.quote(node, flag.line),
                         Evidence("", f"--{flag.name}={shorten(flag.value, 160)}: {wrong}", node),
-                        *([journal_line(*refused)] if refused else []),
+                        journal_line(*refused) if refused else None,
                     ),
                     next=manifest_repair(node, manifest, flag.line, meant or f"correct --{flag.name}"),
                     touches=stands_still(manifests, part),

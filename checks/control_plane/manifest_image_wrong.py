@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from kdiag.check import STATIC_POD_ABSENT, Evidence, Finding, Gap, Layer, Severity, check, listing, nearest
+from kdiag.check import STATIC_POD_ABSENT, Evidence, Finding, Gap, Layer, Severity, check, listing, nearest, present
 from kdiag.facts import (
     Cluster,
     Containers,
@@ -67,10 +67,10 @@ def manifest_image_wrong(
             yield Finding(
                 subject,
                 f"{subject.name} cannot start: {manifest.where(line)} image {image}: {what}{lacks}",
-                evidence=(
+                evidence=present(
                     manifest.quote(node, line),
                     Evidence("grep -h image: /etc/kubernetes/manifests/*.yaml", listing(others, 4) or "none", node),
-                    *([Evidence("crictl images", listing(own, 3) or f"no {part}", node)] if have is not None else []),
+                    Evidence("crictl images", listing(own, 3) or f"no {part}", node) if have is not None else None,
                 ),
                 next=manifest_repair(node, manifest, line, f"image: {meant}" if meant else "correct the image"),
                 touches=stands_still(manifests, part),

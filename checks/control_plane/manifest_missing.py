@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from kdiag.check import STATIC_POD_ABSENT, Evidence, Finding, Layer, Severity, check, listing
+from kdiag.check import STATIC_POD_ABSENT, Evidence, Finding, Layer, Severity, check, listing, present
 from kdiag.facts import (
     Cluster,
     Containers,
@@ -71,19 +71,15 @@ def manifest_missing(
             yield Finding(
                 subject,
                 message,
-                evidence=(
+                evidence=present(
                     Evidence(f"ls -la {found.folder}", listing(others, 6) or "no file", node),
-                    *(
-                        [Evidence(f"grep {over.path} /proc/mounts", f"{over.device} {over.path} {over.kind}", node)]
-                        if over
-                        else []
-                    ),
+                    Evidence(f"grep {over.path} /proc/mounts", f"{over.device} {over.path} {over.kind}", node)
+                    if over
+                    else None,
                     *(Evidence(f"ls -la {i.path}", _shown(i, found.folder), node) for i in lies[:2]),
-                    *(
-                        [Evidence(f"crictl ps --name {part}", "still running, until the kubelet ends it", node)]
-                        if live
-                        else []
-                    ),
+                    Evidence(f"crictl ps --name {part}", "still running, until the kubelet ends it", node)
+                    if live
+                    else None,
                 ),
                 next=tuple(_next(node, part, lies, found.folder, over)),
                 touches=stands_still(manifests, part),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, listing
+from kdiag.check import Evidence, Finding, Layer, Severity, check, listing, present
 from kdiag.facts import Cluster, Manifest, Manifests, Pod, Pods, SystemLeases, Units, api_server_returned, static_pod
 
 _TAKEN_UP = 180  # seconds in which a kubelet that works has ended the old pod and made the new one
@@ -41,7 +41,7 @@ def manifest_not_applied(
                 subject,
                 f"{subject.name} runs without the change of {manifest.path} at {changed:%H:%M} UTC: "
                 f"{listing(only or [f'without {g}' for g in gone], 2)}{dead}",
-                evidence=(
+                evidence=present(
                     Evidence(
                         f"grep -n -e '- --' {manifest.path}", f"only in the file: {listing(only, 4) or 'nothing'}", node
                     ),
@@ -49,7 +49,7 @@ def manifest_not_applied(
                         f"kubectl -n kube-system get pod {pod.name} -o yaml",
                         f"only in the pod: {listing(gone, 4) or 'nothing'}",
                     ),
-                    *([Evidence("systemctl is-active kubelet", unit.state, node)] if unit else []),
+                    Evidence("systemctl is-active kubelet", unit.state, node) if unit else None,
                 ),
                 next=(
                     f"ssh {node} sudo systemctl status kubelet",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Finding, Gap, Layer, Severity, check, nearest, shorten
+from kdiag.check import Finding, Gap, Layer, Severity, check, nearest, present, shorten
 from kdiag.facts import (
     Cluster,
     Entry,
@@ -59,7 +59,7 @@ def mirror_pod_refused(
             yield Finding(
                 subject,
                 f"{subject.name} is kept off the API server: {where}{why}{hint}",
-                evidence=(*([manifest.quote(node, line)] if line else []), journal_line(said, node)),
+                evidence=present(manifest.quote(node, line) if line else None, journal_line(said, node)),
                 next=manifest_repair(
                     node, manifest, line or 1, f"priorityClassName: {meant}" if meant else "see above"
                 ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, shorten
+from kdiag.check import Evidence, Finding, Layer, Severity, check, present, shorten
 from kdiag.facts import Cluster, Containers, Manifests, current_log, plain, said_lately, static_pod
 
 #: Seconds: it asks again each ten seconds, and waits up to thirty for an answer.
@@ -41,12 +41,12 @@ def oidc_issuer_unreachable(containers: Containers, cluster: Cluster, manifests:
             shorten(
                 f"nobody can log in by OIDC: {pod.name} gets no answer from its issuer {issuer}{named}: {why}", 220
             ),
-            evidence=(
-                *([manifest.quote(node, flag.line)] if manifest and flag else []),
+            evidence=present(
+                manifest.quote(node, flag.line) if manifest and flag else None,
                 Evidence(f"sudo tail -n 20 {log.path}", shorten(plain(line.text), 300), node),
             ),
-            next=(
-                *([f"ssh {node} curl -sk -m 5 {issuer}/.well-known/openid-configuration"] if issuer else []),
+            next=present(
+                f"ssh {node} curl -sk -m 5 {issuer}/.well-known/openid-configuration" if issuer else None,
                 f"ssh {node} sudo grep -n oidc /etc/kubernetes/manifests/kube-apiserver.yaml    # the right URL, and "
                 "--oidc-ca-file where its CA is your own",
                 "until then: kubectl with a client certificate, such as that of /etc/kubernetes/admin.conf",

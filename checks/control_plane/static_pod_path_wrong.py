@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import CLUSTER, STATIC_POD_ABSENT, Evidence, Finding, Layer, Ref, Severity, check, listing
+from kdiag.check import CLUSTER, STATIC_POD_ABSENT, Evidence, Finding, Layer, Ref, Severity, check, listing, present
 from kdiag.facts import COMPONENTS, Containers, Manifests, NodeManifests, Pods, Units, static_pod
 
 
@@ -40,14 +40,12 @@ def static_pod_path_wrong(
             f"{when} of {node} makes no control-plane pod: {file}:{found.declared_line or 1} has {said}"
             + (f", {lacks}" if found.declared else "")
             + f"; the manifests are in {found.folder}",
-            evidence=(
+            evidence=present(
                 Evidence(f"grep -n staticPodPath {file}", f"{found.declared_line}: {said}", node),
                 Evidence(f"ls {found.folder}", listing([m.file for m in found.files], 5), node),
-                *(
-                    [Evidence("crictl ps", f"running: {listing(sorted(running), 4) or 'none of them'}", node)]
-                    if running is not None
-                    else []
-                ),
+                Evidence("crictl ps", f"running: {listing(sorted(running), 4) or 'none of them'}", node)
+                if running is not None
+                else None,
             ),
             next=(
                 f"ssh {node} sudo sed -i.before 's#^staticPodPath:.*#staticPodPath: {found.folder}#' {file}",

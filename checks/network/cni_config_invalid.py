@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import NO_POD_NETWORK, Evidence, Finding, Layer, Ref, Severity, check, shorten
+from kdiag.check import NO_POD_NETWORK, Evidence, Finding, Layer, Ref, Severity, check, present, shorten
 from kdiag.facts import NetworkSetups, RuntimeAnswers
 
 
@@ -43,9 +43,9 @@ def cni_config_invalid(setups: NetworkSetups, runtimes: RuntimeAnswers | None) -
             Ref("Node", node),
             shorten(f"{effect} on {node}: {place} cannot be used: {first.fault}", 220),
             evidence=tuple(evidence),
-            next=(
+            next=present(
                 f"ssh {node} sudo vi {first.path}    # compare it with the same file of a node that works",
-                *((f"# after it by name: {', '.join(more)}",) if more else ()),
+                f"# after it by name: {', '.join(more)}" if more else None,
             ),
             severity=Severity.WARNING if latent else Severity.CRITICAL,
         )

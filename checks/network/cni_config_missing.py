@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import NO_POD_NETWORK, Evidence, Finding, Gap, Layer, Ref, Severity, check, listing
+from kdiag.check import NO_POD_NETWORK, Evidence, Finding, Gap, Layer, Ref, Severity, check, listing, present
 from kdiag.facts import CONTAINERD, Cluster, Mounts, NetworkSetups, Nodes, RuntimeAnswers, Units
 
 _BOOT = 90
@@ -83,12 +83,10 @@ def cni_config_missing(
                 f"ssh {node} sudo systemctl restart containerd",
             )
             if over
-            else (
-                *(
-                    (f"ssh {node} ls -la {setup.folder}    # rename what was put aside back to its name",)
-                    if setup.others
-                    else ()
-                ),
+            else present(
+                f"ssh {node} ls -la {setup.folder}    # rename what was put aside back to its name"
+                if setup.others
+                else None,
                 "kubectl get pods -A -o wide --field-selector=spec.nodeName="
                 f"{node}    # the network plugin's own pod writes the file: does it run?",
                 f"ssh OTHER_NODE cat {setup.folder}/*    # the same file of a node that works shows what is missing",

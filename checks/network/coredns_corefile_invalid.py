@@ -5,7 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, listing, nearest, shorten
+from kdiag.check import (
+    Evidence,
+    Finding,
+    Layer,
+    Ref,
+    Severity,
+    Skip,
+    check,
+    kubectl,
+    listing,
+    nearest,
+    present,
+    shorten,
+)
 from kdiag.facts import (
     DIRECTIVES,
     REMOVED,
@@ -127,8 +140,8 @@ def _gone(workload: Workload, dns: ClusterDNS, name: str, others: list[str]) -> 
         evidence=(
             Evidence(kubectl("get", "configmap", name, namespace=ref.namespace), f'configmaps "{name}" not found'),
         ),
-        next=(
-            *([edit_template(workload.ref(), f"volume: {name} → {others[0]}")] if others else []),
+        next=present(
+            edit_template(workload.ref(), f"volume: {name} → {others[0]}") if others else None,
             "sudo kubeadm init phase addon coredns    # on a control-plane node: makes kubeadm's own Corefile anew",
             kubectl("create", "configmap", name, "--from-file=Corefile", namespace=ref.namespace) + "    # from a copy",
         ),

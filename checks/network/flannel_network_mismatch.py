@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Network, ip_network
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, shorten
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, present, shorten
 from kdiag.facts import (
     Cluster,
     ConfigMap,
@@ -61,7 +61,7 @@ def flannel_network_mismatch(
             config.ref(),
             f"flannel's network {network} (ConfigMap {config.ref().path}) does not contain the pod range {whole}: "
             + ("flannel does not run there" if failing else "it will not start there again"),
-            evidence=(
+            evidence=present(
                 Evidence(
                     kubectl("get", "configmap", config.name, "-o", "yaml", namespace=config.namespace),
                     f'{_KEY}: "Network": "{network}"',
@@ -70,11 +70,9 @@ def flannel_network_mismatch(
                     kubectl("get", "nodes", "-o", "custom-columns=NODE:.metadata.name,PODS:.spec.podCIDR"),
                     listing([f"{n.name} {n.spec.pod_cidr}" for n in outside], 5),
                 ),
-                *(
-                    [Evidence(kubectl("logs", first.name, namespace=first.namespace), shorten(words, 300))]
-                    if first and words
-                    else []
-                ),
+                Evidence(kubectl("logs", first.name, namespace=first.namespace), shorten(words, 300))
+                if first and words
+                else None,
             ),
             next=(
                 kubectl("edit", "configmap", config.name, namespace=config.namespace)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
-from kdiag.check import DEPENDENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check, kubectl, shorten
+from kdiag.check import DEPENDENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check, kubectl, present, shorten
 from kdiag.facts import Complaint, Complaints, Dependencies, EndpointSlices, Owners, Pod, Service, edit_template, living
 
 
@@ -35,7 +35,7 @@ def host_alias_hides_service(
             yield Finding(
                 workload,
                 f"{workload} has {host} in its hosts file at {address}, which is not Service {service.ref().path}",
-                evidence=(
+                evidence=present(
                     Evidence(
                         kubectl("get", "pod", pod.name, "-o", "jsonpath={.spec.hostAliases}", namespace=pod.namespace),
                         f"{address} {host}",
@@ -44,11 +44,9 @@ def host_alias_hides_service(
                         kubectl("get", "service", service.name, namespace=service.namespace),
                         f"CLUSTER-IP {service.spec.cluster_ip}",
                     ),
-                    *(
-                        [Evidence(kubectl(*proof.command, namespace=pod.namespace), shorten(proof.said.text, 200))]
-                        if proof
-                        else []
-                    ),
+                    Evidence(kubectl(*proof.command, namespace=pod.namespace), shorten(proof.said.text, 200))
+                    if proof
+                    else None,
                 ),
                 next=(edit_template(workload, f"hostAliases: take {host} out"),),
                 touches=(service.ref(),),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest, present
 from kdiag.facts import BackendService, Ingress, IngressClasses, Ingresses, Service, Services, Workload, Workloads
 
 
@@ -82,8 +82,8 @@ def _no_service(
         ingress.ref(),
         f"Ingress {ingress.ref().path} leads {listing(paths, 2)} to Service {backend.name}, which does not exist{near}",
         evidence=tuple(evidence),
-        next=(
-            *([_exposed(lone, backend)] if lone else []),
+        next=present(
+            _exposed(lone, backend) if lone else None,
             kubectl("edit", "ingress", ingress.name, namespace=ingress.namespace)
             + (f"   # backend.service.name: {meant}" if meant else ""),
         ),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, listing, shorten
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Skip, check, kubectl, listing, present, shorten
 from kdiag.facts import (
     ASKS_AGAIN,
     NO_KUBE_PROXY,
@@ -103,27 +103,19 @@ def kube_proxy_cannot_reach_api(
     yield Finding(
         daemonset.ref(),
         shorten(text, 260),
-        evidence=(
+        evidence=present(
             Evidence(kubectl("logs", name, "--tail=5", namespace=namespace), shorten(line.text, 320)),
-            *(
-                [
-                    Evidence(
-                        kubectl("get", "configmap", ref.name, "-o", "yaml", namespace=namespace), f"server: {place[3]}"
-                    )
-                ]
-                if astray and place
-                else []
-            ),
+            Evidence(kubectl("get", "configmap", ref.name, "-o", "yaml", namespace=namespace), f"server: {place[3]}")
+            if astray and place
+            else None,
         ),
-        next=(
-            *(
-                [
-                    kubectl("edit", "configmap", ref.name, namespace=namespace)
-                    + f"    # {place[1]}, line {place[2]}: server: {meant}"
-                ]
-                if astray and place
-                else []
-            ),
+        next=present(
+            (
+                kubectl("edit", "configmap", ref.name, namespace=namespace)
+                + f"    # {place[1]}, line {place[2]}: server: {meant}"
+            )
+            if astray and place
+            else None,
             kubectl("rollout", "restart", f"daemonset/{daemonset.name}", namespace=namespace),
             kubectl("logs", "-l", "k8s-app=kube-proxy", "--tail=3", "--prefix", namespace=namespace),
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, listing
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, listing, present
 from kdiag.facts import ClusterDNS, ConfigMaps, HostResolvers, corefile_map
 
 _SYSTEMD = "/run/systemd/resolve/resolv.conf"
@@ -36,14 +36,14 @@ def node_resolver_loops(
         yield Finding(
             Ref("Node", node),
             f"{node} hands CoreDNS the nameserver {own[0]} ({told.path}), which is CoreDNS itself inside a pod",
-            evidence=(
+            evidence=present(
                 Evidence(f"grep nameserver {told.path}", listing(list(servers)), source=node),
                 Evidence(
                     "grep resolvConf /var/lib/kubelet/config.yaml",
                     f"{told.path} ({source})",
                     source=node,
                 ),
-                *((Evidence(f"grep nameserver {_SYSTEMD}", listing(real), source=node),) if real else ()),
+                Evidence(f"grep nameserver {_SYSTEMD}", listing(real), source=node) if real else None,
             ),
             next=(
                 (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, present
 from kdiag.facts import (
     Backends,
     Cluster,
@@ -59,7 +59,7 @@ def service_has_no_ready_endpoint(
         yield Finding(
             service.ref(),
             f"Service {service.ref().path} has no ready endpoint: {pods} ({found.reason})",
-            evidence=(*_evidence(service, found), *((Evidence("", f"used by {listing(used)}"),) if used else ())),
+            evidence=present(*_evidence(service, found), Evidence("", f"used by {listing(used)}") if used else None),
             next=tuple(_next(service, found)),
             touches=(*sorted(refs), *(p.ref() for p in found.pods[:50])),
         )

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import DEPENDENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, shorten
+from kdiag.check import (
+    DEPENDENT_FAILS,
+    Evidence,
+    Finding,
+    Layer,
+    Ref,
+    Severity,
+    check,
+    kubectl,
+    listing,
+    present,
+    shorten,
+)
 from kdiag.facts import (
     Backends,
     Cluster,
@@ -158,7 +170,7 @@ def _finding(
             else f"only if {port} is what clients should use: "
             + kubectl("edit", "service", service.name, namespace=service.namespace),
         ),
-        touches=(service.ref(), *((dependency.source,) if dependency and dependency.source else ())),
+        touches=present(service.ref(), dependency.source if dependency and dependency.source else None),
         key=f"{service.name}:{port}",
         severity=Severity.ERROR if hurt else Severity.WARNING,
         since=proof.since if proof else "",

@@ -6,7 +6,19 @@ import json
 import re
 from collections.abc import Iterator
 
-from kdiag.check import DEPENDENT_FAILS, Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, shorten
+from kdiag.check import (
+    DEPENDENT_FAILS,
+    Evidence,
+    Finding,
+    Layer,
+    Ref,
+    Severity,
+    check,
+    kubectl,
+    listing,
+    present,
+    shorten,
+)
 from kdiag.facts import (
     Cluster,
     Complaint,
@@ -204,7 +216,7 @@ def _finding(
             "or, if there should be such a pod: "
             + kubectl("scale", "statefulset", stateful.name, "--replicas=N", namespace=stateful.namespace),
         ),
-        touches=(stateful.ref(), *((dependency.source,) if dependency.source else ())),
+        touches=present(stateful.ref(), dependency.source),
         key=dependency.host.lower(),
         severity=Severity.ERROR if hurt else Severity.WARNING,
         since=said.since if said else "",

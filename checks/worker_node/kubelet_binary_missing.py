@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, present
 from kdiag.facts import (
     Cluster,
     KubeletJournal,
@@ -52,14 +52,10 @@ def kubelet_binary_missing(
             + (f"; {_USUAL} is there" if usual and not stale else "")
             + (f"; the unit on disk names {setup.program}, and systemd has not read it yet" if stale else "")
             + start.also,
-            evidence=(
+            evidence=present(
                 unit_state(unit, node, "ActiveState", "SubState", "Result", "ExecMainStatus"),
-                *([Evidence(f"ls -l {loaded}", "No such file or directory", node)] if gone else []),
-                *(
-                    [file_line(setup.exec_path, setup.exec_line, f"ExecStart={setup.exec_start}", node)]
-                    if place
-                    else []
-                ),
+                Evidence(f"ls -l {loaded}", "No such file or directory", node) if gone else None,
+                file_line(setup.exec_path, setup.exec_line, f"ExecStart={setup.exec_start}", node) if place else None,
             ),
             next=(
                 *(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Finding, Layer, Ref, Severity, check
+from kdiag.check import Finding, Layer, Ref, Severity, check, present
 from kdiag.facts import (
     Cluster,
     KubeletJournal,
@@ -68,10 +68,10 @@ def kubelet_cgroup_driver_mismatch(
             Ref("Node", node),
             f"kubelet on {node} uses cgroup driver {ours} ({source}:{line}) and {unit.name} {theirs} ({place}): "
             + ("containers cannot be started" if hurts else "containers may be killed for no visible reason"),
-            evidence=(
+            evidence=present(
                 file_line(source, line, f"cgroupDriver: {ours}", node),
                 file_line(place.partition(":")[0], their_line, text, node),
-                *([journal_line(refused, node)] if refused and hurts else []),
+                journal_line(refused, node) if refused and hurts else None,
             ),
             next=(
                 "stat -fc %T /sys/fs/cgroup    # on the node; cgroup2fs: both should be systemd",

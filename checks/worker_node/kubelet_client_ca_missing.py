@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, shorten
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, present, shorten
 from kdiag.facts import (
     Cluster,
     KubeletJournal,
@@ -57,10 +57,10 @@ def kubelet_client_ca_missing(
             shorten(f"kubelet on {node} {start.fails}: clientCAFile {path} {what} ({source}:{line})", 220)
             + (f"; {_USUAL} is there" if usual else "")
             + start.also,
-            evidence=(
+            evidence=present(
                 file_line(source, line, f"clientCAFile: {path}", node),
                 Evidence(f"ls {path}", "No such file or directory" if absent else what, node),
-                *([journal_line(told, node)] if told else []),
+                journal_line(told, node) if told else None,
             ),
             next=retry(
                 node,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, shorten
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, present, shorten
 from kdiag.facts import (
     Cluster,
     ConfigFault,
@@ -82,14 +82,12 @@ def kubelet_config_invalid(
             yield Finding(
                 Ref("Node", node),
                 shorten(f"kubelet on {node} {start.fails}: {where}: {fault.what}", 240) + start.also,
-                evidence=(
-                    *(
-                        [file_line(file.path, fault.line, file.quoted(fault.line) or "(empty)", node)]
-                        if fault.line or file.empty
-                        else []
-                    ),
+                evidence=present(
+                    file_line(file.path, fault.line, file.quoted(fault.line) or "(empty)", node)
+                    if fault.line or file.empty
+                    else None,
                     unit_state(unit, node, "ActiveState", "SubState"),
-                    *([journal_line(refused, node)] if refused else []),
+                    journal_line(refused, node) if refused else None,
                 ),
                 next=retry(node, f"ssh {node} sudoedit {file.path}    # correct it"),
                 touches=start.touches,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, present
 from kdiag.facts import (
     Cluster,
     KubeletJournal,
@@ -45,11 +45,11 @@ def kubelet_config_missing(
                 Ref("Node", node),
                 f"kubelet on {node} {start.fails}: {folder.value} does not exist "
                 f"({folder.path}:{folder.line} --config-dir)" + start.also,
-                evidence=(
+                evidence=present(
                     file_line(folder.path, folder.line, folder.text, node),
                     Evidence(f"ls {folder.value}", "No such file or directory", node),
                     unit_state(unit, node, "ActiveState", "SubState"),
-                    *([journal_line(start.reason, node)] if start.reason else []),
+                    journal_line(start.reason, node) if start.reason else None,
                 ),
                 next=retry(
                     node, f"ssh {node} sudo mkdir {folder.value}    # an empty folder will do; or correct {folder.path}"
@@ -66,11 +66,11 @@ def kubelet_config_missing(
         yield Finding(
             Ref("Node", node),
             f"kubelet on {node} {start.fails}: {config.path} (--config) does not exist" + start.also,
-            evidence=(
+            evidence=present(
                 Evidence(f"ls {config.path}", "No such file or directory", node),
-                *([file_line(flag.path, flag.line, flag.text, node)] if flag.path and other else []),
+                file_line(flag.path, flag.line, flag.text, node) if flag.path and other else None,
                 unit_state(unit, node, "ActiveState", "SubState"),
-                *([journal_line(start.reason, node)] if start.reason else []),
+                journal_line(start.reason, node) if start.reason else None,
             ),
             next=retry(
                 node,

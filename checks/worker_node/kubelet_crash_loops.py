@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import KUBELET_DOWN, Evidence, Finding, Gap, Layer, Ref, Severity, Skip, check, shorten
+from kdiag.check import KUBELET_DOWN, Evidence, Finding, Gap, Layer, Ref, Severity, Skip, check, present, shorten
 from kdiag.facts import (
     INOTIFY_EXHAUSTED,
     Cluster,
@@ -95,20 +95,18 @@ def kubelet_crash_loops(
             Ref("Node", node),
             shorten(f"kubelet on {node} ends each time it starts: {place}{why}", 280)
             + on_control_plane(node, manifests),
-            evidence=(
-                *([file_line(*shown, node)] if shown else []),
+            evidence=present(
+                file_line(*shown, node) if shown else None,
                 unit_state(unit, node, "ActiveState", "SubState", "Result", "ExecMainStatus"),
                 journal_line(reason, node)
                 if reason
                 else Evidence("journalctl -u kubelet -n 50 --no-pager", "no line of it says why", node),
             ),
-            next=(
-                *(
-                    [f"ssh {node} sudo mv {state['file']} /root/    # it makes a new one; undo: move it back"]
-                    if state
-                    else []
-                ),
-                *([f"ssh {node} sudoedit {shown[0]}    # line {shown[1]}"] if shown and not state else []),
+            next=present(
+                f"ssh {node} sudo mv {state['file']} /root/    # it makes a new one; undo: move it back"
+                if state
+                else None,
+                f"ssh {node} sudoedit {shown[0]}    # line {shown[1]}" if shown and not state else None,
                 *(more_inotify(node) if reason and INOTIFY_EXHAUSTED.search(reason.text) else ()),
                 f"ssh {node} sudo journalctl -u kubelet -n 50 --no-pager    # the last lines before each exit",
                 f"ssh {node} sudo systemctl restart kubelet    # after what they name is corrected",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Finding, Layer, Ref, Severity, check
+from kdiag.check import Finding, Layer, Ref, Severity, check, present
 from kdiag.facts import (
     Cluster,
     KubeletFlag,
@@ -71,8 +71,8 @@ def kubelet_flag_unknown(
         yield Finding(
             Ref("Node", node),
             f"kubelet on {node} does not start: {_what(match)}{place}{on_control_plane(node, manifests)}",
-            evidence=(
-                *([file_line(flag.path, flag.line, flag.text, node)] if flag and flag.path else []),
+            evidence=present(
+                file_line(flag.path, flag.line, flag.text, node) if flag and flag.path else None,
                 journal_line(reason, node),
                 unit_state(unit, node, "ActiveState", "SubState"),
             ),
@@ -100,13 +100,11 @@ def _what(match: re.Match[str]) -> str:
 def _next(node: str, flag: KubeletFlag | None) -> tuple[str, ...]:
     unit = flag is None or ".service" in flag.path
     where = flag.path if flag and flag.path else "/var/lib/kubelet/kubeadm-flags.env"
-    return (
-        *(
-            [f"ssh {node} systemctl cat kubelet    # and the files that it names: where does the flag come from?"]
-            if not flag
-            else []
-        ),
+    return present(
+        f"ssh {node} systemctl cat kubelet    # and the files that it names: where does the flag come from?"
+        if not flag
+        else None,
         f"ssh {node} sudoedit {where}    # take {flag.text if flag else 'the flag'} out",
-        *([f"ssh {node} sudo systemctl daemon-reload"] if unit else []),
+        f"ssh {node} sudo systemctl daemon-reload" if unit else None,
         f"ssh {node} sudo systemctl restart kubelet",
     )

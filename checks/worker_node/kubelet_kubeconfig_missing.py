@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, present
 from kdiag.facts import (
     EMPTY,
     Cluster,
@@ -63,12 +63,12 @@ def kubelet_kubeconfig_missing(
         yield Finding(
             Ref("Node", node),
             f"kubelet on {node} {start.fails}: {what}" + start.also,
-            evidence=(
+            evidence=present(
                 Evidence(f"stat -L -c %F {lost}", EMPTY, node)
                 if empty
                 else Evidence(f"ls {lost}", "No such file or directory", node),
                 unit_state(unit, node, "ActiveState", "SubState"),
-                *([journal_line(start.reason, node)] if start.reason else []),
+                journal_line(start.reason, node) if start.reason else None,
             ),
             next=retry(
                 node,
@@ -90,9 +90,9 @@ def _astray(node: str, setup: KubeletSetup, start: NextStart) -> Iterator[Findin
     yield Finding(
         Ref("Node", node),
         f"kubelet on {node} {start.fails}: {access.path}:{fault.line}: {fault.what}" + start.also,
-        evidence=(
+        evidence=present(
             Evidence(f"sudo sed -n {fault.line}p {access.path}", fault.field, node),
-            *([journal_line(start.reason, node)] if start.reason else []),
+            journal_line(start.reason, node) if start.reason else None,
         ),
         next=retry(node, f"ssh {node} sudoedit {access.path}    # line {fault.line}"),
         touches=start.touches,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, present
 from kdiag.facts import (
     Cluster,
     HostNames,
@@ -79,14 +79,12 @@ def kubelet_not_registered(
         yield Finding(
             Ref("Node", node),
             f"kubelet on {node} cannot register{names}{place}: the API server forbids it{whose}",
-            evidence=(
+            evidence=present(
                 journal_line(last, node),
-                *([file_line(flag.path, flag.line, flag.text, node)] if flag and flag.path else []),
-                *(
-                    [Evidence(kubectl("get", "node", as_), "NotFound")]
-                    if as_ and nodes and not nodes.gaps and nodes.get(as_) is None
-                    else []
-                ),
+                file_line(flag.path, flag.line, flag.text, node) if flag and flag.path else None,
+                Evidence(kubectl("get", "node", as_), "NotFound")
+                if as_ and nodes and not nodes.gaps and nodes.get(as_) is None
+                else None,
             ),
             next=(
                 f"ssh {node} hostname; ssh {node} sudo openssl x509 -noout -subject -in "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import KUBELET_DOWN, Evidence, Finding, Layer, Ref, Severity, Skip, check
+from kdiag.check import KUBELET_DOWN, Evidence, Finding, Layer, Ref, Severity, Skip, check, present
 from kdiag.facts import (
     RUNTIMES,
     Cluster,
@@ -81,19 +81,17 @@ def kubelet_not_running(
         yield Finding(
             Ref("Node", node),
             f"kubelet {state} on {node}{when}{disabled}{why[:140]}{on_control_plane(node, manifests)}",
-            evidence=(
+            evidence=present(
                 unit_state(unit, node, "ActiveState", "SubState", "UnitFileState", "Result"),
                 *([journal_line(reason, node)] if reason else _stopped(node, journal)),
-                *([file_line(needs.path, needs.line, needs.text, node)] if needs else []),
-                *([file_line(unmet.path, unmet.line, unmet.text, node)] if unmet else []),
+                file_line(needs.path, needs.line, needs.text, node) if needs else None,
+                file_line(unmet.path, unmet.line, unmet.text, node) if unmet else None,
             ),
-            next=(
-                *(
-                    [f"ssh {node} systemctl status {needs.value}    # without it the kubelet does not start"]
-                    if needs
-                    else []
-                ),
-                *([f"ssh {node} sudo systemctl unmask kubelet"] if masked else []),
+            next=present(
+                f"ssh {node} systemctl status {needs.value}    # without it the kubelet does not start"
+                if needs
+                else None,
+                f"ssh {node} sudo systemctl unmask kubelet" if masked else None,
                 *(
                     [
                         f"ssh {node} sudoedit {unmet.path}    # line {unmet.line}: make it so, or take it out",

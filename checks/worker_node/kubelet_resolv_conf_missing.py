@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, present
 from kdiag.facts import (
     EMPTY,
     Cluster,
@@ -46,17 +46,15 @@ def kubelet_resolv_conf_missing(
         yield Finding(
             Ref("Node", node),
             f"kubelet on {node} cannot start pods: resolvConf {path}{place} does not exist",
-            evidence=(
+            evidence=present(
                 Evidence(f"ls {path}", "No such file or directory", node),
-                *([file_line(source, line, f"resolvConf: {path}", node)] if source else []),
-                *([journal_line(told, node)] if told and cluster.age(told.when) < 600 else []),
+                file_line(source, line, f"resolvConf: {path}", node) if source else None,
+                journal_line(told, node) if told and cluster.age(told.when) < 600 else None,
             ),
-            next=(
-                *(
-                    [f"ssh {node} sudo systemctl enable --now systemd-resolved    # it writes the file"]
-                    if "systemd/resolve" in path
-                    else []
-                ),
+            next=present(
+                f"ssh {node} sudo systemctl enable --now systemd-resolved    # it writes the file"
+                if "systemd/resolve" in path
+                else None,
                 *(
                     retry(node, f"ssh {node} sudoedit {source}    # or: resolvConf: {_DEFAULT}")
                     if other and source

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, listing
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, listing, present
 from kdiag.facts import (
     CONTAINERD,
     Cluster,
@@ -75,11 +75,11 @@ def kubelet_runtime_endpoint_wrong(
             Ref("Node", node),
             f"kubelet on {node} {fails}: it looks for its runtime at {path} ({source}:{line}), which does not exist; "
             f"{runtime.name} listens on {real[0]}{place}" + ("" if waits else on_control_plane(node, manifests)),
-            evidence=(
+            evidence=present(
                 file_line(source, line, text, node),
-                *([file_line(CONTAINERD, config.address_line, f'address = "{config.address}"', node)] if told else []),
+                file_line(CONTAINERD, config.address_line, f'address = "{config.address}"', node) if told else None,
                 Evidence(f"ls {path} {real[0]}", f"{path} is not there; there is {listing(real, 2)}", node),
-                *([journal_line(reason, node)] if reason else []),
+                journal_line(reason, node) if reason else None,
             ),
             next=retry(
                 node,

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, whole
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, present, whole
 from kdiag.facts import (
     HOSTS,
     Cluster,
@@ -111,9 +111,9 @@ def kubelet_server_wrong(
             Ref("Node", node),
             f"kubelet on {node} looks for the API server at {access.server} ({access.path}:{access.server_line}): "
             f"wrong {wrong}, it is at {right[0]}:{right[1]}",
-            evidence=(
+            evidence=present(
                 file_line(access.path, access.server_line, f"server: {access.server}", node),
-                *([journal_line(failing, node)] if failing else []),
+                journal_line(failing, node) if failing else None,
                 Evidence("", f"{right[0]}:{right[1]} is what {_who(right, used, others, own)} has"),
             ),
             next=retry(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Finding, Gap, Layer, Ref, Severity, check
+from kdiag.check import Finding, Gap, Layer, Ref, Severity, check, present
 from kdiag.facts import (
     Cluster,
     Entry,
@@ -73,13 +73,11 @@ def kubelet_unauthorized(
         yield Finding(
             Ref("Node", node),
             f"kubelet on {node} and the API server do not trust each other: {_what(last)}",
-            evidence=(
+            evidence=present(
                 journal_line(last, node),
-                *(
-                    [file_line(access.path, access.server_line, f"server: {access.server}", node)]
-                    if access and access.server
-                    else []
-                ),
+                file_line(access.path, access.server_line, f"server: {access.server}", node)
+                if access and access.server
+                else None,
             ),
             next=(
                 f"ssh {node} sudo openssl x509 -noout -subject -issuer -dates -in {certificate}",

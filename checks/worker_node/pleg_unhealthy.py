@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Finding, Layer, Ref, Severity, check
+from kdiag.check import Finding, Layer, Ref, Severity, check, present
 from kdiag.facts import Cluster, KubeletJournal, Kubelets, RuntimeConfigs, Units, journal_line, runtime_unit, unit_state
 from kdiag.facts.signatures import PLEG
 
@@ -44,9 +44,9 @@ def pleg_unhealthy(
             Ref("Node", node),
             f"container runtime {name} on {node} hangs: PLEG is not healthy"
             + (f" (last seen active {match['d'].partition('.')[0].removesuffix('s')}s before)" if match else ""),
-            evidence=(
+            evidence=present(
                 journal_line(entry, node),
-                *([unit_state(runtime, node, "ActiveState", "SubState")] if runtime else []),
+                unit_state(runtime, node, "ActiveState", "SubState") if runtime else None,
             ),
             next=(
                 f"ssh {node} sudo crictl ps    # does it answer within seconds?",

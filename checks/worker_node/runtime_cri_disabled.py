@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import RUNTIME_DOWN, Evidence, Finding, Layer, Ref, Severity, check
+from kdiag.check import RUNTIME_DOWN, Evidence, Finding, Layer, Ref, Severity, check, present
 from kdiag.facts import (
     Cluster,
     KubeletJournal,
@@ -81,12 +81,12 @@ def runtime_cri_disabled(
                 else f"{lead}containerd on {node} offers the kubelet no CRI: {why}"
             )[:240]
             + ("; its control-plane pods cannot be restarted" if hosted(node, manifests) and not works else ""),
-            evidence=(
-                *([file_line(_FILE, config.disabled_line, f"disabled_plugins = {list(off)}", node)] if off else []),
-                *([file_line(_FILE, line[2], f'{line[0]} = "{line[1]}"', node)] if line else []),
-                *([Evidence("crictl version", answer.error[:300], node)] if answer and answer.error else []),
-                *([journal_line(loading, node, "containerd")] if loading else []),
-                *([journal_line(told, node)] if told and cluster.age(told.when) < 300 else []),
+            evidence=present(
+                file_line(_FILE, config.disabled_line, f"disabled_plugins = {list(off)}", node) if off else None,
+                file_line(_FILE, line[2], f'{line[0]} = "{line[1]}"', node) if line else None,
+                Evidence("crictl version", answer.error[:300], node) if answer and answer.error else None,
+                journal_line(loading, node, "containerd") if loading else None,
+                journal_line(told, node) if told and cluster.age(told.when) < 300 else None,
             )
             or (Evidence("crictl version", "no answer", node),),
             next=(

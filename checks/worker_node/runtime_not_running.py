@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import RUNTIME_DOWN, Finding, Layer, Ref, Severity, Skip, check, listing, shorten
+from kdiag.check import RUNTIME_DOWN, Finding, Layer, Ref, Severity, Skip, check, listing, present, shorten
 from kdiag.facts import (
     Cluster,
     KubeletJournal,
@@ -80,24 +80,18 @@ def runtime_not_running(
             Ref("Node", node),
             shorten(f"container runtime {unit.name} {state} on {node}{when}{disabled}{why}", 220)
             + ("; the control-plane pods there cannot be restarted" if hosted(node, manifests) else ""),
-            evidence=(
+            evidence=present(
                 unit_state(unit, node, "ActiveState", "SubState", "UnitFileState", "Result"),
-                *(
-                    [file_line("/etc/containerd/config.toml", config.fault_line, fault, node)]
-                    if config and fault
-                    else []
-                ),
-                *([file_line(wrong.line.path, wrong.line.line, wrong.line.text, node)] if wrong else []),
-                *([journal_line(entry, node, unit.name)] if entry else []),
-                *([journal_line(told, node)] if told and cluster.age(told.when) < 300 else []),
+                file_line("/etc/containerd/config.toml", config.fault_line, fault, node) if config and fault else None,
+                file_line(wrong.line.path, wrong.line.line, wrong.line.text, node) if wrong else None,
+                journal_line(entry, node, unit.name) if entry else None,
+                journal_line(told, node) if told and cluster.age(told.when) < 300 else None,
             ),
-            next=(
-                *([f"ssh {node} sudo systemctl unmask {unit.name}"] if masked else []),
-                *(
-                    [f"ssh {node} sudoedit /etc/containerd/config.toml    # line {config.fault_line}"]
-                    if config and fault
-                    else []
-                ),
+            next=present(
+                f"ssh {node} sudo systemctl unmask {unit.name}" if masked else None,
+                f"ssh {node} sudoedit /etc/containerd/config.toml    # line {config.fault_line}"
+                if config and fault
+                else None,
                 *(
                     [
                         f"ssh {node} systemctl cat {unit.name} | grep -e ^# -e ExecStart    # where it is said",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from kdiag.check import Finding, Layer, Ref, Severity, check, shorten
+from kdiag.check import Finding, Layer, Ref, Severity, check, present, shorten
 from kdiag.facts import (
     Cluster,
     Entry,
@@ -85,17 +85,15 @@ def sandbox_image_unavailable(
         yield Finding(
             Ref("Node", node),
             shorten(f"no pod can start on {node}: {where}the pause image {image}{place} {_why(entry)}", 260),
-            evidence=(
-                *([file_line(_FILE, moved.root_line, f'root = "{moved.root}"', node)] if moved else []),
-                *([file_line(_FILE, line, f'sandbox_image = "{image}"', node)] if line else []),
-                *(
-                    [file_line(_FILE, other.sandbox_image_line, f'sandbox_image = "{other.sandbox_image}"', node)]
-                    if other and other.sandbox_image_line
-                    else []
-                ),
+            evidence=present(
+                file_line(_FILE, moved.root_line, f'root = "{moved.root}"', node) if moved else None,
+                file_line(_FILE, line, f'sandbox_image = "{image}"', node) if line else None,
+                file_line(_FILE, other.sandbox_image_line, f'sandbox_image = "{other.sandbox_image}"', node)
+                if other and other.sandbox_image_line
+                else None,
                 journal_line(entry, node, unit),
             ),
-            next=(
+            next=present(
                 *(
                     [
                         f"ssh {node} sudo ls {_ROOT}    # what was there before?",
@@ -104,11 +102,9 @@ def sandbox_image_unavailable(
                     if moved
                     else []
                 ),
-                *(
-                    [f"ssh {node} 'sudo grep -n . {' '.join(other.imports)}'    # a section there replaces a whole one"]
-                    if other and other.imports
-                    else []
-                ),
+                f"ssh {node} 'sudo grep -n . {' '.join(other.imports)}'    # a section there replaces a whole one"
+                if other and other.imports
+                else None,
                 f"ssh {node} sudo crictl pull {image}    # what does the registry say?",
                 f"ssh {node} sudoedit {_FILE}    # a pause image that is there: sudo crictl images | grep pause"
                 if line

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, present
 from kdiag.facts import RUNTIMES, Units
 
 
@@ -26,9 +26,9 @@ def unit_needs_daemon_reload(units: Units) -> Iterator[Finding]:
             yield Finding(
                 Ref("Node", node),
                 f"unit {name} on {node} was changed on disk and systemd has not read it: the change has no effect yet",
-                evidence=(
+                evidence=present(
                     Evidence(f"systemctl show {name} -p NeedDaemonReload", "NeedDaemonReload=yes", node),
-                    *([Evidence(f"ls -l {' '.join(files)}", f"its files; state: {unit.state}", node)] if files else []),
+                    Evidence(f"ls -l {' '.join(files)}", f"its files; state: {unit.state}", node) if files else None,
                 ),
                 next=(
                     f"ssh {node} systemctl cat {name}    # is the change what is wanted?",

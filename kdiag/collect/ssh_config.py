@@ -21,6 +21,7 @@ from pathlib import Path
 from kdiag.collect.fields import one_line, read_file
 from kdiag.collect.paths import expanded, home_of
 from kdiag.errors import ConfigError
+from kdiag.model.result import present
 
 VARIABLE = "KDIAG_SSH_CONFIG"
 SYSTEM_FILE = Path("/etc/ssh/ssh_config")
@@ -295,7 +296,9 @@ def _words(text: str, where: str) -> list[str]:
         word, quote = "", ""
         while position < len(text) and (quote or text[position] not in " \t"):
             char = text[position]
-            if char == "\\" and text[position + 1 : position + 2] in ("'", '"', "\\", *([" "] if not quote else [])):
+            if char == "\\" and text[position + 1 : position + 2] in present(
+                "'", '"', "\\", " " if not quote else None
+            ):
                 position += 1
                 word += text[position : position + 1]
             elif quote and char == quote:

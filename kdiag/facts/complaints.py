@@ -15,7 +15,7 @@ from kdiag.facts.phrases import Said, Topic, said, says_connected, says_server
 from kdiag.facts.pods import ContainerStatus, Pod, Pods
 from kdiag.facts.podspec import Container
 from kdiag.facts.workloads import Owners
-from kdiag.model.result import Ref
+from kdiag.model.result import Ref, present
 
 #: How long a line of a container that seems well counts, in seconds.
 RECENT = 900.0
@@ -67,7 +67,7 @@ class Complaint:
     def command(self) -> tuple[str, ...]:
         """The words of the kubectl command that shows the line."""
         more = ("-c", self.container) if len(self.pod.spec.all_containers) > 1 else ()
-        return ("logs", self.pod.name, *more, *(("--previous",) if self.previous else ()), "--tail=60")
+        return present("logs", self.pod.name, *more, "--previous" if self.previous else None, "--tail=60")
 
     def goes_on(self, cluster: Cluster) -> bool:
         """Whether it was said just now, and has been for a while: also where what it names is well by now.

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 
 from kdiag.model.text import clean_line
+
+T = TypeVar("T")
 
 
 class Severity(enum.IntEnum):
@@ -88,6 +91,11 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     since: str = ""
     container: str = ""
     own: bool = False
+
+
+def present(*parts: T | None) -> tuple[T, ...]:
+    """Those of the parts that are there: evidence and steps, some of which hold only where something else was seen."""
+    return tuple(part for part in parts if part is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from kdiag.check import RUNTIME_DOWN, Finding, Layer, Ref, Severity, Skip, check, listing, present, shorten
+from kdiag.check import RUNTIME_DOWN, Evidence, Finding, Layer, Ref, Severity, Skip, check, listing, present, shorten
 from kdiag.facts import (
     Cluster,
+    Entry,
     KubeletJournal,
     Kubelets,
     Manifests,
+    RuntimeConfig,
     RuntimeConfigs,
     RuntimeJournal,
     RuntimeUnits,
+    Unit,
     Units,
+    UnitText,
     crashing,
     file_line,
     hosted,
@@ -22,6 +27,17 @@ from kdiag.facts import (
     unit_fault,
     unit_state,
 )
+
+_CONFIG = "/etc/containerd/config.toml"
+
+
+class _Why(NamedTuple):
+    """Why it does not run: the end of a sentence, the line that tells, the steps before a start, and that start."""
+
+    said: str
+    shown: Evidence | None = None
+    steps: tuple[str, ...] = ()
+    again: str = "enable --now"
 
 
 @check(
@@ -55,65 +71,87 @@ def runtime_not_running(
             continue
         if unit.active == "deactivating" and cluster.age(unit.changed) < 30:
             continue
-        config = configs.get(node) if configs else None
-        fault = config.fault if config and unit.name == "containerd" else ""
         own = f"{unit.name}\\.service: (?:Failed|Main process exited|Unable|Deactivated)|Stopped {unit.name}"
         entry = (RuntimeJournal.last_error(log) if loops else None) or log.systemd(own) if log else None
-        # A unit below /etc goes before that of the package; a drop-in has the last word.
-        named = [f for f in (unit.path, *unit.drop_ins) if f.startswith("/etc/")] or [unit.path or "its unit"]
+        config = configs.get(node) if configs and unit.name == "containerd" else None
+        text = (files.get(node) or {}).get(unit.name) if files and loops else None
+        why = (
+            _config_fault(config, node)
+            or _unit_fault(text, unit, entry, node)
+            or _not_executed(unit, node)
+            or _Why(_last_word(entry, unit) if loops and entry else "")
+        )
         masked = unit.load == "masked" or unit.enabled.startswith("masked")
         state = "does not stay up" if loops else "is masked and stopped" if masked else "is stopped"
-        when = f" since {unit.left:%H:%M} UTC" if unit.left and not loops else ""
+        left = None if loops else unit.left
+        when = f" since {left:%H:%M} UTC" if left else ""
         disabled = " and does not start at boot" if unit.enabled == "disabled" else ""
-        why = f": /etc/containerd/config.toml:{config.fault_line}: {fault}" if config and fault else ""
-        if not why and loops and entry and entry.source != "systemd":
-            why = f": {entry.said.removeprefix(unit.name + ': ')}"
-        if not why and unit.exit_status == 203:
-            why = f": {unit.program} cannot be executed (status 203/EXEC); ExecStart is in {listing([*named], 2)}"
-        text = (files.get(node) or {}).get(unit.name) if files and loops and not fault else None
-        wrong = unit_fault(text, unit, entry.text if entry else "") if text else None
-        if wrong:
-            why = f": {wrong.line.path}:{wrong.line.line} {wrong.line.text}: {wrong.what}"
         kubelet = kubelet_journal.get(node) if kubelet_journal else None
         told = kubelet.find(r"container runtime is down|Error while dialing: dial unix") if kubelet else None
         yield Finding(
             Ref("Node", node),
-            shorten(f"container runtime {unit.name} {state} on {node}{when}{disabled}{why}", 220)
+            shorten(f"container runtime {unit.name} {state} on {node}{when}{disabled}{why.said}", 220)
             + ("; the control-plane pods there cannot be restarted" if hosted(node, manifests) else ""),
             evidence=present(
                 unit_state(unit, node, "ActiveState", "SubState", "UnitFileState", "Result"),
-                file_line("/etc/containerd/config.toml", config.fault_line, fault, node) if config and fault else None,
-                file_line(wrong.line.path, wrong.line.line, wrong.line.text, node) if wrong else None,
+                why.shown,
                 journal_line(entry, node, unit.name) if entry else None,
                 journal_line(told, node) if told and cluster.age(told.when) < 300 else None,
             ),
             next=present(
                 f"ssh {node} sudo systemctl unmask {unit.name}" if masked else None,
-                f"ssh {node} sudoedit /etc/containerd/config.toml    # line {config.fault_line}"
-                if config and fault
-                else None,
-                *(
-                    [
-                        f"ssh {node} systemctl cat {unit.name} | grep -e ^# -e ExecStart    # where it is said",
-                        f"ssh {node} sudoedit {named[-1]}",
-                        f"ssh {node} sudo systemctl daemon-reload",
-                    ]
-                    if unit.exit_status == 203 and not fault
-                    else []
-                ),
-                *(
-                    [
-                        f"ssh {node} sudoedit {wrong.line.path}    # line {wrong.line.line}: {wrong.step}",
-                        f"ssh {node} sudo systemctl daemon-reload",
-                        f"ssh {node} sudo systemctl restart {unit.name}",
-                    ]
-                    if wrong
-                    else [f"ssh {node} sudo systemctl enable --now {unit.name}"]
-                ),
+                *why.steps,
+                f"ssh {node} sudo systemctl {why.again} {unit.name}",
                 f"ssh {node} sudo journalctl -u {unit.name} -n 50 --no-pager    # if it does not stay up",
             ),
             touches=hosted(node, manifests, cluster),
-            since=unit.left.isoformat() if unit.left and not loops else "",
+            since=left.isoformat() if left else "",
         )
     if not seen:
         yield Skip("no node has a unit of a container runtime: it is part of another program, or in a container")
+
+
+def _config_fault(config: RuntimeConfig | None, node: str) -> _Why | None:
+    if config is None or not config.fault:
+        return None
+    return _Why(
+        f": {_CONFIG}:{config.fault_line}: {config.fault}",
+        file_line(_CONFIG, config.fault_line, config.fault, node),
+        (f"ssh {node} sudoedit {_CONFIG}    # line {config.fault_line}",),
+    )
+
+
+def _unit_fault(text: UnitText | None, unit: Unit, entry: Entry | None, node: str) -> _Why | None:
+    wrong = unit_fault(text, unit, entry.text if entry else "") if text else None
+    if wrong is None:
+        return None
+    line = wrong.line
+    return _Why(
+        f": {line.path}:{line.line} {line.text}: {wrong.what}",
+        file_line(line.path, line.line, line.text, node),
+        (
+            f"ssh {node} sudoedit {line.path}    # line {line.line}: {wrong.step}",
+            f"ssh {node} sudo systemctl daemon-reload",
+        ),
+        "restart",
+    )
+
+
+def _not_executed(unit: Unit, node: str) -> _Why | None:
+    if unit.exit_status != 203:
+        return None
+    # A unit below /etc goes before that of the package; a drop-in has the last word.
+    named = [f for f in (unit.path, *unit.drop_ins) if f.startswith("/etc/")] or [unit.path or "its unit"]
+    return _Why(
+        f": {unit.program} cannot be executed (status 203/EXEC); ExecStart is in {listing(named, 2)}",
+        steps=(
+            f"ssh {node} systemctl cat {unit.name} | grep -e ^# -e ExecStart    # where it is said",
+            f"ssh {node} sudoedit {named[-1]}",
+            f"ssh {node} sudo systemctl daemon-reload",
+        ),
+    )
+
+
+def _last_word(entry: Entry, unit: Unit) -> str:
+    """What the program said before it ended; systemd only says that it did."""
+    return f": {entry.said.removeprefix(unit.name + ': ')}" if entry.source != "systemd" else ""

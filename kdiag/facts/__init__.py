@@ -466,6 +466,7 @@ from kdiag.facts.uncalled import not_called as not_called
 from kdiag.facts.unitfaults import RuntimeUnits as RuntimeUnits
 from kdiag.facts.unitfaults import UnitFault as UnitFault
 from kdiag.facts.unitfaults import UnitLine as UnitLine
+from kdiag.facts.unitfaults import UnitText as UnitText
 from kdiag.facts.unitfaults import limited_life as limited_life
 from kdiag.facts.unitfaults import unit_fault as unit_fault
 from kdiag.facts.units import RUNTIMES as RUNTIMES

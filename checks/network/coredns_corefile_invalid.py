@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from kdiag.check import (
     Evidence,
@@ -75,57 +76,70 @@ def coredns_corefile_invalid(
             others = [c.name for c in configs.within(workload.namespace) if c.has(key)]
             yield _gone(workload, dns, name, others)
             continue
-        text = config.data.get(key, "") if config else ""
-        crash = reload = ""
-        pod_name = ""
-        crashing = False
-        for pod in dns.of(workload):
-            crashing = crashing or any(s.restart_count and not s.ready for s in pod.statuses)
-            for line in logs.lines(pod.namespace, pod.name) if logs else ():
-                if "Reloading complete" in line.text or (pod.ready and "Running configuration" in line.text):
-                    break
-                if found := _RELOAD.search(line.text):
-                    reload, pod_name = reload or found[1], pod_name or pod.name
-                elif not pod.ready and not crash and (found := _REFUSED.search(line.text)):
-                    crash = f"line {found[1]}: {found[2]}" if found[1] else found[3]
-                    pod_name = pod.name
-                elif not pod.ready and not crash and (found := _UNBUILT.search(line.text)):
-                    at = next((d.line for b in parse_corefile(text).blocks for d in b.all(found[1])), 0)
-                    crash = f"{f'line {at}: ' if at else ''}plugin {found[1]} is not built into this CoreDNS"
-                    pod_name = pod.name
-        fault = _fault(text)
-        said = crash or reload
-        if not said and not fault:
-            continue
-        if crash or (crashing and fault and not said):
-            severity = Severity.CRITICAL if dns.down else Severity.ERROR
-            outcome = "CoreDNS crashes on its Corefile"
-        else:
-            severity = Severity.WARNING
-            outcome = "CoreDNS cannot load its new Corefile and will not start again"
-        why = _brief(said) or fault
-        hint = f" ({fault})" if said and fault and fault.partition(":")[0] not in why else ""
-        if said and fault and "meant is" in fault and "meant is" not in why:
-            hint = f"; {fault[fault.index('meant is') :]}"
-        ref = Ref("ConfigMap", name, workload.namespace)
-        evidence = []
-        if said:
-            command = ("--previous",) if crash else ()
-            evidence.append(Evidence(kubectl("logs", pod_name, *command, namespace=workload.namespace), said))
-        if text:
-            shown = _line(text, why) or fault or "the Corefile"
-            evidence.append(Evidence(kubectl("get", "configmap", name, "-o", "yaml", namespace=ref.namespace), shown))
-        yield Finding(
-            ref,
-            shorten(f"{outcome}: ConfigMap {ref.path}, {why}{hint}", 220),
-            evidence=tuple(evidence),
-            next=(
-                kubectl("edit", "configmap", name, namespace=ref.namespace),
-                kubectl("rollout", "restart", workload.ref().kind.lower(), workload.name, namespace=workload.namespace),
-            ),
-            touches=(workload.ref(), dns.reference),
-            severity=severity,
-        )
+        if found := _refused(workload, dns, name, config.data.get(key, "") if config else "", logs):
+            yield found
+
+
+class _Said(NamedTuple):
+    """What a pod of CoreDNS said of its Corefile: at a start, which it did not survive, or at a reload."""
+
+    text: str = ""
+    pod: str = ""
+    at_start: bool = False
+
+
+def _refused(workload: Workload, dns: ClusterDNS, name: str, text: str, logs: Logs | None) -> Finding | None:
+    """A Corefile that CoreDNS says it cannot read, or of which that is plain before anyone has tried."""
+    said = _said(workload, dns, text, logs)
+    fault = _fault(text)
+    if not said.text and not fault:
+        return None
+    crashing = any(s.restart_count and not s.ready for pod in dns.of(workload) for s in pod.statuses)
+    if said.at_start or (crashing and not said.text):
+        severity = Severity.CRITICAL if dns.down else Severity.ERROR
+        outcome = "CoreDNS crashes on its Corefile"
+    else:
+        severity = Severity.WARNING
+        outcome = "CoreDNS cannot load its new Corefile and will not start again"
+    why = _brief(said.text) or fault
+    hint = f" ({fault})" if said.text and fault and fault.partition(":")[0] not in why else ""
+    if said.text and "meant is" in fault and "meant is" not in why:
+        hint = f"; {fault[fault.index('meant is') :]}"
+    ref = Ref("ConfigMap", name, workload.namespace)
+    logged = kubectl("logs", said.pod, *(["--previous"] if said.at_start else []), namespace=ref.namespace)
+    shown = _line(text, why) or fault or "the Corefile"
+    return Finding(
+        ref,
+        shorten(f"{outcome}: ConfigMap {ref.path}, {why}{hint}", 220),
+        evidence=present(
+            Evidence(logged, said.text) if said.text else None,
+            Evidence(kubectl("get", "configmap", name, "-o", "yaml", namespace=ref.namespace), shown) if text else None,
+        ),
+        next=(
+            kubectl("edit", "configmap", name, namespace=ref.namespace),
+            kubectl("rollout", "restart", workload.ref().kind.lower(), workload.name, namespace=workload.namespace),
+        ),
+        touches=(workload.ref(), dns.reference),
+        severity=severity,
+    )
+
+
+def _said(workload: Workload, dns: ClusterDNS, text: str, logs: Logs | None) -> _Said:
+    """The last word on the Corefile of the pods that have not read one well since: of a start before of a reload."""
+    reload = _Said()
+    for pod in dns.of(workload):
+        for line in logs.lines(pod.namespace, pod.name) if logs else ():
+            if "Reloading complete" in line.text or (pod.ready and "Running configuration" in line.text):
+                break
+            if found := _RELOAD.search(line.text):
+                reload = reload if reload.text else _Said(found[1], pod.name)
+            elif not pod.ready and (found := _REFUSED.search(line.text)):
+                return _Said(f"line {found[1]}: {found[2]}" if found[1] else found[3], pod.name, at_start=True)
+            elif not pod.ready and (found := _UNBUILT.search(line.text)):
+                at = next((d.line for b in parse_corefile(text).blocks for d in b.all(found[1])), 0)
+                where = f"line {at}: " if at else ""
+                return _Said(f"{where}plugin {found[1]} is not built into this CoreDNS", pod.name, at_start=True)
+    return reload
 
 
 def _gone(workload: Workload, dns: ClusterDNS, name: str, others: list[str]) -> Finding:

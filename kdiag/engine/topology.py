@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from kdiag.engine.intake import Facts
 from kdiag.facts import (
@@ -34,6 +34,7 @@ from kdiag.facts import (
     Workloads,
 )
 from kdiag.facts.meta import Object
+from kdiag.facts.podspec import Container, Volume
 from kdiag.facts.units import Units
 from kdiag.facts.workloads import Job, Workload
 from kdiag.model.result import CLUSTER, CONTROLLERS, Finding, Ref, controller
@@ -146,53 +147,14 @@ class Topology:
         if ref.kind in _RECONCILED:
             yield CONTROLLERS
             yield from map(controller, _RECONCILERS.get(ref.kind, ()))
-        match ref.kind:
-            case "APIServer":
-                for host in self._hosts():
-                    yield from (Ref("Pod", f"{part}-{host}", "kube-system") for part in ("kube-apiserver", "etcd"))
-                    yield Ref("Node", host)
-            case "Node":
-                yield from self._of_node(ref)
-            case "Pod":
-                yield from self._of_static_pod(ref)
-                if (pods := self._facts.get(Pods)) and (pod := pods.get(ref.name, ref.namespace)):
-                    yield from self._of_pod(pod)
-            case "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "ReplicationController":
-                yield from self._of_workload(ref)
-            case "Job":
-                yield from self._of_job(ref)
-            case "CronJob":
-                yield from self._of_cronjob(ref)
-            case "Service":
-                yield from self._of_service(ref)
-            case "Ingress":
-                if (ingresses := self._facts.get(Ingresses)) and (ingress := ingresses.get(ref.name, ref.namespace)):
-                    for _, backend in ingress.backends:
-                        yield Ref("Service", backend.name, ref.namespace)
-                    if ingress.spec.ingress_class_name:
-                        yield Ref("IngressClass", ingress.spec.ingress_class_name)
-            case "HorizontalPodAutoscaler":
-                if (scalers := self._facts.get(Autoscalers)) and (scaler := scalers.get(ref.name, ref.namespace)):
-                    target = scaler.spec.scale_target_ref
-                    yield Ref(target.kind, target.name, ref.namespace)
-                    yield Ref("APIService", "v1beta1.metrics.k8s.io")
-            case "PodDisruptionBudget":
-                yield from self._of_budget(ref)
-            case "PersistentVolumeClaim":
-                if (claims := self._facts.get(Claims)) and (claim := claims.get(ref.name, ref.namespace)):
-                    if claim.spec.storage_class_name:
-                        yield Ref("StorageClass", claim.spec.storage_class_name)
-                    if claim.spec.volume_name:
-                        yield Ref("PersistentVolume", claim.spec.volume_name)
-            case "APIService":
-                if (services := self._facts.get(APIServices)) and (api := services.get(ref.name)) and api.spec.service:
-                    yield Ref("Service", api.spec.service.name, api.spec.service.namespace)
-            case "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration":
-                yield from self._of_webhooks(ref)
+        if ref.kind in _NEEDS:
+            yield from _NEEDS[ref.kind](self, ref)
 
-    def _hosts(self) -> tuple[str, ...]:
+    def _of_api_server(self, _: Ref) -> Iterator[Ref]:
         units = self._facts.get(Units)
-        return tuple(sorted(units.by_node)) if units else ()
+        for host in sorted(units.by_node) if units else ():
+            yield from (Ref("Pod", f"{part}-{host}", "kube-system") for part in ("kube-apiserver", "etcd"))
+            yield Ref("Node", host)
 
     def _of_node(self, ref: Ref) -> Iterator[Ref]:
         """The API server that its kubelet reports to, where that is the node's own: kubeadm joins control planes so."""
@@ -206,13 +168,16 @@ class Topology:
         if access.host in own or access.host in ("localhost", "127.0.0.1", "::1"):
             yield Ref("Pod", f"kube-apiserver-{ref.name}", "kube-system")
 
-    def _of_static_pod(self, ref: Ref) -> Iterator[Ref]:
-        """A control-plane pod by its name alone: with the API server dead there is no object to look it up in."""
+    def _of_named_pod(self, ref: Ref) -> Iterator[Ref]:
+        """A control-plane pod is known by its name: with a dead API server there is no object to look it up in."""
         for part, needs in _CONTROL_PLANE.items():
             if ref.namespace == "kube-system" and ref.name.startswith(f"{part}-"):
                 host = ref.name.removeprefix(f"{part}-")
                 yield Ref("Node", host)
                 yield from (Ref("Pod", f"{need}-{host}", "kube-system") for need in needs)
+        pods = self._facts.get(Pods)
+        if pods and (pod := pods.get(ref.name, ref.namespace)):
+            yield from self._of_pod(pod)
 
     def _of_spec(self, spec: PodSpec, namespace: str) -> Iterator[Ref]:
         for kind, name in references(spec):
@@ -306,6 +271,35 @@ class Topology:
                 if service.spec.selector.items() <= labels_.items():
                     yield workload.ref()
 
+    def _of_ingress(self, ref: Ref) -> Iterator[Ref]:
+        ingresses = self._facts.get(Ingresses)
+        ingress = ingresses.get(ref.name, ref.namespace) if ingresses else None
+        for _, backend in ingress.backends if ingress else ():
+            yield Ref("Service", backend.name, ref.namespace)
+        if ingress and ingress.spec.ingress_class_name:
+            yield Ref("IngressClass", ingress.spec.ingress_class_name)
+
+    def _of_autoscaler(self, ref: Ref) -> Iterator[Ref]:
+        scalers = self._facts.get(Autoscalers)
+        if scalers and (scaler := scalers.get(ref.name, ref.namespace)):
+            target = scaler.spec.scale_target_ref
+            yield Ref(target.kind, target.name, ref.namespace)
+            yield Ref("APIService", "v1beta1.metrics.k8s.io")
+
+    def _of_claim(self, ref: Ref) -> Iterator[Ref]:
+        claims = self._facts.get(Claims)
+        claim = claims.get(ref.name, ref.namespace) if claims else None
+        if claim and claim.spec.storage_class_name:
+            yield Ref("StorageClass", claim.spec.storage_class_name)
+        if claim and claim.spec.volume_name:
+            yield Ref("PersistentVolume", claim.spec.volume_name)
+
+    def _of_api_service(self, ref: Ref) -> Iterator[Ref]:
+        services = self._facts.get(APIServices)
+        api = services.get(ref.name) if services else None
+        if api and api.spec.service:
+            yield Ref("Service", api.spec.service.name, api.spec.service.namespace)
+
     def _of_budget(self, ref: Ref) -> Iterator[Ref]:
         budgets, workloads = self._facts.get(DisruptionBudgets), self._facts.get(Workloads)
         budget = budgets.get(ref.name, ref.namespace) if budgets else None
@@ -328,32 +322,59 @@ class Topology:
                 yield Ref("Service", hook.client_config.service.name, hook.client_config.service.namespace)
 
 
+#: What a kind cannot work without, for those that need more than their namespace and their controllers.
+_NEEDS: Mapping[str, Callable[[Topology, Ref], Iterator[Ref]]] = {
+    "APIServer": Topology._of_api_server,
+    "APIService": Topology._of_api_service,
+    "CronJob": Topology._of_cronjob,
+    "HorizontalPodAutoscaler": Topology._of_autoscaler,
+    "Ingress": Topology._of_ingress,
+    "Job": Topology._of_job,
+    "Node": Topology._of_node,
+    "PersistentVolumeClaim": Topology._of_claim,
+    "Pod": Topology._of_named_pod,
+    "PodDisruptionBudget": Topology._of_budget,
+    "Service": Topology._of_service,
+    **dict.fromkeys(
+        ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController"), Topology._of_workload
+    ),
+    **dict.fromkeys(("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"), Topology._of_webhooks),
+}
+
+
 def references(spec: PodSpec) -> Iterator[tuple[str, str]]:
     """The kind and name of each namespaced object that a template needs."""
     if spec.service_account_name:
         yield "ServiceAccount", spec.service_account_name
-    for secret in spec.image_pull_secrets:
-        yield "Secret", secret.name
+    yield from (("Secret", secret.name) for secret in spec.image_pull_secrets)
     for container in spec.all_containers:
-        for env in container.env:
-            if env.value_from and env.value_from.config_map_key_ref:
-                yield "ConfigMap", env.value_from.config_map_key_ref.name
-            if env.value_from and env.value_from.secret_key_ref:
-                yield "Secret", env.value_from.secret_key_ref.name
-        for source in container.env_from:
-            if source.config_map_ref:
-                yield "ConfigMap", source.config_map_ref.name
-            if source.secret_ref:
-                yield "Secret", source.secret_ref.name
+        yield from _of_environment(container)
     for volume in spec.volumes:
-        if volume.config_map:
-            yield "ConfigMap", volume.config_map.name
-        if volume.secret:
-            yield "Secret", volume.secret.secret_name
-        if volume.persistent_volume_claim:
-            yield "PersistentVolumeClaim", volume.persistent_volume_claim.claim_name
-        for projection in volume.projected.sources if volume.projected else ():
-            if projection.config_map:
-                yield "ConfigMap", projection.config_map.name
-            if projection.secret:
-                yield "Secret", projection.secret.name
+        yield from _of_volume(volume)
+
+
+def _of_environment(container: Container) -> Iterator[tuple[str, str]]:
+    for env in container.env:
+        if env.value_from and env.value_from.config_map_key_ref:
+            yield "ConfigMap", env.value_from.config_map_key_ref.name
+        if env.value_from and env.value_from.secret_key_ref:
+            yield "Secret", env.value_from.secret_key_ref.name
+    for source in container.env_from:
+        if source.config_map_ref:
+            yield "ConfigMap", source.config_map_ref.name
+        if source.secret_ref:
+            yield "Secret", source.secret_ref.name
+
+
+def _of_volume(volume: Volume) -> Iterator[tuple[str, str]]:
+    if volume.config_map:
+        yield "ConfigMap", volume.config_map.name
+    if volume.secret:
+        yield "Secret", volume.secret.secret_name
+    if volume.persistent_volume_claim:
+        yield "PersistentVolumeClaim", volume.persistent_volume_claim.claim_name
+    for projection in volume.projected.sources if volume.projected else ():
+        if projection.config_map:
+            yield "ConfigMap", projection.config_map.name
+        if projection.secret:
+            yield "Secret", projection.secret.name

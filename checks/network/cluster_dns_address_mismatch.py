@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator
 
 from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing
-from kdiag.facts import ClusterDNS, ConfigMaps, Kubelets, KubeletSetup, Owners, Pods, Services
+from kdiag.facts import ClusterDNS, ConfigMaps, Kubelets, KubeletSetup, Owners, Pods, Service, Services
 
 #: A cache on the node itself.
 _NEAR = ("169.254.", "127.")
@@ -37,41 +37,55 @@ def cluster_dns_address_mismatch(
         return
     right = dns.service.spec.cluster_ip
     known = {s.spec.cluster_ip for s in services.items} | {p.ip for p in pods.items}
-    config = configs.get("kubelet-config", "kube-system") if configs else None
-    text = config.data.get("kubelet", "") if config else ""
-    block = re.search(r"^clusterDNS:[ \t]*(.*(?:\n[ ]*-.*)*)", text, re.MULTILINE)
-    given = re.findall(r"[\d.]+\.[\d.]+", block[1]) if block else []
+    given = _given(configs)
     wrong = [a for a in given if not a.startswith(_NEAR)]
     told = {node: s for node, setup in kubelets or () if (s := _told(setup)) is not None}
     astray = {node: s for node, s in told.items() if _wrong(s, right, known, told.values())}
     alike = len(astray) == len(told) and len(set(astray.values())) == 1
-    everywhere = alike and (len(told) > 1 or bool(wrong))
-    if everywhere:
+    if alike and (len(told) > 1 or wrong):
         yield _by_all(sorted(astray), next(iter(astray.values())), right, dns.reference)
-    for node in () if everywhere else sorted(astray):
-        if setup := kubelets.get(node) if kubelets else None:
-            yield _by_kubelet(node, setup, astray[node], right)
+    else:
+        for node in sorted(astray):
+            if setup := kubelets.get(node) if kubelets else None:
+                yield _by_kubelet(node, setup, astray[node], right)
     if wrong and not astray and right not in given and not known & set(wrong):
-        yield Finding(
-            Ref("ConfigMap", "kubelet-config", "kube-system"),
-            f"kubelet-config gives pods the DNS server {listing(wrong)}; Service {dns.reference.path} has {right}",
-            evidence=(
-                Evidence(
-                    kubectl("get", "configmap", "kubelet-config", "-o", "yaml", namespace="kube-system"),
-                    f"clusterDNS: {listing(wrong)}",
-                ),
-                Evidence(
-                    kubectl("get", "service", dns.service.name, namespace=dns.service.namespace), f"CLUSTER-IP {right}"
-                ),
-            ),
-            next=(
-                "ssh NODE sudo grep -A1 clusterDNS /var/lib/kubelet/config.yaml    # what the kubelets use now",
-                kubectl("edit", "configmap", "kubelet-config", namespace="kube-system"),
-            ),
-            touches=(dns.reference,),
-            # It is what the next kubelets get; those that are there have their own file.
-            severity=Severity.WARNING if told else None,
-        )
+        # It is what the next kubelets get; those that are there have their own file.
+        yield _by_next_kubelets(wrong, dns.service, Severity.WARNING if told else None)
+    yield from _by_pods(dns.service, known, pods, owners)
+
+
+def _given(configs: ConfigMaps | None) -> list[str]:
+    """The DNS servers that kubeadm gives to kubelets when they join."""
+    config = configs.get("kubelet-config", "kube-system") if configs else None
+    text = config.data.get("kubelet", "") if config else ""
+    block = re.search(r"^clusterDNS:[ \t]*(.*(?:\n[ ]*-.*)*)", text, re.MULTILINE)
+    return re.findall(r"[\d.]+\.[\d.]+", block[1]) if block else []
+
+
+def _address(service: Service) -> Evidence:
+    command = kubectl("get", "service", service.name, namespace=service.namespace)
+    return Evidence(command, f"CLUSTER-IP {service.spec.cluster_ip}")
+
+
+def _by_next_kubelets(wrong: list[str], service: Service, severity: Severity | None) -> Finding:
+    right = service.spec.cluster_ip
+    look = kubectl("get", "configmap", "kubelet-config", "-o", "yaml", namespace="kube-system")
+    return Finding(
+        Ref("ConfigMap", "kubelet-config", "kube-system"),
+        f"kubelet-config gives pods the DNS server {listing(wrong)}; Service {service.ref().path} has {right}",
+        evidence=(Evidence(look, f"clusterDNS: {listing(wrong)}"), _address(service)),
+        next=(
+            "ssh NODE sudo grep -A1 clusterDNS /var/lib/kubelet/config.yaml    # what the kubelets use now",
+            kubectl("edit", "configmap", "kubelet-config", namespace="kube-system"),
+        ),
+        touches=(service.ref(),),
+        severity=severity,
+    )
+
+
+def _by_pods(service: Service, known: set[str], pods: Pods, owners: Owners) -> Iterator[Finding]:
+    """Pods with a resolver of their own that asks where a Service could be, and none is."""
+    right = service.spec.cluster_ip
     prefix = right.rsplit(".", 2)[0] + "."
     asked: set[tuple[Ref, str]] = set()
     for group in pods.templates:
@@ -82,18 +96,11 @@ def cluster_dns_address_mismatch(
         if not bad or len(bad) < len(servers) or pod.finished or (ref, bad[0]) in asked:
             continue
         asked.add((ref, bad[0]))
+        look = kubectl("get", "pod", pod.name, "-o", "yaml", namespace=pod.namespace)
         yield Finding(
             ref,
             f"{ref} asks {listing(bad)} for names, where no Service is; the cluster's DNS is {right}",
-            evidence=(
-                Evidence(
-                    kubectl("get", "pod", pod.name, "-o", "yaml", namespace=pod.namespace),
-                    f"dnsPolicy: None, dnsConfig.nameservers: {listing(bad)}",
-                ),
-                Evidence(
-                    kubectl("get", "service", dns.service.name, namespace=dns.service.namespace), f"CLUSTER-IP {right}"
-                ),
-            ),
+            evidence=(Evidence(look, f"dnsPolicy: None, dnsConfig.nameservers: {listing(bad)}"), _address(service)),
             next=(
                 f"{kubectl('edit', ref.kind.lower(), ref.name, namespace=ref.namespace)}"
                 "    # remove dnsConfig and set dnsPolicy: ClusterFirst",

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from kdiag.check import NO_POD_NETWORK, Evidence, Finding, Gap, Layer, Ref, Severity, check, listing, present
-from kdiag.facts import CONTAINERD, Cluster, Mounts, NetworkSetups, Nodes, RuntimeAnswers, Units
+from kdiag.facts import CONTAINERD, Cluster, Mount, Mounts, NetworkSetup, NetworkSetups, Nodes, RuntimeAnswers, Units
 
 _BOOT = 90
+
+
+class _Fault(NamedTuple):
+    """Why there is none, the line that shows it beside the folder, and what to do."""
+
+    what: str
+    shown: Evidence | None = None
+    steps: tuple[str, ...] = ()
 
 
 @check(
@@ -40,55 +49,62 @@ def cni_config_missing(
                 continue  # k3s and its like keep it elsewhere
         if known and cluster.age(known.created) < _BOOT:
             continue
-        where = f"no file in {setup.folder}" if setup.folder_there else f"no folder {setup.folder}"
-        left = f"; there is {listing(setup.others)}, which no runtime reads" if setup.others else ""
         over = mounts.hiding(node, setup.folder) if mounts and setup.folder_there and not setup.others else None
-        if over:
-            left = f"; a {over.kind} is mounted over {over.path} and hides what was there"
-        evidence = [
-            Evidence(
-                f"ls -l {setup.folder}",
-                (listing(setup.others) + ": none ends in .conf, .conflist or .json")
-                if setup.others
-                else ("no file" if setup.folder_there else "no such folder"),
-                source=node,
-            )
-        ]
-        if over:
-            evidence.append(
-                Evidence(f"grep {over.path} /proc/mounts", f"{over.device} {over.path} {over.kind}", source=node)
-            )
-        if said:
-            evidence.append(Evidence("crictl info", f"NetworkReady false: {said[2] or said[1]}", source=node))
-        moved = setup.conf_line and setup.usual
-        if moved:
-            evidence.insert(
-                0, Evidence(f"sudo sed -n {setup.conf_line}p {CONTAINERD}", f'conf_dir = "{setup.folder}"', node)
-            )
+        fault = _moved(setup, node) or _hidden(over, setup, node) or _absent(setup, node)
+        shown = "no file" if setup.folder_there else "no such folder"
+        if setup.others:
+            shown = f"{listing(setup.others)}: none ends in .conf, .conflist or .json"
         yield Finding(
             Ref("Node", node),
-            f"pods get no network on {node}: {CONTAINERD}:{setup.conf_line} conf_dir names {setup.folder}, "
-            f"the configuration is {setup.usual[0]}"
-            if moved
-            else f"pods get no network on {node}: {where} configures a network plugin{left}",
-            evidence=tuple(evidence),
-            next=(
-                f"ssh {node} sudoedit {CONTAINERD}    # line {setup.conf_line}: "
-                f'conf_dir = "{setup.usual[0].rpartition("/")[0]}"',
-                f"ssh {node} sudo systemctl restart containerd",
-            )
-            if moved
-            else (
-                f"ssh {node} sudo umount {over.path}    # and take it out of /etc/fstab, if it is there",
-                f"ssh {node} sudo systemctl restart containerd",
-            )
-            if over
-            else present(
-                f"ssh {node} ls -la {setup.folder}    # rename what was put aside back to its name"
-                if setup.others
-                else None,
-                "kubectl get pods -A -o wide --field-selector=spec.nodeName="
-                f"{node}    # the network plugin's own pod writes the file: does it run?",
-                f"ssh OTHER_NODE cat {setup.folder}/*    # the same file of a node that works shows what is missing",
+            f"pods get no network on {node}: {fault.what}",
+            evidence=present(
+                fault.shown,
+                Evidence(f"ls -l {setup.folder}", shown, node),
+                Evidence("crictl info", f"NetworkReady false: {said[2] or said[1]}", node) if said else None,
             ),
+            next=fault.steps,
         )
+
+
+def _moved(setup: NetworkSetup, node: str) -> _Fault | None:
+    """The runtime was told of another folder than the one in which the configuration is."""
+    if not setup.conf_line or not setup.usual:
+        return None
+    usual = setup.usual[0]
+    return _Fault(
+        f"{CONTAINERD}:{setup.conf_line} conf_dir names {setup.folder}, the configuration is {usual}",
+        Evidence(f"sudo sed -n {setup.conf_line}p {CONTAINERD}", f'conf_dir = "{setup.folder}"', node),
+        (
+            f'ssh {node} sudoedit {CONTAINERD}    # line {setup.conf_line}: conf_dir = "{usual.rpartition("/")[0]}"',
+            f"ssh {node} sudo systemctl restart containerd",
+        ),
+    )
+
+
+def _hidden(over: Mount | None, setup: NetworkSetup, node: str) -> _Fault | None:
+    if over is None:
+        return None
+    return _Fault(
+        f"no file in {setup.folder} configures a network plugin; a {over.kind} is mounted over {over.path} and hides "
+        "what was there",
+        Evidence(f"grep {over.path} /proc/mounts", f"{over.device} {over.path} {over.kind}", node),
+        (
+            f"ssh {node} sudo umount {over.path}    # and take it out of /etc/fstab, if it is there",
+            f"ssh {node} sudo systemctl restart containerd",
+        ),
+    )
+
+
+def _absent(setup: NetworkSetup, node: str) -> _Fault:
+    where = f"no file in {setup.folder}" if setup.folder_there else f"no folder {setup.folder}"
+    left = f"; there is {listing(setup.others)}, which no runtime reads" if setup.others else ""
+    aside = f"ssh {node} ls -la {setup.folder}    # rename what was put aside back to its name"
+    return _Fault(
+        f"{where} configures a network plugin{left}",
+        steps=present(
+            aside if setup.others else None,
+            f"kubectl get pods -A -o wide --field-selector=spec.nodeName={node}"
+            "    # the network plugin's own pod writes the file: does it run?",
+            f"ssh OTHER_NODE cat {setup.folder}/*    # the same file of a node that works shows what is missing",
+        ),
+    )

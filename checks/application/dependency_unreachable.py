@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, shorten
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, present, shorten
 from kdiag.facts import (
     NO_ADDRESS,
     Backends,
@@ -59,93 +60,162 @@ def dependency_unreachable(
 ) -> Iterator[Finding]:
     """Of a workload that runs well, only what goes on: its server may have been restarted a minute ago."""
     seen: set[tuple[Ref, str]] = set()
-    addresses: dict[str, Pod] = {}
-    # A program may say the same twice, with the port and without: once is enough.
-    for complaint in sorted(complaints.about(Topic.UNREACHABLE), key=lambda c: not c.said.port):
-        pod, said = complaint.pod, complaint.said
-        target = dependencies.asked(said.host, pod.namespace) if dependencies else None
-        told = dependencies.told(pod, said.host) if dependencies else None
-        template = workloads.template(complaint.workload) if workloads else None
-        if dependencies and told and dependencies.outdated(told, pod, template):
+    for call in _calls(complaints, dependencies, backends, nodes, workloads):
+        complaint, said = call.complaint, call.complaint.said
+        if _is_none(call, cluster, slices, backends):
             continue
-        if not addresses and backends and target is None and is_address(said.host):
-            addresses = {p.ip: p for p in backends.pods.items if p.ip and not p.spec.host_network}
-        server = addresses.get(said.host) if target is None else None
-        nobody = ""
-        if dependencies and target is None and server is None and is_address(said.host):
-            told = told or next(dependencies.addressed(pod, said.host), None)
-            nobody = dependencies.nobody(said.host, nodes)
-        if target is None and told is None and server is None and not nobody and not complaint.failing:
-            continue  # something outside, and the workload lives with it
-        if target is not None and target.service is None and not complaint.failing:
-            continue
-        servers = backends.of(target.service) if backends and target and target.service else ()
-        made = target.service.metadata.creation_timestamp if target and target.service else None
-        if not complaint.crashed and complaint.replaced(servers, service=made) and all(map(_coming, servers)):
-            continue  # its server is on its way to another node, or to another revision, or its Service was just made
-        if not complaint.failing and _well(target, said.port, slices) and not complaint.goes_on_past(servers, cluster):
-            continue
-        place, bare = (_place(said.host, port, target, server) for port in (said.port, 0))
+        place, bare = (_place(said.host, port, call.target, call.server) for port in (said.port, 0))
         if (complaint.workload, place) in seen:
             continue
         seen |= {(complaint.workload, place), (complaint.workload, bare)}
-        evidence = [Evidence(kubectl(*complaint.command, namespace=pod.namespace), shorten(said.text, 200))]
-        if target and target.service:
-            evidence.append(_endpoints(target.service, slices))
-        if told:
-            command = kubectl("get", complaint.workload.kind.lower(), complaint.workload.name, "-o", "yaml")
-            evidence.append(Evidence(f"{command} -n {pod.namespace}", f"{told.origin}: {shorten(told.value, 80)}"))
-        inside = ""
-        if "refused" in said.text and (found := _inside(target, said.port, told, backends, logs)):
-            behind, address, line = found
-            evidence.append(Evidence(kubectl("logs", behind.name, namespace=behind.namespace), shorten(line, 200)))
-            inside = f"{owners.top(behind) if owners else behind.ref()} listens on {address} alone, inside its own pod"
-        elif "refused" in said.text and (idle := _idle(target, backends)):
-            behind, does = idle
-            words = ("get", "pod", behind.name, "-o", "jsonpath={.spec.containers[*].command}")
-            evidence.append(Evidence(kubectl(*words, namespace=behind.namespace), does))
-            inside = f'{owners.top(behind) if owners else behind.ref()} runs "{does}" and serves nothing'
-        elif by_hand := _by_hand(target, slices):
-            inside = f"it selects no pods and leads to {by_hand}"
+        inside, proof = _inside(call, slices, backends, logs, owners)
         malformed = said.phrase.by == NO_ADDRESS
-        meant = _meant(said.port or (told.port if told else 0), pod, dependencies) if nobody and dependencies else None
-        if nobody:
-            kinds = "services" if "Service" in nobody else "pods"
-            wide = kubectl("get", kinds, "--all-namespaces", "-o", "wide") + f" | grep -w {said.host}"
-            evidence.append(Evidence(wide, f"nothing{f'; {_service(meant)}' if meant else ''}"))
+        meant = _meant(call, dependencies) if call.nobody and dependencies else None
+        nobody = f"{call.nobody}{f'; {_service(meant)}' if meant else ''}" if call.nobody else ""
         yield Finding(
             complaint.workload,
             (
-                f"{complaint.workload} takes {shorten(told.value if told else place, 60)} for host and port"
+                f"{complaint.workload} takes {shorten(call.told.value if call.told else place, 60)} for host and port"
                 if malformed
                 else f"{complaint.workload} cannot connect to {place}"
             )
-            + (f" ({told.origin})" if told else "")
-            + (f": {nobody}{f'; {_service(meant)}' if meant else ''}" if nobody else "")
-            + (f": {inside}" if inside else ""),
-            evidence=tuple(evidence),
-            next=tuple(
-                _as_address(complaint, told)
-                if malformed
-                else _by_name(complaint, told, meant)
-                if nobody
-                else _next(complaint, target, server, said.host, said.port)
+            + (f" ({call.told.origin})" if call.told else "")
+            + "".join(f": {why}" for why in (nobody, inside) if why),
+            evidence=present(
+                Evidence(kubectl(*complaint.command, namespace=call.pod.namespace), shorten(said.text, 200)),
+                _endpoints(call.service, slices) if call.service else None,
+                _setting(call) if call.told else None,
+                proof,
+                _all_addresses(call, meant) if call.nobody else None,
             ),
-            touches=tuple(_touches(target, server)),
+            next=tuple(
+                _as_address(complaint, call.told)
+                if malformed
+                else _by_name(complaint, call.told, meant)
+                if call.nobody
+                else _next(call)
+            ),
+            touches=present(
+                Ref("Service", call.target.name, call.target.namespace) if call.target else None,
+                call.server.ref() if call.server else None,
+            ),
             key=place,
             # What a program only remembers, it may forget by itself.
-            severity=Severity.WARNING if nobody and told is None and not complaint.failing else Severity.ERROR,
+            severity=Severity.WARNING
+            if call.nobody and call.told is None and not complaint.failing
+            else Severity.ERROR,
             since=complaint.since,
             container=complaint.container,
         )
 
 
+class _Call(NamedTuple):
+    """A connection that a program could not make: the name that it asked, what told it of that, and who answers there.
+
+    ``server`` is the pod that has the address it asked, ``nobody`` says that nothing of the cluster has it.
+    """
+
+    complaint: Complaint
+    target: Resolved | None
+    told: Dependency | None
+    server: Pod | None
+    nobody: str
+
+    @property
+    def pod(self) -> Pod:
+        return self.complaint.pod
+
+    @property
+    def service(self) -> Service | None:
+        return self.target.service if self.target else None
+
+
+def _calls(
+    complaints: Complaints,
+    dependencies: Dependencies | None,
+    backends: Backends | None,
+    nodes: Nodes | None,
+    workloads: Workloads | None,
+) -> Iterator[_Call]:
+    """The calls that failed, without those of which the setting has been mended since."""
+    addresses: dict[str, Pod] = {}
+    # A program may say the same twice, with the port and without: once is enough.
+    for complaint in sorted(complaints.about(Topic.UNREACHABLE), key=lambda c: not c.said.port):
+        pod, host = complaint.pod, complaint.said.host
+        if dependencies is None:
+            target = told = None
+        else:
+            target, told = dependencies.asked(host, pod.namespace), dependencies.told(pod, host)
+            template = workloads.template(complaint.workload) if workloads else None
+            if told and dependencies.outdated(told, pod, template):
+                continue
+        server, nobody = None, ""
+        if target is None and is_address(host):
+            if not addresses and backends:
+                addresses = {p.ip: p for p in backends.pods.items if p.ip and not p.spec.host_network}
+            server = addresses.get(host)
+            if dependencies and server is None:
+                told = told or next(dependencies.addressed(pod, host), None)
+                nobody = dependencies.nobody(host, nodes)
+        yield _Call(complaint, target, told, server, nobody)
+
+
+def _is_none(call: _Call, cluster: Cluster, slices: EndpointSlices | None, backends: Backends | None) -> bool:
+    """Whether a call that failed is no fault: the program lives with it, or whom it called is on its way."""
+    complaint, target, service = call.complaint, call.target, call.service
+    if not complaint.failing:
+        if target is None and call.told is None and call.server is None and not call.nobody:
+            return True  # something outside, and the workload lives with it
+        if target is not None and service is None:
+            return True
+    servers = backends.of(service) if backends and service else ()
+    made = service.metadata.creation_timestamp if service else None
+    if not complaint.crashed and complaint.replaced(servers, service=made) and all(map(_coming, servers)):
+        return True  # its server is on its way to another node, or to another revision, or its Service was just made
+    well = _well(service, complaint.said.port, slices)
+    return well and not complaint.failing and not complaint.goes_on_past(servers, cluster)
+
+
+def _setting(call: _Call) -> Evidence | None:
+    """Where the workload was told of what it calls."""
+    workload = call.complaint.workload
+    look = kubectl("get", workload.kind.lower(), workload.name, "-o", "yaml", namespace=call.pod.namespace)
+    return Evidence(look, f"{call.told.origin}: {shorten(call.told.value, 80)}") if call.told else None
+
+
+def _all_addresses(call: _Call, meant: Service | None) -> Evidence:
+    """Where the address would stand, if something had it."""
+    kinds = "services" if "Service" in call.nobody else "pods"
+    look = kubectl("get", kinds, "--all-namespaces", "-o", "wide") + f" | grep -w {call.complaint.said.host}"
+    return Evidence(look, f"nothing{f'; {_service(meant)}' if meant else ''}")
+
+
 def _inside(
-    target: Resolved | None, port: int, told: Dependency | None, backends: Backends | None, logs: Logs | None
-) -> tuple[Pod, str, str] | None:
+    call: _Call,
+    slices: EndpointSlices | None,
+    backends: Backends | None,
+    logs: Logs | None,
+    owners: Owners | None,
+) -> tuple[str, Evidence | None]:
+    """Why the one who is called does not answer, where that can be seen at its own end, and what shows it."""
+    if "refused" in call.complaint.said.text:
+        if found := _on_loopback(call, backends, logs):
+            pod, address, line = found
+            shown = Evidence(kubectl("logs", pod.name, namespace=pod.namespace), shorten(line, 200))
+            return f"{owners.top(pod) if owners else pod.ref()} listens on {address} alone, inside its own pod", shown
+        if idle := _idle(call.service, backends):
+            pod, does = idle
+            words = ("get", "pod", pod.name, "-o", "jsonpath={.spec.containers[*].command}")
+            shown = Evidence(kubectl(*words, namespace=pod.namespace), does)
+            return f'{owners.top(pod) if owners else pod.ref()} runs "{does}" and serves nothing', shown
+    by_hand = _by_hand(call.service, slices)
+    return f"it selects no pods and leads to {by_hand}" if by_hand else "", None
+
+
+def _on_loopback(call: _Call, backends: Backends | None, logs: Logs | None) -> tuple[Pod, str, str] | None:
     """The pod behind a Service whose log says that it listens where nobody outside of it comes, and the line."""
-    service = target.service if target else None
-    named = service.port(port or (told.port if told else 0)) if service else None
+    service = call.service
+    named = service.port(call.complaint.said.port or (call.told.port if call.told else 0)) if service else None
     if service and named is None and len(service.spec.ports) == 1:
         named = service.spec.ports[0]
     pod = backends.one_of(service) if backends and service and named else None
@@ -156,9 +226,8 @@ def _inside(
     return (pod, address, next(text for text in lines if address in text)) if address else None
 
 
-def _by_hand(target: Resolved | None, slices: EndpointSlices | None) -> str:
+def _by_hand(service: Service | None, slices: EndpointSlices | None) -> str:
     """Where a Service that selects no pods leads: what stands there, nobody keeps up to date."""
-    service = target.service if target else None
     if service is None or slices is None or service.spec.selector or service.external:
         return ""
     return listing(sorted({a for e in slices.endpoints(service) if e.ready for a in e.addresses}), 2)
@@ -170,9 +239,9 @@ def _coming(pod: Pod) -> bool:
     return pod.ready or (not pod.restarts and set(waiting) <= {"ContainerCreating", "PodInitializing", ""})
 
 
-def _idle(target: Resolved | None, backends: Backends | None) -> tuple[Pod, str] | None:
+def _idle(service: Service | None, backends: Backends | None) -> tuple[Pod, str] | None:
     """A pod behind a Service all of whose containers only sleep, and what they run."""
-    pod = backends.one_of(target.service) if target and target.service and backends else None
+    pod = backends.one_of(service) if service and backends else None
     runs = pod is not None and pod.phase == "Running" and all(s.state.running for s in pod.statuses)
     does = [c.idles for c in pod.spec.containers] if pod and runs else []
     return (pod, does[0]) if pod and does and all(does) else None
@@ -188,9 +257,10 @@ def _as_address(complaint: Complaint, told: Dependency | None) -> Iterator[str]:
         yield edit_template(workload, form)
 
 
-def _meant(port: int, pod: Pod, dependencies: Dependencies) -> Service | None:
+def _meant(call: _Call, dependencies: Dependencies) -> Service | None:
     """The one Service of the namespace with that port: by its name it would be found wherever it is."""
-    found = [s for s in dependencies.services.within(pod.namespace) if port and s.port(port)]
+    port = call.complaint.said.port or (call.told.port if call.told else 0)
+    found = [s for s in dependencies.services.within(call.pod.namespace) if port and s.port(port)]
     return found[0] if len(found) == 1 else None
 
 
@@ -225,9 +295,8 @@ def _place(host: str, port: int, target: Resolved | None, server: Pod | None) ->
     return f"{name} port {port}" if port else name
 
 
-def _well(target: Resolved | None, port: int, slices: EndpointSlices | None) -> bool:
+def _well(service: Service | None, port: int, slices: EndpointSlices | None) -> bool:
     """Whether the Service takes connections on that port as far as the API knows; not known counts as well."""
-    service = target.service if target else None
     if service is None or slices is None:
         return True
     if port and not service.headless and service.spec.ports and all(p.port != port for p in service.spec.ports):
@@ -246,24 +315,17 @@ def _endpoints(service: Service, slices: EndpointSlices | None) -> Evidence:
     return Evidence(command, f"{ready} of {len(endpoints)} endpoints ready" if endpoints else "no endpoint")
 
 
-def _next(complaint: Complaint, target: Resolved | None, server: Pod | None, host: str, port: int) -> Iterator[str]:
-    namespace = complaint.pod.namespace
-    if target and target.service:
+def _next(call: _Call) -> Iterator[str]:
+    target, service, pod, said = call.target, call.service, call.pod, call.complaint.said
+    name = said.host
+    if target and service:
         yield kubectl("describe", "service", target.name, namespace=target.namespace)
-        if not target.service.spec.selector and not target.service.external:
+        if not service.spec.selector and not service.external:
             slices = kubectl("get", "endpointslices", "-o", "wide", namespace=target.namespace)
             yield f"{slices}   # is what it leads to still at that address?"
-        name = target.name if target.namespace == namespace else f"{target.name}.{target.namespace}"
-        yield kubectl("exec", complaint.pod.name, "--", "nc", "-zv", name, str(port or "PORT"), namespace=namespace)
-    elif server is not None:
-        yield kubectl("describe", "pod", server.name, namespace=server.namespace)
+        name = target.name if target.namespace == pod.namespace else f"{target.name}.{target.namespace}"
+    if call.server is not None:
+        yield kubectl("describe", "pod", call.server.name, namespace=call.server.namespace)
     else:
-        yield kubectl("exec", complaint.pod.name, "--", "nc", "-zv", host, str(port or "PORT"), namespace=namespace)
-    yield kubectl("get", "networkpolicies", namespace=target.namespace if target else namespace)
-
-
-def _touches(target: Resolved | None, server: Pod | None) -> Iterator[Ref]:
-    if target:
-        yield Ref("Service", target.name, target.namespace)
-    if server is not None:
-        yield server.ref()
+        yield kubectl("exec", pod.name, "--", "nc", "-zv", name, str(said.port or "PORT"), namespace=pod.namespace)
+    yield kubectl("get", "networkpolicies", namespace=target.namespace if target else pod.namespace)

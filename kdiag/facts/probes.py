@@ -116,58 +116,81 @@ def inside_alone(lines: Iterable[str], port: int | str) -> str:
 
 def probe_verdict(kind: str, probe: Probe, failure: Failure) -> str:
     """Why a probe fails, from what it asks, what it got and the ports that the container has."""
+    text = failure.text
+    unseen = not text or text.startswith("Container ")  # the event of the kill, without that of the probe
+    why = (
+        _asks_wrongly(probe, failure, unseen=unseen)
+        or (_refused(kind, probe, failure) if "connection refused" in text else "")
+        or _answers(probe, text)
+        or _silent(probe, failure)
+    )
+    said = "" if unseen or why else re.sub(r"^\w+ probe (?:failed|errored[^:]*): ?", "", failure.said)
+    return probe_text(probe, failure.spec) + (why or (f" fails: {shorten(said, 90)}" if said else " fails"))
+
+
+def _asks_wrongly(probe: Probe, failure: Failure, *, unseen: bool) -> str:
+    """What is wrong with the question, whatever the container would answer."""
     spec, text = failure.spec, failure.text
-    asks = probe_text(probe, spec)
     number, declared = wrong_port(probe, spec)
-    others = {n: p for n, p in spec.probes() if n != kind and p.port is not None}
     if number == -1:
-        return f"{asks}: no port of the container is called {probe.port}" + (
-            f" (it has {declared})" if declared else ""
-        )
+        has = f" (it has {declared})" if declared else ""
+        return f": no port of the container is called {probe.port}{has}"
     if (host := other_host(probe, on_node=failure.pod.spec.host_network)) and (f"//{host}" in text or host in _OWN):
         if host in _OWN:
-            return f"{asks} is sent to {host} on the node, not to the pod: leave host out"
-        return f"{asks} is sent to host {host}, not to the pod; a virtual host belongs in httpHeaders"
-    unseen = not text or text.startswith("Container ")  # the event of the kill, without that of the probe
+            return f" is sent to {host} on the node, not to the pod: leave host out"
+        return f" is sent to host {host}, not to the pod; a virtual host belongs in httpHeaders"
     if unseen and probe.initial_delay_seconds > _PATIENCE:
-        return f"{asks} is first asked {probe.initial_delay_seconds:,} s after the start (initialDelaySeconds)"
-    refused = "connection refused" in text or unseen
+        return f" is first asked {probe.initial_delay_seconds:,} s after the start (initialDelaySeconds)"
+    if number and (unseen or "connection refused" in text):
+        return f" {'fails' if unseen else 'is refused'}: the container declares port {declared}, not {number}"
+    return ""
+
+
+def _refused(kind: str, probe: Probe, failure: Failure) -> str:
+    """Why nothing listens where it asks."""
+    spec = failure.spec
     port = spec.port_number(probe.port) if probe.port is not None else None
-    if refused and number:
-        return f"{asks} {'fails' if unseen else 'is refused'}: the container declares port {declared}, not {number}"
-    if "connection refused" in text:
-        for name, other in others.items():
-            if (wanted := spec.port_number(other.port or 0)) and wanted != port:
-                return f"{asks} is refused; its {name} probe asks port {wanted}"
-        for line in reversed(failure.log):
-            match = LISTENS.search(line.text)
-            if match and int(match["port"]) != port:
-                return f"{asks} is refused; its log speaks of port {match['port']}"
-            if match and (local := LOOPBACK.search(match[0])):
-                return f"{asks} is refused: it listens on {local[0].rpartition(':')[0]} alone, inside its pod"
-        if port is not None:
-            late = f" within {probe.budget} s" if kind == "startup" and failure.end else ""
-            return f"{asks} is refused: nothing listens on port {port}{late}"
-    if match := re.search(r"statuscode: (\d+)", text):
-        code = match[1]
-        if code == "404":
-            named = ", or not for the Host header that it sends" if _names_host(probe) else ""
-            return f"{asks} answers 404: there is no such path{named}"
-        if code in ("401", "403"):
-            return f"{asks} answers {code}: it wants credentials, and a probe has none"
-        return f"{asks} answers {code}" + (": the application is unwell" if code.startswith("5") else "")
+    for name, other in spec.probes():
+        wanted = spec.port_number(other.port or 0) if name != kind and other.port is not None else None
+        if wanted and wanted != port:
+            return f" is refused; its {name} probe asks port {wanted}"
+    for line in reversed(failure.log):
+        match = LISTENS.search(line.text)
+        if match and int(match["port"]) != port:
+            return f" is refused; its log speaks of port {match['port']}"
+        if match and (local := LOOPBACK.search(match[0])):
+            return f" is refused: it listens on {local[0].rpartition(':')[0]} alone, inside its pod"
+    late = f" within {probe.budget} s" if kind == "startup" and failure.end else ""
+    return f" is refused: nothing listens on port {port}{late}" if port is not None else ""
+
+
+def _answers(probe: Probe, text: str) -> str:
+    """What is wrong with an HTTP answer that it got."""
+    match = re.search(r"statuscode: (\d+)", text)
+    if match is None:
+        return ""
+    code = match[1]
+    if code == "404":
+        named = ", or not for the Host header that it sends" if _names_host(probe) else ""
+        return f" answers 404: there is no such path{named}"
+    if code in ("401", "403"):
+        return f" answers {code}: it wants credentials, and a probe has none"
+    return f" answers {code}" + (": the application is unwell" if code.startswith("5") else "")
+
+
+def _silent(probe: Probe, failure: Failure) -> str:
+    """Why it got no answer of the kind that it wants."""
+    text = failure.text
     if probe.grpc and "failed to connect service" in text and "refused" not in text:
-        return f"{asks}: no gRPC server answers there"
+        return ": no gRPC server answers there"
     if "executable file not found" in text or (probe.exec and "no such file or directory" in text and "exec:" in text):
-        return f"{asks}: {probe.exec.command[0] if probe.exec else 'its command'} is not in the image"
+        return f": {probe.exec.command[0] if probe.exec else 'its command'} is not in the image"
     if "deadline exceeded" in text or "timed out" in text or "timeout" in text:
-        slow = starved(spec)
-        return f"{asks} does not answer within {probe.timeout_seconds} s" + (f"; {slow}" if slow else "")
+        slow = starved(failure.spec)
+        return f" does not answer within {probe.timeout_seconds} s" + (f"; {slow}" if slow else "")
     if "HTTP response to HTTPS" in text:
-        return f"{asks}: the probe speaks HTTPS and the container HTTP"
+        return ": the probe speaks HTTPS and the container HTTP"
     if "malformed HTTP" in text or "server gave" in text:
-        return (
-            f"{asks}: the container does not speak {probe.http_get.scheme if probe.http_get else 'that protocol'} there"
-        )
-    said = "" if unseen else re.sub(r"^\w+ probe (?:failed|errored[^:]*): ?", "", failure.said)
-    return f"{asks} fails" + (f": {shorten(said, 90)}" if said else "")
+        scheme = probe.http_get.scheme if probe.http_get else "that protocol"
+        return f": the container does not speak {scheme} there"
+    return ""

@@ -21,7 +21,6 @@ from kdiag.lab.steps import MARK, state
 from kdiag.model.text import clean_line, shorten
 
 _POD_SECONDS = 40.0
-_BY_A_POD = frozenset({"serves", "runs", "schedules", "deploys", "resolves", "rolls"})
 # Not by its exit code: nslookup is content with an alias that leads nowhere, and not with a name without IPv6.
 _RESOLVES = 'out=$(nslookup {name} 2>&1); echo "$out"; echo "$out" | grep -A1 ^Name: | grep -q ^Address'
 
@@ -70,123 +69,177 @@ def prove(witness: Witness, proof: list[dict[str, Any]], patience: float) -> lis
     return lines
 
 
-def _for_the_student(witness: Witness, item: Mapping[str, Any]) -> str:
-    """The line in words that do not name the field."""
-    kind, value = next(iter(item.items()))
-    if kind in ("field", "least") and "says" not in item:
-        return f"{_named(Ref.parse(str(value), str(witness.values['ns'])))} is set as the task wants it"
-    return text(witness, item)
-
-
 def slow(item: Mapping[str, Any]) -> bool:
     """Whether it is a new pod that is asked, which takes its time to fail."""
-    return next(iter(item)) in _BY_A_POD
+    return _kind(item).by_a_pod
 
 
 def text(witness: Witness, item: Mapping[str, Any]) -> str:
     """The line in words."""
-    if "says" in item:
-        return str(item["says"])
-    kind, value = next(iter(item.items()))
-    ns = str(witness.values["ns"])
-    contains = f" with {item['contains']!r}" if item.get("contains") else ""
-    match kind:
-        case "answers":
-            return f"NodePort {value} answers{contains}"
-        case "serves":
-            return f"{value.replace('Service/', f'Service {ns}/', 1)} answers inside the cluster{contains}"
-        case "ready":
-            words = {"PersistentVolumeClaim": "is bound", "Job": "has completed", "APIService": "is available"}
-            ref = Ref.parse(str(value), ns)
-            return f"{_named(ref)} {words.get(ref.kind, 'is ready')}"
-        case "steady":
-            return f"{_named(Ref.parse(str(value), ns))} runs {item.get('seconds', 15)} s without a restart"
-        case "runs":
-            return "a new pod can do its work"
-        case "field":
-            ref = Ref.parse(str(value), ns)
-            wanted = item["is"] if "is" in item else f"not {item['not']}"
-            return f"{_named(ref)}: {item['path']} is {wanted}"
-        case "least":
-            ref = Ref.parse(str(value), ns)
-            return f"{_named(ref)}: {item['path']} is at least {item['of']}"
-        case "runs_as":
-            return f"ServiceAccount {ns}/{value} " + (
-                f"may {item['may']}" if "may" in item else f"may not {item['may_not']}"
-            )
-        case "on_node":
-            return f"{item['command']} succeeds on {value}"
-        case "exists" | "absent":
-            return f"{_named(Ref.parse(str(value), ns))} {'exists' if kind == 'exists' else 'is gone'}"
-        case "api":
-            return "the API server answers"
-        case "schedules":
-            return "a new pod is started" + (f" on {item['node']}" if item.get("node") else "")
-        case "deploys":
-            return "a new Deployment gets its pod"
-        case "logs":
-            return f"the log of a pod on {value} can be read"
-        case "resolves":
-            return f"a pod resolves {value}"
-        case "rolls":
-            return f"a restart of {_named(Ref.parse(str(value), ns))} drops no request"
-        case _:
-            raise LabError(f"{kind!r} is no line of a proof")
+    return str(item["says"]) if "says" in item else _kind(item).words(_Question.of(witness, item))
+
+
+def _for_the_student(witness: Witness, item: Mapping[str, Any]) -> str:
+    """The line in words that do not name the field."""
+    if _kind(item).names_a_field and "says" not in item:
+        return f"{_Question.of(witness, item).named} is set as the task wants it"
+    return text(witness, item)
+
+
+def _asked(witness: Witness, item: Mapping[str, Any]) -> tuple[bool, str]:
+    """Ask one line once. What cannot be asked does not hold."""
+    try:
+        return _kind(item).ask(_Question.of(witness, item))
+    except (CollectError, LabError) as exc:
+        return False, str(exc)
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One line of a proof as it is written: of what it asks, and how."""
+
+    w: Witness
+    about: Any
+    item: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, witness: Witness, item: Mapping[str, Any]) -> _Question:
+        return cls(witness, next(iter(item.values())), item)
+
+    @property
+    def ns(self) -> str:
+        return str(self.w.values["ns"])
+
+    @property
+    def ref(self) -> Ref:
+        return Ref.parse(str(self.about), self.ns)
+
+    @property
+    def named(self) -> str:
+        return _named(self.ref)
+
+    @property
+    def contains(self) -> str:
+        return f" with {self.item['contains']!r}" if self.item.get("contains") else ""
+
+    def there(self) -> bool:
+        return self.w.api.get(self.ref) is not None
+
+    def field(self) -> Any:
+        return field(self.w.api.get(self.ref) or {}, str(self.item["path"]))
+
+    def pod(self, *command: str) -> tuple[bool, str]:
+        return _pod(self.w, self.ns, list(command), self.item)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What a line of one kind says, and how it is asked: whether it holds, and what was seen."""
+
+    words: Callable[[_Question], str]
+    ask: Callable[[_Question], tuple[bool, str]]
+    by_a_pod: bool = False
+    names_a_field: bool = False
 
 
 def _named(ref: Ref) -> str:
     return f"{ref.kind} {ref.namespace}/{ref.name}" if ref.namespace else f"{ref.kind} {ref.name}"
 
 
-def _asked(w: Witness, item: Mapping[str, Any]) -> tuple[bool, str]:
-    """Ask one line once. What cannot be asked does not hold."""
-    kind, value = next(iter(item.items()))
-    ns = str(w.values["ns"])
-    try:
-        match kind:
-            case "answers":
-                return _answers(w, int(value), item)
-            case "serves":
-                return _serves(w, ns, str(value), item)
-            case "ready":
-                return state(w.api, Ref.parse(str(value), ns), item)
-            case "steady":
-                return _steady(w, Ref.parse(str(value), ns), float(item.get("seconds", 15)))
-            case "runs":
-                return _pod(w, ns, list(map(str, value)), item)
-            case "field":
-                found = field(w.api.get(Ref.parse(str(value), ns)) or {}, str(item["path"]))
-                holds = found == item["is"] if "is" in item else found != item["not"]
-                return holds, f"it is {found!r}"
-            case "least":
-                found = field(w.api.get(Ref.parse(str(value), ns)) or {}, str(item["path"]))
-                return isinstance(found, int) and found >= int(item["of"]), f"it is {found!r}"
-            case "runs_as":
-                wanted = "may" in item
-                may = _may(w, ns, str(value), str(item["may" if wanted else "may_not"]))
-                return may == wanted, "it may" if may else "it may not"
-            case "on_node":
-                return True, w.hosts.run(str(value), str(item["command"]), seconds=20)
-            case "exists":
-                return w.api.get(Ref.parse(str(value), ns)) is not None, "it does not exist"
-            case "absent":
-                return w.api.get(Ref.parse(str(value), ns)) is None, "it is still there"
-            case "api":
-                return w.api.alive(), "it does not"
-            case "schedules":
-                return _pod(w, ns, ["true"], item)
-            case "deploys":
-                return _deploys(w, ns)
-            case "logs":
-                return _logs(w, str(value))
-            case "resolves":
-                return _pod(w, ns, ["sh", "-c", _RESOLVES.format(name=value)], item)
-            case "rolls":
-                return _rolls(w, ns, Ref.parse(str(value), ns), str(item["through"]))
-            case _:
-                raise LabError(f"{kind!r} is no line of a proof")
-    except (CollectError, LabError) as exc:
-        return False, str(exc)
+def _kind(item: Mapping[str, Any]) -> _Kind:
+    name = next(iter(item))
+    if name not in _KINDS:
+        raise LabError(f"{name!r} is no line of a proof")
+    return _KINDS[name]
+
+
+_READY = {"PersistentVolumeClaim": "is bound", "Job": "has completed", "APIService": "is available"}
+
+
+def _wanted(q: _Question) -> str:
+    return str(q.item["is"]) if "is" in q.item else f"not {q.item['not']}"
+
+
+def _is(q: _Question) -> tuple[bool, str]:
+    found = q.field()
+    return (found == q.item["is"] if "is" in q.item else found != q.item["not"]), f"it is {found!r}"
+
+
+def _is_least(q: _Question) -> tuple[bool, str]:
+    found = q.field()
+    return isinstance(found, int) and found >= int(q.item["of"]), f"it is {found!r}"
+
+
+def _runs_as(q: _Question) -> tuple[bool, str]:
+    wanted = "may" in q.item
+    may = _may(q.w, q.ns, str(q.about), str(q.item["may" if wanted else "may_not"]))
+    return may == wanted, "it may" if may else "it may not"
+
+
+_KINDS: Mapping[str, _Kind] = {
+    "absent": _Kind(lambda q: f"{q.named} is gone", lambda q: (not q.there(), "it is still there")),
+    "answers": _Kind(
+        lambda q: f"NodePort {q.about} answers{q.contains}", lambda q: _answers(q.w, int(q.about), q.item)
+    ),
+    "api": _Kind(lambda q: "the API server answers", lambda q: (q.w.api.alive(), "it does not")),
+    "deploys": _Kind(lambda q: "a new Deployment gets its pod", lambda q: _deploys(q.w, q.ns), by_a_pod=True),
+    "exists": _Kind(lambda q: f"{q.named} exists", lambda q: (q.there(), "it does not exist")),
+    "field": _Kind(
+        lambda q: f"{q.named}: {q.item['path']} is {_wanted(q)}",
+        _is,
+        names_a_field=True,
+    ),
+    "least": _Kind(
+        lambda q: f"{q.named}: {q.item['path']} is at least {q.item['of']}",
+        _is_least,
+        names_a_field=True,
+    ),
+    "logs": _Kind(lambda q: f"the log of a pod on {q.about} can be read", lambda q: _logs(q.w, str(q.about))),
+    "on_node": _Kind(
+        lambda q: f"{q.item['command']} succeeds on {q.about}",
+        lambda q: (True, q.w.hosts.run(str(q.about), str(q.item["command"]), seconds=20)),
+    ),
+    "ready": _Kind(
+        lambda q: f"{q.named} {_READY.get(q.ref.kind, 'is ready')}",
+        lambda q: state(q.w.api, q.ref, q.item),
+    ),
+    "resolves": _Kind(
+        lambda q: f"a pod resolves {q.about}",
+        lambda q: q.pod("sh", "-c", _RESOLVES.format(name=q.about)),
+        by_a_pod=True,
+    ),
+    "rolls": _Kind(
+        lambda q: f"a restart of {q.named} drops no request",
+        lambda q: _rolls(q.w, q.ns, q.ref, str(q.item["through"])),
+        by_a_pod=True,
+    ),
+    "runs": _Kind(
+        lambda q: "a new pod can do its work",
+        lambda q: q.pod(*map(str, q.about)),
+        by_a_pod=True,
+    ),
+    "runs_as": _Kind(
+        lambda q: (
+            f"ServiceAccount {q.ns}/{q.about} "
+            + (f"may {q.item['may']}" if "may" in q.item else f"may not {q.item['may_not']}")
+        ),
+        _runs_as,
+    ),
+    "schedules": _Kind(
+        lambda q: "a new pod is started" + (f" on {q.item['node']}" if q.item.get("node") else ""),
+        lambda q: q.pod("true"),
+        by_a_pod=True,
+    ),
+    "serves": _Kind(
+        lambda q: f"{q.about.replace('Service/', f'Service {q.ns}/', 1)} answers inside the cluster{q.contains}",
+        lambda q: _serves(q.w, q.ns, str(q.about), q.item),
+        by_a_pod=True,
+    ),
+    "steady": _Kind(
+        lambda q: f"{q.named} runs {q.item.get('seconds', 15)} s without a restart",
+        lambda q: _steady(q.w, q.ref, float(q.item.get("seconds", 15))),
+    ),
+}
 
 
 def _may(w: Witness, ns: str, account: str, what: str) -> bool:

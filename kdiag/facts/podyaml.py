@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -442,105 +442,117 @@ _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 
 def _required(document: Document) -> Iterator[Problem]:
     """What validation asks of a pod beyond the types."""
-
-    def wrong(path: Path, what: str, meant: str = "") -> Problem:
-        return Problem(path, document.line(*path), what, meant=meant)
-
-    def choice(path: Path, options: Sequence[str]) -> Iterator[Problem]:
-        value = document.at(*path)
-        if value is not None and value not in options:
-            yield wrong(path, f"{spell(path)} is {value}", nearest(str(value), [o for o in options if o]) or "")
-
     name = document.at("metadata", "name")
     if not name:
-        yield wrong(("metadata", "name"), "metadata.name is missing")
+        yield _wrong(document, ("metadata", "name"), "metadata.name is missing")
     elif not _NAME.fullmatch(name):
-        yield wrong(("metadata", "name"), f"metadata.name is {name}: only a-z, 0-9, - and . are allowed")
-    containers = document.at("spec", "containers")
-    if not containers:
+        only = "only a-z, 0-9, - and . are allowed"
+        yield _wrong(document, ("metadata", "name"), f"metadata.name is {name}: {only}")
+    if not document.at("spec", "containers"):
         typo = next((p for p in _walk(document.value, _POD, (), document) if p.meant in ("spec", "containers")), None)
         what = "spec.containers is missing" + (f": the file has {spell(typo.path)}" if typo else "")
-        yield wrong(typo.path if typo else ("spec", "containers"), what, typo.meant if typo else "")
+        yield _wrong(document, typo.path if typo else ("spec", "containers"), what, typo.meant if typo else "")
         return
     for option, options in _CHOICES:
-        yield from choice(("spec", option), options)
+        yield from _choice(document, ("spec", option), options)
     volumes = [v.get("name") for v in document.at("spec", "volumes") or () if isinstance(v, dict)]
-    for at, volume in enumerate(document.at("spec", "volumes") or ()):
-        place: Path = ("spec", "volumes", at)
-        if not isinstance(volume, dict) or not volume.get("name"):
-            yield wrong(place, f"{spell(place)}.name is missing")
-        elif volumes.index(volume["name"]) != at:
-            yield wrong(place, f"two volumes are called {volume['name']}")
-        elif isinstance(volume.get("hostPath"), dict):
-            yield from choice((*place, "hostPath", "type"), _TYPES)
-            if not volume["hostPath"].get("path"):
-                yield wrong((*place, "hostPath"), f"{spell(place)}.hostPath.path is missing")
+    yield from _volumes(document, volumes)
     names: set[str] = set()
     for group in ("initContainers", "containers"):
         for at, container in enumerate(document.at("spec", group) or ()):
             place = ("spec", group, at)
             if not isinstance(container, dict):
-                yield wrong(place, f"{spell(place)} is empty")
+                yield _wrong(document, place, f"{spell(place)} is empty")
                 continue
-            for needed in ("name", "image"):
-                if not container.get(needed):
-                    yield wrong(place, f"{spell(place)}.{needed} is missing")
-            own = str(container.get("name") or "")
-            if own and (not _LABEL.fullmatch(own) or own in names):
-                why = "is there twice" if own in names else "may hold only a-z, 0-9 and -"
-                yield wrong((*place, "name"), f"container name {own} {why}")
-            names.add(own)
-            yield from _mounts(place, container, volumes, wrong)
-            for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
-                yield from _probe(document, (*place, probe), wrong)
-            yield from choice((*place, "imagePullPolicy"), ("Always", "IfNotPresent", "Never"))
-            for index, port in enumerate(container.get("ports") or ()):
-                number = port.get("containerPort") if isinstance(port, dict) else None
-                if number is None or not 0 < number < 65536:
-                    where = (*place, "ports", index, "containerPort")
-                    yield wrong(where, f"{spell(where)} is {number}: a port is between 1 and 65535")
-            yield from _amounts(place, container, wrong)
+            yield from _container(document, place, container, names)
+            yield from _mounts(document, place, container, volumes)
+            names.add(str(container.get("name") or ""))
 
 
-def _mounts(place: Path, container: Any, volumes: Sequence[Any], wrong: Any) -> Iterator[Problem]:
+def _wrong(document: Document, path: Path, what: str, meant: str = "") -> Problem:
+    return Problem(path, document.line(*path), what, meant=meant)
+
+
+def _choice(document: Document, path: Path, options: Sequence[str]) -> Iterator[Problem]:
+    value = document.at(*path)
+    if value is not None and value not in options:
+        meant = nearest(str(value), [o for o in options if o]) or ""
+        yield _wrong(document, path, f"{spell(path)} is {value}", meant)
+
+
+def _volumes(document: Document, names: Sequence[Any]) -> Iterator[Problem]:
+    for at, volume in enumerate(document.at("spec", "volumes") or ()):
+        place: Path = ("spec", "volumes", at)
+        if not isinstance(volume, dict) or not volume.get("name"):
+            yield _wrong(document, place, f"{spell(place)}.name is missing")
+        elif names.index(volume["name"]) != at:
+            yield _wrong(document, place, f"two volumes are called {volume['name']}")
+        elif isinstance(volume.get("hostPath"), dict):
+            yield from _choice(document, (*place, "hostPath", "type"), _TYPES)
+            if not volume["hostPath"].get("path"):
+                yield _wrong(document, (*place, "hostPath"), f"{spell(place)}.hostPath.path is missing")
+
+
+def _container(document: Document, place: Path, container: Any, names: Container[str]) -> Iterator[Problem]:
+    for needed in ("name", "image"):
+        if not container.get(needed):
+            yield _wrong(document, place, f"{spell(place)}.{needed} is missing")
+    own = str(container.get("name") or "")
+    if own and (not _LABEL.fullmatch(own) or own in names):
+        why = "is there twice" if own in names else "may hold only a-z, 0-9 and -"
+        yield _wrong(document, (*place, "name"), f"container name {own} {why}")
+    for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
+        yield from _probe(document, (*place, probe))
+    yield from _choice(document, (*place, "imagePullPolicy"), ("Always", "IfNotPresent", "Never"))
+    for index, port in enumerate(container.get("ports") or ()):
+        number = port.get("containerPort") if isinstance(port, dict) else None
+        if number is None or not 0 < number < 65536:
+            where = (*place, "ports", index, "containerPort")
+            yield _wrong(document, where, f"{spell(where)} is {number}: a port is between 1 and 65535")
+    yield from _amounts(document, place, container)
+
+
+def _mounts(document: Document, place: Path, container: Any, volumes: Sequence[Any]) -> Iterator[Problem]:
     paths: set[str] = set()
     for at, mount in enumerate(container.get("volumeMounts") or ()):
         where = (*place, "volumeMounts", at)
         mount = mount if isinstance(mount, dict) else {}
         name, path = mount.get("name"), mount.get("mountPath")
         if not name or not path:
-            yield wrong(where, f"{spell(where)}.{'mountPath' if name else 'name'} is missing")
+            yield _wrong(document, where, f"{spell(where)}.{'mountPath' if name else 'name'} is missing")
         elif name not in volumes:
             meant = nearest(name, [v for v in volumes if isinstance(v, str)]) or ""
-            yield wrong((*where, "name"), f"{spell(where)}.name is {name}, and no volume is called so", meant)
+            yield _wrong(
+                document, (*where, "name"), f"{spell(where)}.name is {name}, and no volume is called so", meant
+            )
         elif path in paths:
-            yield wrong((*where, "mountPath"), f"two volumes are mounted at {path}")
+            yield _wrong(document, (*where, "mountPath"), f"two volumes are mounted at {path}")
         paths.add(path or "")
 
 
-def _probe(document: Document, where: Path, wrong: Any) -> Iterator[Problem]:
+def _probe(document: Document, where: Path) -> Iterator[Problem]:
     probe = document.at(*where)
     if not isinstance(probe, dict):
         return
     handlers = [h for h in _HANDLER if probe.get(h) is not None]
     if len(handlers) != 1:
-        yield wrong(where, f"{spell(where)} names {'several handlers' if handlers else 'nothing to ask'}")
+        yield _wrong(document, where, f"{spell(where)} names {'several handlers' if handlers else 'nothing to ask'}")
         return
     action = probe[handlers[0]]
     if handlers[0] != "exec":
         port = action.get("port")
         if not port or (isinstance(port, int) and not 0 < port < 65536):
             path = (*where, handlers[0], "port")
-            yield wrong(path, f"{spell(path)} is {port}: a port is between 1 and 65535")
+            yield _wrong(document, path, f"{spell(path)} is {port}: a port is between 1 and 65535")
     if (scheme := action.get("scheme")) is not None and scheme not in ("HTTP", "HTTPS"):
         path = (*where, handlers[0], "scheme")
-        yield wrong(path, f"{spell(path)} is {scheme}", str(scheme).upper())
+        yield _wrong(document, path, f"{spell(path)} is {scheme}", str(scheme).upper())
 
 
-def _amounts(place: Path, container: Any, wrong: Any) -> Iterator[Problem]:
+def _amounts(document: Document, place: Path, container: Any) -> Iterator[Problem]:
     resources = container.get("resources") or {}
     limits = resources.get("limits") or {}
     for name, value in (resources.get("requests") or {}).items():
         if limits.get(name) is not None and Quantity.parse(value) > Quantity.parse(limits[name]):
             path = (*place, "resources", "requests", name)
-            yield wrong(path, f"{spell(path)} is {value}, more than the limit {limits[name]}")
+            yield _wrong(document, path, f"{spell(path)} is {value}, more than the limit {limits[name]}")

@@ -1039,6 +1039,55 @@ def test_a_crash_that_has_nothing_to_do_with_the_node_is_a_cause_beside_the_node
     ], tree(found.causes)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "cause"),
+    [
+        ("maxPods: 110", "maxPods: many", "worker_node/kubelet_config_invalid Node/w1"),
+        ("clusterDNS:", "clusterDns:", "worker_node/kubelet_config_invalid Node/w1"),
+        ("- 10.96.0.10", "- 10.96.0.99", "network/cluster_dns_address_mismatch Node/w1"),
+    ],
+)
+def test_a_line_of_a_kubelet_whose_node_is_ready_explains_no_crash_there(old: str, new: str, cause: str) -> None:
+    """One that will not start again, and one that gives its pods the wrong DNS server: neither lacks a file of theirs."""
+    whole = Whole()
+    path = "/var/lib/kubelet/config.yaml"
+    whole.say("w1", "kubelet-config", f"{whole.answer('w1', 'kubelet-config', path)}maxPods: 110\n", path)
+    whole.swap("w1", "kubelet-config", old, new, path)
+    (crash,) = whole.application("other/crash", nodes=("w1",))
+    crashing(whole, crash, "settings /etc/app.ini not found", code=3)
+    (pulls,) = whole.application("other/pulls", nodes=("w1",))
+    whole.waiting(pulls, "ContainerCreating")
+    whole.settle()
+    found = whole.verdict()
+    alone = {"application/container_crashes Deployment/other/crash", "application/pod_not_ready Deployment/other/pulls"}
+    assert {name_of(c) for c in found.causes} == {cause, *alone}, tree(found.causes)
+
+
+@pytest.mark.parametrize(
+    ("off", "folded"),
+    [("-serviceaccount", True), ("-root-ca-cert-publisher", False), ("-job-controller", False)],
+)
+def test_a_controller_that_is_off_explains_what_it_leaves_undone_and_nothing_else(off: str, folded: bool) -> None:
+    """A new namespace lacks its service account, and a workload in it has no pod for that."""
+    whole = Whole()
+    whole.swap("cp1", "manifests", "--controllers=*,bootstrapsigner,tokencleaner", f"--controllers=*,{off}")
+    whole.application("new/web", replicas=0)
+    whole.remove("serviceaccounts", "default", "new")
+    said = 'pods "web-" is forbidden: error looking up service account new/default: serviceaccount "default" not found'
+    failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": said}
+    failure["lastTransitionTime"] = whole.ago(minutes=12)
+    for one in (whole.get("deployments", "web", "new"), whole.get("replicasets", "web-6b9f", "new")):
+        one["spec"]["replicas"] = 1
+        one["status"] = {"conditions": [failure], "observedGeneration": 1}
+    whole.event("ReplicaSet", "new/web-6b9f", "FailedCreate", f"Error creating: {said}", "replicaset-controller")
+    whole.settle()
+    found = whole.verdict()
+    missing = "application/service_account_missing Deployment/new/web"
+    cause = "control_plane/controller_disabled Pod/kube-system/kube-controller-manager-cp1"
+    assert {name_of(c) for c in found.causes} == ({cause} if folded else {cause, missing}), tree(found.causes)
+    assert missing in {name_of(n) for c in found.causes for n in c.walk()}
+
+
 def test_what_one_pod_holds_on_a_node_explains_nothing_of_its_neighbours() -> None:
     found = kubelet_of_a_worker_is_stopped().verdict()
     (held,) = [n for c in found.causes for n in c.walk() if n.check.id == "application/volume_attached_elsewhere"]

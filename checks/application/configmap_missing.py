@@ -55,11 +55,10 @@ def configmap_missing(
         told.add((one.owner, one.about))
         names, meant, hint = _around(one.about, namespace, configmaps)
         shown = Evidence(kubectl("describe", "pod", one.pod.name, namespace=namespace), one.said)
-        listed = Evidence(
-            kubectl("get", "configmaps", namespace=namespace), listing(names, 6) or "no ConfigMap but kube-root-ca.crt"
-        )
+        none = "none" if one.about == _ALWAYS else f"no ConfigMap but {_ALWAYS}"
+        listed = Evidence(kubectl("get", "configmaps", namespace=namespace), listing(names, 6) or none)
         steps = [edit(one, f"{one.about} → {meant}")] if meant else []
-        steps.append(kubectl("create", "configmap", one.about, "--from-file=PATH", namespace=namespace))
+        steps += _given() if one.about == _ALWAYS else [_create(one.about, namespace)]
         yield Finding(
             one.owner,
             f"{one.where} needs ConfigMap {namespace}/{one.about}, which does not exist{hint}",
@@ -68,6 +67,7 @@ def configmap_missing(
             touches=touched(group, Ref("ConfigMap", one.about, namespace)),
             key=f"{one.container} {one.about}",
             since=one.started,
+            own=one.about != _ALWAYS,
         )
     for workload in workloads.items if workloads and configmaps and not configmaps.gaps else ():
         # The DNS and the proxy of the cluster have checks of their own.
@@ -83,9 +83,24 @@ def configmap_missing(
 def _around(name: str, namespace: str, configmaps: ConfigMaps | None) -> tuple[list[str], str | None, str]:
     """The ConfigMaps that there are, the one that was meant, and that in words."""
     names = [c.name for c in configmaps.within(namespace) if c.name != _ALWAYS] if configmaps else []
+    if name == _ALWAYS:
+        return names, None, "; the controller manager makes it in each namespace"
     meant = nearest(name, names)
     elsewhere = [c.namespace for c in configmaps.items if c.name == name] if configmaps else []
     return names, meant, f"; {meant} does" if meant else f"; namespace {elsewhere[0]} has one" if elsewhere else ""
+
+
+def _create(name: str, namespace: str) -> str:
+    return kubectl("create", "configmap", name, "--from-file=PATH", namespace=namespace)
+
+
+def _given() -> list[str]:
+    """Nobody makes that one by hand: the controller manager puts it into each namespace."""
+    lease = kubectl("get", "lease", "kube-controller-manager", "-o", "yaml", namespace="kube-system")
+    return [
+        f"{lease}    # who makes it: is spec.renewTime of now?",
+        kubectl("logs", "-l", "component=kube-controller-manager", "--tail=50", namespace="kube-system"),
+    ]
 
 
 def _named(spec: PodSpec) -> Iterator[tuple[str, str]]:
@@ -115,8 +130,9 @@ def _later(workload: Workload, name: str, use: str, configmaps: ConfigMaps) -> F
             Evidence(kubectl("get", ref.kind.lower(), ref.name, "-o", "yaml", namespace=namespace), f"used as {use}"),
             Evidence(kubectl("get", "configmaps", namespace=namespace), listing(names, 6) or f"none but {_ALWAYS}"),
         ),
-        next=(*steps, kubectl("create", "configmap", name, "--from-file=PATH", namespace=namespace)),
+        next=(*steps, _create(name, namespace)),
         touches=(Ref("ConfigMap", name, namespace),),
         key=f" {name}",
         severity=Severity.WARNING,
+        own=True,
     )

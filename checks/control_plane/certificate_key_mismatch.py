@@ -9,12 +9,15 @@ from kdiag.facts import (
     Certificate,
     Certificates,
     CertificateUse,
+    Cluster,
+    Containers,
     Flag,
     Manifest,
     Manifests,
     NodeManifests,
     Pki,
     certificate_uses,
+    current,
     manifest_repair,
     static_pod,
     token_keys,
@@ -25,6 +28,8 @@ _CA = {
     "etcd/ca": "kubeadm cannot renew etcd's certificates",
     "front-proxy-ca": "kubeadm cannot renew the front proxy's certificate",
 }
+#: Seconds after which a program that runs has not ended at start.
+_STEADY = 90
 
 
 @check(
@@ -45,7 +50,9 @@ _CA = {
     ),
     tags=("certificates", "apiserver", "etcd"),
 )
-def certificate_key_mismatch(certificates: Certificates, manifests: Manifests | None) -> Iterator[Finding]:
+def certificate_key_mismatch(
+    certificates: Certificates, cluster: Cluster, manifests: Manifests | None, containers: Containers | None
+) -> Iterator[Finding]:
     """The public half of the key is compared with that of the certificate; no private key is read."""
     alone = sum(pki.control_plane for _, pki in certificates) == 1
     for node, pki in certificates:
@@ -56,7 +63,9 @@ def certificate_key_mismatch(certificates: Certificates, manifests: Manifests | 
                 continue
             part = use.component if use.component.startswith(("kube-", "etcd")) else ""
             dead = use.dead or part == "etcd"
-            starts = f"{use.component} does not start with the two" if dead else use.breaks
+            runs = dead and _runs(use.component, node, containers, cluster)
+            later = runs and part != "etcd"
+            starts = _breaks(use, runs) if dead else use.breaks
             manifest = found.of(use.component) if found else None
             flag, meant = _misnamed(use, cert, key, pki, manifest)
             place = f"{manifest.where(flag.line)} --{flag.name}: " if manifest and flag else ""
@@ -78,15 +87,31 @@ def certificate_key_mismatch(certificates: Certificates, manifests: Manifests | 
                 touches=present(
                     static_pod(part, node) if part else None,
                     static_pod("kube-apiserver", node) if dead else None,
-                    CLUSTER if dead and alone else None,
+                    CLUSTER if dead and alone and not later else None,
                 ),
                 key=use.path,
-                severity=(Severity.CRITICAL if alone else Severity.ERROR) if dead else Severity.ERROR,
+                severity=Severity.WARNING if later else Severity.CRITICAL if dead and alone else Severity.ERROR,
+                later=later,
             )
         yield from _others(node, pki)
         if found is not None:
             yield from _signing(node, pki, found)
             yield from _tokens(node, pki, found)
+
+
+def _runs(component: str, node: str, containers: Containers | None, cluster: Cluster) -> bool:
+    live = current(containers.get(node), component) if containers else None
+    began = (live.started or live.created) if live and live.running else None
+    return began is not None and cluster.age(began) > _STEADY
+
+
+def _breaks(use: CertificateUse, runs: bool) -> str:
+    """etcd reads the two for each connection; the others keep what they have read, and go on with that."""
+    if not runs:
+        return f"{use.component} does not start with the two"
+    if use.component == "etcd":
+        return "etcd refuses each new connection, and will not start again"
+    return f"{use.component} runs on with the old pair and will not start again"
 
 
 def _misnamed(

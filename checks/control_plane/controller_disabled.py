@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import CONTROLLERS, Evidence, Finding, Layer, Severity, check, listing, whole
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, controller, listing, whole
 from kdiag.facts import Flag, Manifest, Manifests, manifest_repair, static_pod
 
 #: What is left undone without each. Those that clouds or their own programs replace are not among them.
@@ -65,7 +65,17 @@ _VITAL = (
     "serviceaccount-controller",
     "statefulset-controller",
 )
-
+#: By which name a controller is known to what depends on it, where that is another: that of its own account.
+_ACCOUNTS = {
+    "certificatesigningrequest-approving-controller": "certificate-controller",
+    "certificatesigningrequest-signing-controller": "certificate-controller",
+    "daemonset-controller": "daemon-set-controller",
+    "endpoints-controller": "endpoint-controller",
+    "horizontal-pod-autoscaler-controller": "horizontal-pod-autoscaler",
+    "persistentvolume-binder-controller": "persistent-volume-binder",
+    "root-ca-certificate-publisher-controller": "root-ca-cert-publisher",
+    "serviceaccount-controller": "service-account-controller",
+}
 #: A controller with so many workers: with none it starts, and does nothing.
 _WORKERS = {
     "concurrent-cron-job-syncs": "cronjob-controller",
@@ -88,10 +98,13 @@ _WORKERS = {
     layer=Layer.CONTROLLERS,
     explains=(
         "application/claim_unbindable",
+        "application/configmap_missing",
+        "application/cronjob_not_running",
         "application/namespace_stuck_terminating",
-        "application/pods_cannot_be_created",
         "application/rollout_stuck",
+        "application/service_account_missing",
         "application/workload_unavailable",
+        "control_plane/kubelet_certificate_request_pending",
         "network/endpointslice_stale",
         "network/service_has_no_ready_endpoint",
     ),
@@ -117,7 +130,7 @@ def controller_disabled(manifests: Manifests) -> Iterator[Finding]:
                 Evidence("", f"off: {listing(off, 6)}", node),
             ),
             next=manifest_repair(node, manifest, flag.line, _repair(flag)),
-            touches=(CONTROLLERS,),
+            touches=tuple(map(_touched, off)),
             key="controllers",
             severity=Severity.ERROR if vital else None,
         )
@@ -125,21 +138,26 @@ def controller_disabled(manifests: Manifests) -> Iterator[Finding]:
 
 def _idle(node: str, manifest: Manifest) -> Iterator[Finding]:
     """Controllers that are on, and have no worker."""
-    for name, controller in _WORKERS.items():
+    for name, idle in _WORKERS.items():
         flag = manifest.flag(name)
         number = whole(flag.value.removeprefix("-")) if flag else None
         if flag is None or number is None or not (number == 0 or flag.value.startswith("-")):
             continue
         yield Finding(
             static_pod("kube-controller-manager", node),
-            f"kube-controller-manager-{node} runs {controller} without a worker: "
-            f"{manifest.where(flag.line)} --{name}={flag.value}: {_WORK[controller]}",
+            f"kube-controller-manager-{node} runs {idle} without a worker: "
+            f"{manifest.where(flag.line)} --{name}={flag.value}: {_WORK[idle]}",
             evidence=(manifest.quote(node, flag.line),),
             next=manifest_repair(node, manifest, flag.line, f"remove --{name}, or --{name}=5"),
-            touches=(CONTROLLERS,),
+            touches=(_touched(idle),),
             key=name,
-            severity=Severity.ERROR if controller in _VITAL else None,
+            severity=Severity.ERROR if idle in _VITAL else None,
         )
+
+
+def _touched(name: str) -> Ref:
+    """What stands still without this controller, and nothing of what the others do."""
+    return controller(_ACCOUNTS.get(name, name))
 
 
 def _off(flag: Flag) -> tuple[str, ...]:

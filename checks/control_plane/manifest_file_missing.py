@@ -7,14 +7,17 @@ from collections.abc import Iterator, Mapping
 from kdiag.check import COMPONENT_FAILS, Evidence, Finding, Layer, Severity, check, nearest
 from kdiag.facts import (
     PKI,
+    Certificates,
     Cluster,
     Containers,
     FileInfo,
     Manifest,
     Manifests,
     NodeManifests,
+    Pki,
     Pods,
     Use,
+    certificate_uses,
     component_standing,
     manifest_repair,
     manifest_severity,
@@ -57,6 +60,7 @@ _USUAL: Mapping[str, Mapping[str, str]] = {
         "peer-trusted-ca-file": "etcd/ca.crt",
     },
 }
+_EMPTY = "which is empty"
 
 
 @check(
@@ -67,16 +71,23 @@ _USUAL: Mapping[str, Mapping[str, str]] = {
     tags=("static-pods", "manifests", "flags", "scheduler", "apiserver", "etcd"),
 )
 def manifest_file_missing(
-    manifests: Manifests, cluster: Cluster, containers: Containers | None, pods: Pods | None
+    manifests: Manifests,
+    cluster: Cluster,
+    containers: Containers | None,
+    pods: Pods | None,
+    certificates: Certificates | None,
 ) -> Iterator[Finding]:
     """Through volumeMounts and hostPath volumes: what no mount covers is as missing as what does not exist."""
     for node, found in manifests:
+        empty = _told_elsewhere(certificates.get(node) if certificates else None, found)
         for manifest in found.running:
             now = component_standing(manifest, node, containers, pods, cluster)
             wrong_volumes = {name for name, _ in misplaced(manifest, found)}
             told: dict[str, list[tuple[Use, str]]] = {}
             for use in manifest.uses:
                 why = _why(use, found, proven=now.proven)
+                if why and use.host in empty and why == _EMPTY:
+                    continue
                 if why and use.volume not in wrong_volumes and use.inside not in _uncovered(manifest, found):
                     told.setdefault(use.inside, []).append((use, why))
             for inside, uses in told.items():
@@ -102,6 +113,13 @@ def manifest_file_missing(
                 )
 
 
+def _told_elsewhere(pki: Pki | None, found: NodeManifests) -> set[str]:
+    """Certificates and keys that hold nothing: certificate_unreadable says that."""
+    uses = certificate_uses(pki, found) if pki else ()
+    broken = {**pki.broken, **pki.broken_keys} if pki else {}
+    return {path for use in uses for path in (use.path, use.key_path) if path in broken}
+
+
 def _uncovered(manifest: Manifest, found: NodeManifests) -> set[str]:
     """What a misspelt mountPath keeps away: manifest_volume_wrong says that."""
     return {path for _, paths in misplaced(manifest, found) for path in paths}
@@ -124,7 +142,7 @@ def _why(use: Use, found: NodeManifests, *, proven: bool) -> str:
         if state.kind == "d":
             return "which is a folder"
         if state.kind == "f" and state.size == 0:
-            return "which is empty"
+            return _EMPTY
     return ""
 
 

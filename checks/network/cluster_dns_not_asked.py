@@ -23,7 +23,8 @@ from kdiag.facts import (
     title="Pods do not ask the cluster's DNS",
     severity=Severity.ERROR,
     layer=Layer.DNS,
-    explains=(*DEPENDENT_FAILS, "application/dependency_name_unresolved"),
+    explains=("application/dependency_name_unresolved",),
+    explains_here=DEPENDENT_FAILS,
     tags=("dns", "config", "service"),
 )
 def cluster_dns_not_asked(

@@ -70,4 +70,5 @@ def kubelet_binary_missing(
             ),
             touches=start.touches,
             severity=start.severity,
+            later=start.waits,
         )

@@ -71,4 +71,5 @@ def kubelet_client_ca_missing(
             ),
             touches=start.touches,
             severity=start.severity,
+            later=start.waits,
         )

@@ -46,8 +46,8 @@ _SLICE = re.compile(r"has some missing paths: .*\.slice\b")
         "worker_node/kubelet_not_running",
         "worker_node/kubelet_swap_refused",
         "control_plane/static_pod_path_wrong",
-        "network/cluster_dns_address_mismatch",
     ),
+    explains_here=("network/cluster_dns_address_mismatch",),
     tags=("node", "kubelet", "config"),
 )
 def kubelet_config_invalid(
@@ -93,6 +93,7 @@ def kubelet_config_invalid(
                 touches=start.touches,
                 key=fault.field,
                 severity=start.severity,
+                later=start.waits,
             )
         for file, fault in config.faulty:
             if fault.fatal or "meant is" not in fault.what:
@@ -108,6 +109,7 @@ def kubelet_config_invalid(
                 touches=hosted(node, manifests, cluster) if "staticPodPath" in fault.what else (),
                 key=fault.field,
                 severity=Severity.ERROR if any(w in fault.what for w in _WEIGHTY) else Severity.WARNING,
+                later=True,
             )
 
 

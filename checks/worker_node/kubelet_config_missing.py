@@ -57,6 +57,7 @@ def kubelet_config_missing(
                 touches=start.touches,
                 key="config-dir",
                 severity=start.severity,
+                later=start.waits,
             )
         config, flag = setup.config, setup.flag("config")
         if config is None or not config.absent or flag is None or setup.unjoined:
@@ -89,4 +90,5 @@ def kubelet_config_missing(
             ),
             touches=start.touches,
             severity=start.severity,
+            later=start.waits,
         )

@@ -78,6 +78,7 @@ def kubelet_kubeconfig_missing(
             ),
             touches=start.touches,
             severity=start.severity,
+            later=start.waits,
         )
 
 
@@ -97,6 +98,7 @@ def _astray(node: str, setup: KubeletSetup, start: NextStart) -> Iterator[Findin
         next=retry(node, f"ssh {node} sudoedit {access.path}    # line {fault.line}"),
         touches=start.touches,
         severity=start.severity,
+        later=start.waits,
         key="reference",
     )
 

@@ -89,6 +89,7 @@ def kubelet_runtime_endpoint_wrong(
             ),
             touches=() if waits else hosted(node, manifests, cluster),
             severity=how_bad(unit, log, cluster) if waits or down(unit, log, cluster) else None,
+            later=waits,
         )
 
 

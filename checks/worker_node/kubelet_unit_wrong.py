@@ -69,6 +69,7 @@ def kubelet_unit_wrong(
             ),
             touches=start.touches or (hosted(node, manifests, cluster) if unit.restarts else ()),
             severity=grave,
+            later=start.waits and found is not brief,
         )
 
 

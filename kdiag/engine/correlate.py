@@ -272,6 +272,7 @@ def _parent(
         and other.check.id in causes
         and other.check.id != node.check.id
         and not (other.finding.subject == node.finding.subject and other.check.id in here[node.check.id])
+        and not (other.finding.later and other.finding.subject != node.finding.subject)
         and not _around(node, other, inner)
         and not _follows(other, node, explains, here)
         and not _below(node, other, parents)

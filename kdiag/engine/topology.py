@@ -58,6 +58,7 @@ _RECONCILED = frozenset(
 )
 #: The single controllers without which a kind stands still. Not a namespace's: all in it depends on it.
 _RECONCILERS: Mapping[str, tuple[str, ...]] = {
+    "CertificateSigningRequest": ("certificate-controller",),
     "CronJob": ("cronjob-controller", "job-controller"),
     "DaemonSet": ("daemon-set-controller",),
     "Deployment": ("deployment-controller", "replicaset-controller"),
@@ -68,6 +69,11 @@ _RECONCILERS: Mapping[str, tuple[str, ...]] = {
     "ReplicationController": ("replication-controller",),
     "Service": ("endpointslice-controller", "endpoint-controller", "service-controller"),
     "StatefulSet": ("statefulset-controller",),
+}
+#: What a single controller puts into each namespace.
+_GIVEN: Mapping[tuple[str, str], str] = {
+    ("ConfigMap", "kube-root-ca.crt"): "root-ca-cert-publisher",
+    ("ServiceAccount", "default"): "service-account-controller",
 }
 _MOST = 5000
 #: What a user chooses by labels.
@@ -147,6 +153,9 @@ class Topology:
         if ref.kind in _RECONCILED:
             yield CONTROLLERS
             yield from map(controller, _RECONCILERS.get(ref.kind, ()))
+        if given := _GIVEN.get((ref.kind, ref.name)):
+            yield CONTROLLERS
+            yield controller(given)
         if ref.kind in _NEEDS:
             yield from _NEEDS[ref.kind](self, ref)
 

@@ -78,7 +78,8 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     ``key`` tells two findings of one check about one object apart and must hold no count, time or pod name.
     ``since`` is when it began, as an RFC 3339 time, where that was observed. ``container`` is the one of a pod that it
     is about: what one of them lacks is no reason for what another does. ``own`` says that the reason is seen, and lies
-    in the object itself: no other workload, no Service and no fault of the whole cluster causes it.
+    in the object itself: no other workload, no Service and no fault of the whole cluster causes it. ``later`` says that
+    it breaks nothing before a program starts again: of no other object is it the cause.
     """
 
     subject: Ref
@@ -91,6 +92,7 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     since: str = ""
     container: str = ""
     own: bool = False
+    later: bool = False
 
 
 def present(*parts: T | None) -> tuple[T, ...]:
@@ -135,6 +137,7 @@ def cleaned(finding: Finding, severity: Severity) -> Finding:
         since=clean_line(finding.since),
         container=clean_line(finding.container),
         own=finding.own,
+        later=finding.later,
     )
 
 

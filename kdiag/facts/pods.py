@@ -3,7 +3,7 @@
 150,000 pods are read in seconds and kept in some 100 MB because of what is true of real clusters: pods of one
 controller have one template, most label sets recur, and most pods are well. A pod that is well (Running, Ready, never
 restarted) keeps no container statuses: there is nothing in them that its ``ready`` does not say. Nor does one that is
-Ready now keep its conditions.
+Ready now keep its conditions, but where it is to be resized.
 """
 
 from __future__ import annotations
@@ -248,6 +248,8 @@ class _Kin(NamedTuple):
 _READY = b'"type":"Ready","status":"True"'
 #: The same from Kubernetes 1.34 on.
 _READY_NOW = re.compile(rb'"type":"Ready",(?:"observedGeneration":\d+,)?"status":"True"')
+#: A pod that is to be resized in place says how that stands, however well it is.
+_RESIZE = b'"PodResize'
 #: The same of a container: it runs, is ready, and nothing came before.
 _WELL = (b'"state":{"running":{"startedAt":"', b'Z"}},"lastState":{},"ready":true,"restartCount":0,')
 _RAW_FIELDS = tuple(f.name for f in msgspec.structs.fields(_Spec) if f.type is msgspec.Raw)
@@ -387,7 +389,8 @@ class PodBuilder:
         conditions = bytes(status.conditions)
         ready = _READY in conditions or _READY_NOW.search(conditions) is not None or _is_ready(conditions)
         serves = ready and status.phase == "Running" and meta.deletion_timestamp is None
-        if serves and not meta.finalizers and _unbroken(status, kin.spec):
+        resized = _RESIZE in conditions
+        if serves and not resized and not meta.finalizers and _unbroken(status, kin.spec):
             return Pod(
                 name=meta.name if meta.name.isprintable() else clean_line(meta.name),
                 namespace=kin.namespace,
@@ -422,7 +425,7 @@ class PodBuilder:
             spec=kin.spec or _spec(spec),
             reason=clean_line(status.reason),
             message=RUN.text(clean(status.message)),
-            conditions=() if serves else tuple(map(_clean_condition, _conditions(conditions))),
+            conditions=() if serves and not resized else tuple(map(_clean_condition, _conditions(conditions))),
             statuses=tuple(map(_clean_status, _statuses(bytes(status.container_statuses)))),
             init_statuses=tuple(map(_clean_status, status.init_container_statuses)),
             nominated_node=clean_line(status.nominated_node_name),

@@ -35,6 +35,7 @@ from kdiag.model.result import Finding as Finding
 from kdiag.model.result import Gap as Gap
 from kdiag.model.result import Ref as Ref
 from kdiag.model.result import Severity as Severity
+from kdiag.model.result import Shared as Shared
 from kdiag.model.result import controller as controller
 from kdiag.model.result import present as present
 from kdiag.model.text import duration as duration

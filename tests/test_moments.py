@@ -297,3 +297,37 @@ def test_a_service_that_no_node_has_heard_of_was_deleted_while_kdiag_looked() ->
     found = result("kube_proxy_rules_missing", "healthy.yaml", **lists)
     assert (found.status, found.findings) == (Status.UNKNOWN, ())
     assert "no node has rules for Service kube-system/gone" in found.gaps[0].reason
+
+
+def ready_and_saying(path: str, *lines: str) -> dict[str, Any]:
+    """The pod of a fixture as one that is ready and never restarted, and says this every ten seconds until now."""
+    fixture = load(FIXTURES / path)
+    pod = copy.deepcopy(fixture["pods"][0])
+    status, meta = pod["status"]["containerStatuses"][0], pod["metadata"]
+    running = {"running": {"startedAt": meta["creationTimestamp"]}}
+    status |= {"ready": True, "started": True, "restartCount": 0, "state": running, "lastState": {}}
+    pod["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
+    taken = datetime.fromisoformat(fixture["taken"])
+    times = [(taken - timedelta(seconds=s)).strftime("%Y-%m-%dT%H:%M:%SZ") for s in range(95, 0, -10)]
+    name = f"{meta['namespace']}/{meta['name']}/{status['name']}/current"
+    return {"pods": [pod, *fixture["pods"][1:]], "log": {name: "".join(f"{t} {s}\n" for t in times for s in lines)}}
+
+
+@pytest.mark.parametrize(
+    ("check", "fixture", "said", "severity"),
+    [
+        ("disk_full_in_container", "broken.yaml", "backup: No space left on device (os error 28)", Severity.WARNING),
+        ("disk_full_in_container", "broken.yaml", "/data/db/x: write: No space left on device", Severity.ERROR),
+        ("dependency_name_unresolved", "broken-outside.yaml", "lookup vendor.example: no such host", Severity.WARNING),
+    ],
+)
+def test_one_that_is_ready_lives_with_what_it_logs_but_where_its_own_volume_is_full(
+    check: str, fixture: str, said: str, severity: Severity
+) -> None:
+    path = f"{find(check).id}/{fixture}"
+    (found,) = result(check, fixture, **ready_and_saying(path, said)).findings
+    assert found.severity is severity
+
+
+def test_one_that_is_ready_lives_with_what_it_may_not_ask() -> None:
+    assert {f.severity for f in result("api_access_forbidden", "broken.yaml").findings} == {Severity.WARNING}

@@ -5,7 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import PODS_REFUSED, Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, present, shorten
+from kdiag.check import (
+    PODS_REFUSED,
+    Evidence,
+    Finding,
+    Gap,
+    Layer,
+    Ref,
+    Severity,
+    Shared,
+    check,
+    kubectl,
+    present,
+    shorten,
+)
 from kdiag.facts import Events, MutatingWebhooks, Refusals, ValidatingWebhooks, edit_template
 
 _HOOK = re.compile(
@@ -58,6 +71,14 @@ def admission_denied(
             touches=present(refusal.maker, owner),
             severity=refusal.severity,
             since=refusal.started,
+            shared=Shared(
+                owner,
+                f"{what[0].upper()}{what[1:]} denies pods"
+                + (f" ({shorten(policy['why'].strip(), 100)})" if policy else ""),
+                "may not make theirs",
+            )
+            if owner
+            else None,
         )
 
 

@@ -12,6 +12,7 @@ from kdiag.check import (
     Layer,
     Ref,
     Severity,
+    Shared,
     check,
     kubectl,
     listing,
@@ -73,8 +74,14 @@ def api_access_forbidden(complaints: Complaints, cluster: Cluster, access: Acces
             next=tuple(_correct(near[1]) if near else _grant(namespace, name, where, tuple(sorted(lacks)))),
             touches=present(Ref("ServiceAccount", name, namespace), near[1] if near else None),
             key=f"{account} {where}",
-            severity=Severity.ERROR if failing or again else Severity.WARNING,
+            severity=Severity.ERROR if failing else Severity.WARNING,  # one that is ready lives with it
             since=newest.since,
+            shared=Shared(
+                Ref("ServiceAccount", name, namespace),
+                f"Service account {namespace}/{name} may not {listing(what)}"
+                f" {f'in namespace {where}' if where else 'at the cluster scope'}",
+                "ask for it",
+            ),
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Shared, check, kubectl, listing, nearest
 from kdiag.facts import Claims, Cluster, Owners, Pods, edit_template
 
 
@@ -49,6 +49,11 @@ def claim_missing(pods: Pods, claims: Claims, owners: Owners, cluster: Cluster) 
                 next=tuple(_next(owner, name, close)),
                 touches=(Ref("PersistentVolumeClaim", name, owner.namespace),),
                 key=name,
+                shared=Shared(
+                    Ref("PersistentVolumeClaim", name, owner.namespace),
+                    f"Claim {owner.namespace}/{name} does not exist",
+                    "mount it",
+                ),
             )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest, present
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Shared, check, kubectl, listing, nearest, present
 from kdiag.facts import (
     ConfigMaps,
     Events,
@@ -68,6 +68,7 @@ def config_key_missing(
             touches=touched(group, Ref(kind, name, namespace)),
             key=f"{one.container} {one.about} {one.key}",
             since=one.started,
+            shared=Shared(Ref(kind, name, namespace), f"{kind} {namespace}/{name} has no key {one.key}"),
         )
 
 

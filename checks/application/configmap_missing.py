@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest, present
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Shared, check, kubectl, listing, nearest, present
 from kdiag.facts import (
     Cluster,
     ConfigMaps,
@@ -68,6 +68,7 @@ def configmap_missing(
             key=f"{one.container} {one.about}",
             since=one.started,
             own=one.about != _ALWAYS,
+            shared=_shared(one.about, namespace, hint),
         )
     for workload in workloads.items if workloads and configmaps and not configmaps.gaps else ():
         # The DNS and the proxy of the cluster have checks of their own.
@@ -135,4 +136,9 @@ def _later(workload: Workload, name: str, use: str, configmaps: ConfigMaps) -> F
         key=f" {name}",
         severity=Severity.WARNING,
         own=True,
+        shared=_shared(name, namespace, hint),
     )
+
+
+def _shared(name: str, namespace: str, hint: str) -> Shared:
+    return Shared(Ref("ConfigMap", name, namespace), f"ConfigMap {namespace}/{name} does not exist{hint}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing, shorten
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, Shared, check, kubectl, listing, shorten
 from kdiag.facts import (
     BLANK,
     LINE_BREAK,
@@ -110,10 +110,20 @@ def dependency_name_unresolved(
             next=tuple(_next(complaint, target, host or "NAME")),
             touches=tuple(_touches(target, host, pod.namespace)),
             key=name,
-            severity=Severity.ERROR,
+            # Nobody told it the name, and it runs well without: it lives with that.
+            severity=Severity.ERROR if complaint.failing or told or target else Severity.WARNING,
             since=complaint.since,
             container=complaint.container,
+            shared=_shared(host, target, _why(target, host, slices, nobody=bare is not None)),
         )
+
+
+def _shared(host: str, target: Resolved | None, why: str) -> Shared | None:
+    """What all clients say of one name that does not resolve; of a bare one, those of a namespace."""
+    if not host:
+        return None
+    ref = Ref("Service", target.name, target.namespace) if target else Ref("Name", host)
+    return Shared(ref, f"Name {host} does not resolve{why}", "ask for it")
 
 
 def _touches(target: Resolved | None, host: str, namespace: str) -> Iterator[Ref]:

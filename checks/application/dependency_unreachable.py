@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, present, shorten
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Shared, check, kubectl, listing, present, shorten
 from kdiag.facts import (
     NO_ADDRESS,
     Backends,
@@ -106,7 +106,14 @@ def dependency_unreachable(
             else Severity.ERROR,
             since=complaint.since,
             container=complaint.container,
+            shared=_shared(place, call.target, nobody or inside),
         )
+
+
+def _shared(place: str, target: Resolved | None, why: str) -> Shared:
+    """What all clients say of one server that does not answer."""
+    ref = Ref("Service", target.name, target.namespace) if target else Ref("Address", place)
+    return Shared(ref, f"{place} cannot be connected to{f' ({why})' if why else ''}", "ask it")
 
 
 class _Call(NamedTuple):

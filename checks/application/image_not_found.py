@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, middle, nearest
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Shared, check, kubectl, middle, nearest
 from kdiag.facts import Events, Failures, Fault, Image, Logs, set_image, touched
 
 
@@ -45,6 +45,7 @@ def image_not_found(failures: Failures, events: Events | None, logs: Logs | None
             touches=touched(group),
             key=one.container,
             since=one.started,
+            shared=Shared(Ref("Image", one.about), f"Image {middle(one.about, 90)} cannot be pulled: {what}", "use it"),
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Shared, check, kubectl, listing
 from kdiag.facts import Events, Failures, Fault, Image, Logs, touched
 
 
@@ -74,4 +74,9 @@ def image_pull_denied(failures: Failures, events: Events | None, logs: Logs | No
             touches=touched(group, *(Ref("Secret", s, namespace) for s in lost)),
             key=one.container,
             since=one.started,
+            shared=Shared(
+                Ref("Secret", lost[0], namespace) if lost else Ref("Registry", image.registry),
+                f"Images of {image.registry} may not be pulled: {why}",
+                "want one",
+            ),
         )

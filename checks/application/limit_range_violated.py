@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import PODS_REFUSED, Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing
+from kdiag.check import PODS_REFUSED, Evidence, Finding, Gap, Layer, Ref, Severity, Shared, check, kubectl, listing
 from kdiag.facts import Events, LimitRanges, Refusals, edit_template
 
 _RULE = re.compile(
@@ -48,4 +48,13 @@ def limit_range_violated(
             touches=(refusal.maker, *(Ref("LimitRange", name, namespace) for name in named)),
             severity=refusal.severity,
             since=refusal.started,
+            shared=(
+                Shared(
+                    Ref("LimitRange", named[0], namespace),
+                    f"LimitRange {namespace}/{named[0]} refuses pods that are out of its bounds",
+                    "may not make theirs",
+                )
+                if len(named) == 1
+                else None
+            ),
         )

@@ -5,7 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import PODS_REFUSED, Evidence, Finding, Gap, Layer, Severity, check, kubectl, listing, shorten
+from kdiag.check import (
+    PODS_REFUSED,
+    Evidence,
+    Finding,
+    Gap,
+    Layer,
+    Ref,
+    Severity,
+    Shared,
+    check,
+    kubectl,
+    listing,
+    shorten,
+)
 from kdiag.facts import Events, Refusals, edit_template
 
 _LEVEL = re.compile(r'violates PodSecurity "(?P<level>[a-z]+):(?P<version>[^"]+)": (?P<fields>.*)', re.DOTALL)
@@ -66,6 +79,9 @@ def pod_security_refused(refusals: Refusals, events: Events | None) -> Iterator[
             touches=(refusal.maker,),
             severity=refusal.severity,
             since=refusal.started,
+            shared=Shared(
+                Ref("Namespace", namespace), f"Namespace {namespace} enforces {level}", "may not make their pods"
+            ),
         )
 
 

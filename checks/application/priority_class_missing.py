@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest, present
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Shared, check, kubectl, listing, nearest, present
 from kdiag.facts import CronJobs, Events, Jobs, Owners, PriorityClasses, Workloads, edit_template
 
 
@@ -66,6 +66,7 @@ def priority_class_missing(
             touches=(Ref("PriorityClass", name),),
             key=name,
             severity=Severity.ERROR if short else Severity.WARNING,
+            shared=Shared(Ref("PriorityClass", name), f"Priority class {name} does not exist", "name it"),
         )
 
 

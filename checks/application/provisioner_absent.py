@@ -5,7 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import CLAIM_UNBOUND, Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing, middle
+from kdiag.check import (
+    CLAIM_UNBOUND,
+    Evidence,
+    Finding,
+    Gap,
+    Layer,
+    Ref,
+    Severity,
+    Shared,
+    check,
+    kubectl,
+    listing,
+    middle,
+)
 from kdiag.facts import Cluster, CSIDrivers, Events, Lack, Owners, Pod, Pods, Unbound, UnboundClaims
 
 #: In-tree names that are served by a CSI driver today.
@@ -80,6 +93,12 @@ def provisioner_absent(
             ),
             key=name,
             severity=Severity.ERROR if one.users else Severity.WARNING,
+            shared=Shared(
+                Ref("StorageClass", storage_class.name),
+                f"Storage class {storage_class.name} gives no volume: "
+                + (f"provisioner {name} fails" if said and failed else why),
+                "wait for one",
+            ),
         )
 
 

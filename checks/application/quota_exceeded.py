@@ -5,7 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import PODS_REFUSED, Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing, present
+from kdiag.check import (
+    PODS_REFUSED,
+    Evidence,
+    Finding,
+    Gap,
+    Layer,
+    Ref,
+    Severity,
+    Shared,
+    check,
+    kubectl,
+    listing,
+    present,
+)
 from kdiag.facts import Events, Refusal, Refusals, ResourceQuotas, edit_template
 
 _FULL = re.compile(
@@ -54,7 +67,23 @@ def quota_exceeded(refusals: Refusals, events: Events | None, quotas: ResourceQu
             touches=present(refusal.maker, Ref("ResourceQuota", quota, namespace) if quota else None),
             severity=Severity.WARNING if over else refusal.severity,
             since=refusal.started,
+            shared=_shared(Ref("ResourceQuota", quota, namespace), full, silent, over) if quota else None,
         )
+
+
+def _shared(quota: Ref, full: re.Match[str] | None, silent: re.Match[str] | None, over: bool) -> Shared:
+    """What all say who stumble over one quota: one may ask for more than another."""
+    if over:
+        return Shared(quota, f"Quota {quota.path} was full, and has room by now", "have not made their pods yet")
+    if full:
+        names = sorted(_pairs(full["asked"]))
+        return Shared(quota, f"Quota {quota.path} is full ({listing(names, 3)})", "may not make their pods")
+    what = f"wants {silent['what'].partition(' for: ')[0]} of each pod" if silent else "refuses pods"
+    return Shared(quota, f"Quota {quota.path} {what}", "may not make their pods")
+
+
+def _pairs(text: str) -> dict[str, str]:
+    return dict(p.split("=", 1) for p in text.split(",") if "=" in p)
 
 
 def _has_room(full: re.Match[str], namespace: str, quotas: ResourceQuotas | None) -> bool:
@@ -62,7 +91,7 @@ def _has_room(full: re.Match[str], namespace: str, quotas: ResourceQuotas | None
     if quotas is None or not quotas.covers(namespace):
         return False
     quota = quotas.get(full["quota"], namespace)
-    return quota is None or quota.takes(dict(p.split("=", 1) for p in full["asked"].split(",") if "=" in p))
+    return quota is None or quota.takes(_pairs(full["asked"]))
 
 
 def _again(refusal: Refusal) -> Iterator[str]:
@@ -75,9 +104,7 @@ def _again(refusal: Refusal) -> Iterator[str]:
 
 def _sums(full: re.Match[str]) -> list[str]:
     """``requests.cpu 180m used + 90m asked > 200m`` for each resource that does not fit."""
-    asked, used, hard = (
-        dict(p.split("=", 1) for p in full[k].split(",") if "=" in p) for k in ("asked", "used", "hard")
-    )
+    asked, used, hard = (_pairs(full[k]) for k in ("asked", "used", "hard"))
     return [
         f"{name} {used.get(name, '?')} used + {value} asked > {hard.get(name, '?')}" for name, value in asked.items()
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, present
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Shared, check, kubectl, present
 from kdiag.facts import (
     HOSTS,
     Events,
@@ -102,6 +102,7 @@ def registry_unreachable(
             touches=touched(group),
             key=one.container,
             since=one.started,
+            shared=Shared(Ref("Registry", registry), f"Images of {registry} cannot be pulled: {lead}{why}", "want one"),
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, nearest
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Shared, check, kubectl, listing, nearest
 from kdiag.facts import Cluster, Owners, Pod, Pods, SystemLeases, edit_template
 
 _DEFAULT = "default-scheduler"
@@ -64,6 +64,7 @@ def scheduler_name_unknown(
             ),
             touches=tuple(p.ref() for p in group[:50]),
             key=name,
+            shared=Shared(Ref("Scheduler", name), f"Nothing runs that is called scheduler {name}", "ask for it"),
         )
 
 

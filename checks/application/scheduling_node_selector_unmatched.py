@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, nearest
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Shared, check, kubectl, listing, nearest
 from kdiag.facts import (
     Claims,
     Cluster,
@@ -20,6 +20,9 @@ from kdiag.facts import (
     required_nodes,
     selector_text,
 )
+
+#: Each label is somewhere, and no node has them all.
+_TOGETHER = "all of these together"
 
 
 @check(
@@ -57,6 +60,11 @@ def scheduling_node_selector_unmatched(
             next=tuple(_next(stuck, wanted, spec.runtime_class_name if added else "")),
             touches=tuple(p.ref() for p in stuck.pods[:50]),
             since=stuck.since,
+            shared=(
+                Shared(Ref("NodeLabel", missing), f"No node has {missing}{f'; {close}' if close else ''}", "want one")
+                if missing and missing != _TOGETHER
+                else None
+            ),
         )
 
 
@@ -87,7 +95,7 @@ def _missing(spec: PodSpec, nodes: tuple[Node, ...]) -> tuple[str, str]:
         f"{r.key}={r.values[0]}" if r.operator == "In" and len(r.values) == 1 else str(r) for r in unmet
     )
     if wanted and not unmet:
-        return "all of these together", ""
+        return _TOGETHER, ""
     return shown, next((text for r in unmet if (text := _close(r, nodes))), "")
 
 

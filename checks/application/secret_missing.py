@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, nearest
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Shared, check, kubectl, nearest
 from kdiag.facts import (
     Events,
     Failures,
@@ -54,4 +54,5 @@ def secret_missing(failures: Failures, events: Events | None, logs: Logs | None)
             touches=touched(group, Ref("Secret", one.about, namespace)),
             key=f"{one.container} {one.about}",
             since=one.started,
+            shared=Shared(Ref("Secret", one.about, namespace), f"Secret {namespace}/{one.about} does not exist{hint}"),
         )

@@ -5,7 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import PODS_REFUSED, Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing, nearest
+from kdiag.check import (
+    PODS_REFUSED,
+    Evidence,
+    Finding,
+    Gap,
+    Layer,
+    Ref,
+    Severity,
+    Shared,
+    check,
+    kubectl,
+    listing,
+    nearest,
+)
 from kdiag.facts import Events, Refusals, ServiceAccounts, Workloads
 
 _NAME = re.compile(
@@ -75,4 +88,8 @@ def _finding(
         touches=(Ref("ServiceAccount", name, subject.namespace),),
         severity=severity,
         own=name != "default",  # the controller manager gives that one to each namespace
+        shared=Shared(
+            Ref("ServiceAccount", name, subject.namespace),
+            f"Service account {subject.namespace}/{name} does not exist" + (f"; there is {close}" if close else ""),
+        ),
     )

@@ -11,6 +11,7 @@ from kdiag.check import (
     Layer,
     Ref,
     Severity,
+    Shared,
     check,
     kubectl,
     listing,
@@ -59,4 +60,5 @@ def storage_class_missing(
             ),
             touches=(Ref("StorageClass", name), *(p.ref() for p in one.users[:50])),
             severity=Severity.ERROR if one.users else Severity.WARNING,
+            shared=Shared(Ref("StorageClass", name), f"Storage class {name} does not exist", "name it"),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -167,6 +168,10 @@ def _reason(error: str, hook: Webhook) -> tuple[str, str]:
             f"its certificate is not accepted ({shorten(found[1] if found else line, 100)})",
             "compare caBundle of the configuration with the CA of the Secret that the webhook serves with",
         )
+    if url := hook.client_config.url:
+        why = _by_url(line, url)
+        if why:
+            return why
     if "connection refused" in line:
         return (
             "connection refused: its pods do not listen on the Service's targetPort",
@@ -190,6 +195,26 @@ def _reason(error: str, hook: Webhook) -> tuple[str, str]:
     if "server gave HTTP response to HTTPS" in line:
         return "its server speaks HTTP, and webhooks are called by HTTPS", "correct the Service's targetPort"
     return shorten(line, 120), "read the webhook's own log"
+
+
+#: What of a call to a server that is no Service's tells why it failed.
+_BY_URL = (
+    ("connection refused", "refuses the connection"),
+    ("no route to host", "cannot be reached: no route from the API server's node"),
+    ("network is unreachable", "cannot be reached: no route from the API server's node"),
+    ("deadline exceeded", "does not answer in time"),
+    ("imeout", "does not answer in time"),
+    ("could not find the requested resource", "answers 404 for this path"),
+    ("server gave HTTP response to HTTPS", "speaks HTTP, and webhooks are called by HTTPS"),
+)
+
+
+def _by_url(line: str, url: str) -> tuple[str, str] | None:
+    """Why a webhook outside of the cluster, or told of by its address, does not answer, and what to look at."""
+    place = shorten(url, 80)
+    why = next((why for word, why in _BY_URL if word in line), "")
+    look = f"from a control-plane node: curl -kv {shlex.quote(url)}    # is the url of the configuration right?"
+    return (f"{place} {why}", look) if why else None
 
 
 def _pods(hook: Webhook) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, nearest
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Shared, check, kubectl, listing, nearest
 from kdiag.facts import Cluster, Ingress, IngressClasses, Ingresses
 
 _START = 300  # seconds that a controller may take to write an Ingress's address
@@ -37,6 +37,7 @@ def ingress_class_missing(ingresses: Ingresses, classes: IngressClasses, cluster
                 names,
                 meant,
                 Severity.ERROR if sure else Severity.WARNING,
+                Shared(Ref("IngressClass", name), f"IngressClass {name} does not exist; {has}", "name it"),
             )
         elif not name and not old and not taken and not any(c.default for c in classes.items):
             if cluster.age(ingress.created) < _START:
@@ -51,7 +52,9 @@ def ingress_class_missing(ingresses: Ingresses, classes: IngressClasses, cluster
             )
 
 
-def _finding(ingress: Ingress, what: str, names: list[str], meant: str | None, severity: Severity) -> Finding:
+def _finding(
+    ingress: Ingress, what: str, names: list[str], meant: str | None, severity: Severity, shared: Shared | None = None
+) -> Finding:
     namespace = ingress.namespace
     taken = ", ".join(i.ip or i.hostname for i in ingress.status.load_balancer.ingress)
     patch = json.dumps({"spec": {"ingressClassName": meant}}, separators=(",", ":"))
@@ -72,4 +75,5 @@ def _finding(ingress: Ingress, what: str, names: list[str], meant: str | None, s
             + kubectl("edit", "ingress", ingress.name, namespace=namespace),
         ),
         severity=severity,
+        shared=shared,
     )

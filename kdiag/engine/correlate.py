@@ -7,18 +7,22 @@ that it explains this one's check; and this one's object depends on the other's 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kdiag.check import Check, Layer
 from kdiag.engine.topology import Topology
-from kdiag.model.result import CLUSTER, CONTROLLERS, Finding, Ref, Result, Severity
+from kdiag.model.result import CLUSTER, CONTROLLERS, Finding, Ref, Result, Severity, Shared
+from kdiag.model.text import plural
 
 #: What a fault of one node touches that reaches all nodes.
 _WIDE = frozenset({CLUSTER, CONTROLLERS})
 _WORKLOADS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"})
 #: Among so many possible causes, one whose check explains that of another is taken for its cause without a look.
 _MANY = 50
+#: A step that is the second of two, where the first is one workload's own.
+_LEADING_OR = re.compile(r"^or(?:, [^:]+)?:? ")
 #: What stands behind a Service.
 _SERVERS = frozenset({"Pod", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController"})
 
@@ -136,14 +140,55 @@ def correlate(results: Iterable[Result], library: Mapping[str, Check], topology:
             parent = elsewhere if elsewhere and not (parent and _harmless(elsewhere, node)) else parent
         if parent:
             parents[id(node)] = parent
-    causes: list[Node] = []
+    causes = _together([n for n in ranked if id(n) not in parents], parents)
     for node in ranked:
-        above = parents.get(id(node))
-        (above.symptoms if above else causes).append(node)
+        if above := parents.get(id(node)):
+            above.symptoms.append(node)
     _uncircle(nodes, causes)
     for node in nodes:
         node.symptoms.sort(key=rank)
     return sorted(causes, key=_order)
+
+
+def _together(causes: Sequence[Node], parents: dict[int, Node]) -> list[Node]:
+    """The causes, those that stumble over one and the same object below a finding about that one."""
+    groups: dict[tuple[str, Shared], list[Node]] = {}
+    for node in causes:
+        if shared := node.finding.shared:
+            groups.setdefault((node.check.id, shared), []).append(node)
+    found = {id(node): node for node in causes}
+    for (_, shared), group in groups.items():
+        subjects = list(dict.fromkeys(n.finding.subject for n in group))
+        if len(subjects) > 1 and shared.ref not in subjects:
+            one = Node(group[0].check, _common(shared, subjects, group))
+            found[id(one)] = one
+            for node in group:
+                parents[id(node)] = one
+                del found[id(node)]
+    return list(found.values())
+
+
+def _common(shared: Shared, subjects: Sequence[Ref], group: Sequence[Node]) -> Finding:
+    """What the findings of a group say of what they share; what was seen and what to do is that of all, or the first's.
+
+    What the first has seen stands for the others: each says of its own pods what all say of theirs.
+    """
+    kinds = {ref.kind for ref in subjects}
+    noun = kinds.pop() if len(kinds) == 1 else "workload" if kinds <= _WORKLOADS else "object"
+    findings = [n.finding for n in group]
+    first = findings[0]
+    steps = [step for step in first.next if all(step in other.next for other in findings)]
+    return Finding(
+        shared.ref,
+        f"{shared.fault}: {plural(len(subjects), noun, f'{noun}es' if noun.endswith('s') else '')} {shared.hits}",
+        evidence=first.evidence,
+        next=tuple(_LEADING_OR.sub("", step) for step in steps) or first.next,
+        touches=tuple(ref for ref in first.touches if all(ref in other.touches for other in findings)),
+        key=shared.fault,
+        severity=max(n.severity for n in group),
+        since=min((f.since for f in findings if f.since), default=""),
+        later=all(f.later for f in findings),
+    )
 
 
 def _sites(node: Node) -> set[Ref]:

@@ -71,6 +71,18 @@ class Evidence(msgspec.Struct, frozen=True, gc=False):
     source: str = "api"
 
 
+class Shared(msgspec.Struct, frozen=True, gc=False):
+    """What is wrong with one object that several others need: as many findings of it are one cause.
+
+    ``fault`` says it without them ("ConfigMap shop/settings does not exist"), ``hits`` what they do who stumble over
+    it, as said of several ("need it"). Neither holds a count, time or pod name.
+    """
+
+    ref: Ref
+    fault: str
+    hits: str = "need it"
+
+
 class Finding(msgspec.Struct, frozen=True, gc=False):
     """One thing that is wrong, about one object, with what was seen to say so.
 
@@ -79,7 +91,8 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     ``since`` is when it began, as an RFC 3339 time, where that was observed. ``container`` is the one of a pod that it
     is about: what one of them lacks is no reason for what another does. ``own`` says that the reason is seen, and lies
     in the object itself: no other workload, no Service and no fault of the whole cluster causes it. ``later`` says that
-    it breaks nothing before a program starts again: of no other object is it the cause.
+    it breaks nothing before a program starts again: of no other object is it the cause. ``shared`` is what this finding
+    has in common with those of other objects.
     """
 
     subject: Ref
@@ -93,6 +106,7 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     container: str = ""
     own: bool = False
     later: bool = False
+    shared: Shared | None = None
 
 
 def present(*parts: T | None) -> tuple[T, ...]:
@@ -138,6 +152,11 @@ def cleaned(finding: Finding, severity: Severity) -> Finding:
         container=clean_line(finding.container),
         own=finding.own,
         later=finding.later,
+        shared=(
+            Shared(_ref(finding.shared.ref), clean_line(finding.shared.fault), clean_line(finding.shared.hits))
+            if finding.shared
+            else None
+        ),
     )
 
 

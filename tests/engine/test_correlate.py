@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kdiag.check import CLUSTER, Check, Finding, Layer, Ref, Severity
+from kdiag.check import CLUSTER, Check, Evidence, Finding, Layer, Ref, Severity, Shared
 from kdiag.engine.correlate import Node, correlate, reach
 from kdiag.engine.intake import Facts
 from kdiag.engine.topology import Topology
@@ -379,3 +379,49 @@ def test_a_service_depends_on_the_workload_behind_it_even_without_pods() -> None
     assert WEB in Topology(known).direct(SERVICE)
     assert known.get(Backends) is not None
     assert known.get(Workloads) is not None
+
+
+def stumbles(name: str, kind: str = "Deployment", fault: str = "ConfigMap shop/settings does not exist") -> Finding:
+    shared = Shared(Ref("ConfigMap", "settings", "shop"), fault)
+    return Finding(
+        Ref(kind, name, "shop"),
+        f"{name} needs it",
+        evidence=(Evidence("kubectl get configmaps", "none"),),
+        next=(f"edit {name}", "or: create it"),
+        touches=(shared.ref,),
+        shared=shared,
+    )
+
+
+def test_what_several_stumble_over_is_one_cause_with_all_of_them_below() -> None:
+    checks = library(check("config", explains=("pod",)), check("pod"))
+    results = [failed("config", stumbles("web"), stumbles("api")), failed("pod", Finding(WEB, "m"))]
+    [cause] = correlate(results, checks, Topology(facts()))
+    assert cause.finding.subject == Ref("ConfigMap", "settings", "shop")
+    assert cause.finding.message == "ConfigMap shop/settings does not exist: 2 Deployments need it"
+    assert cause.finding.next == ("create it",), "what one of them alone would do is said below"
+    assert tree([cause]) == [("config", "settings", [("config", "api"), ("config", "web", [("pod", "web")])])]
+    assert cause.worst is Severity.ERROR
+
+
+def test_one_that_stumbles_alone_is_its_own_cause() -> None:
+    checks = library(check("config"))
+    assert fold([failed("config", stumbles("web"))], checks) == [("config", "web")]
+
+
+def test_two_faults_of_one_object_are_two_causes_and_kinds_that_differ_are_workloads() -> None:
+    checks = library(check("config"))
+    other = "ConfigMap shop/settings has no key b"
+    found = [stumbles("web"), stumbles("load", "Job"), stumbles("c", fault=other), stumbles("d", fault=other)]
+    causes = correlate([failed("config", *found)], checks, Topology(facts()))
+    assert sorted(c.finding.message for c in causes) == [
+        "ConfigMap shop/settings does not exist: 2 workloads need it",
+        "ConfigMap shop/settings has no key b: 2 Deployments need it",
+    ]
+    assert len({c.fingerprint for c in causes}) == 2
+
+
+def test_what_follows_from_elsewhere_does_not_count_as_stumbling() -> None:
+    checks = library(check("node", layer=Layer.NODE, explains=("config",)), check("config"))
+    results = [failed("node", Finding(Ref("Node", "w1"), "m")), failed("config", stumbles("web"), stumbles("api"))]
+    assert fold(results, checks) == [("node", "w1", [("config", "web")]), ("config", "api")]

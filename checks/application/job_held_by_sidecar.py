@@ -18,7 +18,7 @@ _SERVER = re.compile(
 _ENDLESS = re.compile(
     r"\bwhile (?:true|:|\[ 1 \])|\bfor \(\(;;\)\)|\btail (?:-\S+ )*-[fF]|\btail -\w*[fF]|\bsleep (?:inf|\d{5})"
 )
-_TRAP = re.compile(r"\btrap (?:'[^']*'|\"[^\"]*\")")
+_TRAP = re.compile(r"\btrap (?:'[^']*'|\"[^\"]*\"|\w+)")
 _WAY_OUT = re.compile(r"\b(?:break|exit|timeout)\b")
 
 

@@ -312,6 +312,7 @@ class HTTPPath(Lean, frozen=True, gc=False):
     """One path of a rule."""
 
     path: str = ""
+    path_type: str = ""
     backend: Backend = Backend()
 
 

@@ -991,15 +991,17 @@ def corefile_waits_for_a_restart() -> str:
 
 def strangers(whole: Whole) -> set[str]:
     """Faults that have nothing to do with any of the above: in other namespaces, on both workers."""
-    refused = (
-        'Failed to pull image "nginx:ltest": rpc error: code = NotFound desc = failed to pull and unpack image '
-        '"docker.io/library/nginx:ltest": failed to resolve reference "docker.io/library/nginx:ltest": docker.io/library/nginx:ltest: not found'
-    )
     found = {"network/service_selects_nothing Service/other-w1/front"}
     for node in ("w1", "w2"):
         space = f"other-{node}"
-        (image,) = whole.application(f"{space}/image", nodes=(node,), image="nginx:ltest")
-        whole.waiting(image, "ImagePullBackOff", 'Back-off pulling image "nginx:ltest"')
+        name = f"nginx:ltest-{node}"
+        (image,) = whole.application(f"{space}/image", nodes=(node,), image=name)
+        whole.waiting(image, "ImagePullBackOff", f'Back-off pulling image "{name}"')
+        refused = (
+            f'Failed to pull image "{name}": rpc error: code = NotFound desc = failed to pull and unpack image '
+            f'"docker.io/library/{name}": failed to resolve reference "docker.io/library/{name}": '
+            f"docker.io/library/{name}: not found"
+        )
         whole.event("Pod", f"{space}/image-6b9f-0", "Failed", refused)
         (crash,) = whole.application(f"{space}/crash", nodes=(node,))
         crashing(whole, crash, "panic: cannot parse line 3 of the price list", code=2)

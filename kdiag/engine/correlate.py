@@ -19,7 +19,8 @@ from kdiag.model.text import plural
 #: What a fault of one node touches that reaches all nodes.
 _WIDE = frozenset({CLUSTER, CONTROLLERS})
 _WORKLOADS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"})
-#: Among so many possible causes, one whose check explains that of another is taken for its cause without a look.
+#: Among so many possible causes, one whose check explains that of another is taken for its cause without a look; and of
+#: the findings of one check that touch one object, no more are looked at.
 _MANY = 50
 #: A step that is the second of two, where the first is one workload's own.
 _LEADING_OR = re.compile(r"^or(?:, [^:]+)?:? ")
@@ -125,12 +126,9 @@ def correlate(results: Iterable[Result], library: Mapping[str, Check], topology:
     for cause, symptoms in explains.items():
         for symptom in symptoms:
             explained_by.setdefault(symptom, set()).add(cause)
-    sites: dict[Ref, list[Node]] = {}
-    for node in nodes:
-        for ref in _sites(node):
-            sites.setdefault(ref, []).append(node)
-    parents: dict[int, Node] = {}
     ranked = sorted(nodes, key=rank)
+    sites = _located(ranked)
+    parents: dict[int, Node] = {}
     for node in ranked:
         parent = _here(node, sites, explains, here, parents)
         if parent is None or _harmless(parent, node):
@@ -204,6 +202,21 @@ def _sites(node: Node) -> set[Ref]:
     if node.check.layer >= Layer.DNS:
         touches = tuple(ref for ref in touches if ref.kind != "Node")
     return {subject, *touches}
+
+
+def _located(ranked: Iterable[Node]) -> Mapping[Ref, Sequence[Node]]:
+    """Where each finding may be the cause of others: all that are about an object, and the first that touch it."""
+    found: dict[Ref, list[Node]] = {}
+    touching: dict[tuple[Ref, str], int] = {}
+    for node in ranked:
+        for ref in _sites(node):
+            if ref != node.finding.subject:
+                key = (ref, node.check.id)
+                touching[key] = count = touching.get(key, 0) + 1
+                if count > _MANY:
+                    continue
+            found.setdefault(ref, []).append(node)
+    return found
 
 
 def _wide(ref: Ref) -> bool:
@@ -333,7 +346,9 @@ def _parent(
     unique = [n for n in unique if n.finding.subject == node.finding.subject] or unique
     ids = {n.check.id for n in unique}
     nearest = [n for n in unique if not explains[n.check.id] & ids or not _causes_one_of(n, unique, explains, topology)]
-    return min(nearest or unique, key=lambda n: (-int(n.check.layer), *rank(n)))
+    # Of two of one layer, one about an object that this depends on comes before one that only touches such an object:
+    # of a hundred claims of a missing class, a pod waits for its own.
+    return min(nearest or unique, key=lambda n: (-int(n.check.layer), n.finding.subject not in context, *rank(n)))
 
 
 def _around(node: Node, other: Node, inner: Mapping[str, frozenset[str]]) -> bool:

@@ -222,11 +222,13 @@ class _Judge:
         self.cluster = failures.cluster
         self.events = events
         self.logs = logs
-        self._logs: dict[tuple[str, str], list[str]] = {}
+        self._read: set[tuple[str, str, str]] = set()
+        self._alike: dict[tuple[str, str, str], str] = {}  # whose log was read of those with that controller
         for log in logs.items if logs else ():
-            names = self._logs.setdefault((log.namespace, log.container), [])
-            if log.pod not in names:
-                names.append(log.pod)
+            self._read.add((log.namespace, log.container, log.pod))
+            pod = failures.pods.get(log.pod, log.namespace)
+            if pod and pod.owner:
+                self._alike.setdefault((log.namespace, log.container, pod.owner.uid), log.pod)
 
     # ---- one pod
 
@@ -602,30 +604,26 @@ class _Judge:
 
     def _led(self, pod: Pod) -> bool:
         """Whether another pod of the same template is ready: where one leads, the others may be unready by design."""
-        siblings = self.f.pods.by_owner.get(pod.owner.uid, ()) if pod.owner else ()
-        return any(p.ready and not p.terminating for p in siblings)
+        return pod.owner is not None and pod.owner.uid in self._leading
+
+    @cached_property
+    def _leading(self) -> frozenset[str]:
+        return frozenset(p.owner.uid for p in self.f.pods.items if p.owner and p.ready and not p.terminating)
 
     def _rolling(self, pod: Pod) -> bool:
         """Whether pods of another revision of the same workload still serve: then a start may take its time."""
         if not pod.template_hash or self.cluster.age(pod.created) > ROLLOUT:
             return False
-        owner = self.f.owners.top(pod)
-        return any(
-            p.ready and p.template_hash != pod.template_hash and self.f.owners.top(p) == owner
-            for p in self._siblings.get((pod.namespace, owner.name), ())
-        )
+        return any(one != pod.template_hash for one in self._serving.get(self.f.owners.top(pod), ()))
 
     @cached_property
-    def _siblings(self) -> Mapping[tuple[str, str], tuple[Pod, ...]]:
-        wanted = {
-            (p.namespace, self.f.owners.top(p).name) for p in self.f.pods.troubled if p.template_hash and not p.ready
-        }
-        found: dict[tuple[str, str], list[Pod]] = {}
+    def _serving(self) -> Mapping[Ref, set[str]]:
+        """The revisions that have a ready pod, by workload."""
+        found: dict[Ref, set[str]] = {}
         for pod in self.f.pods.items:
-            key = (pod.namespace, self.f.owners.top(pod).name)
-            if key in wanted:
-                found.setdefault(key, []).append(pod)
-        return {key: tuple(pods) for key, pods in found.items()}
+            if pod.ready:
+                found.setdefault(self.f.owners.top(pod), set()).add(pod.template_hash)
+        return found
 
     def _init_waits(self, pod: Pod, status: ContainerStatus, up: float) -> _Made | None:
         spec = pod.spec.container(status.name)
@@ -748,19 +746,13 @@ class _Judge:
         """The log of that run; of another pod of the same workload where this one's was not read."""
         if self.logs is None:
             return ()
-        names = self._logs.get((pod.namespace, container), [])
-        if pod.name in names:
-            names = [pod.name]
-        elif names and pod.owner:
-            mine = {p.name for p in self.f.pods.by_owner.get(pod.owner.uid, ())}
-            names = [n for n in names if n in mine][:1]
-        else:
-            names = []
-        for name in names:
-            logs = self.logs.of(pod.namespace, name, container)
-            for log in sorted(logs, key=lambda one: one.previous is not previous):
-                if log.lines:
-                    return log.lines
+        name = pod.name
+        if (pod.namespace, container, name) not in self._read:
+            name = self._alike.get((pod.namespace, container, pod.owner.uid), "") if pod.owner else ""
+        logs = self.logs.of(pod.namespace, name, container) if name else ()
+        for log in sorted(logs, key=lambda one: one.previous is not previous):
+            if log.lines:
+                return log.lines
         return ()
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any, TypeVar
 
 from kdiag.facts.base import Builder, Fact, PodLog
@@ -74,12 +75,15 @@ class Logs(Fact):
 
     def of(self, namespace: str, pod: str, container: str = "") -> tuple[ContainerLog, ...]:
         """The logs of one pod (and container): the previous run's first, because it holds the reason for the end."""
-        found = [
-            log
-            for log in self.items
-            if (log.namespace, log.pod) == (namespace, pod) and container in ("", log.container)
-        ]
-        return tuple(sorted(found, key=lambda log: not log.previous))
+        found = self._by_pod.get((namespace, pod), ())
+        return tuple(log for log in found if container in ("", log.container))
+
+    @cached_property
+    def _by_pod(self) -> Mapping[tuple[str, str], list[ContainerLog]]:
+        found: dict[tuple[str, str], list[ContainerLog]] = {}
+        for log in sorted(self.items, key=lambda log: not log.previous):
+            found.setdefault((log.namespace, log.pod), []).append(log)
+        return found
 
     def lines(self, namespace: str, pod: str, container: str = "") -> Iterator[LogLine]:
         """All lines of one pod or container, newest first, the present run's before the previous run's."""

@@ -626,6 +626,7 @@ _SERVER = re.compile(
 )
 
 
+@functools.lru_cache(maxsize=20_000)
 def said(text: str, *topics: Topic) -> Said | None:
     """What a line complains of, by the first phrase of the table that fits; None for a line that complains of nothing."""
     if not _HINT.search(text) or _PASSED_ON.search(text):

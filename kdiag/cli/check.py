@@ -43,7 +43,9 @@ def run(options: argparse.Namespace) -> int:
     kinds = dict.fromkeys((*needed(chosen), Cluster, Version))
     seen: Seen = recorded(options.snapshot, kinds, options.namespace) if options.snapshot else live(options, kinds)
     told = shorten(options.selector.strip(), 200)
-    verdict = judge(chosen, seen.facts, checks(), source=seen.source, notes=seen.notes, labels=labels, selector=told)
+    verdict = judge(
+        chosen, seen.facts, checks(), source=seen.source, notes=seen.notes, labels=labels, selector=told, late=seen.late
+    )
     _KEPT.extend((seen, verdict))
     took = None if options.snapshot else time.monotonic() - start
     if options.on_change:

@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     chosen = choose(())
     kinds = dict.fromkeys((*needed(chosen), *FACTS, Version))
     seen = recorded(options.snapshot, kinds) if options.snapshot else live(options, kinds, node=name)
-    verdict = judge(chosen, seen.facts, checks(), source=seen.source, notes=seen.notes)
+    verdict = judge(chosen, seen.facts, checks(), source=seen.source, notes=seen.notes, late=seen.late)
     found = picture(seen.facts, verdict, named(seen.facts, name))
     if options.output == "json":
         emit(render_node_json(found))

@@ -128,8 +128,8 @@ class ApiSource:
                 f"this user may not list pods in all namespaces: only namespace {self.namespace} is read "
                 "(-n NAMESPACE for another)"
             )
-        elif self.namespace and answer.status == 200 and _is_empty(answer):
-            self._exists()
+        elif answer.status == 200 and _is_empty(answer):
+            self._exists() if self.namespace else self._holds()
 
     def _once_it_knows(self, path: str, answer: Response) -> Response:
         """Ask again, for a server that refuses even its version may have started a moment ago."""
@@ -197,9 +197,26 @@ class ApiSource:
             tuple(clean_line(g) for g in groups[:50] if isinstance(g, str)) if isinstance(groups, list) else (),
         )
 
+    def _holds(self) -> None:
+        """Raises BadAnswer for a server without pods that has no namespace either; who may not ask goes on.
+
+        An API server makes default and kube-system itself, when it starts.
+        """
+        answer = self._client.get("/api/v1/namespaces?limit=1", timeout=FIRST_SECONDS)
+        if answer.status == 200 and _is_empty(answer):
+            raise BadAnswer(
+                f"{self.target.server} has no pod and no namespace, not even default: what answers there is no cluster "
+                "that could be examined; is the server URL right?"
+            )
+
     def _exists(self) -> None:
         """Raises NoSuchNamespace where the server says so; who may not ask goes on."""
         answer = self._client.get(f"/api/v1/namespaces/{quote(self.namespace, safe='')}", timeout=FIRST_SECONDS)
+        if answer.status == 200 and "items" in _told(answer):
+            raise BadAnswer(
+                f"{self.target.server} answers with a list when asked for namespace {self.namespace}: it is no cluster "
+                "that could be examined; is the server URL right?"
+            )
         if answer.status != 404 or _told(answer).get("reason") != "NotFound":
             return
         everything = self._client.get(f"/api/v1/namespaces?limit={PAGE}", timeout=FIRST_SECONDS)

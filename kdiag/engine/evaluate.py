@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 
 from kdiag.check import Check, Skip
 from kdiag.engine.intake import Facts, roots
@@ -72,9 +72,20 @@ def _asked(check: Check, facts: Facts) -> tuple[dict[str, Fact | None], dict[Gap
     return asked, gaps, missing
 
 
-def evaluate_all(checks: Iterable[Check], facts: Facts) -> list[Result]:
-    """Every check's result, in the order of the checks."""
-    return [evaluate(check, facts) for check in checks]
+def evaluate_all(checks: Sequence[Check], facts: Facts, late: Callable[[], str] = str) -> list[Result]:
+    """Every check's result, in the order of the checks.
+
+    The lowest layer is judged first, for there the causes are. As soon as ``late`` gives a reason why no further check
+    can be made, those that are left are unknown for that reason.
+    """
+    found: dict[str, Result] = {}
+    reason = ""
+    for check in sorted(checks, key=lambda c: c.layer):
+        reason = reason or late()
+        found[check.id] = (
+            Result(check.id, Status.UNKNOWN, gaps=(Gap("judging", reason),)) if reason else evaluate(check, facts)
+        )
+    return [found[check.id] for check in checks]
 
 
 def _words(name: str) -> str:

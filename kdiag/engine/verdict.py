@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -86,12 +86,14 @@ def judge(
     notes: Iterable[str] = (),
     labels: LabelSelector | None = None,
     selector: str = "",
+    late: Callable[[], str] = str,
 ) -> Verdict:
     """Evaluate the checks and fold what they find.
 
-    With ``labels``, keep the causes that touch such objects; ``selector`` is how the user wrote them.
+    With ``labels``, keep the causes that touch such objects; ``selector`` is how the user wrote them. ``late`` tells
+    why no further check can be made; "" while there is time.
     """
-    results = evaluate_all(checks, facts)
+    results = evaluate_all(checks, facts, late)
     topology = Topology(facts)
     causes = found = correlate(results, library, topology)
     if labels is not None:

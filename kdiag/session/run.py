@@ -25,15 +25,21 @@ if TYPE_CHECKING:
 
 #: How long an API server may take for its first answer where the nodes can be asked instead, in seconds.
 _PATIENCE = 15.0
+#: What was read is judged for so long even where reading took all the time there was, in seconds.
+_JUDGING = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """The facts of a run, where they came from, and what the run has to say of itself."""
+    """The facts of a run, where they came from, and what the run has to say of itself.
+
+    ``late`` tells why no more of them can be judged; "" while there is time, and always for a recording.
+    """
 
     facts: Facts
     source: str
     notes: tuple[str, ...] = ()
+    late: Callable[[], str] = str
 
 
 def live(
@@ -124,7 +130,14 @@ class _Run:
             self._beside(inventory, where, early)
         finally:
             self._progress.done()
-        return Seen(facts=self._intake.finish(), source="api", notes=tuple(self._notes))
+        return Seen(facts=self._intake.finish(), source="api", notes=tuple(self._notes), late=self._late())
+
+    def _late(self) -> Callable[[], str]:
+        from kdiag.collect.deadline import Deadline
+
+        bound, whole = self._bound, self._bound.seconds
+        end = bound if bound.remaining() >= _JUDGING else Deadline(_JUDGING)
+        return lambda: "" if end.remaining() else f"no time was left to judge it within the {whole:g} s of this run"
 
     def _alone(self, exc: CollectError) -> CollectError:
         """The error, with what would help where an API server is dead and no way to a node is known."""

@@ -98,14 +98,21 @@ class Desk:
             finally:
                 progress.over()
         self._seen = seen
-        self._verdict = self._say(chosen, seen.facts, final=True, source=seen.source, notes=seen.notes)
+        self._verdict = self._say(chosen, seen.facts, final=True, source=seen.source, notes=seen.notes, late=seen.late)
 
     def _partly(self, chosen: Sequence[Check], facts: Facts, progress: _Progress) -> None:
         self._nodes = progress.nodes
         self._say(chosen, facts, final=False)
 
     def _say(
-        self, chosen: Sequence[Check], facts: Facts, *, final: bool, source: str = "api", notes: Iterable[str] = ()
+        self,
+        chosen: Sequence[Check],
+        facts: Facts,
+        *,
+        final: bool,
+        source: str = "api",
+        notes: Iterable[str] = (),
+        late: Callable[[], str] = str,
     ) -> Verdict:
         import dataclasses
 
@@ -114,7 +121,7 @@ class Desk:
         from kdiag.facts import Namespaces
         from kdiag.report.node import names
 
-        verdict = judge(chosen, facts, checks(), source=source, notes=notes)
+        verdict = judge(chosen, facts, checks(), source=source, notes=notes, late=late)
         spaces = facts.get(Namespaces)
         pieces = [
             Part(tuple(some[start : start + _PIECE]), remarks)

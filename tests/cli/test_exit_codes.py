@@ -173,6 +173,25 @@ def test_a_server_that_is_none_of_kubernetes_is_3(tmp_path: Path, answer: Answer
     one_line(done, "is no Kubernetes API server")
 
 
+@pytest.mark.parametrize("words", [(), ("-n", "shop")])
+def test_a_server_that_has_nothing_at_all_is_no_cluster_and_3(tmp_path: Path, words: tuple[str, ...]) -> None:
+    with FakeAPI() as api:
+        api.fault("/api", Fault.answer(Answer.json({"kind": "List", "items": []})))
+        done = kdiag("check", "--no-nodes", *words, "--kubeconfig", api.kubeconfig(tmp_path / "c"), home=tmp_path)
+    assert (done.returncode, done.stdout) == (3, "")
+    one_line(done, "no cluster that could be examined")
+
+
+def test_where_reading_takes_all_the_time_what_was_read_is_judged(tmp_path: Path) -> None:
+    with healthy_api(lost_service()) as api:
+        api.fault("/api/v1/events", Fault.silent())
+        config = api.kubeconfig(tmp_path / "c")
+        done = kdiag("check", "--timeout", "3s", "--kubeconfig", config, home=tmp_path)
+    assert done.returncode == 1
+    assert "shop/db" in done.stdout
+    assert "no time was left" not in done.stdout
+
+
 def test_a_refused_login_is_3(tmp_path: Path) -> None:
     with FakeAPI(users={"right": "alice"}, tls=True) as api:
         done = kdiag("check", "--kubeconfig", api.kubeconfig(tmp_path / "c", token="wrong"), home=tmp_path)

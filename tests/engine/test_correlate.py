@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import msgspec
@@ -425,3 +426,35 @@ def test_what_follows_from_elsewhere_does_not_count_as_stumbling() -> None:
     checks = library(check("node", layer=Layer.NODE, explains=("config",)), check("config"))
     results = [failed("node", Finding(Ref("Node", "w1"), "m")), failed("config", stumbles("web"), stumbles("api"))]
     assert fold(results, checks) == [("node", "w1", [("config", "web")]), ("config", "api")]
+
+
+def test_of_many_that_touch_one_object_the_own_one_is_the_cause() -> None:
+    # A hundred claims of a class that is gone: a workload hangs below the claim that it waits for itself.
+    checks = library(check("class", layer=Layer.VOLUME, explains=("waits",)), check("waits"))
+    shared = Ref("ConfigMap", "settings", "shop")
+    others = [Finding(Ref("Claim", f"c{n:03}", "shop"), "m", touches=(shared,)) for n in range(100)]
+    own = Finding(Ref("Pod", "web-1", "shop"), "m", touches=(shared,))
+    found = fold([failed("class", *others, own), failed("waits", Finding(WEB, "m", touches=(own.subject,)))], checks)
+    assert ("class", "web-1", [("waits", "web")]) in found
+    assert len(found) == 101
+
+
+def test_many_findings_that_share_an_object_are_not_compared_with_each_other() -> None:
+    checks = library(check("class", layer=Layer.VOLUME, explains=("waits",)), check("waits"))
+    shared = Ref("ConfigMap", "settings", "shop")
+    nodes = {
+        name: [Finding(Ref(name, f"c{n:04}", "shop"), "m", touches=(shared,)) for n in range(1000)]
+        for name in ("class", "waits")
+    }
+    looks = 0
+
+    class Counted(frozenset[str]):
+        def __contains__(self, item: object) -> bool:
+            nonlocal looks
+            looks += 1
+            return super().__contains__(item)
+
+    checks["class"] = dataclasses.replace(checks["class"], explains=Counted({"waits"}))  # type: ignore[arg-type]
+    found = correlate([failed(name, *some) for name, some in nodes.items()], checks, Topology(facts()))
+    assert sum(n.size for n in found) == 1000
+    assert looks < 100_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from kdiag.check import Check, Finding, Gap, Layer, Ref, Severity, Skip, check
-from kdiag.engine.evaluate import evaluate
+from kdiag.engine.evaluate import evaluate, evaluate_all
 from kdiag.engine.intake import Facts, needed
 from kdiag.errors import CheckDefinitionError
 from kdiag.facts import (
@@ -195,3 +196,22 @@ def test_a_derived_fact_is_whole_without_what_it_takes_only_where_it_is_there() 
     assert found is not None
     assert found.items == (old,)
     assert ReplicationControllers in needed([made(run)])
+
+
+def test_what_no_time_is_left_for_is_unknown_and_the_lowest_layer_comes_first() -> None:
+    asked: list[str] = []
+
+    def upper(pods: Pods) -> Iterator[Finding]:
+        asked.append("upper")
+        yield from ()
+
+    def lower(pods: Pods) -> Iterator[Finding]:
+        asked.append("lower")
+        yield Finding(Ref("Node", "w1"), "m")
+
+    first = dataclasses.replace(made(upper), id="application/upper")
+    second = dataclasses.replace(made(lower), id="worker_node/lower", layer=Layer.HOST)
+    results = evaluate_all((first, second), SEEN, lambda: "no time" if asked else "")
+    assert asked == ["lower"]
+    assert [(r.check_id, r.status) for r in results] == [(first.id, Status.UNKNOWN), (second.id, Status.FAIL)]
+    assert [str(gap) for gap in results[0].gaps] == ["judging: no time"]

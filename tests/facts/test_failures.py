@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kdiag.facts import (
+    Cluster,
     ConfigMaps,
     Events,
     Failures,
     Fault,
     Image,
+    Jobs,
     LogLine,
     Logs,
+    Owners,
     Terminated,
     edit_template,
     exit_text,
     lifetime,
     telling,
 )
+from kdiag.facts.logs import ContainerLog
 from kdiag.model.result import Ref
+from tests.facts.test_pods import pods, raw
 from tests.recording import FIXTURES, fixture_facts
 
 
@@ -145,3 +151,24 @@ def test_knows_how_long_a_run_lived() -> None:
 )
 def test_what_cannot_be_edited_is_made_anew(kind: str, command: str) -> None:
     assert edit_template(Ref(kind, "web", "shop"), "env DB") == command
+
+
+def test_a_log_that_was_read_of_one_pod_serves_the_others_of_its_controller_without_a_search() -> None:
+    crashed = {"waiting": {"reason": "CrashLoopBackOff"}}
+    end = {"terminated": {"exitCode": 1, "finishedAt": "2026-11-22T08:00:05Z"}}
+    status = {"name": "c", "ready": False, "restartCount": 9, "state": crashed, "lastState": end}
+    more = {"conditions": [{"type": "Ready", "status": "False"}], "containerStatuses": [status]}
+    seen = pods(*(raw(f"web-{n}", owner="u1" if n % 2 else "u2", **more) for n in range(40)))
+    looked: list[str] = []
+
+    class Watched(dict[str, Any]):
+        def get(self, key: str, default: Any = None) -> Any:
+            looked.append(key)
+            return super().get(key, default)
+
+    seen.__dict__["by_owner"] = Watched(seen.by_owner)
+    lines = (LogLine("no database"),)
+    logs = Logs(items=(ContainerLog(namespace="shop", pod="web-3", container="c", previous=True, lines=lines),))
+    failures = Failures(pods=seen, owners=Owners(), jobs=Jobs(), cluster=Cluster()).all(None, logs)
+    assert {(f.pod.owner.uid, f.log) for f in failures if f.pod.owner} == {("u1", lines), ("u2", ())}
+    assert len(looked) < 5

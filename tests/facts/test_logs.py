@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdiag.facts.logs import LogLine, Logs, whole_messages
+from kdiag.facts.logs import ContainerLog, LogLine, Logs, whole_messages
 from kdiag.model.observation import Observation
 
 
@@ -53,3 +55,24 @@ def test_of_a_log_that_is_longer_than_was_asked_for_the_end_is_read() -> None:
     builder.feed(Observation("api", "log", name="a/b/c/current", body=b"".join(b"%d\n" % n for n in range(50_000))))
     (log,) = builder.finish().items  # type: ignore[attr-defined]
     assert (len(log.lines), log.lines[-1].text) == (1000, "49999")
+
+
+def test_the_logs_of_a_pod_are_looked_up_the_previous_one_first() -> None:
+    class Counted(tuple[ContainerLog, ...]):
+        rounds = 0
+
+        def __iter__(self) -> Iterator[ContainerLog]:
+            Counted.rounds += 1
+            return super().__iter__()
+
+    logs = Logs(
+        items=Counted(
+            ContainerLog(namespace="shop", pod=f"p{n}", container=name, previous=name == "b")
+            for n in range(100)
+            for name in ("a", "b")
+        )
+    )
+    assert [log.container for n in range(100) for log in logs.of("shop", f"p{n}")] == ["b", "a"] * 100
+    assert [log.container for log in logs.of("shop", "p1", "a")] == ["a"]
+    assert logs.of("web", "p1") == ()
+    assert Counted.rounds == 1

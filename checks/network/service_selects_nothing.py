@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kdiag.check import SERVICE_DEAD, Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, nearest, plural
@@ -66,26 +66,30 @@ def service_selects_nothing(
     ingresses: Ingresses | None,
 ) -> Iterator[Finding]:
     """An error where somebody uses the Service or a near miss shows what was meant; a leftover is worth a remark."""
+    spaces: dict[str, _Space] = {}
     for service in backends.services.items:
         selector = service.spec.selector
         if not selector or service.external or backends.of(service):
             continue
         if any(s.endpoints for s in slices.of_service(service) if not s.managed):
             continue  # somebody else writes its endpoints; the controller's own may be older than the selector
-        groups = _groups(service.namespace, backends, workloads, owners)
-        others = [j.spec.template.metadata.labels for j in jobs.within(service.namespace)]
-        others += [c.spec.job_template.spec.template.metadata.labels for c in cronjobs.within(service.namespace)]
-        others += [
-            r.spec.template.metadata.labels
-            for r in workloads.replicasets.within(service.namespace)
-            if not r.controller or r.controller.kind != "Deployment"  # a Rollout's old ones come back
-        ]
-        if any(selects(selector, found) for found in (*others, *(g.labels for g in groups))):
+        space = spaces.get(service.namespace)
+        if space is None:
+            groups = _groups(service.namespace, backends, workloads, owners)
+            others = [j.spec.template.metadata.labels for j in jobs.within(service.namespace)]
+            others += [c.spec.job_template.spec.template.metadata.labels for c in cronjobs.within(service.namespace)]
+            others += [
+                r.spec.template.metadata.labels
+                for r in workloads.replicasets.within(service.namespace)
+                if not r.controller or r.controller.kind != "Deployment"  # a Rollout's old ones come back
+            ]
+            space = spaces[service.namespace] = _Space(groups, others)
+        if space.selects(selector):
             continue  # its workload is scaled to zero, between runs or kept from making pods: not the selector's fault
         clients = users(service.ref(), dependencies, ingresses, owners)
-        if _moved(selector, groups) and not clients:
+        if _moved(selector, space.sharing(selector)) and not clients:
             continue
-        meant = _meant(service, groups, backends)
+        meant = _meant(service, space)
         open_ = service.spec.type in ("NodePort", "LoadBalancer")
         quiet = service.headless or cluster.age(service.created) < _START
         if workloads.replicasets.blank and (not meant or any(k.endswith("pod-template-hash") for k in selector)):
@@ -100,7 +104,7 @@ def service_selects_nothing(
             f"Service {service.ref().path} selects no pod: nothing has {service.selector_text}"
             + (f"; {_has(meant, selector)}" if meant else "")
             + (f"; its targetPort {beside[0]} is none of theirs ({beside[1]})" if meant and beside else ""),
-            evidence=tuple(_evidence(service, groups, clients)),
+            evidence=tuple(_evidence(service, space, clients)),
             next=(*_next(service, meant), *(_retarget(service, *beside) if meant and beside else ())),
             touches=(meant.group.workload,) if meant else (),
             severity=Severity.ERROR if clients or meant else Severity.WARNING if open_ else Severity.INFO,
@@ -122,6 +126,8 @@ class _Group:
     labels: Mapping[str, str]
     pods: tuple[Pod, ...]
     template: Mapping[str, str] | None
+    #: Whether a Service leads to one of them.
+    taken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +139,49 @@ class _Meant:
     edits: int
 
 
+class _Space:
+    """The groups of a namespace, found by what they are labelled with: what all its Services are held against."""
+
+    def __init__(self, groups: Sequence[_Group], others: Sequence[Mapping[str, str]]) -> None:
+        self.groups = groups
+        self.shown = [f"{g.pods[0].name} {labels_text(g.labels)}" for g in groups if g.pods]
+        self._sets = [*(g.labels for g in groups), *others]
+        self._pairs: dict[tuple[str, str], dict[int, None]] = {}
+        self._values: dict[str, dict[int, None]] = {}
+        self._of_key: dict[str, dict[str, None]] = {}
+        for number, labels in enumerate(self._sets):
+            for key, value in labels.items():
+                self._pairs.setdefault((key, value), {})[number] = None
+                if number < len(groups):
+                    self._values.setdefault(value, {})[number] = None
+                    self._of_key.setdefault(key, {})[value] = None
+
+    def selects(self, selector: Mapping[str, str]) -> bool:
+        """Whether pods have these labels, or may come to have them."""
+        first, *others = sorted((self._pairs.get(pair, {}) for pair in selector.items()), key=len)
+        return any(all(number in other for other in others) for number in first)
+
+    def sharing(self, selector: Mapping[str, str]) -> list[_Group]:
+        """The groups that have one of these labels."""
+        return self._at(number for pair in selector.items() for number in self._pairs.get(pair, ()))
+
+    def close(self, selector: Mapping[str, str]) -> list[_Group]:
+        """The groups that have one of these labels, such a value under another key, or one that is spelt much alike."""
+        found: dict[int, None] = {}
+        for key, value in selector.items():
+            found |= self._pairs.get((key, value), {}) | self._values.get(value, {})
+            for other in self._of_key.get(key, ()):
+                if other != value and nearest(value, [other]):
+                    found |= self._pairs[key, other]
+        return self._at(found)
+
+    def _at(self, numbers: Iterable[int]) -> list[_Group]:
+        return [self.groups[n] for n in sorted(set(numbers)) if n < len(self.groups)]
+
+
 def _groups(namespace: str, backends: Backends, workloads: Workloads, owners: Owners) -> list[_Group]:
     templates = {w.ref(): w.spec.template.metadata.labels for w in workloads.within(namespace)}
+    served = {p.path for service in backends.services.within(namespace) for p in backends.of(service)}
     found: dict[tuple[Ref, str], tuple[Mapping[str, str], list[Pod]]] = {}
     for labels, pods in backends.label_sets(namespace):
         plain = {k: v for k, v in labels.items() if not _ADDED.fullmatch(k)}
@@ -143,7 +190,10 @@ def _groups(namespace: str, backends: Backends, workloads: Workloads, owners: Ow
             if pod.finished or pod.terminating or (pod.owner and pod.owner.kind == "Job"):
                 continue
             found.setdefault((owners.top(pod), text), (plain, []))[1].append(pod)
-    groups = [_Group(ref, labels, tuple(pods), templates.get(ref)) for (ref, _), (labels, pods) in found.items()]
+    groups = [
+        _Group(ref, labels, tuple(pods), templates.get(ref), any(p.path in served for p in pods))
+        for (ref, _), (labels, pods) in found.items()
+    ]
     seen = {g.workload for g in groups}
     # What has no pods yet, or none at present.
     groups += [_Group(ref, labels, (), labels) for ref, labels in templates.items() if ref not in seen]
@@ -160,31 +210,25 @@ def _moved(selector: Mapping[str, str], groups: Sequence[_Group]) -> bool:
     return False
 
 
-def _meant(service: Service, groups: Sequence[_Group], backends: Backends) -> _Meant | None:
+def _meant(service: Service, space: _Space) -> _Meant | None:
     """The one near miss that convinces: a slip of the pen, or labels that fit one workload and no other."""
-    served = {
-        p.path
-        for other in backends.services.within(service.namespace)
-        if other.name != service.name
-        for p in backends.of(other)
-    }
-    found = [m for g in groups if (m := _near(service.spec.selector, g, groups, served))]
-    found = found or [m for g in groups if (m := _namesake(service, g, groups, served))]
+    selector, groups = service.spec.selector, space.groups
+    found = [m for g in space.close(selector) if (m := _near(selector, g, groups))]
+    found = found or [m for g in groups if (m := _namesake(service, g, groups))]
     if not found:
         return None
     fewest = min(m.edits for m in found)
     best = [m for m in found if m.edits == fewest]
     if len({labels_text(m.selector) for m in best}) > 1:
         # Several are as close. The one that has no Service yet, if there is one.
-        best = [m for m in best if not any(p.path in served for p in m.group.pods)]
+        best = [m for m in best if not m.group.taken]
     return best[0] if len({labels_text(m.selector) for m in best}) == 1 else None
 
 
-def _near(selector: Mapping[str, str], group: _Group, groups: Sequence[_Group], served: set[str]) -> _Meant | None:
-    labels = group.labels
+def _near(selector: Mapping[str, str], group: _Group, groups: Sequence[_Group]) -> _Meant | None:
+    labels, taken = group.labels, group.taken
     right = {k: v for k, v in selector.items() if labels.get(k) == v}
     wrong = {k: v for k, v in selector.items() if k not in right}
-    taken = any(p.path in served for p in group.pods)
     alone = bool(right) and len(wrong) == 1 and not taken and _fits_one(right, groups)
     fixed, edits = dict(right), 0
     for key, value in wrong.items():
@@ -203,12 +247,12 @@ def _near(selector: Mapping[str, str], group: _Group, groups: Sequence[_Group], 
     return _Meant(fixed, group, edits) if fixed else None
 
 
-def _namesake(service: Service, group: _Group, groups: Sequence[_Group], served: set[str]) -> _Meant | None:
+def _namesake(service: Service, group: _Group, groups: Sequence[_Group]) -> _Meant | None:
     """A workload without a Service whose label begins as the selector says, and that has the Service's ports.
 
     app=web for the pods of webapp, behind web-service: no slip of the pen, and nothing else is there to be meant.
     """
-    if len(service.spec.selector) != 1 or any(p.path in served for p in group.pods) or not group.pods:
+    if len(service.spec.selector) != 1 or group.taken or not group.pods:
         return None
     ((key, value),) = service.spec.selector.items()
     has = group.labels.get(key, "")
@@ -263,15 +307,14 @@ def _retarget(service: Service, target: int | str, ports: str) -> Iterator[str]:
     )
 
 
-def _evidence(service: Service, groups: Sequence[_Group], clients: Sequence[tuple[Ref, str]]) -> Iterator[Evidence]:
+def _evidence(service: Service, space: _Space, clients: Sequence[tuple[Ref, str]]) -> Iterator[Evidence]:
     namespace = service.namespace
     yield Evidence(
         kubectl("get", "service", service.name, "-o", "wide", namespace=namespace), f"SELECTOR {service.selector_text}"
     )
     yield Evidence(kubectl("get", "pods", "-l", service.selector_text, namespace=namespace), "no pod")
-    shown = [f"{g.pods[0].name} {labels_text(g.labels)}" for g in groups if g.pods]
-    if shown:
-        yield Evidence(kubectl("get", "pods", "--show-labels", namespace=namespace), listing(shown, 3))
+    if space.shown:
+        yield Evidence(kubectl("get", "pods", "--show-labels", namespace=namespace), listing(space.shown, 3))
     if clients:
         yield Evidence("", f"used by {listing([f'{ref} ({how})' for ref, how in clients])}")
 

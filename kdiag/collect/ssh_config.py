@@ -12,7 +12,7 @@ import os
 import pwd
 import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -117,7 +117,27 @@ class SshConfig:
 
     def lookup(self, name: str, *, user: str = "", port: int = 0) -> HostEntry:
         """What holds for ``ssh NAME``; ``user`` and ``port`` as if given on its command line."""
-        return _Lookup(self._lines, self._environ, self._home, name, user, port).entry()
+        return _Lookup(self._lines_for(name), self._environ, self._home, name, user, port).entry()
+
+    def _lines_for(self, name: str) -> Iterator[_Line]:
+        """The lines that may hold for a name, in their order: those that stand below other names cannot."""
+        general, named = self._located
+        return (self._lines[n] for n in sorted({*general, *named.get(name, ())}))
+
+    @cached_property
+    def _located(self) -> tuple[Sequence[int], Mapping[str, Sequence[int]]]:
+        """The numbers of the lines that may hold for any name, and of those that hold for single names alone."""
+        general: list[int] = []
+        named: dict[str, list[int]] = {}
+        for number, line in enumerate(self._lines):
+            plain = (c.patterns for c in line.conditions if c.kind == "alias" and not any(map(_wild, c.patterns)))
+            names = next(plain, None)
+            if names is None:
+                general.append(number)
+            else:
+                for name in dict.fromkeys(names):
+                    named.setdefault(name, []).append(number)
+        return general, named
 
     def hosts(self) -> list[str]:
         """The aliases of Host lines that are names and not patterns, in the order of the file."""
@@ -131,8 +151,12 @@ class SshConfig:
             for criterion in line.conditions
             if criterion.kind == "alias"
             for pattern in criterion.patterns
-            if not re.search(r"[*?!]", pattern)
+            if not _wild(pattern)
         }
+
+    @cached_property
+    def _by_alias(self) -> dict[str, str]:
+        return {alias.lower(): alias for alias in self._aliases}
 
     @cached_property
     def _by_hostname(self) -> dict[str, str]:
@@ -148,15 +172,14 @@ class SshConfig:
         None where no Host line but ``Host *`` is about it.
         """
         full = [name for name in names if name]
-        known = {alias.lower(): alias for alias in self._aliases}
         for name in dict.fromkeys([*full, *(name.partition(".")[0] for name in full)]):
-            if name.lower() in known:
-                return self.lookup(known[name.lower()])
+            if name.lower() in self._by_alias:
+                return self.lookup(self._by_alias[name.lower()])
         for place in [*addresses, *full]:
             if place.lower() in self._by_hostname:
                 return self.lookup(self._by_hostname[place.lower()])
         for place in [*full, *addresses]:
-            if any(self._is_about(line, place) for line in self._lines):
+            if any(self._is_about(line, place) for line in self._lines_for(place)):
                 return self.lookup(place)
         return None
 
@@ -335,12 +358,17 @@ def _match_line(arguments: list[str], where: str) -> _Block:
     return tuple(criteria)
 
 
+def _wild(pattern: str) -> bool:
+    """Whether it is a pattern, and no name."""
+    return any(sign in pattern for sign in "*?!")
+
+
 def _matches(name: str, patterns: Sequence[str]) -> bool:
     """As OpenSSH: one pattern matches and none of the negated ones does."""
     found = False
     for pattern in patterns:
-        wanted = pattern.removeprefix("!").replace("[", "[[]")
-        if fnmatchcase(name, wanted):
+        wanted = pattern.removeprefix("!")
+        if fnmatchcase(name, wanted.replace("[", "[[]")) if "*" in wanted or "?" in wanted else name == wanted:
             if pattern.startswith("!"):
                 return False
             found = True
@@ -351,7 +379,7 @@ class _Lookup:
     """One walk down the lines for one name; the first value of a keyword holds."""
 
     def __init__(
-        self, lines: Sequence[_Line], environ: Mapping[str, str], home: Path, name: str, user: str, port: int
+        self, lines: Iterable[_Line], environ: Mapping[str, str], home: Path, name: str, user: str, port: int
     ) -> None:
         self._name = name
         self._environ = environ

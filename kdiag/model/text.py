@@ -118,18 +118,22 @@ def distance(a: str, b: str, limit: int = 3) -> int:
     return last[-1]
 
 
+_WORDS = re.compile(r"[-_.]")
+
+
 def nearest(word: str, candidates: Sequence[str]) -> str | None:
     """The candidate that ``word`` was probably meant to be, or None when none is close."""
     best: tuple[int, str] | None = None
     wanted = word.lower()
+    words, limit = set(_WORDS.split(wanted)), max(1, min(3, len(word) // 3))
     for name in sorted(set(candidates)):
         if name == word:
             continue
         other = name.lower()
-        edits = distance(wanted, other, max(1, min(3, len(word) // 3)))
+        edits = distance(wanted, other, limit)
         contained = len(wanted) >= 4 and (wanted in other or other in wanted)
-        same_words = set(re.split(r"[-_.]", wanted)) == set(re.split(r"[-_.]", other))
-        if edits <= max(1, min(3, len(word) // 3)) or contained or same_words:
+        same_words = (len(words) > 1 or wanted in other) and words == set(_WORDS.split(other))
+        if edits <= limit or contained or same_words:
             score = min(edits, 2 if contained or same_words else edits)
             if best is None or score < best[0]:
                 best = (score, name)

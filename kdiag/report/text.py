@@ -11,7 +11,7 @@ from kdiag.engine.correlate import Node
 from kdiag.engine.verdict import Verdict, unknown_reasons
 from kdiag.model.result import Evidence, Severity, Status
 from kdiag.model.text import is_command, listing, plural, shorten
-from kdiag.report.style import Style
+from kdiag.report.style import Style, visible_length
 
 _SHOWN = 3
 #: So many causes of one check are shown whole, and so many more by their message alone.
@@ -34,7 +34,7 @@ def render(
     """
     if quiet and not verdict.causes and verdict.complete and verdict.selected:
         return ""
-    lines: list[str] = [_headline(verdict, style, seconds, wide), *changed]
+    lines: list[str] = [*_headline(verdict, style, seconds, wide), *changed]
     for note in verdict.notes:
         # Nothing is cut: where a command stands in it, it may break over lines all the same.
         for number, line in enumerate(_wrapped(note, style.width - 6)):
@@ -85,14 +85,26 @@ def _message(number: int, cause: Node, style: Style, *, also: str = "", bold: bo
         yield " " * len(label) + more
 
 
-def _headline(verdict: Verdict, style: Style, seconds: float | None, wide: bool) -> str:
+def _flowed(parts: Sequence[str], joint: str, width: int) -> Iterator[str]:
+    """Painted parts in as few lines as they fit into: where a line breaks, it breaks between two of them."""
+    line = parts[0]
+    for part in parts[1:]:
+        if visible_length(line + joint + part) <= width:
+            line += joint + part
+        else:
+            yield line + joint.rstrip(" ·")
+            line = f"  {part}"
+    yield line
+
+
+def _headline(verdict: Verdict, style: Style, seconds: float | None, wide: bool) -> list[str]:
     where = " ".join(part for part in (verdict.context, verdict.server) if part)
     where = where or listing(verdict.nodes, 3) or verdict.source
     if verdict.namespace:
         where += f" namespace {verdict.namespace}"
     if verdict.selector:
         where += f" labels {verdict.selector}"
-    parts = [style.paint(where, "bold")]
+    parts: list[str] = []
     if verdict.causes:
         risks = all(c.worst is Severity.RISK for c in verdict.causes)
         parts.append(plural(len(verdict.causes), "risk" if risks else "cause"))
@@ -115,7 +127,14 @@ def _headline(verdict: Verdict, style: Style, seconds: float | None, wide: bool)
         parts.append(f"{seconds:.1f} s")
     elif verdict.taken and not verdict.taken.startswith("1970"):  # a recording: what it says was true then
         parts.append(f"recorded {verdict.taken[:16].replace('T', ' ')} UTC")
-    return " · ".join(parts)
+    whole = " · ".join([style.paint(where, "bold"), *parts])
+    if visible_length(whole) <= style.width:
+        return [whole]
+    lead, *rest = parts
+    return [
+        *(style.paint(line, "bold") for line in _wrapped(where, style.width)),
+        *_flowed([f"  {lead}", *rest], " · ", style.width),
+    ]
 
 
 def cause_lines(
@@ -208,7 +227,8 @@ def _coverage(verdict: Verdict, style: Style, wide: bool) -> Iterator[str]:
         parts.append(f"{skipped} {'does' if skipped == 1 else 'do'} not apply")
     if broken:
         parts.append(style.paint(f"{len(broken)} broke", "red"))
-    yield f"{plural(len(verdict.results), 'check')}: {', '.join(parts)}"
+    parts[0] = f"{plural(len(verdict.results), 'check')}: {parts[0]}"
+    yield from _flowed(parts, ", ", style.width - 1)
     reasons = unknown_reasons(verdict)
     for reason, checks in reasons if wide else reasons[:5]:
         hidden = f" ({listing(checks, 99) if wide else plural(len(checks), 'check')})"
@@ -220,6 +240,9 @@ def _coverage(verdict: Verdict, style: Style, wide: bool) -> Iterator[str]:
         yield f"  and {plural(len(reasons) - 5, 'more reason')} (-o wide lists them)"
     partly = [r.check_id for r in verdict.of(Status.FAIL) if r.gaps]
     if partly:
-        yield f"  {plural(len(partly), 'failed check')} could not see everything, there may be more: {listing(partly)}"
+        many = plural(len(partly), "failed check")
+        told = f"{many} could not see everything, there may be more: {listing(partly)}"
+        yield from (f"  {line}" for line in _wrapped(told, style.width - 2))
     for result in broken:
-        yield f"  {style.paint('broke', 'red')}  {result.check_id}: {result.reason}"
+        for i, line in enumerate(_wrapped(f"{result.check_id}: {result.reason}", style.width - len("  broke  "))):
+            yield f"  {style.paint('broke', 'red') if i == 0 else ' ' * 5}  {line}"

@@ -266,7 +266,7 @@ def test_labels_that_nothing_has_are_no_all_clear(tmp_path: Path) -> None:
         none = kdiag(*words, "-l", "app=nobody", home=tmp_path)
         other = kdiag("check", CHECK, "--no-nodes", "-l", "k8s-app", "--kubeconfig", config, home=tmp_path)
         told = json.loads(kdiag(*words, "-o", "json", "-l", "app=nobody", home=tmp_path).stdout)
-    assert "labels app=nobody · nothing that was read has these labels · 1 other cause (without -l)" in none.stdout
+    assert " labels app=nobody\n  nothing that was read has these labels · 1 other cause (without -l) ·" in none.stdout
     assert "labels k8s-app · nothing is wrong" in other.stdout
     assert "1 other cause (without -l)" in other.stdout
     assert told["notes"] == [

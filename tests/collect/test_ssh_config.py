@@ -7,6 +7,7 @@ import pwd
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -325,3 +326,17 @@ def test_a_jump_host_does_not_jump_through_itself(tmp_path: Path) -> None:
 def test_jump_hosts_in_a_circle_are_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="goes in a circle: w1 -> a -> b -> a"):
         route(tmp_path, "Host w1\n ProxyJump a\nHost a\n ProxyJump b\nHost b\n ProxyJump a\n")
+
+
+def test_of_thousands_of_hosts_each_is_looked_up_by_its_name(tmp_path: Path) -> None:
+    blocks = (f"Host h{n} alias{n}\n  HostName 10.0.{n // 250}.{n % 250}\n  User u{n}\n" for n in range(3000))
+    found = config(
+        tmp_path, "Port 22\n" + "".join(blocks) + "Host h* !h7\n  Port 2222\nMatch host 10.0.0.8\n  User no\n"
+    )
+    start = time.process_time()
+    assert found.for_node(["w1"], ["10.9.9.9"]) is None
+    entries = {n: found.for_node([name], ["10.0.11.249"]) for n, name in ((7, "h7"), (8, "alias8"), (2999, "w1"))}
+    assert time.process_time() - start < 4
+    assert {n: (e.alias, e.user, e.port) for n, e in entries.items() if e} == {
+        7: ("h7", "u7", 22), 8: ("alias8", "u8", 22), 2999: ("h2999", "u2999", 22),
+    }  # fmt: skip

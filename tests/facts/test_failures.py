@@ -157,7 +157,7 @@ def test_a_log_that_was_read_of_one_pod_serves_the_others_of_its_controller_with
     crashed = {"waiting": {"reason": "CrashLoopBackOff"}}
     end = {"terminated": {"exitCode": 1, "finishedAt": "2026-11-22T08:00:05Z"}}
     status = {"name": "c", "ready": False, "restartCount": 9, "state": crashed, "lastState": end}
-    more = {"conditions": [{"type": "Ready", "status": "False"}], "containerStatuses": [status]}
+    more: dict[str, Any] = {"conditions": [{"type": "Ready", "status": "False"}], "containerStatuses": [status]}
     seen = pods(*(raw(f"web-{n}", owner="u1" if n % 2 else "u2", **more) for n in range(40)))
     looked: list[str] = []
 

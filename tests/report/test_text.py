@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from kdiag.engine.verdict import Verdict
-from kdiag.report.style import Style
+from kdiag.model.result import Gap, Result, Status
+from kdiag.report.style import Style, visible_length
 from kdiag.report.text import render
 from tests.whole import Whole
 
@@ -45,3 +48,22 @@ def test_what_is_wrong_with_many_alike_is_told_in_full_for_the_first_few(many: i
 
     wide = render(verdict, Style(width=100), wide=True)
     assert wide.count("kdiag explain application/container_crashes") == many
+
+
+@pytest.mark.parametrize("width", [50, 60, 80])
+@pytest.mark.parametrize("color", [False, True])
+def test_the_first_lines_and_the_last_ones_keep_to_the_width_of_the_terminal(width: int, color: bool) -> None:
+    gap = Gap("pods", "the list broke off after 1,000 objects")
+    results = [
+        Result(f"application/check_number_{number}", status, gaps=(gap,), reason="ValueError: a word or two (line 12)")
+        for number, status in enumerate([Status.FAIL] * 9 + [Status.UNKNOWN, Status.SKIPPED, Status.ERROR])
+    ]
+    verdict = Verdict(
+        server="https://10.0.0.1:6443", context="kubernetes-admin@kubernetes", namespace="shop", version="v1.36.3",
+        taken="2026-11-22T11:00:00Z", source="api", causes=(), results=tuple(results), selector="app=web", outside=3,
+    )  # fmt: skip
+    text = render(verdict, Style(width=width, color=color))
+    assert max(map(visible_length, text.splitlines())) <= width
+    plain = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())
+    assert "nothing found, but not everything was seen" in plain
+    assert "9 failed checks could not see everything, there may be more" in plain

@@ -331,3 +331,15 @@ def test_one_that_is_ready_lives_with_what_it_logs_but_where_its_own_volume_is_f
 
 def test_one_that_is_ready_lives_with_what_it_may_not_ask() -> None:
     assert {f.severity for f in result("api_access_forbidden", "broken.yaml").findings} == {Severity.WARNING}
+
+
+@pytest.mark.parametrize(("label", "by_hand"), [("disk", True), ("kubernetes.io/os", False)])
+def test_a_label_that_a_kubelet_gives_its_node_is_not_put_there_by_hand(label: str, *, by_hand: bool) -> None:
+    fixture = load(FIXTURES / "application/scheduling_node_selector_unmatched/broken.yaml")
+    pods = copy.deepcopy(fixture["pods"])
+    for pod in pods:
+        if "nodeSelector" in pod["spec"]:
+            pod["spec"]["nodeSelector"] = {label: "other"}
+    found = result("scheduling_node_selector_unmatched", "broken.yaml", pods=pods).findings
+    assert found
+    assert any("label node" in step for f in found for step in f.next) is by_hand

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Shared, check, kubectl
 from kdiag.facts import Claims, Cluster, Owners, Pods, SystemLeases, component, flag, never_scheduled, scheduler_works
 
 #: Seconds in which a scheduler that works has looked at a pod.
 _LOOKED = 45
+_LEASE = Ref("Lease", "kube-scheduler", "kube-system")
 
 
 @check(
@@ -48,7 +49,8 @@ def pod_never_scheduled(
                 kubectl("get", "lease", "kube-scheduler", "-o", "yaml", namespace="kube-system"),
                 kubectl("get", "pods", "-l", "component=kube-scheduler", "-o", "wide", namespace="kube-system"),
             ),
-            touches=(Ref("Lease", "kube-scheduler", "kube-system"), *(p.ref() for p in waiting[:100])),
+            touches=(_LEASE, *(p.ref() for p in waiting[:100])),
+            shared=Shared(_LEASE, "No scheduler looks at pods", "wait for a node"),
         )
 
 

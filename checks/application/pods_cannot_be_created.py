@@ -5,7 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import PODS_REFUSED, Evidence, Finding, Gap, Layer, Severity, check, kubectl, present, shorten
+from kdiag.check import (
+    PODS_REFUSED,
+    Evidence,
+    Finding,
+    Gap,
+    Layer,
+    Ref,
+    Severity,
+    Shared,
+    check,
+    kubectl,
+    present,
+    shorten,
+)
 from kdiag.facts import Events, MutatingWebhooks, Refusals, ValidatingWebhooks, edit_template
 
 _HEAD = re.compile(r'^(?:pods|persistentvolumeclaims|jobs\.batch|replicasets\.apps) "[^"]*" is forbidden: ')
@@ -54,7 +67,14 @@ def pods_cannot_be_created(
             touches=(refusal.maker,),
             severity=refusal.severity,
             since=refusal.started,
+            shared=_shared(said),
         )
+
+
+def _shared(said: str) -> Shared | None:
+    """The runtime class that several name and that does not exist."""
+    lost = re.search(r'RuntimeClass "([^"]+)" not found', said)
+    return Shared(Ref("RuntimeClass", lost[1]), f"RuntimeClass {lost[1]} does not exist", "name it") if lost else None
 
 
 def _steady(text: str, maker: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Shared, check, kubectl, listing, nearest
@@ -21,6 +22,8 @@ from kdiag.facts import (
     selector_text,
 )
 
+#: What a kubelet or a cloud says of its node: nobody puts such a label there by hand.
+_GIVEN = re.compile(r"(?:beta\.|node\.|topology\.)?kubernetes\.io/|failure-domain\.")
 #: Each label is somewhere, and no node has them all.
 _TOGETHER = "all of these together"
 
@@ -150,5 +153,5 @@ def _next(stuck: Stuck, wanted: str, runtime: str) -> Iterator[str]:
         else kubectl("get", "pod", owner.name, "-o", "yaml", namespace=owner.namespace)
         + "  # make it anew with the right nodeSelector"
     )
-    if "=" in wanted and " " not in wanted and "kubernetes.io/hostname" not in wanted:
+    if "=" in wanted and " " not in wanted and not _GIVEN.match(wanted):
         yield f"or, where the label is what is missing: kubectl label node NODE {wanted}"

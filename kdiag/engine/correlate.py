@@ -7,7 +7,6 @@ that it explains this one's check; and this one's object depends on the other's 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -22,8 +21,6 @@ _WORKLOADS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "Job", "CronJo
 #: Among so many possible causes, one whose check explains that of another is taken for its cause without a look; and of
 #: the findings of one check that touch one object, no more are looked at.
 _MANY = 50
-#: A step that is the second of two, where the first is one workload's own.
-_LEADING_OR = re.compile(r"^or(?:, [^:]+)?:? ")
 #: What stands behind a Service.
 _SERVERS = frozenset({"Pod", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController"})
 
@@ -167,7 +164,7 @@ def _together(causes: Sequence[Node], parents: dict[int, Node]) -> list[Node]:
 
 
 def _common(shared: Shared, subjects: Sequence[Ref], group: Sequence[Node]) -> Finding:
-    """What the findings of a group say of what they share; what was seen and what to do is that of all, or the first's.
+    """What the findings of a group say of what they share; what was seen and what to do are the first's.
 
     What the first has seen stands for the others: each says of its own pods what all say of theirs.
     """
@@ -175,12 +172,15 @@ def _common(shared: Shared, subjects: Sequence[Ref], group: Sequence[Node]) -> F
     noun = kinds.pop() if len(kinds) == 1 else "workload" if kinds <= _WORKLOADS else "object"
     findings = [n.finding for n in group]
     first = findings[0]
-    steps = [step for step in first.next if all(step in other.next for other in findings)]
+    steps = list(first.next)
+    lone = [n for n, step in enumerate(steps) if any(step not in other.next for other in findings)]
+    if lone:
+        steps[lone[-1]] += f"{'; ' if ' # ' in steps[lone[-1]] else '   # '}so each of them"
     return Finding(
         shared.ref,
         f"{shared.fault}: {plural(len(subjects), noun, f'{noun}es' if noun.endswith('s') else '')} {shared.hits}",
         evidence=first.evidence,
-        next=tuple(_LEADING_OR.sub("", step) for step in steps) or first.next,
+        next=tuple(steps),
         touches=tuple(ref for ref in first.touches if all(ref in other.touches for other in findings)),
         key=shared.fault,
         severity=max(n.severity for n in group),

@@ -400,7 +400,7 @@ def test_what_several_stumble_over_is_one_cause_with_all_of_them_below() -> None
     [cause] = correlate(results, checks, Topology(facts()))
     assert cause.finding.subject == Ref("ConfigMap", "settings", "shop")
     assert cause.finding.message == "ConfigMap shop/settings does not exist: 2 Deployments need it"
-    assert cause.finding.next == ("create it",), "what one of them alone would do is said below"
+    assert cause.finding.next == ("edit api   # so each of them", "or: create it")
     assert tree([cause]) == [("config", "settings", [("config", "api"), ("config", "web", [("pod", "web")])])]
     assert cause.worst is Severity.ERROR
 
@@ -458,3 +458,19 @@ def test_many_findings_that_share_an_object_are_not_compared_with_each_other() -
     found = correlate([failed(name, *some) for name, some in nodes.items()], checks, Topology(facts()))
     assert sum(n.size for n in found) == 1000
     assert looks < 100_000
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "told"),
+    [
+        ("edit a   # a label", "edit b   # a label", "edit a   # a label; so each of them"),
+        ("create it", "create it", "create it"),
+    ],
+)
+def test_a_step_that_is_one_workloads_own_is_said_to_stand_for_each(mine: str, theirs: str, told: str) -> None:
+    found = [
+        msgspec.structs.replace(stumbles(name), next=(step, "or: create it"))
+        for name, step in (("a", mine), ("b", theirs))
+    ]
+    (cause,) = correlate([failed("config", *found)], library(check("config")), Topology(facts()))
+    assert cause.finding.next == (told, "or: create it")

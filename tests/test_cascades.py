@@ -1231,3 +1231,35 @@ def test_a_service_that_selects_nothing_is_a_fault_beside_the_dns_service_that_d
     }, tree(found.causes)
     (dns,) = (c for c in found.causes if c.finding.subject.name == "kube-dns")
     assert "network/service_selects_nothing Service/kube-system/kube-dns" in {name_of(n) for n in dns.walk()}
+
+
+def test_last_words_over_a_file_that_was_mended_since_are_not_told_of_a_component_that_begins() -> None:
+    """The kubeconfig of the scheduler was wrong; it runs again for some seconds, and has not taken its Lease yet."""
+
+    def begins(*, mended: bool) -> set[str]:
+        whole = Whole()
+        pod = whole.get("pods", "kube-scheduler-cp1", "kube-system")
+        said = 'E1122 11:05:01.000000 1 run.go:72] "command failed" err="invalid configuration: context was not found"'
+        crashing(whole, pod, said)
+        status = pod["status"]["containerStatuses"][0]
+        end = {
+            "exitCode": 1,
+            "reason": "Error",
+            "startedAt": whole.ago(seconds=61),
+            "finishedAt": whole.ago(seconds=60),
+        }
+        status.update(
+            state={"running": {"startedAt": whole.ago(seconds=5)}},
+            lastState={"terminated": end},
+            ready=False,
+            restartCount=6,
+        )
+        written = f"\t{datetime.fromisoformat(whole.ago(seconds=20)).timestamp():.6f}\t"
+        for key in ("manifest-files", "manifest-paths") if mended else ():
+            (line,) = [x for x in whole.answer("cp1", key).splitlines() if x.endswith("/scheduler.conf\t")]
+            whole.swap("cp1", key, line, line.replace(f"\t{line.split(chr(9))[3]}\t", written))
+        return {c.check.id for c in whole.verdict().causes}
+
+    told = {"control_plane/static_pod_failing", "control_plane/static_pod_restarting", "control_plane/component_exits"}
+    assert told & begins(mended=False)
+    assert not told & begins(mended=True)

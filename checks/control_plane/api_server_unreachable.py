@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 
-from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, go_seconds, kubectl, listing, present
-from kdiag.facts import Cluster, Containers, Entry, KubeletJournal, Manifests, current, journal_line, server_urls
+from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, present
+from kdiag.facts import (
+    BackOff,
+    Cluster,
+    Containers,
+    KubeletJournal,
+    Manifests,
+    backed_off,
+    current,
+    journal_line,
+    server_urls,
+    started_at_once,
+)
 
 #: Seconds: what the kubelet needs to see a change and to start the container, and that to serve.
 _TAKEN_UP = 45
 #: Seconds after which a server that runs has not ended at start.
 _STEADY = 60
-#: What the kubelet says each ten seconds of a container that it lets wait.
-_BACK_OFF = re.compile(r"back-off (?P<span>\d[0-9hms.]*) restarting failed container=(?P<part>kube-apiserver|etcd) ")
-_LATELY = 60
 #: The least wait that is worth a word.
 _LONG = 15
 
@@ -36,9 +41,9 @@ def api_server_unreachable(
     address = cluster.server.partition("://")[2] or cluster.server or "(no address is known)"
     written = next(_written(cluster, manifests), None)
     begins = f"; {written[1]} on {written[0]} has just been written: the kubelet starts it anew" if written else ""
-    waits = None if written else next(_waiting(cluster, containers, journal), None)
+    held, waits = next(_waiting(cluster, containers, journal), ("", None)) if not written else ("", None)
     if waits:
-        begins = f"; {waits.part} on {waits.node} waits until {waits.until:%H:%M:%S} UTC to be started again"
+        begins = f"; {waits.part} on {held} waits until {waits.until:%H:%M:%S} UTC to be started again"
     others = dict(_others(cluster, manifests, containers))
     run = f", though {'that' if len(others) == 1 else 'those'} of {listing(sorted(others))} still run" if others else ""
     run += "s" if len(others) == 1 else ""
@@ -47,12 +52,12 @@ def api_server_unreachable(
         f"the API server {address} cannot be used{run}: {_short(cluster.dead, address)}{begins}",
         evidence=present(
             Evidence(kubectl("get", "--raw", "/livez"), cluster.dead),
-            journal_line(waits.entry, waits.node) if waits else None,
+            journal_line(waits.entry, held) if waits else None,
             *(Evidence("crictl ps --name kube-apiserver", "Running", node) for node in sorted(others)),
         ),
         next=present(
             "wait half a minute, then run kdiag check again" if written else None,
-            f"ssh {waits.node} sudo systemctl restart kubelet    # it starts {waits.part} at once" if waits else None,
+            started_at_once(held, waits.part) if waits else None,
             *(f"{kubectl('--server', url, 'get', 'nodes')}    # {node}'s" for node, url in sorted(others.items())),
             "on a control-plane node: sudo crictl ps -a | grep -E 'kube-apiserver|etcd'",
             "on a control-plane node: sudo journalctl -u kubelet -n 50 --no-pager",
@@ -71,28 +76,15 @@ def _written(cluster: Cluster, manifests: Manifests | None) -> Iterator[tuple[st
                 yield node, one.path
 
 
-@dataclass(frozen=True)
-class _Wait:
-    """A container that ended too often, and when the kubelet starts it again."""
-
-    part: str
-    node: str
-    until: datetime
-    entry: Entry
-
-
-def _waiting(cluster: Cluster, containers: Containers | None, journal: KubeletJournal | None) -> Iterator[_Wait]:
-    """What the kubelet lets wait, whatever ended it may be mended by now: up to five minutes after its last end."""
+def _waiting(
+    cluster: Cluster, containers: Containers | None, journal: KubeletJournal | None
+) -> Iterator[tuple[str, BackOff]]:
+    """What the kubelet lets wait, whatever ended it may be mended by now, and on which node."""
     for node, log in journal or ():
         seen = containers.get(node) if containers else None
-        said = log.find(_BACK_OFF)
-        found = _BACK_OFF.search(said.text) if said else None
-        last = current(seen, found["part"]) if seen and found else None
-        if said is None or found is None or last is None or last.running or last.finished is None:
-            continue
-        until = last.finished + timedelta(seconds=min(go_seconds(found["span"]) or 0.0, 3600.0))
-        if cluster.age(said.when) < _LATELY and cluster.age(until) < -_LONG:
-            yield _Wait(found["part"], node, until, said)
+        for part in ("kube-apiserver", "etcd"):
+            if (wait := backed_off(part, seen, log, cluster)) and cluster.age(wait.until) < -_LONG:
+                yield node, wait
 
 
 def _others(cluster: Cluster, manifests: Manifests | None, containers: Containers | None) -> Iterator[tuple[str, str]]:

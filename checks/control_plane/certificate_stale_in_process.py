@@ -34,7 +34,7 @@ def certificate_stale_in_process(
             began = live.started or live.created
             if not live.running or began is None or info.changed <= began + timedelta(seconds=60):
                 continue
-            if cluster.age(info.changed) < 120 or not _renewed(config.client, info.changed):
+            if cluster.age(info.changed) < 120 or not _renewed(config.client, info.changed, began):
                 continue  # a restart may be on its way; or the file was only touched
             pod = static_pod(part, node)
             yield Finding(
@@ -53,7 +53,10 @@ def certificate_stale_in_process(
             )
 
 
-def _renewed(cert: Certificate, changed: datetime) -> bool:
-    """Whether the certificate was made when the file was written: kubeadm gives whole years from that moment on."""
+def _renewed(cert: Certificate, changed: datetime, began: datetime) -> bool:
+    """Whether the certificate was made when the file was written: kubeadm gives whole years from that moment on.
+
+    One that was made before the component began is the one that it has read.
+    """
     moments = [cert.not_before, *(cert.not_after - timedelta(days=365 * n) for n in range(1, 11))]
-    return any(abs(changed - moment) < _NEAR for moment in moments)
+    return any(abs(changed - moment) < _NEAR and moment > began for moment in moments)

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from kdiag.check import CLUSTER, Evidence, Finding, Layer, Ref, Severity, check, present, shorten
 from kdiag.facts import (
     CAME_UP,
     HARMLESS,
+    BackOff,
     Cluster,
     Containers,
+    FileInfo,
+    Flag,
     HostContainer,
     HostLog,
+    KubeletJournal,
     LogLine,
     Manifest,
     Manifests,
+    NodeManifests,
     Workloads,
+    backed_off,
     current,
+    journal_line,
     plain,
+    started_at_once,
     static_pod,
+    written_since,
 )
 
 _PARTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -88,7 +98,11 @@ _OTHERS = re.compile(
     tags=("static-pods", "apiserver", "scheduler"),
 )
 def component_exits(
-    containers: Containers, cluster: Cluster, manifests: Manifests | None, workloads: Workloads | None
+    containers: Containers,
+    cluster: Cluster,
+    manifests: Manifests | None,
+    workloads: Workloads | None,
+    journal: KubeletJournal | None,
 ) -> Iterator[Finding]:
     """For what no other check knows: the line is quoted as it is. etcd has a check of its own."""
     for node, seen in containers:
@@ -106,32 +120,20 @@ def component_exits(
                 continue
             if manifest and (_replaced(last, manifest, cluster) or _before(last, manifest, cluster)):
                 continue
+            since = _mended(line, manifest, mine, last, seen.of(part))
+            if since and last.running:
+                continue  # what it ended over was written, and it has been started since
             pod = static_pod(part, node)
             alone = sum(bool(other.of(part)) for _, other in containers) == 1
             code = f", exit code {last.exit_code}" if last.exit_code is not None else ""
-            flag = manifest.named(line) if manifest else None
-            if manifest and flag is None and _KUBECONFIG.search(line):
-                flag = manifest.flag("kubeconfig")
-            inside = bool(_CONFIG.search(line))
-            if manifest and flag is None and (inside or _NO_CONFIG.search(plain(line))):
-                flag = manifest.flag("config")
-            if manifest and flag is None:
-                flag = next((f for n, said in _FILES.items() if said.search(line) and (f := manifest.flag(n))), None)
-                inside = flag is not None
-            place = f"{manifest.where(flag.line)} --{flag.name}: " if manifest and flag else ""
-            if flag and (inside or flag.name == "kubeconfig"):
-                place = f"{flag.value}: "
-            edit, file = f"/etc/kubernetes/manifests/{part}.yaml", "correct what the line names"
-            if flag:
-                file = f"line {flag.line}: --{flag.name}"
-            named = flag is not None and (inside or flag.value in line)
-            if flag and manifest and flag.value.startswith("/") and named and "no such file" not in line:
-                edit, file = manifest.on_host(flag.value)[1] or flag.value, f"what --{flag.name} names"
+            place = _place(part, manifest, line)
+            wait = backed_off(part, seen, journal.get(node) if journal else None, cluster) if since else None
             yield Finding(
                 pod,
-                shorten(f"{pod.name} ends at start: {place}{_WRAPPING.sub('', plain(line))}", 260),
+                shorten(f"{pod.name} ends at start: {place.where}{_WRAPPING.sub('', plain(line))}", 260)
+                + (_then(since, wait) if since else ""),
                 evidence=present(
-                    manifest.quote(node, flag.line) if manifest and flag else None,
+                    manifest.quote(node, place.flag.line) if manifest and place.flag else None,
                     Evidence(
                         f"crictl ps -a --name {part}", f"{last.state.capitalize()}{code}, attempt {last.attempt}", node
                     ),
@@ -140,9 +142,12 @@ def component_exits(
                         shorten(line, 400),
                         node,
                     ),
+                    Evidence(f"stat -c '%y %n' {since.path}", f"{since.changed:%H:%M:%S} UTC", node) if since else None,
+                    journal_line(wait.entry, node) if wait else None,
                 ),
-                next=(
-                    f"ssh {node} sudoedit {edit}    # {file}",
+                next=present(
+                    started_at_once(node, part) if since else None,
+                    f"ssh {node} sudoedit {place.edit}    # {place.what}" + (", if it ends again" if since else ""),
                     f"ssh {node} sudo crictl ps -a --name {part}    # Running, and its ATTEMPT stands still",
                 ),
                 touches=present(
@@ -153,6 +158,52 @@ def component_exits(
                 ),
                 severity=Severity.CRITICAL if alone else Severity.ERROR,
             )
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What a component's last words are about: the flag, how to say that, and which file is to be edited for what."""
+
+    flag: Flag | None
+    where: str
+    edit: str
+    what: str
+
+
+def _place(part: str, manifest: Manifest | None, line: str) -> _Place:
+    flag = manifest.named(line) if manifest else None
+    if manifest and flag is None and _KUBECONFIG.search(line):
+        flag = manifest.flag("kubeconfig")
+    inside = bool(_CONFIG.search(line))
+    if manifest and flag is None and (inside or _NO_CONFIG.search(plain(line))):
+        flag = manifest.flag("config")
+    if manifest and flag is None:
+        flag = next((f for n, said in _FILES.items() if said.search(line) and (f := manifest.flag(n))), None)
+        inside = flag is not None
+    if manifest is None or flag is None:
+        return _Place(None, "", f"/etc/kubernetes/manifests/{part}.yaml", "correct what the line names")
+    inside = inside or flag.name == "kubeconfig"
+    where = f"{flag.value}: " if inside else f"{manifest.where(flag.line)} --{flag.name}: "
+    if flag.value.startswith("/") and (inside or flag.value in line) and "no such file" not in line:
+        return _Place(flag, where, manifest.on_host(flag.value)[1] or flag.value, f"what --{flag.name} names")
+    return _Place(flag, where, f"/etc/kubernetes/manifests/{part}.yaml", f"line {flag.line}: --{flag.name}")
+
+
+def _mended(
+    line: str,
+    manifest: Manifest | None,
+    mine: NodeManifests | None,
+    last: HostContainer,
+    all_of: tuple[HostContainer, ...],
+) -> FileInfo | None:
+    """What somebody has written since the end that the line is of."""
+    ended = next((c for c in all_of if not c.running), None) if last.running else last
+    return written_since(line, manifest, mine, ended.finished if ended else None) if manifest and mine else None
+
+
+def _then(since: FileInfo, wait: BackOff | None) -> str:
+    again = f"it is started again at {wait.until:%H:%M:%S} UTC" if wait else "its next start shows whether that was it"
+    return f"; {since.path} was written after that, at {since.changed:%H:%M:%S} UTC: {again}"
 
 
 def _unseen(workloads: Workloads | None) -> list[Ref]:

@@ -26,6 +26,7 @@ from kdiag.facts import (
     component,
     last_words,
     lived,
+    mended_meanwhile,
     mount_of,
     next_start_at,
     returning,
@@ -107,6 +108,8 @@ def static_pod_failing(
             if status.state.running and _unheard(pod, nodes, cluster):
                 continue
             command, line = told
+            if mended_meanwhile(part, pod, status, line, cluster, manifests):
+                continue
             what, repair = _cause(part, pod, container, status, line)
             lease = (Ref("Lease", part, "kube-system"),) if part in COMPONENTS[2:] else ()
             yield Finding(

@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kdiag.check import Evidence, Finding, Gap, Layer, Severity, check, kubectl, shorten, whole
-from kdiag.facts import Cluster, Container, Events, Logs, Pods, component, flag, last_words, stopped, unread
+from kdiag.facts import (
+    Cluster,
+    Container,
+    Events,
+    Logs,
+    Manifests,
+    Pods,
+    component,
+    flag,
+    last_words,
+    mended_meanwhile,
+    stopped,
+    unread,
+)
 
 _RECENT = 90  # seconds: what has run for longer since may well have been mended
 _OFTEN = 3
@@ -26,7 +39,7 @@ _DEFAULT_PORTS = {"kube-apiserver": 6443, "kube-scheduler": 10259, "kube-control
     namespaces=("kube-system",),
 )
 def static_pod_restarting(
-    pods: Pods, cluster: Cluster, logs: Logs | None, events: Events | None
+    pods: Pods, cluster: Cluster, logs: Logs | None, events: Events | None, manifests: Manifests | None
 ) -> Iterator[Finding | Gap]:
     """Several restarts, the last one lately; or a probe that asks a port on which the component does not listen."""
     for pod in pods.within("kube-system"):
@@ -48,6 +61,8 @@ def static_pod_restarting(
             words = last_words(logs, pod.namespace, pod.name, container.name)
             if not (wrong or words) and logs and (gap := unread(logs, [pod])):
                 yield gap
+                continue
+            if not wrong and status and mended_meanwhile(part, pod, status, words, cluster, manifests):
                 continue
             if not wrong and "election lost" in words.lower():
                 continue  # the API server or etcd was slow or away: leader_election_lost says so

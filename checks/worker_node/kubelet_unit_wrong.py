@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from kdiag.check import KUBELET_DOWN, Evidence, Finding, Layer, Ref, Severity, check, shorten
 from kdiag.facts import (
     Cluster,
+    Entry,
+    JournalLog,
     KubeletJournal,
     Kubelets,
     KubeletSetup,
@@ -14,6 +17,7 @@ from kdiag.facts import (
     NextStart,
     UnitFault,
     Units,
+    cut_off,
     file_line,
     hosted,
     journal_line,
@@ -22,6 +26,12 @@ from kdiag.facts import (
     setups,
     unit_fault,
     unit_state,
+)
+
+#: Said of a connection that was not even tried.
+_NOT_TRIED = re.compile(
+    r"dial (?:tcp|udp) \S+ (?:connect: )?(?:network is unreachable|operation not permitted)"
+    r"|address family not supported"
 )
 
 
@@ -45,20 +55,24 @@ def kubelet_unit_wrong(
         if unit.needs_reload or (setup.unjoined and not start.waits):
             continue
         said = start.reason.text if start.reason else ""
-        brief = limited_life(setup.settings) if unit.running and not setup.unjoined else None
-        found = _missing_file(setup) or brief or (None if start.waits else unit_fault(setup.settings, unit, said))
+        runs = unit.running and not setup.unjoined
+        alone = _alone(journal.get(node) if journal and runs else None)
+        cut = cut_off(setup.settings, alone.text) if alone else None
+        brief = limited_life(setup.settings) if runs else None
+        failed = None if start.waits else unit_fault(setup.settings, unit, said)
+        found = cut or _missing_file(setup) or brief or failed
         if found is None:
             continue
         line = found.line
-        fails = "does not stay up" if found is brief else start.fails
-        grave = Severity.CRITICAL if found is brief and unit.restarts else start.severity
+        fails = "is cut off" if found is cut else "does not stay up" if found is brief else start.fails
+        grave = Severity.CRITICAL if found is cut or (found is brief and unit.restarts) else start.severity
         yield Finding(
             Ref("Node", node),
             shorten(f"kubelet on {node} {fails}: {line.path}:{line.line} {line.text}: {found.what}", 240) + start.also,
             evidence=(
                 file_line(line.path, line.line, line.text, node),
                 unit_state(unit, node, "ActiveState", "SubState", "Result", "ExecMainStatus"),
-                *_said(start, node),
+                *([journal_line(alone, node)] if alone and found is cut else _said(start, node)),
             ),
             next=(
                 f"ssh {node} sudoedit {line.path}    # line {line.line}: {found.step}",
@@ -69,8 +83,13 @@ def kubelet_unit_wrong(
             ),
             touches=start.touches or (hosted(node, manifests, cluster) if unit.restarts else ()),
             severity=grave,
-            later=start.waits and found is not brief,
+            later=start.waits and found not in (cut, brief),
         )
+
+
+def _alone(log: JournalLog | None) -> Entry | None:
+    """What a kubelet that runs said last of a connection that was not even tried."""
+    return log.find(_NOT_TRIED, log.last_run) if log else None
 
 
 def _said(start: NextStart, node: str) -> list[Evidence]:

@@ -60,7 +60,9 @@ from kdiag.facts.corefile import ServerBlock as ServerBlock
 from kdiag.facts.corefile import domain_of as domain_of
 from kdiag.facts.corefile import parse_corefile as parse_corefile
 from kdiag.facts.corefile import service_zones as service_zones
+from kdiag.facts.daemons import BackOff as BackOff
 from kdiag.facts.daemons import NextStart as NextStart
+from kdiag.facts.daemons import backed_off as backed_off
 from kdiag.facts.daemons import crashing as crashing
 from kdiag.facts.daemons import down as down
 from kdiag.facts.daemons import file_line as file_line
@@ -76,6 +78,7 @@ from kdiag.facts.daemons import retry as retry
 from kdiag.facts.daemons import runtime_unit as runtime_unit
 from kdiag.facts.daemons import setups as setups
 from kdiag.facts.daemons import started_anew as started_anew
+from kdiag.facts.daemons import started_at_once as started_at_once
 from kdiag.facts.daemons import unit_state as unit_state
 from kdiag.facts.dependencies import PLACE_NAME as PLACE_NAME
 from kdiag.facts.dependencies import Dependencies as Dependencies
@@ -397,10 +400,12 @@ from kdiag.facts.standing import component_standing as component_standing
 from kdiag.facts.standing import manifest_repair as manifest_repair
 from kdiag.facts.standing import manifest_severity as manifest_severity
 from kdiag.facts.standing import manifest_subject as manifest_subject
+from kdiag.facts.standing import mended_meanwhile as mended_meanwhile
 from kdiag.facts.standing import several as several
 from kdiag.facts.standing import stands_still as stands_still
 from kdiag.facts.standing import static_pod as static_pod
 from kdiag.facts.standing import who_cannot_run as who_cannot_run
+from kdiag.facts.standing import written_since as written_since
 from kdiag.facts.staticpods import Flag as Flag
 from kdiag.facts.staticpods import HostVolume as HostVolume
 from kdiag.facts.staticpods import Manifest as Manifest
@@ -467,6 +472,7 @@ from kdiag.facts.unitfaults import RuntimeUnits as RuntimeUnits
 from kdiag.facts.unitfaults import UnitFault as UnitFault
 from kdiag.facts.unitfaults import UnitLine as UnitLine
 from kdiag.facts.unitfaults import UnitText as UnitText
+from kdiag.facts.unitfaults import cut_off as cut_off
 from kdiag.facts.unitfaults import limited_life as limited_life
 from kdiag.facts.unitfaults import unit_fault as unit_fault
 from kdiag.facts.units import RUNTIMES as RUNTIMES

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from kdiag.facts.cluster import Cluster
 from kdiag.facts.hosts import HostFact
 from kdiag.facts.journal import Entry, JournalLog
 from kdiag.facts.kubelet import Kubelets, KubeletSetup
 from kdiag.facts.manifests import Manifests
-from kdiag.facts.runtime import RuntimeConfigs
+from kdiag.facts.runtime import NodeContainers, RuntimeConfigs, current
 from kdiag.facts.standing import stands_still, static_pod
 from kdiag.facts.units import Unit, Units
 from kdiag.model.result import CLUSTER, Evidence, Ref, Severity
+from kdiag.model.text import go_seconds
 
 #: A daemon that has run for so long after a crash has got over what ended it, in seconds.
 _OVER = 20
@@ -164,6 +166,37 @@ def next_start(
         also="" if waits else on_control_plane(node, manifests),
         touches=() if waits else hosted(node, manifests, cluster),
     )
+
+
+def started_at_once(node: str, part: str) -> str:
+    """The command that ends the kubelet's pause before the next start of a container."""
+    return f"ssh {node} sudo systemctl restart kubelet    # it starts {part} at once"
+
+
+#: What the kubelet says each ten seconds of a container that it lets wait.
+_BACK_OFF = r"back-off (?P<span>\d[0-9hms.]*) restarting failed container={} "
+_SAID = 60
+
+
+@dataclass(frozen=True, slots=True)
+class BackOff:
+    """A container that ended too often, when the kubelet starts it again, and the line that says so."""
+
+    part: str
+    until: datetime
+    entry: Entry
+
+
+def backed_off(part: str, seen: NodeContainers | None, log: JournalLog | None, cluster: Cluster) -> BackOff | None:
+    """Whether the kubelet lets a component wait after its last end: up to five minutes."""
+    last = current(seen, part)
+    pattern = re.compile(_BACK_OFF.format(re.escape(part)))
+    said = log.find(pattern) if log else None
+    found = pattern.search(said.text) if said else None
+    if said is None or found is None or last is None or last.running or last.finished is None:
+        return None
+    until = last.finished + timedelta(seconds=min(go_seconds(found["span"]) or 0.0, 3600.0))
+    return BackOff(part, until, said) if cluster.age(said.when) < _SAID and cluster.age(until) < 0 else None
 
 
 def started_anew(node: str, part: str) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import datetime
 
 from kdiag.facts.cluster import Cluster
-from kdiag.facts.manifests import Manifests
-from kdiag.facts.pods import Pods
+from kdiag.facts.filelist import FileInfo
+from kdiag.facts.manifests import Manifests, NodeManifests
+from kdiag.facts.pods import ContainerStatus, Pod, Pods
 from kdiag.facts.runtime import Containers
 from kdiag.facts.staticpods import Manifest
 from kdiag.facts.system import COMPONENTS
@@ -33,6 +36,8 @@ def stands_still(manifests: Manifests, component: str) -> tuple[Ref, ...]:
 #: How long a component must have run for its manifest to be proven good, and how long the kubelet may take to see one.
 _STEADY = 90
 _NOTICED = 120
+#: Seconds in which a component that has been started becomes ready.
+_BEGINS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,31 @@ def component_standing(
         return Standing(steady and (newer or not fresh), steady and newer)
     pod = pods.get(f"{manifest.component}-{node}", "kube-system") if pods else None
     return Standing(bool(pod and pod.ready and not fresh))
+
+
+def written_since(line: str, manifest: Manifest, found: NodeManifests, ended: datetime | None) -> FileInfo | None:
+    """The file that a component ended over, by its last words, where somebody has written it after that end.
+
+    Where they name none it may be any that its flags name.
+    """
+    if ended is None:
+        return None
+    flag = manifest.named(line)
+    inside = {path for path in re.findall(r"/[\w.-]+(?:/[\w.-]+)+", line)} | ({flag.value} if flag else set())
+    uses = [u for u in manifest.uses if u.inside in inside] or list(manifest.uses)
+    files = [file for u in uses if isinstance(file := found.state(u.host or u.inside), FileInfo)]
+    return next((f for f in files if f.kind == "f" and f.changed and f.changed > ended), None)
+
+
+def mended_meanwhile(
+    component: str, pod: Pod, status: ContainerStatus, line: str, cluster: Cluster, manifests: Manifests | None
+) -> bool:
+    """Whether the file that a component ended over was written since, and it was started again a moment ago."""
+    running, ended, found = status.state.running, status.ended, manifests.get(pod.node) if manifests else None
+    manifest = found.of(component) if found else None
+    if found is None or manifest is None or running is None or cluster.age(running.started_at) > _BEGINS:
+        return False
+    return written_since(line, manifest, found, ended.finished_at if ended else None) is not None
 
 
 def component_seen(

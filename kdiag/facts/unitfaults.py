@@ -141,6 +141,20 @@ def limited_life(text: UnitText) -> UnitFault | None:
     return UnitFault(line, "systemd ends it after that time", "remove the line") if line and _soon(line.value) else None
 
 
+#: What is said by a program that may use no network, or not this one.
+_NO_WAY = re.compile(r"network is unreachable|operation not permitted|address family not supported", re.IGNORECASE)
+
+
+def cut_off(text: UnitText, said: str) -> UnitFault | None:
+    """The line for which a program that runs reaches nothing on the network; ``said`` is what it got in answer."""
+    if not _NO_WAY.search(said):
+        return None
+    own = text.last("PrivateNetwork")
+    line = own if own and own.value.lower() in ("yes", "true", "on", "1") else text.last("NetworkNamespacePath")
+    line = line or text.last("IPAddressDeny", "RestrictAddressFamilies")
+    return UnitFault(line, f"it reaches nothing on the network{_why(said)}", "remove the line") if line else None
+
+
 def _beforehand(text: UnitText, unit: Unit, said: str) -> UnitFault | None:
     """What keeps systemd from starting the program at all."""
     files = [line for line in text.of("EnvironmentFile") if not line.value.startswith("-")]
@@ -194,5 +208,6 @@ def _soon(span: str) -> bool:
 
 
 def _why(said: str) -> str:
-    found = re.search(r"No such file or directory|No such process|" + _FENCED.pattern, said, re.IGNORECASE)
+    known = "|".join((r"No such file or directory|No such process", _FENCED.pattern, _NO_WAY.pattern))
+    found = re.search(known, said, re.IGNORECASE)
     return f": {found[0].lower()}" if found else ""

@@ -10,7 +10,7 @@ import pytest
 from kdiag.check import Check
 from kdiag.engine.evaluate import evaluate
 from kdiag.engine.intake import Intake, roots
-from kdiag.facts import Cluster, MutatingWebhooks, ValidatingWebhooks
+from kdiag.facts import Certificates, Cluster, MutatingWebhooks, ValidatingWebhooks
 from kdiag.facts.base import Fact
 from kdiag.facts.hosts import UNREADABLE
 from kdiag.model.observation import Observation
@@ -31,7 +31,10 @@ from tests.whole import Whole
 _LESS_EXACT = {"Pod", "ReplicaSet"}
 
 #: What speaks for a check that is blind: a refusal by a webhook is told by the webhook's checks, where they can see it.
-_INSTEAD = {"application/pods_cannot_be_created": {ValidatingWebhooks, MutatingWebhooks}}
+_INSTEAD: dict[str, set[type[Fact]]] = {
+    "application/pods_cannot_be_created": {ValidatingWebhooks, MutatingWebhooks},
+    "control_plane/manifest_file_missing": {Certificates},  # that a key is empty
+}
 
 
 def blinded(seen: list[Observation], kind: type[Fact]) -> Fact | None:

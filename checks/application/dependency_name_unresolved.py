@@ -9,6 +9,7 @@ from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, Shared, ch
 from kdiag.facts import (
     BLANK,
     LINE_BREAK,
+    NO_SERVER,
     PLACE_NAME,
     Backends,
     Cluster,
@@ -86,7 +87,8 @@ def dependency_name_unresolved(
                 seen.add((workload, host.split(".")[0]))
                 yield _ends_wrong(complaint, host, told)
             continue
-        name = host or "a host"
+        silent = said.phrase.by == NO_SERVER
+        name = host or ("any name" if silent else "a host")
         # A line that names no host is mostly the second of two.
         if (workload, host.split(".")[0]) in seen or (not host and any(w == workload for w, _ in seen)):
             continue
@@ -105,7 +107,7 @@ def dependency_name_unresolved(
         yield Finding(
             workload,
             f"{workload} cannot resolve {name}{f' ({told.origin})' if told else ''}"
-            + _why(target, host, slices, nobody=bare is not None),
+            + (": no DNS server answers it" if silent else _why(target, host, slices, nobody=bare is not None)),
             evidence=tuple(evidence),
             next=tuple(_next(complaint, target, host or "NAME")),
             touches=tuple(_touches(target, host, pod.namespace)),

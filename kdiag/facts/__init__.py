@@ -245,6 +245,7 @@ from kdiag.facts.nodes import Taint as Taint
 from kdiag.facts.phrases import BLANK as BLANK
 from kdiag.facts.phrases import LINE_BREAK as LINE_BREAK
 from kdiag.facts.phrases import NO_ADDRESS as NO_ADDRESS
+from kdiag.facts.phrases import NO_SERVER as NO_SERVER
 from kdiag.facts.phrases import PHRASES as PHRASES
 from kdiag.facts.phrases import Phrase as Phrase
 from kdiag.facts.phrases import Said as Said

@@ -86,6 +86,8 @@ LINE_BREAK = "Go, a line break in the name"
 BLANK = "Go, a blank in the name"
 #: Who says it of what is no host and port, or has too much before or after them.
 NO_ADDRESS = "Go, no address"
+#: Who says it, where no DNS server answers at all: nslookup, dig and host, which then name no host.
+NO_SERVER = "BIND, no server"
 _HOST = r"(?P<host>\[[0-9a-fA-F:]{2,45}\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9_])?)"
 _PORT = r"(?P<port>\d{1,5})"
 _NAME = r"[^\s'\"`]{1,100}"
@@ -283,6 +285,14 @@ def _all() -> Iterator[Phrase]:
         "busybox",
         rf"server can't find {_HOST}: (?:NXDOMAIN|SERVFAIL)",
         "** server can't find mydb.default.svc.cluster.local: NXDOMAIN",
+    )
+    yield phrase(
+        NO_SERVER, r";; (?:connection timed out; )?no servers could be reached", ";; no servers could be reached"
+    )
+    yield phrase(
+        NO_SERVER,
+        r"nslookup: write to '[^'\n]{1,100}': Connection refused",
+        "nslookup: write to '10.96.0.10': Connection refused",
     )
     yield phrase(
         "getent",

@@ -181,7 +181,7 @@ def _common(shared: Shared, subjects: Sequence[Ref], group: Sequence[Node]) -> F
         f"{shared.fault}: {plural(len(subjects), noun, f'{noun}es' if noun.endswith('s') else '')} {shared.hits}",
         evidence=first.evidence,
         next=tuple(steps),
-        touches=tuple(ref for ref in first.touches if all(ref in other.touches for other in findings)),
+        touches=(*(ref for ref in first.touches if all(ref in other.touches for other in findings)), *subjects[:_MANY]),
         key=shared.fault,
         severity=max(n.severity for n in group),
         since=min((f.since for f in findings if f.since), default=""),

@@ -403,6 +403,7 @@ def test_what_several_stumble_over_is_one_cause_with_all_of_them_below() -> None
     assert cause.finding.next == ("edit api   # so each of them", "or: create it")
     assert tree([cause]) == [("config", "settings", [("config", "api"), ("config", "web", [("pod", "web")])])]
     assert cause.worst is Severity.ERROR
+    assert WEB in cause.finding.touches, "its page is filled with one of them"
 
 
 def test_one_that_stumbles_alone_is_its_own_cause() -> None:

@@ -45,6 +45,7 @@ from kdiag.model.text import middle as middle
 from kdiag.model.text import nearest as nearest
 from kdiag.model.text import plural as plural
 from kdiag.model.text import shorten as shorten
+from kdiag.model.text import ssh as ssh
 from kdiag.model.text import whole as whole
 
 

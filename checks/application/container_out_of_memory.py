@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, present
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, present, ssh
 from kdiag.facts import (
     Events,
     Failure,
@@ -75,7 +75,7 @@ def container_out_of_memory(
                     f"memory: limit {memory(limit)}, request {memory(asked)}" + (f"; lived {lived}" if lived else ""),
                 ),
             ),
-            next=steps if limit else (f"{one.pod.node}$ sudo dmesg -T | grep -i -A1 oom", *steps[::-1]),
+            next=steps if limit else (ssh(one.pod.node, "sudo dmesg -T | grep -i -A1 oom"), *steps[::-1]),
             touches=touched(group, *([given.ref()] if given else [])),
             key=one.container,
             severity=Severity.WARNING if all(f.ready and f.restarts < 3 for f in group) else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, ssh
 from kdiag.facts import Events, Failures, Fault, Logs, touched
 
 
@@ -48,7 +48,7 @@ def image_never_pulled(failures: Failures, events: Events | None, logs: Logs | N
                 )
                 if one.owner.kind in ("Deployment", "StatefulSet", "DaemonSet")
                 else kubectl("get", "pod", one.pod.name, "-o", "yaml", namespace=namespace),
-                f"or load it: {nodes[0]}$ sudo ctr -n k8s.io images import IMAGE.tar",
+                ssh(nodes[0], "sudo ctr -n k8s.io images import -") + " < IMAGE.tar   # or load it there",
             ),
             touches=touched(group),
             key=one.container,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, present, shorten
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, present, shorten, ssh
 from kdiag.facts import Events, Failure, Failures, Fault, Logs, set_image, touched
 
 _DISK = re.compile(r"no space left on device|read-only file system")
@@ -48,11 +48,11 @@ def _said(text: str) -> str:
 
 def _why(one: Failure, node: str) -> tuple[str, str]:
     """The reason in plain words, and what to look at."""
-    text, pull = one.text, f"{node}$ sudo crictl pull {one.about}"
+    text, pull = one.text, ssh(node, f"sudo crictl pull {one.about}")
     if "no space left on device" in text:
-        return f"the disk of {node} is full", f"{node}$ df -h /var/lib/containerd /var/lib/containers /var/lib/docker"
+        return f"the disk of {node} is full", ssh(node, "df -h")
     if "read-only file system" in text:
-        return f"the disk of {node} is mounted read only", f"{node}$ sudo dmesg | tail -n 20"
+        return f"the disk of {node} is mounted read only", ssh(node, "sudo dmesg | tail -n 20")
     if "manifest.v1+" in text or "schema" in text:
         return (
             "it has Docker's old format (schema 1), which this runtime does not read: it must be pushed again",
@@ -61,7 +61,7 @@ def _why(one: Failure, node: str) -> tuple[str, str]:
     if "unexpected commit digest" in text:
         return "a layer arrives damaged: its digest is another than the manifest says", pull
     if re.search(r"signature was required|rejected by policy", text, re.I):
-        return f"the policy of {node} wants a signature that it has not", f"{node}$ cat /etc/containers/policy.json"
+        return f"the policy of {node} wants a signature that it has not", ssh(node, "cat /etc/containers/policy.json")
     if "did not resolve" in text:
         return (
             f"its name has no registry, and {node} knows none to look in (registries.conf)",

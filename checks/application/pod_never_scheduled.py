@@ -88,7 +88,7 @@ def _of_no_profile(pods: Pods, claims: Claims | None, cluster: Cluster) -> Findi
         ),
         next=(
             f"ssh {scheduler.node} sudo grep -n schedulerName {path}",
-            f"ssh {scheduler.node} sudoedit {path}    # a profile with schedulerName: {name}",
+            f"ssh -t {scheduler.node} sudoedit {path}    # a profile with schedulerName: {name}",
             f"ssh {scheduler.node} 'sudo crictl stop $(sudo crictl ps -q --name kube-scheduler)'    # to read it",
         ),
         touches=tuple(p.ref() for p in waiting[:100]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, listing, ssh
 from kdiag.facts import Cluster, Nodes, Owners, Pod, Pods
 
 _LATE = 120.0  # seconds beyond the end of the grace period: unmounting and slow kubelets take their time
@@ -88,5 +88,5 @@ def _holds(pod: Pod, nodes: Nodes | None) -> tuple[str, str, str]:
     return (
         "kubelet",
         f"the kubelet on {pod.node or 'its node'} does not finish it",
-        f"{pod.node}$ sudo journalctl -u kubelet --since -10min | grep {pod.name}",
+        ssh(pod.node or "NODE", f"sudo journalctl -u kubelet --since -10min | grep {pod.name}"),
     )

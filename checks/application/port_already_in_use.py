@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, listing, ssh
 from kdiag.facts import (
     Events,
     Failures,
@@ -56,7 +56,7 @@ def port_already_in_use(failures: Failures, events: Events | None, logs: Logs | 
         else:
             who = "something else in the container has it"
         find = (
-            f"{one.pod.node}$ sudo ss -ltnp"
+            ssh(one.pod.node, "sudo ss -ltnp")
             if spec.host_network
             else kubectl(
                 "get",

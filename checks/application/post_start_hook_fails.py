@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, shorten
+from kdiag.check import Evidence, Finding, Layer, Severity, check, kubectl, shorten, ssh
 from kdiag.facts import (
     Events,
     Failures,
@@ -49,7 +49,7 @@ def post_start_hook_fails(failures: Failures, events: Events | None, logs: Logs 
             ),
             next=(
                 edit(one, "lifecycle.postStart"),
-                f"{one.pod.node}$ sudo journalctl -u kubelet --since -15min | grep PostStartHook",
+                ssh(one.pod.node, "sudo journalctl -u kubelet --since -15min | grep PostStartHook"),
             ),
             touches=touched(group),
             key=one.container,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Shared, check, kubectl, present
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, Shared, check, kubectl, present, ssh
 from kdiag.facts import (
     HOSTS,
     Events,
@@ -80,10 +80,11 @@ def registry_unreachable(
                 Evidence(f"grep -n {host} {HOSTS}", f"{led[1].address} {host}", led[0]) if led else None,
             ),
             next=present(
-                f"ssh {led[0]} sudoedit {HOSTS}    # line {led[1].line}: is it meant to be there?" if led else None,
+                f"ssh -t {led[0]} sudoedit {HOSTS}    # line {led[1].line}: is it meant to be there?" if led else None,
                 *(
                     [
-                        f"ssh {proxy[0]} sudoedit {proxy[1].path}    # line {proxy[1].line}: the right proxy, or none",
+                        ssh(proxy[0], f"sudoedit {proxy[1].path}")
+                        + f"    # line {proxy[1].line}: the right proxy, or none",
                         f"ssh {proxy[0]} sudo systemctl daemon-reload",
                         f"ssh {proxy[0]} sudo systemctl restart {_unit(proxy[1])}    # running containers go on",
                     ]
@@ -93,10 +94,10 @@ def registry_unreachable(
                 *(
                     [f"ssh {nodes[0]} sudo grep -rn {registry} /etc/containerd    # the right mirror, or none"]
                     if mirror
-                    else [f"{nodes[0]}$ getent hosts {registry.partition(':')[0]}"]
+                    else [ssh(nodes[0], f"getent hosts {registry.partition(':')[0]}")]
                 ),
-                f"{nodes[0]}$ curl -sS -o /dev/null -w '%{{http_code}}' {scheme}://{registry}/v2/",
-                f"{nodes[0]}$ sudo crictl pull {one.about}",
+                ssh(nodes[0], f"curl -sSI {scheme}://{registry}/v2/"),
+                ssh(nodes[0], f"sudo crictl pull {one.about}"),
                 set_image(one, close) + "    # if that was meant" if close else None,
             ),
             touches=touched(group),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, present, shorten
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, kubectl, present, shorten, ssh
 from kdiag.facts import (
     Claims,
     Cluster,
@@ -186,7 +186,7 @@ def _explain(why: str, pod: Pod, source: str) -> tuple[str, tuple[str, ...]]:
         return (
             f"{match[1]} is no {kind} there, or does not exist",
             (
-                f"on {node}: ls -ld {match[1]}",
+                ssh(node, f"ls -ld {match[1]}"),
                 f"make the {kind} on every node that may run the pod, or correct hostPath.path or .type "
                 "(DirectoryOrCreate makes it)",
             ),
@@ -195,7 +195,7 @@ def _explain(why: str, pod: Pod, source: str) -> tuple[str, tuple[str, ...]]:
         return (
             f"local path {match['path']} does not exist there",
             (
-                f"on {node}: ls -ld {match['path']}   # is a disk to be mounted there, or the folder to be made?",
+                ssh(node, f"ls -ld {match['path']}") + "   # is a disk to be mounted there, or the folder to be made?",
                 kubectl("get", "pv", "-o", "custom-columns=NAME:.metadata.name,PATH:.spec.local.path"),
             ),
         )
@@ -204,8 +204,8 @@ def _explain(why: str, pod: Pod, source: str) -> tuple[str, tuple[str, ...]]:
         return (
             f"the node cannot mount {kind}: its mount helper is not installed",
             (
-                f"on {node}: sudo apt-get install nfs-common  # or nfs-utils; on every node",
-                f"on {node}: ls /sbin/mount.*",
+                ssh(node, "sudo apt-get install nfs-common") + "  # or nfs-utils; on every node",
+                ssh(node, "ls /sbin/mount.*"),
             ),
         )
     lines = [re.sub(r"^(?:Output|mount(?:\.\w+)?): ", "", line.strip()) for line in re.split(r"\n| ⏎ ", why)]
@@ -213,29 +213,29 @@ def _explain(why: str, pod: Pod, source: str) -> tuple[str, tuple[str, ...]]:
     if match := re.search(r"wrong fs type, .*?bad superblock on ([^\s,]+)", output):
         return (
             f"{match[1]} holds no {_kind(why) or 'such'} filesystem, or a damaged one",
-            (f"on {node}: sudo blkid {match[1]}", f"on {node}: sudo dmesg | tail -n 20"),
+            (ssh(node, f"sudo blkid {match[1]}"), ssh(node, "sudo dmesg | tail -n 20")),
         )
     if re.search(r"access denied by server|No such file or directory", output) and source.startswith("NFS"):
         return (
             "the server does not export that path to this node",
             (
-                f"on {node}: showmount -e {source.split()[1].split(':')[0]}",
+                ssh(node, f"showmount -e {source.split()[1].split(':')[0]}"),
                 "correct the path, or the server's /etc/exports",
             ),
         )
     if re.search(r"[Cc]onnection (?:timed out|refused)|No route to host", why) and source.startswith("NFS"):
         server = source.split()[1].split(":")[0]
-        return "the server does not answer", (f"on {node}: nc -vz {server} 2049",)
+        return "the server does not answer", (ssh(node, f"nc -vz {server} 2049"),)
     if not why:
         return (
             "it timed out, and the event with the reason has expired",
-            (f"on {node}: journalctl -u kubelet --since -15min | grep {pod.name}",),
+            (ssh(node, f"sudo journalctl -u kubelet --since -15min | grep {pod.name}"),),
         )
     return (
         shorten(output or next((x for x in lines if x), ""), 160),
         (
             kubectl("describe", "pod", pod.name, namespace=pod.namespace),
-            f"on {node}: journalctl -u kubelet --since -15min | grep {pod.name}",
+            ssh(node, f"sudo journalctl -u kubelet --since -15min | grep {pod.name}"),
         ),
     )
 

@@ -122,7 +122,7 @@ def _hangs(
         ),
         next=present(
             f"ssh {node} curl -sk -m 5 {server}    # does anything listen there?" if server else None,
-            f"ssh {node} sudoedit {manifest.path}    # --audit-webhook-mode=batch: it then waits for nobody",
+            f"ssh -t {node} sudoedit {manifest.path}    # --audit-webhook-mode=batch: it then waits for nobody",
             f"ssh {node} sudo grep -n server: {flag.value}    # is that where the webhook is?",
         ),
         touches=(pod, Ref("Node", node), CLUSTER),
@@ -163,7 +163,7 @@ def _finding(
             f"ssh {node} sudo grep -n server: {flag.value}    # or the kubeconfig that it names"
             if flag
             else f"ssh {node} sudo grep -n webhook /etc/kubernetes/manifests/kube-apiserver.yaml",
-            f"ssh {node} sudoedit /etc/kubernetes/manifests/kube-apiserver.yaml    # line {flag.line}: without it, "
+            f"ssh -t {node} sudoedit /etc/kubernetes/manifests/kube-apiserver.yaml    # line {flag.line}: without it, "
             "as on the other nodes"
             if flag
             else f"ssh {node} sudo crictl ps -a --name kube-apiserver",

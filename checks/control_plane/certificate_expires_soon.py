@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, listing
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, listing, ssh
 from kdiag.facts import Certificate, Certificates, Cluster, Manifests, certificate_uses
 
 _SOON = timedelta(days=30)
@@ -55,7 +55,7 @@ def certificate_expires_soon(
             ),
             next=(
                 (
-                    f"ssh {node} sudo journalctl -u kubelet --no-pager -g 'certificate|rotat' -n 20",
+                    ssh(node, "sudo journalctl -u kubelet --no-pager -g 'certificate|rotat' -n 20"),
                     "kubectl get csr    # Pending ones wait for approval",
                 )
                 if all(f[1].startswith("/var/lib/kubelet") for f in found)

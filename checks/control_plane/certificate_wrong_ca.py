@@ -208,7 +208,7 @@ def _kubelets(
                 Evidence(f"sudo sed -n {line}p {file}", f"clientCAFile: {path}", node),
             ),
             next=(
-                f"ssh {node} sudoedit {file}    # line {line}: clientCAFile: {PKI}/ca.crt",
+                f"ssh -t {node} sudoedit {file}    # line {line}: clientCAFile: {PKI}/ca.crt",
                 f"ssh {node} sudo systemctl restart kubelet",
             ),
             key="clientCAFile",
@@ -358,7 +358,7 @@ def _authority(place: str) -> str:
 
 def _next(node: str, use: CertificateUse, signer: Certificate | None, folder: str) -> Iterator[str]:
     if signer and use.trust and all(file != use.trust_default for file, _ in use.authorities):
-        yield f"ssh {node} sudoedit /etc/kubernetes/manifests/{use.checker}.yaml    # --{use.trust}={signer.place}"
+        yield f"ssh -t {node} sudoedit /etc/kubernetes/manifests/{use.checker}.yaml    # --{use.trust}={signer.place}"
         yield f"ssh {node} sudo crictl ps -a --name {use.checker}    # the kubelet restarts it within 20 s"
         return
     if use.where.startswith("/etc/kubernetes/manifests"):

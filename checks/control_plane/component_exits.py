@@ -147,7 +147,7 @@ def component_exits(
                 ),
                 next=present(
                     started_at_once(node, part) if since else None,
-                    f"ssh {node} sudoedit {place.edit}    # {place.what}" + (", if it ends again" if since else ""),
+                    f"ssh -t {node} sudoedit {place.edit}    # {place.what}" + (", if it ends again" if since else ""),
                     f"ssh {node} sudo crictl ps -a --name {part}    # Running, and its ATTEMPT stands still",
                 ),
                 touches=present(

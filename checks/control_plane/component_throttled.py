@@ -55,7 +55,7 @@ def component_throttled(manifests: Manifests, kubelets: Kubelets | None) -> Iter
                 f"{usual}: {_ASKS}",
                 evidence=(Evidence(f"sudo sed -n {line}p {file.path}", file.quoted(line), node),),
                 next=(
-                    f"ssh {node} sudoedit {file.path}    # line {line}: remove it",
+                    f"ssh -t {node} sudoedit {file.path}    # line {line}: remove it",
                     f"ssh {node} sudo systemctl restart kubelet",
                 ),
                 key=name,

@@ -76,7 +76,7 @@ def etcd_data_dir_changed(
                 Evidence(f"sudo grep dir-type {own[0].path}", '"dir-type":"empty"', node) if empty else None,
             ),
             next=(
-                f"ssh {node} sudoedit {found.path}    # line {line}: {repair}",
+                f"ssh -t {node} sudoedit {found.path}    # line {line}: {repair}",
                 f"ssh {node} sudo crictl ps -a --name etcd",
                 "kubectl get namespaces    # the cluster's own are back",
             ),

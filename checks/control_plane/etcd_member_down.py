@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, shorten
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, shorten, ssh
 from kdiag.facts import PEER_AWAY, Cluster, EtcdAnswers, EtcdLogs
 
 _LATELY = 120
@@ -71,7 +71,7 @@ def etcd_member_down(logs: EtcdLogs, cluster: Cluster, answers: EtcdAnswers | No
             evidence=(Evidence(f"sudo tail -n 20 {path}", shorten(text, 300), node),),
             next=(
                 f"ssh {name if name in known else 'ITS-NODE'} sudo crictl ps -a --name etcd",
-                f"ssh {node} sudo ss -tn state syn-sent 'dport = :2380'    # firewall, network?",
+                ssh(node, "sudo ss -tn state syn-sent 'dport = :2380'") + "    # firewall, network?",
             ),
             touches=(Ref("Node", name),) if named else (),
             key="" if named else name,

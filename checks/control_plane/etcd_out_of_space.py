@@ -58,7 +58,7 @@ def etcd_out_of_space(
                 Evidence(f"sudo tail -n 50 {line[0]}", shorten(line[1], 300), node) if line else None,
             ),
             next=present(
-                f"ssh {node} sudoedit {manifest.path}    # line {quota.line}: 2147483648, etcd's default, or more"
+                f"ssh -t {node} sudoedit {manifest.path}    # line {quota.line}: 2147483648, etcd's default, or more"
                 if manifest and quota and place
                 else None,
                 f'CTL="{ETCDCTL}"',

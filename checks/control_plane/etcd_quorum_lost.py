@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import CLUSTER, ETCD_FAILS, Evidence, Finding, Layer, Severity, check, listing, shorten
+from kdiag.check import CLUSTER, ETCD_FAILS, Evidence, Finding, Layer, Severity, check, listing, shorten, ssh
 from kdiag.facts import Cluster, EtcdAnswers, EtcdLogs, Manifests, static_pod
 
 _LATELY = 90
@@ -58,7 +58,7 @@ def etcd_quorum_lost(
         ),
         next=(
             *(f"ssh {name} sudo crictl ps -a --name etcd    # bring this member back first" for name in away[:2]),
-            f"ssh {node} sudo ss -tn state syn-sent 'dport = :2380'    # who is not reached: firewall, network?",
+            ssh(node, "sudo ss -tn state syn-sent 'dport = :2380'") + "    # who is not reached: firewall, network?",
             "members lost for good: restore a snapshot, or start one member with --force-new-cluster: see the page",
         ),
         touches=(*(static_pod("etcd", n) for n, _ in found), *(static_pod("kube-apiserver", n) for n, _ in found)),

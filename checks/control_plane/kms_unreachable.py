@@ -47,7 +47,7 @@ def kms_unreachable(containers: Containers, cluster: Cluster, manifests: Manifes
             next=(
                 f"ssh {node} sudo ls -l {socket}    # is it there on the node?",
                 f"ssh {node} sudo crictl ps -a | grep -i kms    # the plugin: a static pod or a unit of the node",
-                f"ssh {node} sudoedit {manifest.path}    # a hostPath volume for {socket.rpartition('/')[0]}"
+                f"ssh -t {node} sudoedit {manifest.path}    # a hostPath volume for {socket.rpartition('/')[0]}"
                 if manifest and hidden
                 else "do not remove --encryption-provider-config: what is encrypted could not be read any more",
             ),

@@ -116,7 +116,7 @@ def _proxied(found: NodeManifests) -> bool:
 
 
 def _next(node: str, path: str, line: int, right: str, part: str) -> Iterator[str]:
-    yield f"ssh {node} sudoedit {path}    # line {line}: server: {right or 'https://ADDRESS:6443'}"
+    yield f"ssh -t {node} sudoedit {path}    # line {line}: server: {right or 'https://ADDRESS:6443'}"
     if part:
         yield started_anew(node, part)
     else:

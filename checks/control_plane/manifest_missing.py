@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from kdiag.check import STATIC_POD_ABSENT, Evidence, Finding, Layer, Severity, check, listing, present
+from kdiag.check import STATIC_POD_ABSENT, Evidence, Finding, Layer, Severity, check, listing, present, ssh
 from kdiag.facts import (
     Cluster,
     Containers,
@@ -118,6 +118,6 @@ def _next(node: str, part: str, lies: list[FileInfo], folder: str, over: Mount |
             yield f"ssh {node} sudo ls -la {' '.join(i.path for i in lies[:4])}    # the right one is the last that ran"
         yield f"ssh {node} sudo cp -p {lies[0].path} {folder}/{part}.yaml"
     else:
-        yield f"ssh {node} sudo find / -xdev -name '{part}*.y*ml*' -not -path '/proc/*'    # was it moved?"
+        yield ssh(node, f"sudo find / -xdev -name '{part}*.y*ml*'") + "    # was it moved?"
         yield f"ssh {node} sudo kubeadm init phase {phase}    # writes it anew; give the cluster's --config"
     yield f"ssh {node} sudo crictl ps -a --name {part}"

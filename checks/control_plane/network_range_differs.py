@@ -70,7 +70,7 @@ def network_range_differs(
                 ),
                 next=(
                     f"ssh {pod.node} sudo grep -n -- --{name} /etc/kubernetes/manifests/{part}.yaml",
-                    f"ssh {pod.node} sudoedit /etc/kubernetes/manifests/{part}.yaml    # --{name}={wanted}",
+                    f"ssh -t {pod.node} sudoedit /etc/kubernetes/manifests/{part}.yaml    # --{name}={wanted}",
                     "if the new range is meant: kubectl -n kube-system edit configmap kubeadm-config, or the next"
                     " kubeadm upgrade puts the old one back",
                 ),

@@ -122,7 +122,7 @@ def static_pod_failing(
                 next=(
                     *(
                         (
-                            f"ssh {pod.node} sudoedit /etc/kubernetes/manifests/{part}.yaml    # {repair}",
+                            f"ssh -t {pod.node} sudoedit /etc/kubernetes/manifests/{part}.yaml    # {repair}",
                             "the kubelet takes the change up by itself within 20 s; keep no copy of the file there",
                         )
                         if repair
@@ -166,7 +166,7 @@ def _by_init(part: str, pod: Pod, status: ContainerStatus, how: str, *, severity
         ),
         next=(
             kubectl("logs", pod.name, "-c", status.name, "--tail=20", namespace=pod.namespace),
-            f"ssh {pod.node} sudoedit {manifest}    # initContainers: kubeadm's manifest has none",
+            f"ssh -t {pod.node} sudoedit {manifest}    # initContainers: kubeadm's manifest has none",
             kubectl("get", "pod", pod.name, "-w", namespace=pod.namespace),
         ),
         touches=(Ref("Lease", part, "kube-system"),) if part in COMPONENTS[2:] else (),

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import CLUSTER, STATIC_POD_ABSENT, Evidence, Finding, Layer, Ref, Severity, check, listing, present
+from kdiag.check import (
+    CLUSTER,
+    STATIC_POD_ABSENT,
+    Evidence,
+    Finding,
+    Layer,
+    Ref,
+    Severity,
+    check,
+    listing,
+    present,
+    ssh,
+)
 from kdiag.facts import COMPONENTS, Containers, Manifests, NodeManifests, Pods, Units, static_pod
 
 
@@ -48,7 +60,7 @@ def static_pod_path_wrong(
                 else None,
             ),
             next=(
-                f"ssh {node} sudo sed -i.before 's#^staticPodPath:.*#staticPodPath: {found.folder}#' {file}",
+                ssh(node, f"sudo sed -i.before 's#^staticPodPath:.*#staticPodPath: {found.folder}#' {file}"),
                 f"ssh {node} sudo systemctl restart kubelet    # undo: mv {file}.before {file}",
             ),
             touches=(CLUSTER, *(static_pod(p, node) for p in parts), *(Ref("Lease", p, "kube-system") for p in parts)),

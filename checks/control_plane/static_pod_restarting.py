@@ -90,7 +90,7 @@ def static_pod_restarting(
                 f"static pod {pod.path} keeps restarting: {why}",
                 evidence=tuple(evidence),
                 next=(
-                    f"ssh {pod.node} sudoedit /etc/kubernetes/manifests/{part}.yaml    # give the probe the port"
+                    f"ssh -t {pod.node} sudoedit /etc/kubernetes/manifests/{part}.yaml    # give the probe the port"
                     if wrong
                     else f"ssh {pod.node} sudo crictl ps -a --name {part}",
                     kubectl("get", "pod", pod.name, "-w", namespace="kube-system"),

@@ -140,7 +140,7 @@ def _by_all(nodes: list[str], given: tuple[str, ...], right: str, service: Ref) 
         next=(
             kubectl("get", "service", service.name, "-o", "yaml", namespace=service.namespace)
             + f" > {service.name}.yaml    # was it made anew? delete it, and create it with clusterIP: {server}",
-            f"ssh {nodes[0]} sudoedit /var/lib/kubelet/config.yaml    # or on each node: clusterDNS: [{right}]",
+            f"ssh -t {nodes[0]} sudoedit /var/lib/kubelet/config.yaml    # or on each node: clusterDNS: [{right}]",
         ),
         touches=(service, CLUSTER, *(Ref("Node", node) for node in nodes)),
         severity=Severity.CRITICAL,
@@ -164,7 +164,7 @@ def _by_kubelet(node: str, setup: KubeletSetup, given: tuple[str, ...], right: s
             Evidence(kubectl("get", "service", "-A", "-l", "k8s-app=kube-dns"), f"CLUSTER-IP {right}"),
         ),
         next=(
-            f"ssh {node} sudoedit {path}    # "
+            f"ssh -t {node} sudoedit {path}    # "
             + (f"line {line}: --cluster-dns={right}" if flag else f"clusterDNS: [{right}]"),
             f"ssh {node} sudo systemctl restart kubelet",
             kubectl("get", "pods", "-A", "-o", "wide", f"--field-selector=spec.nodeName={node}")

@@ -40,7 +40,7 @@ def cluster_domain_differs(dns: ClusterDNS, configs: ConfigMaps, kubelets: Kubel
             f"new pods on {node} find no Service by its short name: {path} has no clusterDomain; others: {usual}",
             evidence=(Evidence(f"grep -n clusterDomain {path}", "no line, or an empty one", node),),
             next=(
-                f"ssh {node} sudoedit {path}    # clusterDomain: {usual}",
+                f"ssh -t {node} sudoedit {path}    # clusterDomain: {usual}",
                 f"ssh {node} sudo systemctl restart kubelet    # then make the pods that started there anew",
             ),
             key="none",
@@ -94,7 +94,7 @@ def cluster_domain_differs(dns: ClusterDNS, configs: ConfigMaps, kubelets: Kubel
                     Evidence(here, f"kubernetes {' '.join(directive.args)}"),
                 ),
                 next=(
-                    f"ssh {node} sudoedit {path}    # clusterDomain: {zones[0]}",
+                    f"ssh -t {node} sudoedit {path}    # clusterDomain: {zones[0]}",
                     f"ssh {node} sudo systemctl restart kubelet    # then make the pods that started there anew",
                 ),
             )

@@ -44,7 +44,7 @@ def cni_config_invalid(setups: NetworkSetups, runtimes: RuntimeAnswers | None) -
             shorten(f"{effect} on {node}: {place} cannot be used: {first.fault}", 220),
             evidence=tuple(evidence),
             next=present(
-                f"ssh {node} sudo vi {first.path}    # compare it with the same file of a node that works",
+                f"ssh -t {node} sudoedit {first.path}    # compare it with the same file of a node that works",
                 f"# after it by name: {', '.join(more)}" if more else None,
             ),
             severity=Severity.WARNING if latent else Severity.CRITICAL,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from kdiag.check import NO_POD_NETWORK, Evidence, Finding, Gap, Layer, Ref, Severity, check, listing, present
+from kdiag.check import NO_POD_NETWORK, Evidence, Finding, Gap, Layer, Ref, Severity, check, listing, present, ssh
 from kdiag.facts import CONTAINERD, Cluster, Mount, Mounts, NetworkSetup, NetworkSetups, Nodes, RuntimeAnswers, Units
 
 _BOOT = 90
@@ -75,7 +75,7 @@ def _moved(setup: NetworkSetup, node: str) -> _Fault | None:
         f"{CONTAINERD}:{setup.conf_line} conf_dir names {setup.folder}, the configuration is {usual}",
         Evidence(f"sudo sed -n {setup.conf_line}p {CONTAINERD}", f'conf_dir = "{setup.folder}"', node),
         (
-            f'ssh {node} sudoedit {CONTAINERD}    # line {setup.conf_line}: conf_dir = "{usual.rpartition("/")[0]}"',
+            f'ssh -t {node} sudoedit {CONTAINERD}    # line {setup.conf_line}: conf_dir = "{usual.rpartition("/")[0]}"',
             f"ssh {node} sudo systemctl restart containerd",
         ),
     )
@@ -105,6 +105,7 @@ def _absent(setup: NetworkSetup, node: str) -> _Fault:
             aside if setup.others else None,
             f"kubectl get pods -A -o wide --field-selector=spec.nodeName={node}"
             "    # the network plugin's own pod writes the file: does it run?",
-            f"ssh OTHER_NODE cat {setup.folder}/*    # the same file of a node that works shows what is missing",
+            ssh("OTHER_NODE", f"cat {setup.folder}/*")
+            + "    # the same file of a node that works shows what is missing",
         ),
     )

@@ -72,7 +72,7 @@ def cni_plugin_missing(setups: NetworkSetups, units: Units | None) -> Iterator[F
                 )
                 if other
                 else (
-                    f"ssh {node} sudoedit {CONTAINERD}    # line {setup.bin_line}: the folder of the programs",
+                    f"ssh -t {node} sudoedit {CONTAINERD}    # line {setup.bin_line}: the folder of the programs",
                     f"ssh {node} sudo systemctl restart containerd",
                 )
                 if moved

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
 
-from kdiag.check import CLUSTER, Evidence, Finding, Gap, Layer, Ref, Severity, check, listing, shorten, whole
+from kdiag.check import CLUSTER, Evidence, Finding, Gap, Layer, Ref, Severity, check, listing, shorten, ssh, whole
 from kdiag.facts import (
     Fate,
     Filter,
@@ -95,7 +95,7 @@ def _blocked(table: Filter | NftTable, every: tuple[_Path, ...]) -> list[tuple[s
 def _by_iptables(here: _Machine, paths: list[_Path], rule: str, table: str) -> Finding:
     """A rule or policy of one of its tables; without ``-t`` it is filter."""
     chain = rule.split()[1]
-    iptables = f"ssh {here.name} sudo iptables" + (f" -t {table}" if table != "filter" else "")
+    iptables = "sudo iptables" + (f" -t {table}" if table != "filter" else "")
     remove = f"-P {chain} ACCEPT" if rule.startswith("-P ") else f"-D{rule.removeprefix('-A')}"
     shown = paths[0].chain if table == "filter" else chain
     return _finding(
@@ -104,8 +104,8 @@ def _by_iptables(here: _Machine, paths: list[_Path], rule: str, table: str) -> F
         rule,
         f"iptables-save -t {table}",
         (
-            f"{iptables} -S {shown}    # who put it there: firewalld, ufw, a person?",
-            f"{iptables} {remove}    # or allow the port in the tool that made the rule",
+            ssh(here.name, f"{iptables} -S {shown}") + "    # who put it there: firewalld, ufw, a person?",
+            ssh(here.name, f"{iptables} {remove}") + "    # or allow the port in the tool that made the rule",
         ),
     )
 
@@ -121,7 +121,7 @@ def _by_nft(here: _Machine, table: NftTable, every: tuple[_Path, ...]) -> Iterat
         chain = rule.removeprefix("-P ").partition(" ")[0]
         if rule.startswith("-P "):
             rule = f"chain {chain}: policy drop"
-            remove = f"ssh {here.name} sudo nft chain {name} {chain} '{{ policy accept; }}'"
+            remove = ssh(here.name, f"sudo nft chain {name} {chain} '{{ policy accept; }}'")
         else:
             remove = f"ssh {here.name} sudo nft delete rule {name} {table.handles.get(rule, 'CHAIN handle N')}"
         if table.name == "firewalld":

@@ -90,7 +90,7 @@ def _next(kind: str, nodes: list[Node], address: str, interfaces: Interfaces | N
         yield f"kubectl -n kube-system set env daemonset/calico-node IP_AUTODETECTION_METHOD=interface={other}"
     else:
         yield (
-            f"ssh {first.name} sudoedit /var/lib/kubelet/kubeadm-flags.env"
+            f"ssh -t {first.name} sudoedit /var/lib/kubelet/kubeadm-flags.env"
             "    # add --node-ip= with the node's own address, on each node"
         )
         yield f"ssh {first.name} sudo systemctl restart kubelet"

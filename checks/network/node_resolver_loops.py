@@ -52,7 +52,7 @@ def node_resolver_loops(
                     else f"ssh {node} \"echo 'resolvConf: {_SYSTEMD}' | sudo tee -a /var/lib/kubelet/config.yaml\""
                 )
                 if real
-                else f"ssh {node} sudo vi {told.path}    # name a resolver that other machines can ask",
+                else f"ssh -t {node} sudoedit {told.path}    # name a resolver that other machines can ask",
                 f"ssh {node} sudo systemctl restart kubelet",
                 "kubectl -n kube-system rollout restart deployment coredns",
             ),

@@ -74,7 +74,7 @@ def pod_subnet_wrong(
                         [f"ssh {node} sudo mv {first.path} /root/    # {behind.name} counts then"]
                         if behind
                         else [
-                            f"ssh {node} sudoedit {first.path}    # {f'line {line}: ' if line else ''}{mine}",
+                            f"ssh -t {node} sudoedit {first.path}    # {f'line {line}: ' if line else ''}{mine}",
                             f"ssh {node} sudo ip link delete cni0    # it keeps the old address, and is made anew",
                         ]
                     ),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 
-from kdiag.check import TRAFFIC_LOST, Evidence, Finding, Layer, Ref, Severity, check, listing
+from kdiag.check import TRAFFIC_LOST, Evidence, Finding, Layer, Ref, Severity, check, listing, ssh
 from kdiag.facts import EndpointSlices, Packet, Service, ServicePort, ServiceRules, Services, ServiceTables
 
 #: What pods send passes the first, what the node itself sends the second.
@@ -71,7 +71,8 @@ def _finding(node: str, text: str, names: list[str], service: Service, port: Ser
         evidence=(Evidence("iptables-save -t nat", text, source=node),),
         next=(
             f"ssh {node} sudo iptables -t nat -S {chain}    # who put it there: firewalld, a script, a person?",
-            f"ssh {node} sudo iptables -t nat {text.replace('-A ', '-D ', 1)}    # undo: the same with -I {chain}",
+            ssh(node, f"sudo iptables -t nat {text.replace('-A ', '-D ', 1)}")
+            + f"    # undo: the same with -I {chain}",
         ),
         touches=tuple(Ref("Service", n.partition("/")[2], n.partition("/")[0]) for n in unique)[:50],
         key=re.sub(r"^-A \w+ ", "", text),

@@ -59,7 +59,7 @@ def kubelet_binary_missing(
             ),
             next=(
                 *(
-                    [f"ssh {node} sudoedit {setup.exec_path}    # ExecStart={_USUAL} …"]
+                    [f"ssh -t {node} sudoedit {setup.exec_path}    # ExecStart={_USUAL} …"]
                     if usual and not stale
                     else []
                     if stale

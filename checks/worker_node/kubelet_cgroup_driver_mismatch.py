@@ -75,7 +75,7 @@ def kubelet_cgroup_driver_mismatch(
             ),
             next=(
                 "stat -fc %T /sys/fs/cgroup    # on the node; cgroup2fs: both should be systemd",
-                f"ssh {node} sudoedit {place.partition(':')[0]}    # "
+                f"ssh -t {node} sudoedit {place.partition(':')[0]}    # "
                 + (
                     f"SystemdCgroup = {'true' if ours == 'systemd' else 'false'}"
                     if unit.name == "containerd"

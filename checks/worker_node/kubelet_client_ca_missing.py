@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, present, shorten
+from kdiag.check import Evidence, Finding, Layer, Ref, Severity, check, present, shorten, ssh
 from kdiag.facts import (
     Cluster,
     KubeletJournal,
@@ -64,7 +64,7 @@ def kubelet_client_ca_missing(
             ),
             next=retry(
                 node,
-                f"ssh {node} sudo sed -i.before 's#{path}#{_USUAL}#' {source}    # undo: the copy {source}.before"
+                ssh(node, f"sudo sed -i.before 's#{path}#{_USUAL}#' {source}") + f"    # undo: the copy {source}.before"
                 if usual
                 else f"ssh {node} sudo ls -l {path.rpartition('/')[0] or '/'}    # put the cluster's CA certificate "
                 f"there: that of {_USUAL} on a control-plane node",

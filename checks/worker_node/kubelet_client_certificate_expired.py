@@ -58,7 +58,7 @@ def kubelet_client_certificate_expired(certificates: Certificates, cluster: Clus
 def _next(node: str, path: str, *, stale: bool, master: bool) -> tuple[str, ...]:
     if stale:
         return (
-            f"ssh {node} sudoedit {path}    # client-certificate and client-key: kubelet-client-current.pem",
+            f"ssh -t {node} sudoedit {path}    # client-certificate and client-key: kubelet-client-current.pem",
             f"ssh {node} sudo systemctl restart kubelet",
         )
     if master:

@@ -77,7 +77,7 @@ def kubelet_config_missing(
                 node,
                 *(
                     (
-                        f"ssh {node} sudoedit {flag.path}    # --config={_USUAL}",
+                        f"ssh -t {node} sudoedit {flag.path}    # --config={_USUAL}",
                         f"ssh {node} sudo systemctl daemon-reload",
                     )
                     if other and flag.path

@@ -106,7 +106,7 @@ def kubelet_crash_loops(
                 f"ssh {node} sudo mv {state['file']} /root/    # it makes a new one; undo: move it back"
                 if state
                 else None,
-                f"ssh {node} sudoedit {shown[0]}    # line {shown[1]}" if shown and not state else None,
+                f"ssh -t {node} sudoedit {shown[0]}    # line {shown[1]}" if shown and not state else None,
                 *(more_inotify(node) if reason and INOTIFY_EXHAUSTED.search(reason.text) else ()),
                 f"ssh {node} sudo journalctl -u kubelet -n 50 --no-pager    # the last lines before each exit",
                 f"ssh {node} sudo systemctl restart kubelet    # after what they name is corrected",

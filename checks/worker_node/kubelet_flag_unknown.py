@@ -104,7 +104,7 @@ def _next(node: str, flag: KubeletFlag | None) -> tuple[str, ...]:
         f"ssh {node} systemctl cat kubelet    # and the files that it names: where does the flag come from?"
         if not flag
         else None,
-        f"ssh {node} sudoedit {where}    # take {flag.text if flag else 'the flag'} out",
+        f"ssh -t {node} sudoedit {where}    # take {flag.text if flag else 'the flag'} out",
         f"ssh {node} sudo systemctl daemon-reload" if unit else None,
         f"ssh {node} sudo systemctl restart kubelet",
     )

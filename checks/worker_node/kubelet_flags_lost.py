@@ -57,7 +57,7 @@ def kubelet_flags_lost(
                     Evidence(f"ls {path}", "it is there", node),
                 ),
                 next=(
-                    f"ssh {node} sudoedit {setup.exec_path}    # line {setup.exec_line}: "
+                    f"ssh -t {node} sudoedit {setup.exec_path}    # line {setup.exec_line}: "
                     + (f"${meant}" if meant else f"--{name}={path}"),
                     f"ssh {node} sudo systemctl daemon-reload",
                     f"ssh {node} sudo systemctl restart kubelet",

@@ -55,7 +55,7 @@ def kubelet_heartbeat_too_rare(manifests: Manifests, kubelets: Kubelets) -> Iter
                 ),
             ),
             next=(
-                f"ssh {node} sudoedit {file.path}    # line {line}: remove it",
+                f"ssh -t {node} sudoedit {file.path}    # line {line}: remove it",
                 f"ssh {node} sudo systemctl restart kubelet",
             ),
         )

@@ -95,7 +95,7 @@ def _astray(node: str, setup: KubeletSetup, start: NextStart) -> Iterator[Findin
             Evidence(f"sudo sed -n {fault.line}p {access.path}", fault.field, node),
             journal_line(start.reason, node) if start.reason else None,
         ),
-        next=retry(node, f"ssh {node} sudoedit {access.path}    # line {fault.line}"),
+        next=retry(node, f"ssh -t {node} sudoedit {access.path}    # line {fault.line}"),
         touches=start.touches,
         severity=start.severity,
         later=start.waits,

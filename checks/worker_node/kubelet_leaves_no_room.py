@@ -57,7 +57,7 @@ def kubelet_leaves_no_room(kubelets: Kubelets, nodes: Nodes, pods: Pods, cluster
                     Evidence(kubectl("describe", "node", node), _shown(known, name)),
                 ),
                 next=(
-                    f"ssh {node} sudoedit {file.path}    # line {line}: "
+                    f"ssh -t {node} sudoedit {file.path}    # line {line}: "
                     + (f"{name}: {meant}" if meant else "less of it"),
                     f"ssh {node} sudo systemctl restart kubelet",
                     kubectl("get", "pods", "-A", "-o", "wide", f"--field-selector=spec.nodeName={node}"),

@@ -43,7 +43,7 @@ def kubelet_not_listening(kubelets: Kubelets, units: Units, listeners: Listeners
                 ),
             ),
             next=(
-                f"ssh {node} sudoedit {file.path}    # line {line}: {name}: {meant}",
+                f"ssh -t {node} sudoedit {file.path}    # line {line}: {name}: {meant}",
                 f"ssh {node} sudo systemctl restart kubelet",
             ),
             key=name,

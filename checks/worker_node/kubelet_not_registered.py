@@ -89,7 +89,7 @@ def kubelet_not_registered(
             next=(
                 f"ssh {node} hostname; ssh {node} sudo openssl x509 -noout -subject -in "
                 "/var/lib/kubelet/pki/kubelet-client-current.pem",
-                f"ssh {node} sudoedit {flag.path}    # take --hostname-override out"
+                f"ssh -t {node} sudoedit {flag.path}    # take --hostname-override out"
                 if flag and flag.path
                 else f"ssh {node} sudo hostnamectl set-hostname {is_ or node}    # the name of the certificate",
                 f"ssh {node} sudo systemctl restart kubelet",

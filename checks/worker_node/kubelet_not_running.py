@@ -94,7 +94,7 @@ def kubelet_not_running(
                 f"ssh {node} sudo systemctl unmask kubelet" if masked else None,
                 *(
                     [
-                        f"ssh {node} sudoedit {unmet.path}    # line {unmet.line}: make it so, or take it out",
+                        f"ssh -t {node} sudoedit {unmet.path}    # line {unmet.line}: make it so, or take it out",
                         f"ssh {node} sudo systemctl daemon-reload",
                     ]
                     if unmet

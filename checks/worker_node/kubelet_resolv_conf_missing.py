@@ -56,7 +56,7 @@ def kubelet_resolv_conf_missing(
                 if "systemd/resolve" in path
                 else None,
                 *(
-                    retry(node, f"ssh {node} sudoedit {source}    # or: resolvConf: {_DEFAULT}")
+                    retry(node, f"ssh -t {node} sudoedit {source}    # or: resolvConf: {_DEFAULT}")
                     if other and source
                     else [f"ssh {node} ls -l {path}    # a link to nowhere? make the file anew"]
                 ),

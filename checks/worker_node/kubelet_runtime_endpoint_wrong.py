@@ -83,9 +83,9 @@ def kubelet_runtime_endpoint_wrong(
             ),
             next=retry(
                 node,
-                f"ssh {node} sudoedit {CONTAINERD}    # line {config.address_line}: {path}; then restart containerd"
+                f"ssh -t {node} sudoedit {CONTAINERD}    # line {config.address_line}: {path}; then restart containerd"
                 if told
-                else f"ssh {node} sudoedit {source}    # unix://{real[0]}",
+                else f"ssh -t {node} sudoedit {source}    # unix://{real[0]}",
             ),
             touches=() if waits else hosted(node, manifests, cluster),
             severity=how_bad(unit, log, cluster) if waits or down(unit, log, cluster) else None,

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, present, whole
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, present, ssh, whole
 from kdiag.facts import (
     HOSTS,
     Cluster,
@@ -87,7 +87,7 @@ def kubelet_server_wrong(
                     file_line(access.path, access.server_line, f"server: {access.server}", node),
                     journal_line(entry, node),
                 ),
-                next=retry(node, f"ssh {node} sudoedit {HOSTS}    # line {line.line}: {meant} {access.host}"),
+                next=retry(node, f"ssh -t {node} sudoedit {HOSTS}    # line {line.line}: {meant} {access.host}"),
                 touches=hosted(node, manifests, cluster),
                 key=HOSTS,
             )
@@ -118,8 +118,8 @@ def kubelet_server_wrong(
             ),
             next=retry(
                 node,
-                f"ssh {node} sudo sed -i.before 's#server: .*#server: https://{right[0]}:{right[1]}#' {access.path}"
-                f"    # undo: the copy {access.path}.before",
+                ssh(node, f"sudo sed -i.before 's#server: .*#server: https://{right[0]}:{right[1]}#' {access.path}")
+                + f"    # undo: the copy {access.path}.before",
             ),
             touches=hosted(node, manifests, cluster),
         )

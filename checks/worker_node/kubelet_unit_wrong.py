@@ -75,7 +75,7 @@ def kubelet_unit_wrong(
                 *([journal_line(alone, node)] if alone and found is cut else _said(start, node)),
             ),
             next=(
-                f"ssh {node} sudoedit {line.path}    # line {line.line}: {found.step}",
+                f"ssh -t {node} sudoedit {line.path}    # line {line.line}: {found.step}",
                 f"ssh {node} sudo systemctl daemon-reload",
                 f"ssh {node} sudo systemctl reset-failed kubelet",
                 f"ssh {node} sudo systemctl restart kubelet",

@@ -54,7 +54,7 @@ def node_address_changed(
                 evidence=(asked, Evidence("ip addr show", listing(own, 5) or "no address", source=node)),
                 next=(
                     f"ssh {node} ip addr show    # give it the old address back, in DHCP or netplan; or:",
-                    f"ssh {node} sudoedit {path}    # line {line}"
+                    f"ssh -t {node} sudoedit {path}    # line {line}"
                     if line and source != "InternalIP"
                     else f"ssh {node} grep -n node-ip /var/lib/kubelet/kubeadm-flags.env /etc/default/kubelet",
                     f"ssh {node} sudo systemctl restart kubelet    # registers the address that it finds",

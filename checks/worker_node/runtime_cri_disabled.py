@@ -90,9 +90,9 @@ def runtime_cri_disabled(
             )
             or (Evidence("crictl version", "no answer", node),),
             next=(
-                f"ssh {node} sudoedit {_FILE}    # take cri out of disabled_plugins"
+                f"ssh -t {node} sudoedit {_FILE}    # take cri out of disabled_plugins"
                 if off
-                else f"ssh {node} sudoedit {_FILE}    # line {line[2]}"
+                else f"ssh -t {node} sudoedit {_FILE}    # line {line[2]}"
                 if line
                 else f"ssh {node} sudo journalctl -u containerd -n 80 --no-pager    # why does the plugin not load?",
                 f"ssh {node} sudo systemctl restart containerd    # running containers go on",

@@ -117,7 +117,7 @@ def _config_fault(config: RuntimeConfig | None, node: str) -> _Why | None:
     return _Why(
         f": {_CONFIG}:{config.fault_line}: {config.fault}",
         file_line(_CONFIG, config.fault_line, config.fault, node),
-        (f"ssh {node} sudoedit {_CONFIG}    # line {config.fault_line}",),
+        (f"ssh -t {node} sudoedit {_CONFIG}    # line {config.fault_line}",),
     )
 
 
@@ -130,7 +130,7 @@ def _unit_fault(text: UnitText | None, unit: Unit, entry: Entry | None, node: st
         f": {line.path}:{line.line} {line.text}: {wrong.what}",
         file_line(line.path, line.line, line.text, node),
         (
-            f"ssh {node} sudoedit {line.path}    # line {line.line}: {wrong.step}",
+            f"ssh -t {node} sudoedit {line.path}    # line {line.line}: {wrong.step}",
             f"ssh {node} sudo systemctl daemon-reload",
         ),
         "restart",
@@ -146,7 +146,7 @@ def _not_executed(unit: Unit, node: str) -> _Why | None:
         f": {unit.program} cannot be executed (status 203/EXEC); ExecStart is in {listing(named, 2)}",
         steps=(
             f"ssh {node} systemctl cat {unit.name} | grep -e ^# -e ExecStart    # where it is said",
-            f"ssh {node} sudoedit {named[-1]}",
+            f"ssh -t {node} sudoedit {named[-1]}",
             f"ssh {node} sudo systemctl daemon-reload",
         ),
     )

@@ -97,7 +97,7 @@ def sandbox_image_unavailable(
                 *(
                     [
                         f"ssh {node} sudo ls {_ROOT}    # what was there before?",
-                        f"ssh {node} sudoedit {_FILE}    # line {moved.root_line}: {_ROOT} is the default",
+                        f"ssh -t {node} sudoedit {_FILE}    # line {moved.root_line}: {_ROOT} is the default",
                     ]
                     if moved
                     else []
@@ -106,7 +106,7 @@ def sandbox_image_unavailable(
                 if other and other.imports
                 else None,
                 f"ssh {node} sudo crictl pull {image}    # what does the registry say?",
-                f"ssh {node} sudoedit {_FILE}    # a pause image that is there: sudo crictl images | grep pause"
+                f"ssh -t {node} sudoedit {_FILE}    # a pause image that is there: sudo crictl images | grep pause"
                 if line
                 else f"ssh {node} sudo crictl images | grep pause",
                 f"ssh {node} sudo systemctl restart containerd",

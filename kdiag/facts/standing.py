@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,6 +15,7 @@ from kdiag.facts.runtime import Containers
 from kdiag.facts.staticpods import Manifest
 from kdiag.facts.system import COMPONENTS
 from kdiag.model.result import CLUSTER, Ref, Severity
+from kdiag.model.text import ssh
 
 
 def static_pod(component: str, node: str) -> Ref:
@@ -132,7 +134,7 @@ def manifest_repair(node: str, manifest: Manifest, line: int, what: str) -> tupl
     """The steps that correct a line of a manifest, and show whether that helped."""
     name = manifest.component or manifest.name or manifest.file
     return (
-        f"ssh {node} sudoedit {manifest.path}    # line {line}: {what}",
+        ssh(node, f"sudoedit {shlex.quote(manifest.path)}") + f"    # line {line}: {what}",
         "the kubelet takes the change up by itself within 20 s; keep no copy of the file in that folder",
         f"ssh {node} sudo crictl ps -a --name {name}",
     )

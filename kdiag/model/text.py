@@ -7,6 +7,7 @@ invisible characters. ``clean`` makes them visible; it is applied once, where te
 from __future__ import annotations
 
 import re
+import shlex
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -140,12 +141,28 @@ def nearest(word: str, candidates: Sequence[str]) -> str | None:
     return best[1] if best else None
 
 
-#: A next step that begins with one of these is a command, to be copied whole; any other is a sentence.
-_PROGRAMS = frozenset(
-    "crictl etcdctl helm journalctl kdiag kubeadm kubectl openssl ping ssh sudo systemctl".split()  # noqa: SIM905
+#: A next step that begins so is a line for a shell, to be copied whole; any other is a sentence.
+_COMMAND = re.compile(
+    r"(?:aws|crictl|dig|docker|etcdctl|grep|helm|journalctl|kdiag|kubeadm|kubectl|openssl|ping|ssh|stat|sudo|systemctl"
+    r"|timedatectl)(?: |$)|[A-Z_]+=|for \w+ in "
 )
 
 
 def is_command(step: str) -> bool:
     """Whether a next step is a command, and no sentence."""
-    return step.partition(" ")[0] in _PROGRAMS
+    return _COMMAND.match(step) is not None
+
+
+#: What a shell hands on as it stands, word by word.
+_PLAIN = re.compile(r"[\w@%+=:,./ -]+", re.ASCII)
+
+
+def ssh(node: str, command: str) -> str:
+    """A command for the shell of a node as a person types it on their own machine, whose shell reads it first.
+
+    An editor gets a terminal (``-t``), without which it cannot be used.
+    """
+    terminal = "-t " if command.startswith("sudoedit ") else ""
+    if not _PLAIN.fullmatch(command):
+        command = shlex.quote(command) if "'" not in command or re.search(r'["$`\\!]', command) else f'"{command}"'
+    return f"ssh {terminal}{node} {command}"

@@ -25,6 +25,8 @@ def test_the_event_is_shown_of_whom_it_is_about() -> None:
         ("application/job_failed", "broken-indexed", "logs render-1-"),
         ("application/workload_unavailable", "broken-min-ready", "spec.minReadySeconds"),
         ("application/autoscaler_target_missing", "broken-version", '"apiVersion":"apps/v1"'),
+        ("control_plane/component_exits", "broken-port", "sudo ss -ltnp sport = :10259"),
+        ("control_plane/etcd_not_running", "broken-one-of-three", "sudo ss -ltnp sport = :2380"),
     ],
 )
 def test_the_first_steps_are_those_of_this_fault(check: str, fixture: str, step: str) -> None:

@@ -29,6 +29,7 @@ from kdiag.facts import (
     plain,
     started_at_once,
     static_pod,
+    who_listens,
     written_since,
 )
 
@@ -147,6 +148,7 @@ def component_exits(
                 ),
                 next=present(
                     started_at_once(node, part) if since else None,
+                    who_listens(node, line),
                     f"ssh -t {node} sudoedit {place.edit}    # {place.what}" + (", if it ends again" if since else ""),
                     f"ssh {node} sudo crictl ps -a --name {part}    # Running, and its ATTEMPT stands still",
                 ),

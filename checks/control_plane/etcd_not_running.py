@@ -18,6 +18,7 @@ from kdiag.facts import (
     NodeContainers,
     current,
     static_pod,
+    who_listens,
 )
 
 # A start takes seconds; a crash is repeated in ever longer intervals of at most five minutes.
@@ -144,6 +145,8 @@ def _next(node: str, shown: str) -> Iterator[str]:
     path = re.search(r"(?:open|stat|mkdir|read|create) (/[^\s:\"]+)", shown)
     if path:
         yield f"ssh {node} sudo ls -la {path[1]}"
+    if step := who_listens(node, shown):
+        yield step
     yield f"ssh {node} sudo cat /etc/kubernetes/manifests/etcd.yaml    # correct what the line above names"
     yield f"ssh {node} sudo journalctl -u kubelet -n 30 --no-pager"
     yield f"ssh {node} sudo crictl ps -a --name etcd    # Running, and its ATTEMPT stands still"

@@ -406,6 +406,7 @@ from kdiag.facts.standing import several as several
 from kdiag.facts.standing import stands_still as stands_still
 from kdiag.facts.standing import static_pod as static_pod
 from kdiag.facts.standing import who_cannot_run as who_cannot_run
+from kdiag.facts.standing import who_listens as who_listens
 from kdiag.facts.standing import written_since as written_since
 from kdiag.facts.staticpods import Flag as Flag
 from kdiag.facts.staticpods import HostVolume as HostVolume

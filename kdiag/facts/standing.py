@@ -130,6 +130,15 @@ def who_cannot_run(manifest: Manifest, node: str, *, alone: bool) -> str:
     return f"{manifest.component}-{node} cannot run" if alone else f"a second file for {manifest.component}-{node}"
 
 
+_IN_USE = re.compile(r":(\d{1,5}): bind: address already in use")
+
+
+def who_listens(node: str, said: str) -> str | None:
+    """The step that shows who has the port over which a component says that it ended; None for other last words."""
+    port = _IN_USE.search(said)
+    return ssh(node, f"sudo ss -ltnp sport = :{port[1]}") + "    # who has that port?" if port else None
+
+
 def manifest_repair(node: str, manifest: Manifest, line: int, what: str) -> tuple[str, ...]:
     """The steps that correct a line of a manifest, and show whether that helped."""
     name = manifest.component or manifest.name or manifest.file

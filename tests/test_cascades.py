@@ -385,6 +385,19 @@ def network_configuration_is_gone() -> Whole:
 
 
 @cascade(
+    "K07",
+    "network/cni_config_missing Node/w2",
+    "worker_node/node_not_ready Node/w2",
+    also=("control_plane/webhook_call_fails ValidatingWebhookConfiguration/policy",),
+)
+def network_configuration_is_gone_and_a_certificate_is_not_accepted() -> Whole:
+    """The webhook was reached: no network keeps it from answering."""
+    whole = network_configuration_is_gone()
+    webhook(whole, "tls: failed to verify certificate: x509: certificate signed by unknown authority", node="w2")
+    return whole
+
+
+@cascade(
     "K08",
     "network/kube_proxy_config_missing DaemonSet/kube-system/kube-proxy",
     "network/kube_proxy_not_running DaemonSet/kube-system/kube-proxy",
@@ -437,9 +450,9 @@ def metrics(whole: Whole, said: str) -> None:
     )
 
 
-def webhook(whole: Whole, why: str, *, ready: bool = True) -> None:
+def webhook(whole: Whole, why: str, *, ready: bool = True, node: str = "w1") -> None:
     """A webhook that is asked for each pod, and a Deployment that may make none for it."""
-    pods = whole.application("policy/policy")
+    pods = whole.application("policy/policy", nodes=(node,))
     whole.service("policy/policy", 443, 80)
     if not ready:
         for pod in pods:

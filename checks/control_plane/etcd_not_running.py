@@ -23,8 +23,9 @@ from kdiag.facts import (
 
 # A start takes seconds; a crash is repeated in ever longer intervals of at most five minutes.
 _STARTING = 30
-# What the kubelet needs to see that a manifest was written, and to start the pod anew.
+# What the kubelet needs to see that a manifest was written and to start the pod anew; at most, if the old ends slowly.
 _TAKEN_UP = 30
+_SLOWLY = 120
 _STEADY = 60
 
 
@@ -64,6 +65,11 @@ def etcd_not_running(
         why, shown = _why(last, own)
         flag = manifest.named(why) if manifest and shown else None
         place = f"{manifest.where(flag.line)} --{flag.name}: " if manifest and flag else ""
+        written = manifest.info.changed if manifest and last is None else None
+        if written and cluster.age(written) < _SLOWLY:
+            why += (
+                f"; its manifest was written at {written:%H:%M:%S} UTC, and the kubelet may take a minute to follow it"
+            )
         pod = static_pod("etcd", node)
         others = [n for n in up if n != node]
         quorum = len(members) == 1 or len(others) <= len(members) // 2
@@ -147,6 +153,7 @@ def _next(node: str, shown: str) -> Iterator[str]:
         yield f"ssh {node} sudo ls -la {path[1]}"
     if step := who_listens(node, shown):
         yield step
-    yield f"ssh {node} sudo cat /etc/kubernetes/manifests/etcd.yaml    # correct what the line above names"
+    what = "correct what the line above names" if shown else "is it the one that is meant to run?"
+    yield f"ssh {node} sudo cat /etc/kubernetes/manifests/etcd.yaml    # {what}"
     yield f"ssh {node} sudo journalctl -u kubelet -n 30 --no-pager"
     yield f"ssh {node} sudo crictl ps -a --name etcd    # Running, and its ATTEMPT stands still"

@@ -90,7 +90,8 @@ def manifest_missing(
 def _elsewhere(part: str, found: NodeManifests) -> list[FileInfo]:
     """Files of that name that the kubelet does not read: a dot-file, one in a sub-folder, one moved away."""
     names = (f"{part}.", f".{part}.")
-    places = [*found.ignored, *(found.elsewhere or ())]
+    # One search looks into the sub-folders of the kubelet's folder, the other comes by them.
+    places = {i.path: i for i in (*(found.elsewhere or ()), *found.ignored)}.values()
     mine = [i for i in places if i.path.rpartition("/")[2].startswith(names) and i.kind == "f"]
     mine = [i for i in mine if i.path.rpartition("/")[0] != found.folder or i in found.ignored]
     # What was only renamed comes first, then what lies in /tmp or a home, then backups that kubeadm made.

@@ -31,6 +31,11 @@ _RECENT = 900
 _LATELY = 90  # seconds: what was said before may be mended
 _TIMES = 2
 _CALL = re.compile(r'failed calling webhook \\{0,4}"(?P<name>[a-z0-9.-]{1,253})\\{0,4}": (?P<why>.{1,2000})')
+#: It was reached, and what it serves or is asked for is wrong: no network and no node keeps it from answering.
+_ANSWERED = re.compile(
+    "signed by unknown authority|certificate is valid for|certificate is not valid for|contain any IP SANs"
+    "|legacy Common Name|could not find the requested resource|HTTP response to HTTPS"
+)
 
 
 class _Call(NamedTuple):
@@ -90,6 +95,7 @@ def webhook_call_fails(
             next=(look, *_pods(hook)),
             touches=tuple(dict.fromkeys(c.about for c in calls if c.about)),
             key=name,
+            own=bool(_ANSWERED.search(calls[0].error)),
             severity=Severity.WARNING if hook.failure_policy == "Ignore" else None,
         )
 

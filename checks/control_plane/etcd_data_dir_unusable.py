@@ -20,7 +20,11 @@ _SAID = (
         re.compile(r"crc mismatch|wal: (?:file not found|slice bounds)|snap(?:shot)?.*(?:corrupt|not found)"),
         "it is damaged",
     ),
-    (re.compile(r"(?:invalid|unexpected fault|page .* already freed|file size too small)"), "its database is damaged"),
+    (re.compile(r"SIGBUS"), "its database is damaged: it is shorter than it says of itself, or the disk fails"),
+    (
+        re.compile(r"invalid|unexpected fault|page .* already freed|file size too small|self identifies as"),
+        "its database is damaged",
+    ),
     (re.compile(r"unexpected EOF|walpb|corrupt"), "it is damaged"),
 )
 _WHERE = re.compile(r"data dir|/member\b|\bwal\b|snap|backend|bbolt|bolt|freepages|db file|database", re.IGNORECASE)
@@ -82,5 +86,6 @@ def _next(node: str, place: str, why: str) -> Iterator[str]:
         yield f"ssh {node} findmnt -T {place}    # ro?"
     elif "damaged" in why:
         yield f"ssh {node} sudo cp -a /var/lib/etcd /root/etcd-damaged    # first of all"
+        yield f"ssh {node} sudo ls -la /var/lib/etcd/member/snap /var/lib/etcd/member/wal    # was a restore cut short?"
     else:
         yield f"ssh {node} grep -n -e data-dir -e 'path: /var/lib' /etc/kubernetes/manifests/etcd.yaml"

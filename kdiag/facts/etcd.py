@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -92,7 +92,7 @@ class EtcdLogs(HostFact[tuple[EtcdLog, ...]]):
         for path in _log_paths(answers):
             if path in texts:
                 attempt = re.search(r"/(\d{1,9})\.log$", path)
-                lines = tuple(_line(x) for x in log_lines(texts[path]))
+                lines = _with_place(tuple(_line(x) for x in log_lines(texts[path])))
                 found.append(EtcdLog(path=path, attempt=int(attempt[1]) if attempt else 0, lines=lines))
         return tuple(found)
 
@@ -127,6 +127,19 @@ def _line(line: LogLine) -> EtcdLine:
     if re.match(r"panic: |fatal error: ", text):
         return EtcdLine(level="panic", message=text, when=line.when)
     return EtcdLine(level="", message=text, when=line.when)
+
+
+def _with_place(lines: tuple[EtcdLine, ...]) -> tuple[EtcdLine, ...]:
+    """Where a program ends with a signal, the signal and the function stand in lines of their own below."""
+    at = next((i for i, x in enumerate(lines) if x.message.startswith("fatal error: fault")), None)
+    if at is None:
+        return lines
+    below = [x.message for x in lines[at + 1 : at + 40]]
+    signal = next((m[0] for text in below[:3] if (m := re.match(r"\[signal \w+: [\w ]{1,40}?(?= code=)", text))), "")
+    frame = next((text for text in below if re.match(r"(?:go\.etcd\.io|github\.com)/[\w./-]+\.\(?", text)), "")
+    place = f" in {frame.rpartition('(')[0] or frame}" if frame else ""
+    named = replace(lines[at], message=f"{lines[at].message}{f' {signal}]' if signal else ''}{place}")
+    return (*lines[:at], named, *lines[at + 1 :])
 
 
 @dataclass(frozen=True, kw_only=True)

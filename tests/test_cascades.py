@@ -1276,3 +1276,22 @@ def test_last_words_over_a_file_that_was_mended_since_are_not_told_of_a_componen
     told = {"control_plane/static_pod_failing", "control_plane/static_pod_restarting", "control_plane/component_exits"}
     assert told & begins(mended=False)
     assert not told & begins(mended=True)
+
+
+@pytest.mark.parametrize(
+    ("check", "fixture", "speaks"),
+    [
+        ("application/job_failed", "broken-indexed", "Job hb-r3indexed/render"),  # its log names nobody else
+        (
+            "application/autoscaler_blind",
+            "broken_requests",
+            "HorizontalPodAutoscaler shop/queue",
+        ),  # that API is not there
+        ("control_plane/webhook_call_fails", "broken", ""),
+        ("application/job_failed", "broken", ""),
+    ],
+)
+def test_what_lies_in_the_object_itself_hangs_below_no_node(check: str, fixture: str, speaks: str) -> None:
+    found = evaluate(checks()[check], fixture_facts(FIXTURES / check / f"{fixture}.yaml")).findings
+    own = {str(f.subject) for f in found if f.own}
+    assert speaks in own if speaks else not own

@@ -12,6 +12,12 @@ _YOUNG = 120  # seconds: the first figures come a minute after the first pod
 _API = "v1beta1.metrics.k8s.io"
 _REQUEST = re.compile(r"missing request for (?P<resource>\S+) in container (?P<container>\S+) of Pod (?P<pod>\S+)")
 _RIVALS = re.compile(r"controlled by multiple HPAs: \[([^\]]{1,2000})\]")
+#: The other two APIs of figures, by what the controller says when one gives none.
+_OTHER_APIS = {
+    "unable to get external metric": ".external.metrics.k8s.io",
+    "unable to fetch metrics from external metrics API": ".external.metrics.k8s.io",
+    "unable to fetch metrics from custom metrics API": ".custom.metrics.k8s.io",
+}
 _NO_API = re.compile(
     r"unable to fetch metrics from resource metrics API|no metrics returned from resource metrics API"
     r"|could not find the requested resource \(get pods\.metrics\.k8s\.io\)"
@@ -36,7 +42,7 @@ def autoscaler_blind(
         if active.reason == "AmbiguousSelector":  # definite at once, and said of each of them
             rivals = _RIVALS.search(active.message)
             if rivals is None or scaler.ref().path == min(rivals[1].split()):
-                yield _of_one(scaler, active.reason, active.message, None)
+                yield _of_one(scaler, active.reason, active.message, None, apis)
             continue
         if cluster.age(scaler.created) < _YOUNG or cluster.age(active.last_transition_time) < _YOUNG:
             continue
@@ -49,7 +55,7 @@ def autoscaler_blind(
         if workloads is None:
             yield Gap("workloads", f"not seen, and {scaler.ref()} cannot be judged without its target")
             continue
-        yield _of_one(scaler, active.reason, active.message, target)
+        yield _of_one(scaler, active.reason, active.message, target, apis)
     if unserved:
         yield _of_api(unserved, apis)
 
@@ -59,7 +65,17 @@ def _target(scaler: HorizontalPodAutoscaler, workloads: Workloads | None) -> Wor
     return workloads.get(Ref(ref.kind, ref.name, scaler.namespace)) if workloads else None
 
 
-def _of_one(scaler: HorizontalPodAutoscaler, reason: str, message: str, target: Workload | None) -> Finding:
+def _unregistered(message: str, apis: APIServices | None) -> bool:
+    """Whether the API that is asked for the figures is not there at all: no server and no network keeps it away."""
+    suffix = next((suffix for said, suffix in _OTHER_APIS.items() if said in message), "")
+    if not suffix or apis is None or apis.gaps:
+        return False
+    return not any(a.name.endswith(suffix) for a in apis.items)
+
+
+def _of_one(
+    scaler: HorizontalPodAutoscaler, reason: str, message: str, target: Workload | None, apis: APIServices | None
+) -> Finding:
     namespace, ref = scaler.namespace, scaler.spec.scale_target_ref
     missing, rivals = _REQUEST.search(message), _RIVALS.search(message)
     steps = [kubectl("describe", "hpa", scaler.name, namespace=namespace)]
@@ -100,7 +116,7 @@ def _of_one(scaler: HorizontalPodAutoscaler, reason: str, message: str, target: 
         ),
         next=tuple(steps),
         touches=(Ref(ref.kind, ref.name, namespace),),
-        own=bool(missing or rivals),
+        own=bool(missing or rivals) or _unregistered(message, apis),
     )
 
 

@@ -25,6 +25,13 @@ from kdiag.facts import (
 _OLD = 86400  # seconds after which a failed Job is history that nobody deleted
 _TRIES = 3  # failed pods of a Job after which the next one is hardly better
 _MANY = 20  # a backoffLimit from which on nobody waits for the end
+_NOT_STARTED = 126  # the exit code from which on it is not the program that says so
+#: What may as well come of a server, a name or a disk that is not to be had.
+_OF_OTHERS = re.compile(
+    r"(?i)connect|refus|time[d ]*out|reach|resolv|lookup|dial|socket|network|host|upstream|unavailable|econn|enotfound"
+    r"|tcp|https?:|database|server|broker|redis|mysql|postgres|mongo|kafka|rabbit|login|auth|denied|\bEOF\b|null|nil"
+    r"|space|i/o|input/output|read-only|memory|killed|name|address|dns|error"
+)
 _WORDS = {
     "BackoffLimitExceeded": "its pods failed more often than backoffLimit allows",
     "DeadlineExceeded": "it ran longer than activeDeadlineSeconds",
@@ -182,8 +189,16 @@ def _finding(
         next=tuple(_next(job, subject, mine)),
         touches=(job.ref(), *(p.ref() for p in mine[:20])),
         severity=severity,
+        own=_of_itself(mine, logs),
         since=failed.last_transition_time.isoformat() if failed and failed.last_transition_time else "",
     )
+
+
+def _of_itself(pods: Sequence[Pod], logs: Logs | None) -> bool:
+    """Whether the programs ended with a code of their own, and their logs name nothing that they lacked."""
+    codes = {s.ended.exit_code for p in pods for s in p.all_statuses if s.ended and s.ended.exit_code}
+    said = [line.text for p in pods if logs for line in logs.lines(p.namespace, p.name) if line.text.strip()]
+    return bool(codes and said) and max(codes) < _NOT_STARTED and not any(map(_OF_OTHERS.search, said))
 
 
 def _pods_of(job: Job, pods: Pods | None) -> list[Pod]:

@@ -9,6 +9,7 @@ from kdiag.check import TRAFFIC_LOST, Evidence, Finding, Layer, Ref, Severity, S
 from kdiag.facts import Cluster, Interfaces, Nodes, Route, Routes, route_to
 
 _BOOT = 120
+_TUNNELS = ("flannel", "vxlan", "tunl", "cilium")
 
 
 @check(
@@ -48,9 +49,12 @@ def routes_to_pods_missing(
                 wrong[other] = f"no route to {network}"
             elif route.network == network and route.via and _stranger(route, other, addresses):
                 wrong[other] = f"{network} via {route.via}, which is not {other} ({addresses[other]})"
+            elif nodes and (part := _part(found, network, addresses)):
+                wrong[other] = f"{part.network} via {part.via}, which is no node, goes before {network}"
         if not wrong:
             continue
         other = min(wrong)
+        surplus = wrong[other].partition(" via ")[0] if " goes before " in wrong[other] else ""
         device = next((r.device for r in found if r.network.prefixlen == 0), "eth0")
         yield Finding(
             Ref("Node", node),
@@ -63,7 +67,9 @@ def routes_to_pods_missing(
                 ),
             ),
             next=(
-                f"ssh {node} sudo ip route replace {pods[other]} via {addresses[other]} dev {device}",
+                f"ssh {node} sudo ip route del {surplus}    # undo: the same with add"
+                if surplus
+                else f"ssh {node} sudo ip route replace {pods[other]} via {addresses[other]} dev {device}",
                 f"kubectl get pods -A -o wide --field-selector=spec.nodeName={node}"
                 "    # the network plugin's pod should keep the routes: restart it, read its log",
             ),
@@ -95,9 +101,16 @@ def _pods(node: str, interfaces: Interfaces, nodes: Nodes | None) -> IPv4Network
 def _direct(found: tuple[Route, ...], node: str, pods: Mapping[str, IPv4Network], addresses: Mapping[str, str]) -> bool:
     """Whether the node reaches some other node's pods through that node's own address."""
     theirs = {(network, addresses[other]) for other, network in pods.items() if other != node}
-    return any(
-        (r.network, r.via) in theirs and not r.device.startswith(("flannel", "vxlan", "tunl", "cilium")) for r in found
-    )
+    return any((r.network, r.via) in theirs and not r.device.startswith(_TUNNELS) for r in found)
+
+
+def _part(found: tuple[Route, ...], network: IPv4Network, addresses: Mapping[str, str]) -> Route | None:
+    """A route to some of a node's pods, which leads to nobody's address. That of a program is its own affair."""
+    for route in found:
+        inside = route.network != network and route.network.subnet_of(network) and route.via
+        if inside and route.protocol in ("", "boot", "static") and route.via not in addresses.values():
+            return None if route.device.startswith(_TUNNELS) else route
+    return None
 
 
 def _stranger(route: Route, other: str, addresses: Mapping[str, str]) -> bool:
@@ -108,4 +121,4 @@ def _stranger(route: Route, other: str, addresses: Mapping[str, str]) -> bool:
         IPv4Address(route.via)
     except ValueError:
         return False
-    return not route.device.startswith(("flannel", "vxlan", "tunl", "cilium"))
+    return not route.device.startswith(_TUNNELS)

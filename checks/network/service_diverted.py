@@ -11,6 +11,8 @@ from kdiag.facts import EndpointSlices, Packet, Service, ServicePort, ServiceRul
 
 #: What pods send passes the first, what the node itself sends the second.
 _CHAINS = frozenset({"PREROUTING", "OUTPUT"})
+#: What programs everywhere ask: their trouble is that of the node.
+_VITAL = frozenset({"default/kubernetes", "kube-system/kube-dns"})
 _TO = re.compile(r"--to-destination ([\d.]+)(?::(\d+))?")
 
 
@@ -64,8 +66,10 @@ def _finding(node: str, text: str, names: list[str], service: Service, port: Ser
     unique = list(dict.fromkeys(names))
     address = f" ({service.spec.cluster_ip}:{port.port})" if len(unique) == 1 else ""
     chain = text.split()[1]
+    rule = re.sub(r"^-A \w+ ", "", text)
+    lone = len(unique) == 1 and unique[0] not in _VITAL
     return Finding(
-        Ref("Node", node),
+        service.ref() if lone else Ref("Node", node),
         f"connections from {node} to Service {listing(unique, 3)}{address} {goes}: a rule in {chain} comes before "
         "kube-proxy's",
         evidence=(Evidence("iptables-save -t nat", text, source=node),),
@@ -75,5 +79,5 @@ def _finding(node: str, text: str, names: list[str], service: Service, port: Ser
             + f"    # undo: the same with -I {chain}",
         ),
         touches=tuple(Ref("Service", n.partition("/")[2], n.partition("/")[0]) for n in unique)[:50],
-        key=re.sub(r"^-A \w+ ", "", text),
+        key=f"{node} {rule}" if lone else rule,
     )

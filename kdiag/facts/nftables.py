@@ -44,6 +44,15 @@ class NftTable:
                     return judged
         return None
 
+    def early(self, hook: str, packet: Packet) -> Judgement | None:
+        """The same of what it does before addresses of Services become those of pods."""
+        for priority, base in self.hooks.get(hook, ()):
+            if priority < _PRIORITIES["dstnat"]:
+                judged = self.filter.judge(base, _at(hook, packet))
+                if judged.fate is Fate.DROPPED:
+                    return judged
+        return None
+
 
 def _at(hook: str, packet: Packet) -> Packet:
     """Before it is routed a packet has no interface to leave by."""

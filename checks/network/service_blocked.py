@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface
 
-from kdiag.check import TRAFFIC_LOST, Evidence, Finding, Layer, Ref, Severity, check, listing, shorten
+from kdiag.check import TRAFFIC_LOST, Evidence, Finding, Layer, Ref, Severity, check, listing, shorten, ssh
 from kdiag.facts import (
     EndpointSlices,
     Fate,
@@ -239,11 +239,11 @@ def _finding(here: _Place, text: str, hits: list[tuple[_Way, Judgement, NftTable
     which = f"a rule in {chain} of table {name}" if iptables else f"a rule of nftables' table {name}"
     show = "iptables-save -t " + name if iptables else f"nft list table {table.family if table else ''} {name}"
     if iptables:
-        command = f"ssh {here.name} sudo iptables" + (f" -t {name}" if name != "filter" else "")
+        command = "sudo iptables" + (f" -t {name}" if name != "filter" else "")
         every = dict.fromkeys(h[1].rule for h in hits)
         steps = (
-            f"{command} -S {chain}    # who put it there: firewalld, a script, a person?",
-            *(f"{command} {one.replace('-A ', '-D ', 1)}" for one in list(every)[:2]),
+            ssh(here.name, f"{command} -S {chain}") + "    # who put it there: firewalld, a script, a person?",
+            *(ssh(here.name, f"{command} {one.replace('-A ', '-D ', 1)}") for one in list(every)[:2]),
         )
     else:
         full = f"{table.family if table else ''} {name}"

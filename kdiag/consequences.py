@@ -44,6 +44,7 @@ KUBELET_DOWN = (
     "control_plane/static_pod_failing",
     "control_plane/static_pod_missing",
     "control_plane/static_pod_restarting",
+    "worker_node/kubelet_unreachable",
     "worker_node/node_heartbeat_stale",
     "worker_node/node_not_ready",
 )

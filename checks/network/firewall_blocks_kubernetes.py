@@ -34,6 +34,7 @@ _NO_NAMES = "its pods find no name that a DNS pod elsewhere knows"
     explains=(
         "worker_node/node_not_ready",
         "worker_node/node_heartbeat_stale",
+        "worker_node/kubelet_unreachable",
         "worker_node/metrics_server_unavailable",
         "control_plane/static_pod_failing",
         "control_plane/static_pod_restarting",

@@ -15,7 +15,7 @@ _PORT = 10250
     title="Kubelet does not listen for the API server",
     severity=Severity.ERROR,
     layer=Layer.NODE,
-    explains=("worker_node/metrics_server_unavailable",),
+    explains=("worker_node/kubelet_unreachable", "worker_node/metrics_server_unavailable"),
     tags=("node", "kubelet", "config", "logs"),
 )
 def kubelet_not_listening(kubelets: Kubelets, units: Units, listeners: Listeners) -> Iterator[Finding]:

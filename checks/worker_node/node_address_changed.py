@@ -15,6 +15,7 @@ from kdiag.facts import HostResolvers, Interfaces, Nodes
     layer=Layer.HOST,
     explains=(
         "worker_node/node_not_ready",
+        "worker_node/kubelet_unreachable",
         "worker_node/metrics_server_unavailable",
         "worker_node/node_heartbeat_stale",
     ),

@@ -166,3 +166,13 @@ def ssh(node: str, command: str) -> str:
     if not _PLAIN.fullmatch(command):
         command = shlex.quote(command) if "'" not in command or re.search(r'["$`\\!]', command) else f'"{command}"'
     return f"ssh {terminal}{node} {command}"
+
+
+#: A command that ends a sentence, behind its colon; not "kubectl with a token", nor one that the sentence leaves again.
+_LAST_COMMAND = re.compile(rf"(?<=: )(?!\w+ (?:with|and|to) )(?:{_COMMAND.pattern})(?!.*, (?:then|or) ).*")
+
+
+def command_in(step: str) -> tuple[str, str]:
+    """The words of a sentence, and the command that it ends in; without one it is all words."""
+    match = _LAST_COMMAND.search(step)
+    return (step[: match.start()].rstrip(), match[0]) if match else (step, "")

@@ -10,7 +10,7 @@ from kdiag.engine.changes import Change
 from kdiag.engine.correlate import Node
 from kdiag.engine.verdict import Verdict, unknown_reasons
 from kdiag.model.result import Evidence, Severity, Status
-from kdiag.model.text import is_command, listing, plural, shorten
+from kdiag.model.text import command_in, is_command, listing, plural, shorten
 from kdiag.report.style import Style, visible_length
 
 _SHOWN = 3
@@ -149,7 +149,7 @@ def cause_lines(
     if node.symptoms:
         yield from _symptoms(node, style, wide)
     for i, step in enumerate(node.finding.next):
-        yield from _step("next" if i == 0 else "", step, style)
+        yield from step_lines("next" if i == 0 else "", step, style)
     yield f"  {'more':<10}{style.paint(f'$ kdiag explain {node.check.id}', 'dim')}"
 
 
@@ -185,12 +185,18 @@ def _changed(changed: Sequence[tuple[str, Change]], style: Style, wide: bool) ->
             yield f"  {'':<10}  {style.paint(f'$ {change.command}', 'dim')}"
 
 
-def _step(label: str, step: str, style: Style) -> Iterator[str]:
+def step_lines(label: str, step: str, style: Style) -> Iterator[str]:
+    """One next step: its words in lines, a command in it whole."""
     # A command is never broken over lines: it is there to be copied.
     if is_command(step):
         yield f"  {label:<10}{style.paint('$ ' + step, 'cyan')}"
         return
-    for i, line in enumerate(_wrapped(step, style.width - 12)):
+    words, command = command_in(step)
+    lines = _wrapped(words, style.width - 12)
+    if command:
+        lead = f"{lines.pop()} " if len(lines[-1]) + 1 + len(command) <= style.width - 12 else ""
+        lines.append(lead + style.paint(command, "cyan"))
+    for i, line in enumerate(lines):
         yield f"  {label if i == 0 else '':<10}{line}"
 
 

@@ -116,6 +116,11 @@ class _Run:
         early: Reading | None = None
         try:
             where = self._where = target(self._options, local=inventory.local)
+            if not self._bound.remaining():
+                raise CollectError(
+                    f"{where.origin} was read for all of the {self._bound.seconds:g} s of this run: "
+                    "a file with fewer contexts is read sooner; --timeout gives more time"
+                )
             early = self._ahead = self._early(inventory, where)
             self._api(where, logs=logs, hurry=early is not None)
         except CollectError as exc:

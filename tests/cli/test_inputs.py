@@ -36,6 +36,16 @@ def refused(done: Done, *words: str) -> None:
 # ---- kubeconfigs
 
 
+def test_a_kubeconfig_that_takes_all_the_time_is_what_took_it(tmp_path: Path) -> None:
+    entries = "".join(f"- name: c{n}\n  context: {{cluster: c{n}, user: u}}\n" for n in range(12_000))
+    clusters = "clusters: [{name: c0, cluster: {server: 'http://127.0.0.1:1'}}]\nusers: [{name: u, user: {}}]\n"
+    config = tmp_path / "config"
+    config.write_text(f"current-context: c0\n{clusters}contexts:\n{entries}")
+    done = kdiag("check", "--no-nodes", "--kubeconfig", config, "--timeout", "0.1", home=tmp_path)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert f"{config} was read for all of the 0.1 s of this run" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -274,6 +274,8 @@ def test_cleans_names_that_would_drive_the_terminal(home: Path) -> None:
 def test_survives_deep_nesting_and_a_bomb_of_aliases(home: Path) -> None:
     assert "nested more than 100 deep" in failure(write(home / "deep", "[" * 200_000), home)
     assert "nested more than 100 deep" in failure(write(home / "dashes", "- " * 200_000), home)
+    steps = "\n".join(f"{' ' * level}a:" for level in range(120))
+    assert "nested more than 100 deep" in failure(write(home / "steps", steps), home)
     levels = ["a0: &a0 {k: v}"]
     levels += [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}" for n in range(1, 40)]
     assert "too many YAML aliases" in failure(write(home / "merges", "\n".join(levels)), home)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from kdiag.model.text import (
     clean,
     clean_line,
+    command_in,
     distance,
     duration,
     is_command,
@@ -110,3 +111,17 @@ def test_a_step_that_begins_with_a_program_is_a_command(step: str) -> None:
     assert is_command(step)
     assert not is_command(f"look: {step}")
     assert not is_command("the " + step)
+
+
+@pytest.mark.parametrize(
+    ("step", "words", "command"),
+    [
+        ("ask for less: kubectl -n shop top pods", "ask for less:", "kubectl -n shop top pods"),
+        ("or load it: ssh w2 sudo crictl pull a:1", "or load it:", "ssh w2 sudo crictl pull a:1"),
+        ("wait for it", "wait for it", ""),
+        ("there: etcdctl member list, then remove it", "there: etcdctl member list, then remove it", ""),
+        ("go by another way: kubectl with a token", "go by another way: kubectl with a token", ""),
+    ],
+)
+def test_a_sentence_may_end_in_a_command(step: str, words: str, command: str) -> None:
+    assert command_in(step) == (words, command)

@@ -9,7 +9,7 @@ import pytest
 from kdiag.engine.verdict import Verdict
 from kdiag.model.result import Gap, Result, Status
 from kdiag.report.style import Style, visible_length
-from kdiag.report.text import render
+from kdiag.report.text import render, step_lines
 from tests.whole import Whole
 
 NOTE = "what a long note tells, in many short words, " * 6
@@ -67,3 +67,11 @@ def test_the_first_lines_and_the_last_ones_keep_to_the_width_of_the_terminal(wid
     plain = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())
     assert "nothing found, but not everything was seen" in plain
     assert "9 failed checks could not see everything, there may be more" in plain
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_command_at_the_end_of_a_sentence_is_not_broken(width: int) -> None:
+    command = "kubectl get pods -A -o wide --field-selector=spec.nodeName=w2"
+    lines = list(step_lines("next", f"install the package, or look at its own pod: {command}", Style(width=width)))
+    assert lines[-1].strip() == command
+    assert max(map(len, lines[:-1])) <= width

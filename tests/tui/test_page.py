@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from kdiag.tui.glyphs import ASCII, FANCY, glyphs, literal
 from kdiag.tui.messages import MOMENTS, Moment
 from kdiag.tui.page import MOST, Action, Line, cropped, fitted, layout, line
+from kdiag.tui.pages.finding import next_step
 from kdiag.tui.pages.timeline import timeline_page
 from kdiag.tui.prose import prose
 
@@ -127,3 +128,9 @@ def test_a_timeline_that_is_cut_says_so() -> None:
     moments = [Moment(when="2026-11-22T10:00:00Z", kind="event", what=f"Pod a/b-{n}: x") for n in range(MOMENTS)]
     assert timeline_page(moments, "")[-1].text == "only the newest 2,000 are here"
     assert "only the newest" not in timeline_page(moments[1:], "")[-1].text
+
+
+@pytest.mark.parametrize("step", ["ssh w2 date   # now", "look at its clock: ssh w2 date", "ssh w2 date"])
+def test_a_command_at_the_end_of_a_step_can_be_copied(step: str) -> None:
+    rows = list(next_step(step, FANCY))
+    assert [row.copies for row in rows if row.copies] == ["ssh w2 date"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from kdiag.model.result import Evidence, Severity
-from kdiag.model.text import is_command, plural
+from kdiag.model.text import command_in, is_command, plural
 from kdiag.tui.glyphs import FANCY, Glyphs, literal
 from kdiag.tui.model import Row
 from kdiag.tui.page import Action, Line, line
@@ -98,8 +98,11 @@ def next_step(step: str, signs: Glyphs) -> Iterator[Line]:
         yield line(
             ("$ ", "prompt"), (command, "command"), (comment, "dim"), hang=2, copies=split_comment(step)[0].rstrip()
         )
-    else:
-        yield line((text, ""), hang=2, bar="  ")
+        return
+    words, command = command_in(step)
+    yield line((literal(words, plain=signs.plain), ""), hang=2, bar="  ")
+    if command:
+        yield from next_step(command, signs)
 
 
 def split_comment(text: str) -> tuple[str, str]:

@@ -1295,3 +1295,22 @@ def test_what_lies_in_the_object_itself_hangs_below_no_node(check: str, fixture:
     found = evaluate(checks()[check], fixture_facts(FIXTURES / check / f"{fixture}.yaml")).findings
     own = {str(f.subject) for f in found if f.own}
     assert speaks in own if speaks else not own
+
+
+def test_a_policy_whose_words_differ_from_pod_to_pod_is_one_cause_and_one_that_cannot_judge_is_to_be_mended() -> None:
+    found = evaluate(
+        checks()["application/admission_denied"],
+        fixture_facts(FIXTURES / "application/admission_denied/broken-cannot-judge.yaml"),
+    )
+    causes = correlate([found], checks(), Topology(Facts({})))
+    assert sorted((c.finding.subject.name, len(c.symptoms)) for c in causes) == [
+        ("hb-err", 2),
+        ("hb-name", 3),
+        ("hb-par", 2),
+        ("hb-wmc", 2),
+    ]
+    steps = {c.finding.subject.name: c.finding.next[0] for c in causes}
+    assert steps["hb-err"].startswith("kubectl edit validatingadmissionpolicy hb-err")
+    assert steps["hb-wmc"].startswith("kubectl edit validatingwebhookconfiguration hb-wmc")
+    assert steps["hb-par"].startswith("kubectl get validatingadmissionpolicybinding hb-par")
+    assert " edit deployment " in steps["hb-name"]

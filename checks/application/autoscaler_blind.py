@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, check, kubectl, listing, shorten
+from kdiag.check import Evidence, Finding, Gap, Layer, Ref, Severity, Shared, check, kubectl, listing, shorten
 from kdiag.facts import APIServices, Autoscalers, Cluster, HorizontalPodAutoscaler, Workload, Workloads
 
 _YOUNG = 120  # seconds: the first figures come a minute after the first pod
 _API = "v1beta1.metrics.k8s.io"
 _REQUEST = re.compile(r"missing request for (?P<resource>\S+) in container (?P<container>\S+) of Pod (?P<pod>\S+)")
 _RIVALS = re.compile(r"controlled by multiple HPAs: \[([^\]]{1,2000})\]")
-#: The other two APIs of figures, by what the controller says when one gives none.
-_OTHER_APIS = {
-    "unable to get external metric": ".external.metrics.k8s.io",
-    "unable to fetch metrics from external metrics API": ".external.metrics.k8s.io",
-    "unable to fetch metrics from custom metrics API": ".custom.metrics.k8s.io",
-}
+_NO_ADAPTER = re.compile(
+    r"unable to get (?:external metric [^/\s]*/(?P<external>[^/\s]+)|metric (?P<custom>[^\s:]+)).*?"
+    r"from (?P<kind>custom|external) metrics API: (?:no (?:custom|external) metrics API .* registered"
+    r"|the server could not find the (?:requested resource|metric|descriptor).*)",
+    re.DOTALL,
+)
 _NO_API = re.compile(
     r"unable to fetch metrics from resource metrics API|no metrics returned from resource metrics API"
     r"|could not find the requested resource \(get pods\.metrics\.k8s\.io\)"
@@ -42,7 +42,7 @@ def autoscaler_blind(
         if active.reason == "AmbiguousSelector":  # definite at once, and said of each of them
             rivals = _RIVALS.search(active.message)
             if rivals is None or scaler.ref().path == min(rivals[1].split()):
-                yield _of_one(scaler, active.reason, active.message, None, apis)
+                yield _of_one(scaler, active.reason, active.message, None, None)
             continue
         if cluster.age(scaler.created) < _YOUNG or cluster.age(active.last_transition_time) < _YOUNG:
             continue
@@ -65,20 +65,13 @@ def _target(scaler: HorizontalPodAutoscaler, workloads: Workloads | None) -> Wor
     return workloads.get(Ref(ref.kind, ref.name, scaler.namespace)) if workloads else None
 
 
-def _unregistered(message: str, apis: APIServices | None) -> bool:
-    """Whether the API that is asked for the figures is not there at all: no server and no network keeps it away."""
-    suffix = next((suffix for said, suffix in _OTHER_APIS.items() if said in message), "")
-    if not suffix or apis is None or apis.gaps:
-        return False
-    return not any(a.name.endswith(suffix) for a in apis.items)
-
-
 def _of_one(
     scaler: HorizontalPodAutoscaler, reason: str, message: str, target: Workload | None, apis: APIServices | None
 ) -> Finding:
     namespace, ref = scaler.namespace, scaler.spec.scale_target_ref
     missing, rivals = _REQUEST.search(message), _RIVALS.search(message)
     steps = [kubectl("describe", "hpa", scaler.name, namespace=namespace)]
+    adapter = _adapter(message, apis)
     if missing:
         resource, container = missing["resource"], missing["container"]
         said = f"container {container} of {ref.kind} {ref.name} has no {resource} request to measure against"
@@ -102,6 +95,13 @@ def _of_one(
         said = f"{listing(names, 4)} scale the same pods"
         spare = kubectl("delete", "hpa", names[-1].rpartition("/")[2], namespace=namespace)
         steps.append(f"{spare}   # which of them is not wanted?")
+    elif adapter:
+        group, metric = adapter
+        said = f"it wants metric {shorten(metric, 80)}, and nothing serves {group}"
+        steps = [
+            f"kubectl get apiservices | grep {group}",
+            "bring the adapter back that serves it (KEDA, prometheus-adapter, a cloud's), or take the metric out",
+        ]
     else:
         said = shorten(message.removeprefix("the HPA was unable to compute the replica count: "), 170)
     return Finding(
@@ -116,8 +116,22 @@ def _of_one(
         ),
         next=tuple(steps),
         touches=(Ref(ref.kind, ref.name, namespace),),
-        own=bool(missing or rivals) or _unregistered(message, apis),
+        own=bool(missing or rivals or adapter),
+        shared=Shared(Ref("APIService", adapter[0]), f"Nothing serves {adapter[0]}", "want metrics of it")
+        if adapter
+        else None,
     )
+
+
+def _adapter(message: str, apis: APIServices | None) -> tuple[str, str] | None:
+    """The API of other figures than the pods' own that nobody has registered, and the metric that is asked of it."""
+    found = _NO_ADAPTER.search(message)
+    if found is None or apis is None or apis.gaps:
+        return None
+    group = f"{found['kind']}.metrics.k8s.io"
+    if any(a.name.endswith(f".{group}") for a in apis.items):
+        return None
+    return group, found["external"] or found["custom"]
 
 
 def _of_api(unserved: list[HorizontalPodAutoscaler], apis: APIServices | None) -> Finding:

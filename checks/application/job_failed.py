@@ -77,11 +77,11 @@ def job_failed(
         elif owner and owner.kind == "CronJob":
             if cron and (cron.spec.suspend or _later(cron.status.last_successful_time, last)):
                 continue
-            yield _finding(
-                last, Ref("CronJob", name, namespace), pods, logs, events, cluster, again=_again(series, cron)
-            )
+            what, again = _seen(series, cron)
+            severity = None if again else Severity.WARNING
+            yield _finding(last, Ref("CronJob", name, namespace), pods, logs, events, cluster, what, severity)
         else:
-            yield _finding(last, last.ref(), pods, logs, events, cluster, again=False)
+            yield _finding(last, last.ref(), pods, logs, events, cluster, "has failed")
 
 
 def _trying(jobs: Jobs, pods: Pods | None, logs: Logs | None) -> Iterator[Finding]:
@@ -141,19 +141,37 @@ def _made_good(failed: Job, jobs: Jobs) -> bool:
     )
 
 
-def _again(series: Sequence[Job], cron: CronJob | None) -> bool:
-    """Whether runs before this one failed too. Only one failed Job is kept by default, so the times have to tell."""
-    if len(series) > 1:
-        return series[1].failed is not None
-    if cron is None or cron.status.last_successful_time is None:
-        return True
+def _seen(series: Sequence[Job], cron: CronJob | None) -> tuple[str, bool]:
+    """What was seen of the runs, and whether one before the last failed too.
+
+    Only one failed Job is kept by default, so the times have to tell of the others.
+    """
+    failed = next((n for n, job in enumerate(series) if not job.failed), len(series))
+    if failed > 1:
+        return f"failed at its last {failed} runs", True
+    if cron is None or len(series) > 1:
+        return "failed at its last run", False
+    success = cron.status.last_successful_time
+    begun = success or cron.created
+    if begun is None or not _two_due(cron, begun, _began(series[0]) if success is None else _ended(series[0])):
+        return ("failed at its first run" if success is None else "failed at its last run"), False
+    since = f" since {success:%Y-%m-%d %H:%M} UTC" if success else ""
+    return f"failed at its last run, and none has succeeded{since}", True
+
+
+def _two_due(cron: CronJob, begun: datetime, until: float) -> bool:
+    """Whether the schedule has come twice in between."""
     try:
         schedule = parse_schedule(cron.spec.schedule, cron.spec.time_zone)
     except ScheduleError:
         return False
-    first = schedule.next(cron.status.last_successful_time)
+    first = schedule.next(begun)
     second = schedule.next(first) if first else None
-    return second is not None and second.timestamp() <= _ended(series[0])
+    return second is not None and second.timestamp() <= until
+
+
+def _began(job: Job) -> float:
+    return job.created.timestamp() if job.created else _ended(job)
 
 
 def _finding(
@@ -163,8 +181,8 @@ def _finding(
     logs: Logs | None,
     events: Events | None,
     cluster: Cluster,
-    *,
-    again: bool,
+    what: str,
+    severity: Severity | None = None,
 ) -> Finding:
     failed = job.failed
     reason = failed.reason if failed else ""
@@ -177,11 +195,8 @@ def _finding(
     if told:
         exits = [shorten(_bare(told.message), 110)]
     age = cluster.age(failed.last_transition_time if failed else None)
-    what = "has failed" if subject.kind == "Job" else "fails at every run" if again else "failed at its last run"
     if age > _OLD:
         severity = Severity.INFO
-    else:
-        severity = Severity.WARNING if subject.kind == "CronJob" and not again else Severity.ERROR
     return Finding(
         subject,
         f"{subject} {what}: {why}" + (f"; {listing(exits, 2)}" if exits else ""),

@@ -52,7 +52,7 @@ def pods_cannot_be_created(
         said = _CALL.sub(r"webhook \1 cannot be called: ", _HEAD.sub("", refusal.message))
         yield Finding(
             refusal.subject,
-            f"{refusal.subject} may not make its pods: {shorten(_steady(said, refusal.maker.name), 180)}",
+            f"{refusal.subject} may not make its pods: {shorten(refusal.steady(said), 180)}",
             evidence=(
                 Evidence(
                     kubectl("describe", refusal.maker.kind.lower(), refusal.maker.name, namespace=namespace),
@@ -75,8 +75,3 @@ def _shared(said: str) -> Shared | None:
     """The runtime class that several name and that does not exist."""
     lost = re.search(r'RuntimeClass "([^"]+)" not found', said)
     return Shared(Ref("RuntimeClass", lost[1]), f"RuntimeClass {lost[1]} does not exist", "name it") if lost else None
-
-
-def _steady(text: str, maker: str) -> str:
-    """Without the random suffix of the pod that was to be made."""
-    return re.sub(rf"({re.escape(maker)})-[a-z0-9]{{5}}\b", r"\1-…", text)

@@ -154,6 +154,8 @@ def _words(pod: Pod) -> str:
             return "cannot pull their image"
         case "CrashLoopBackOff" | "Error" | "OOMKilled" | "ContainerCannotRun" | "StartError":
             return "crash" if not state.startswith("Init:") else "fail in an init container"
+    if state.startswith("Running, "):
+        return f"run, but {state.removeprefix('Running, ')}"
     return f"are {state}"
 
 

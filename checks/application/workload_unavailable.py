@@ -148,7 +148,8 @@ def _pauses(workload: Workload, pods: Sequence[Pod]) -> int:
 
 
 def _certain(pod: Pod) -> bool:
-    return state_of(pod) not in ("Running, not ready", "Pending", "ContainerCreating", "PodInitializing")
+    state = state_of(pod)
+    return not state.startswith("Running, ") and state not in ("Pending", "ContainerCreating", "PodInitializing")
 
 
 def _in_flight(workload: Workload, pods: Sequence[Pod]) -> bool:

@@ -87,7 +87,7 @@ def webhook_call_fails(
         config, hook = hooks[name]
         if not _there(hook, services, slices):
             continue  # webhook_backend_unavailable says so
-        why, look = _reason(calls[0].error, hook)
+        why, look = _reason(calls[0].error, hook, cluster)
         yield Finding(
             config.ref(),
             f"calls to webhook {name} of {config.name} fail: {why}",
@@ -165,15 +165,11 @@ def _there(hook: Webhook, services: Services, slices: EndpointSlices) -> bool:
     )
 
 
-def _reason(error: str, hook: Webhook) -> tuple[str, str]:
+def _reason(error: str, hook: Webhook, cluster: Cluster) -> tuple[str, str]:
     """What the error says in plain words, and what to look at."""
-    line = error.replace("\n", " ")
-    if "x509:" in line or "tls:" in line:
-        found = re.search(r"(x509: .*)", line) or re.search(r"(tls: .*)", line)
-        return (
-            f"its certificate is not accepted ({shorten(found[1] if found else line, 100)})",
-            "compare caBundle of the configuration with the CA of the Secret that the webhook serves with",
-        )
+    line = error.replace("\n", " ").partition('" logger=')[0]
+    if "x509:" in line or "tls:" in line or "unable to load root certificates" in line:
+        return _certificate(line, hook, cluster)
     if url := hook.client_config.url:
         why = _by_url(line, url)
         if why:
@@ -201,6 +197,34 @@ def _reason(error: str, hook: Webhook) -> tuple[str, str]:
     if "server gave HTTP response to HTTPS" in line:
         return "its server speaks HTTP, and webhooks are called by HTTPS", "correct the Service's targetPort"
     return shorten(line, 120), "read the webhook's own log"
+
+
+def _certificate(line: str, hook: Webhook, cluster: Cluster) -> tuple[str, str]:
+    """Why a certificate is not accepted: its own name or time, or what the configuration trusts."""
+    found = re.search(r"(x509: .*)", line) or re.search(r"(tls: .*)", line)
+    why = f"its certificate is not accepted ({shorten(found[1] if found else line, 100)})"
+    if name := re.search(r"certificate is (?:not )?valid for .*?,? (?:not|but wanted) ([\w.-]+)", line):
+        return why, f"make the certificate that it serves anew, with the name it is called by: DNS:{name[1]}"
+    if "certificate has expired" in line:
+        return why, "make the certificate that it serves anew, and restart its pods if they do not read it again"
+    if "unknown authority" not in line and "unable to load root" not in line:
+        return why, "compare caBundle of the configuration with the CA of the Secret that the webhook serves with"
+    trusted = hook.client_config.authorities
+    if not trusted:
+        holds = "holds no certificate" if hook.client_config.ca_bundle else "is empty"
+        return (
+            f"its certificate is not accepted: caBundle of the configuration {holds}",
+            "put the CA that signed the webhook's certificate into caBundle; where cert-manager's cainjector or an "
+            "operator does so, look at its log",
+        )
+    if all(cluster.age(ca.not_after) > 0 for ca in trusted):
+        last = max(trusted, key=lambda ca: ca.not_after)
+        return (
+            f"its certificate is not accepted: the CA in caBundle, {shorten(last.subject, 60)}, has expired on "
+            f"{last.not_after:%Y-%m-%d}",
+            "make a new CA and a certificate of it for the webhook, and put that CA into caBundle",
+        )
+    return why, "compare caBundle of the configuration with the CA of the Secret that the webhook serves with"
 
 
 #: What of a call to a server that is no Service's tells why it failed.

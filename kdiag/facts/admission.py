@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import re
 from typing import Any, ClassVar
 
 from kdiag.facts.base import ApiList, Objects
+from kdiag.facts.certificates import Certificate, parse_pem
 from kdiag.facts.meta import Condition, LabelSelector, Lean, Object, TracedMeta, condition
+
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+_MANY = 20  # certificates of one bundle that are looked at
 
 
 class ServiceRef(Lean, frozen=True, gc=False):
@@ -22,6 +29,24 @@ class ClientConfig(Lean, frozen=True, gc=False):
 
     service: ServiceRef | None = None
     url: str = ""
+    ca_bundle: str = ""
+
+    @property
+    def authorities(self) -> tuple[Certificate, ...]:
+        """The certificates of its caBundle that can be read: they are public."""
+        try:
+            text = base64.b64decode(self.ca_bundle).decode(errors="replace")
+        except (binascii.Error, ValueError):
+            return ()
+        found = (parse_pem(pem, "caBundle") for pem in _PEM.findall(text)[:_MANY])
+        return tuple(c for c in found if isinstance(c, Certificate))
+
+
+class MatchCondition(Lean, frozen=True, gc=False):
+    """What a call has to be like for a webhook to be asked."""
+
+    name: str = ""
+    expression: str = ""
 
 
 class WebhookRule(Lean, frozen=True, gc=False):
@@ -42,6 +67,7 @@ class Webhook(Lean, frozen=True, gc=False):
     timeout_seconds: int = 10
     rules: tuple[WebhookRule, ...] = ()
     namespace_selector: LabelSelector | None = None
+    match_conditions: tuple[MatchCondition, ...] = ()
 
 
 class ValidatingWebhookConfiguration(Object, frozen=True, gc=False):

@@ -108,7 +108,7 @@ def _reason(pods: Sequence[Pod]) -> str:
 def _state(pod: Pod) -> str:
     state = state_of(pod)
     if state != "Running, not ready":
-        return state
+        return state[0].lower() + state[1:] if state.startswith("Running, ") else state
     probed = any(c.readiness_probe for c in pod.spec.containers)
     return "running, readiness probe fails" if probed else "running, not ready"
 

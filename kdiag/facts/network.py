@@ -33,6 +33,7 @@ class ServicePort(Lean, frozen=True, gc=False):
 
 class _Ingress(Lean, frozen=True, gc=False):
     ip: str = ""
+    ip_mode: str = ""
     hostname: str = ""
 
 
@@ -54,6 +55,7 @@ class _ServiceSpec(Lean, frozen=True, gc=False):
     internal_traffic_policy: str = ""
     publish_not_ready_addresses: bool = False
     load_balancer_class: str = ""
+    external_ips: tuple[str, ...] = msgspec.field(name="externalIPs", default=())
 
 
 def as_variable(service: str) -> str:
@@ -82,6 +84,12 @@ class Service(Object, frozen=True, gc=False):
     def publishes_unready(self) -> bool:
         """Whether pods that are not ready are meant to be reached through it."""
         return self.spec.publish_not_ready_addresses or self.metadata.annotations.tolerate_unready == "true"
+
+    @property
+    def outer_addresses(self) -> tuple[str, ...]:
+        """The addresses from outside of the cluster on which each node takes its traffic."""
+        balanced = (i.ip for i in self.status.load_balancer.ingress if i.ip and i.ip_mode != "Proxy")
+        return tuple(dict.fromkeys((*self.spec.external_ips, *balanced)))
 
     @property
     def selector_text(self) -> str:

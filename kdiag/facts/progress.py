@@ -135,8 +135,18 @@ def state_of(pod: Pod) -> str:
             if status.state.waiting and status.state.waiting.reason and not status.ready:
                 return prefix + status.state.waiting.reason
     if pod.phase == "Running":
-        return "Running, not ready"
+        gate = _closed_gate(pod)
+        return f"Running, readiness gate {gate} is not true" if gate else "Running, not ready"
     return pod.phase or "Unknown"
+
+
+def _closed_gate(pod: Pod) -> str:
+    """The readiness gate that alone keeps a pod from being ready; empty where a container does, too."""
+    containers = pod.condition("ContainersReady")
+    if not containers or containers.status != "True":
+        return ""
+    conditions = ((g.condition_type, pod.condition(g.condition_type)) for g in pod.spec.readiness_gates)
+    return next((name for name, found in conditions if found is None or found.status != "True"), "")
 
 
 def template_changes(old: PodSpec, new: PodSpec) -> Iterator[str]:

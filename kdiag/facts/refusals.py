@@ -34,7 +34,13 @@ _KINDS = (
     ("quota", re.compile(r"exceeded quota: |failed quota: |insufficient quota to match these scopes")),
     ("pod_security", re.compile(r"violates PodSecurity \"")),
     ("service_account", re.compile(r"error looking up service account |serviceaccount \"[^\"]*\" not found")),
-    ("denied", re.compile(r"admission webhook \"[^\"]*\" denied|ValidatingAdmissionPolicy '[^']*' with binding ")),
+    (
+        "denied",
+        re.compile(
+            r"admission webhook \"[^\"]*\" denied|ValidatingAdmissionPolicy '[^']*' with binding "
+            r"|expression '[\s\S]*' resulted in error: "
+        ),
+    ),
     (
         "limit_range",
         re.compile(
@@ -62,6 +68,10 @@ class Refusal:
     def severity(self) -> Severity:
         """A warning where nobody misses a pod yet."""
         return Severity.WARNING if self.harmless else Severity.ERROR
+
+    def steady(self, text: str) -> str:
+        """A text without the random end of the name of the pod that was to be made."""
+        return re.sub(rf"({re.escape(self.maker.name)})-[a-z0-9]{{5}}\b", r"\1-…", text)
 
     @property
     def started(self) -> str:

@@ -16,6 +16,7 @@ from kdiag.facts import (
     Dependency,
     EndpointSlices,
     Logs,
+    Node,
     Nodes,
     Owners,
     Pod,
@@ -69,6 +70,8 @@ def dependency_unreachable(
             continue
         seen |= {(complaint.workload, place), (complaint.workload, bare)}
         inside, proof = _inside(call, slices, backends, logs, owners)
+        if call.entrance:
+            inside, proof = _at_the_door(call, call.entrance, slices, nodes)
         malformed = said.phrase.by == NO_ADDRESS
         meant = _meant(call, dependencies) if call.nobody and dependencies else None
         nobody = f"{call.nobody}{f'; {_service(meant)}' if meant else ''}" if call.nobody else ""
@@ -97,6 +100,7 @@ def dependency_unreachable(
             ),
             touches=present(
                 Ref("Service", call.target.name, call.target.namespace) if call.target else None,
+                call.entrance.ref() if call.entrance else None,
                 call.server.ref() if call.server else None,
             ),
             key=place,
@@ -119,7 +123,8 @@ def _shared(place: str, target: Resolved | None, why: str) -> Shared:
 class _Call(NamedTuple):
     """A connection that a program could not make: the name that it asked, what told it of that, and who answers there.
 
-    ``server`` is the pod that has the address it asked, ``nobody`` says that nothing of the cluster has it.
+    ``server`` is the pod that has the address it asked, ``nobody`` says that nothing of the cluster has it, and
+    ``entrance`` is the Service whose nodePort it asked of a node.
     """
 
     complaint: Complaint
@@ -127,6 +132,7 @@ class _Call(NamedTuple):
     told: Dependency | None
     server: Pod | None
     nobody: str
+    entrance: Service | None = None
 
     @property
     def pod(self) -> Pod:
@@ -156,7 +162,7 @@ def _calls(
             template = workloads.template(complaint.workload) if workloads else None
             if told and dependencies.outdated(told, pod, template):
                 continue
-        server, nobody = None, ""
+        server, nobody, entrance = None, "", None
         if target is None and is_address(host):
             if not addresses and backends:
                 addresses = {p.ip: p for p in backends.pods.items if p.ip and not p.spec.host_network}
@@ -164,7 +170,16 @@ def _calls(
             if dependencies and server is None:
                 told = told or next(dependencies.addressed(pod, host), None)
                 nobody = dependencies.nobody(host, nodes)
-        yield _Call(complaint, target, told, server, nobody)
+                asked = complaint.said.port or (told.port if told else 0)
+                entrance = dependencies.by_node_port.get(asked) if _node_of(host, nodes) else None
+        yield _Call(complaint, target, told, server, nobody, entrance)
+
+
+def _node_of(address: str, nodes: Nodes | None) -> Node | None:
+    """The node that has an address."""
+    return (
+        next((n for n in nodes.items if any(a.address == address for a in n.status.addresses)), None) if nodes else None
+    )
 
 
 def _is_none(call: _Call, cluster: Cluster, slices: EndpointSlices | None, backends: Backends | None) -> bool:
@@ -217,6 +232,24 @@ def _inside(
             return f'{owners.top(pod) if owners else pod.ref()} runs "{does}" and serves nothing', shown
     by_hand = _by_hand(call.service, slices)
     return f"it selects no pods and leads to {by_hand}" if by_hand else "", None
+
+
+def _at_the_door(
+    call: _Call, service: Service, slices: EndpointSlices | None, nodes: Nodes | None
+) -> tuple[str, Evidence | None]:
+    """What a node does with what comes to the nodePort of a Service, and what shows it."""
+    node = _node_of(call.complaint.said.host, nodes)
+    port = f"the nodePort of Service {service.ref().path}"
+    if node is None or slices is None or service.spec.external_traffic_policy != "Local":
+        return port, None
+    places = {e.node_name for e in slices.endpoints(service) if e.ready}
+    if not places or node.name in places:
+        return port, None
+    shown = f"External Traffic Policy: Local; endpoints on {listing(sorted(places), 3)}"
+    return (
+        f"{port}, which has externalTrafficPolicy Local and no endpoint on {node.name}",
+        Evidence(kubectl("describe", "service", service.name, namespace=service.namespace), shown),
+    )
 
 
 def _on_loopback(call: _Call, backends: Backends | None, logs: Logs | None) -> tuple[Pod, str, str] | None:
@@ -331,6 +364,11 @@ def _next(call: _Call) -> Iterator[str]:
             slices = kubectl("get", "endpointslices", "-o", "wide", namespace=target.namespace)
             yield f"{slices}   # is what it leads to still at that address?"
         name = target.name if target.namespace == pod.namespace else f"{target.name}.{target.namespace}"
+    if call.entrance:
+        yield kubectl("get", "endpointslices", "-o", "wide", namespace=call.entrance.namespace)
+        if call.entrance.spec.external_traffic_policy == "Local":
+            yield "ask a node that has an endpoint, or the Service by its name, or set externalTrafficPolicy Cluster"
+        return
     if call.server is not None:
         yield kubectl("describe", "pod", call.server.name, namespace=call.server.namespace)
     else:

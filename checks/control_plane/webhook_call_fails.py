@@ -90,13 +90,13 @@ def webhook_call_fails(
         why, look = _reason(calls[0].error, hook, cluster)
         yield Finding(
             config.ref(),
-            f"calls to webhook {name} of {config.name} fail: {why}",
+            f"calls to webhook {name} of {config.name} fail: {why}{_meanwhile(calls[0].error, hook)}",
             evidence=(Evidence(calls[0].command, shorten(calls[0].text, 400), calls[0].source),),
             next=(look, *_pods(hook)),
             touches=tuple(dict.fromkeys(c.about for c in calls if c.about)),
             key=name,
             own=bool(_ANSWERED.search(calls[0].error)),
-            severity=Severity.WARNING if hook.failure_policy == "Ignore" else None,
+            severity=Severity.WARNING if _passes(hook) else None,
         )
 
 
@@ -197,6 +197,16 @@ def _reason(error: str, hook: Webhook, cluster: Cluster) -> tuple[str, str]:
     if "server gave HTTP response to HTTPS" in line:
         return "its server speaks HTTP, and webhooks are called by HTTPS", "correct the Service's targetPort"
     return shorten(line, 120), "read the webhook's own log"
+
+
+def _meanwhile(error: str, hook: Webhook) -> str:
+    """What one that is passed over when it does not answer costs all the same."""
+    late = "deadline exceeded" in error or "imeout" in error
+    return f"; each call waits {hook.timeout_seconds} s and passes then" if late and _passes(hook) else ""
+
+
+def _passes(hook: Webhook) -> bool:
+    return hook.failure_policy == "Ignore"
 
 
 def _certificate(line: str, hook: Webhook, cluster: Cluster) -> tuple[str, str]:

@@ -440,6 +440,11 @@ class Dependencies(Derived):
         return {s.spec.cluster_ip: s for s in self.services.items if s.spec.cluster_ip not in ("", "None")}
 
     @cached_property
+    def by_node_port(self) -> Mapping[int, Service]:
+        """The Services by the ports on which every node takes their traffic."""
+        return {p.node_port: s for s in self.services.items for p in s.spec.ports if p.node_port}
+
+    @cached_property
     def pod_addresses(self) -> frozenset[str]:
         """The addresses of the pods."""
         return frozenset(p.ip for p in self.pods.items if p.ip)

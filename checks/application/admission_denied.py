@@ -115,7 +115,8 @@ def _finding(denial: _Denial, *, whole: bool) -> Finding:
     steady = whole and (denial.unjudged or what.startswith("policy"))
     return Finding(
         refusal.subject,
-        f"{refusal.subject} may not make its pods: {what} {does} them: " + shorten(refusal.steady(denial.why), 160),
+        f"{refusal.subject} may not make its {refusal.made}: {what} {does} them: "
+        + shorten(refusal.steady(denial.why), 160),
         evidence=(
             Evidence(
                 kubectl("describe", maker.kind.lower(), maker.name, namespace=maker.namespace),

@@ -52,7 +52,7 @@ def pods_cannot_be_created(
         said = _CALL.sub(r"webhook \1 cannot be called: ", _HEAD.sub("", refusal.message))
         yield Finding(
             refusal.subject,
-            f"{refusal.subject} may not make its pods: {shorten(refusal.steady(said), 180)}",
+            f"{refusal.subject} may not make its {refusal.made}: {shorten(refusal.steady(said), 180)}",
             evidence=(
                 Evidence(
                     kubectl("describe", refusal.maker.kind.lower(), refusal.maker.name, namespace=namespace),

@@ -52,7 +52,7 @@ def quota_exceeded(refusals: Refusals, events: Events | None, quotas: ResourceQu
             refusal.subject,
             f"{refusal.subject} has not made its pods yet: quota {quota} was full, and has room by now"
             if over
-            else f"{refusal.subject} may not make its pods: {said}",
+            else f"{refusal.subject} may not make its {refusal.made}: {said}",
             evidence=(
                 Evidence(
                     kubectl("describe", refusal.maker.kind.lower(), refusal.maker.name, namespace=namespace),

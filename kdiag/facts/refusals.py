@@ -69,6 +69,11 @@ class Refusal:
         """A warning where nobody misses a pod yet."""
         return Severity.WARNING if self.harmless else Severity.ERROR
 
+    @property
+    def made(self) -> str:
+        """What it may not make."""
+        return "Jobs" if self.maker.kind == "CronJob" else "pods"
+
     def steady(self, text: str) -> str:
         """A text without the random end of the name of the pod that was to be made."""
         return re.sub(rf"({re.escape(self.maker.name)})-[a-z0-9]{{5}}\b", r"\1-…", text)

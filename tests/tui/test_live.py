@@ -183,6 +183,24 @@ async def test_reading_again_marks_what_is_gone_and_what_is_new(api: FakeAPI, tm
 
 
 @on_loop
+async def test_what_still_stands_while_it_is_read_anew_has_the_time_of_its_reading(
+    api: FakeAPI, tmp_path: Path
+) -> None:
+    async with screen(*words(api, tmp_path)) as pilot:
+        tree = app(pilot).case.tree
+        assert tree is not None
+        taken = tree.verdict.taken[11:19]
+        with held(api, "/api/v1/configmaps") as gate:
+            await pilot.press("R")
+            await until(pilot, lambda: "reading" in bar(pilot, "head"), "the second reading")
+            assert f"as of {taken} UTC" in bar(pilot, "head")
+            gate.set()
+            await until(pilot, lambda: not app(pilot).case.reading.running, "its end")
+            await pilot.pause()
+            assert "as of" not in bar(pilot, "head")
+
+
+@on_loop
 async def test_verify_waits_until_the_finding_is_gone(
     api: FakeAPI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,6 +157,8 @@ class VerdictScreen(BaseScreen):
             if verdict.infos and not self._narrow:
                 right.append((f"{dot}{plural(len(verdict.infos), 'remark')}", "dim"))
         if case.reading.running:
+            if verdict is not None and case.tree and case.tree.final:  # what stands here is of the reading before
+                right.append((f"{dot}as of {verdict.taken[11:19]} UTC", "dim"))
             right.append((f"{dot}reading {case.reading.elapsed:.0f} s", "warn"))
         elif case.cancelled:
             right.append((f"{dot}cancelled", "warn"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import inspect
-import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Sequence
@@ -38,6 +37,7 @@ from kdiag.model.result import Severity as Severity
 from kdiag.model.result import Shared as Shared
 from kdiag.model.result import controller as controller
 from kdiag.model.result import present as present
+from kdiag.model.text import PLAIN
 from kdiag.model.text import duration as duration
 from kdiag.model.text import go_seconds as go_seconds
 from kdiag.model.text import listing as listing
@@ -170,14 +170,11 @@ def check(
     return wrap
 
 
-_PLAIN = re.compile(r"[\w@%+=:,./ -]+", re.ASCII)  # what a shell takes as it stands
-
-
 def kubectl(*words: str, namespace: str = "") -> str:
     """A kubectl command as a person types it, quoted for a shell."""
     parts = ("kubectl", "-n", namespace, *words) if namespace else ("kubectl", *words)
     line = " ".join(parts)
-    if line.count(" ") == len(parts) - 1 and "" not in parts and _PLAIN.fullmatch(line):
+    if line.count(" ") == len(parts) - 1 and "" not in parts and PLAIN.fullmatch(line):
         return line  # as nearly all are: one look in place of one for each word
     import shlex
 

@@ -37,6 +37,7 @@ def routes_to_pods_missing(
     young = {n.name for n in nodes.items if cluster.age(n.created) < _BOOT} if nodes else set()
     for node, found in routes:
         wrong: dict[str, str] = {}
+        parts: dict[str, Route] = {}  # what leads some of a node's pods astray
         if node not in pods or node in young:
             continue
         for other, network in sorted(pods.items()):
@@ -50,11 +51,11 @@ def routes_to_pods_missing(
             elif route.network == network and route.via and _stranger(route, other, addresses):
                 wrong[other] = f"{network} via {route.via}, which is not {other} ({addresses[other]})"
             elif nodes and (part := _part(found, network, addresses)):
+                parts[other] = part
                 wrong[other] = f"{part.network} via {part.via}, which is no node, goes before {network}"
         if not wrong:
             continue
         other = min(wrong)
-        surplus = wrong[other].partition(" via ")[0] if " goes before " in wrong[other] else ""
         device = next((r.device for r in found if r.network.prefixlen == 0), "eth0")
         yield Finding(
             Ref("Node", node),
@@ -67,8 +68,8 @@ def routes_to_pods_missing(
                 ),
             ),
             next=(
-                f"ssh {node} sudo ip route del {surplus}    # undo: the same with add"
-                if surplus
+                f"ssh {node} sudo ip route del {parts[other].network}    # undo: the same with add"
+                if other in parts
                 else f"ssh {node} sudo ip route replace {pods[other]} via {addresses[other]} dev {device}",
                 f"kubectl get pods -A -o wide --field-selector=spec.nodeName={node}"
                 "    # the network plugin's pod should keep the routes: restart it, read its log",

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Interface
 
 from kdiag.check import TRAFFIC_LOST, Evidence, Finding, Layer, Ref, Severity, check, listing, shorten, ssh
 from kdiag.facts import (
+    ASKED_BY_ALL,
     EndpointSlices,
     Fate,
     Filter,
@@ -29,8 +30,6 @@ _MANY_PORTS = 100
 #: Chains of those who keep Services and policies themselves.
 _OWN = ("KUBE-", "cali-", "CILIUM_", "FLANNEL-")
 _MOST = 500
-#: What programs everywhere ask: their trouble is that of the node.
-_VITAL = frozenset({"default/kubernetes", "kube-system/kube-dns"})
 
 
 @check(
@@ -54,7 +53,7 @@ def service_blocked(
     plain = [s for s in services.items if _plain(s) and any(e.ready for e in slices.endpoints(s))][:_MOST]
     for node, table in filters:
         here = places.get(node)
-        tables = (nft.get(node) or ()) if nft else ()
+        tables = nft.get(node) or ()
         if here is None or table.legacy or not any(map(_drops, (table, *(t.filter for t in tables)))):
             continue
         ways = [way for service in plain for way in _ways(service, here, places, slices)]
@@ -222,7 +221,7 @@ def _finding(here: _Place, text: str, hits: list[tuple[_Way, Judgement, NftTable
     names = list(dict.fromkeys(h[0].service.ref().path for h in hits))
     ports = sorted({h[0].node_port for h in hits if h[0].node_port})
     only_ports = all(h[0].node_port for h in hits)
-    single = len(names) == 1 and names[0] not in _VITAL
+    single = len(names) == 1 and names[0] not in ASKED_BY_ALL
     name = table.name if table else "filter"
     iptables = table is None or table.iptables
     rule = judged.rule

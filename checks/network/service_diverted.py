@@ -7,12 +7,19 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 from kdiag.check import TRAFFIC_LOST, Evidence, Finding, Layer, Ref, Severity, check, listing, ssh
-from kdiag.facts import EndpointSlices, Packet, Service, ServicePort, ServiceRules, Services, ServiceTables
+from kdiag.facts import (
+    ASKED_BY_ALL,
+    EndpointSlices,
+    Packet,
+    Service,
+    ServicePort,
+    ServiceRules,
+    Services,
+    ServiceTables,
+)
 
 #: What pods send passes the first, what the node itself sends the second.
 _CHAINS = frozenset({"PREROUTING", "OUTPUT"})
-#: What programs everywhere ask: their trouble is that of the node.
-_VITAL = frozenset({"default/kubernetes", "kube-system/kube-dns"})
 _TO = re.compile(r"--to-destination ([\d.]+)(?::(\d+))?")
 
 
@@ -67,7 +74,7 @@ def _finding(node: str, text: str, names: list[str], service: Service, port: Ser
     address = f" ({service.spec.cluster_ip}:{port.port})" if len(unique) == 1 else ""
     chain = text.split()[1]
     rule = re.sub(r"^-A \w+ ", "", text)
-    lone = len(unique) == 1 and unique[0] not in _VITAL
+    lone = len(unique) == 1 and unique[0] not in ASKED_BY_ALL
     return Finding(
         service.ref() if lone else Ref("Node", node),
         f"connections from {node} to Service {listing(unique, 3)}{address} {goes}: a rule in {chain} comes before "

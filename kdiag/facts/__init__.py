@@ -201,6 +201,7 @@ from kdiag.facts.meta import condition as condition
 from kdiag.facts.meta import labels_text as labels_text
 from kdiag.facts.meta import selects as selects
 from kdiag.facts.meta import show_labels as show_labels
+from kdiag.facts.network import ASKED_BY_ALL as ASKED_BY_ALL
 from kdiag.facts.network import Backend as Backend
 from kdiag.facts.network import BackendPort as BackendPort
 from kdiag.facts.network import Backends as Backends

@@ -58,6 +58,10 @@ class _ServiceSpec(Lean, frozen=True, gc=False):
     external_ips: tuple[str, ...] = msgspec.field(name="externalIPs", default=())
 
 
+#: Services that programs everywhere ask: on a node where one cannot be reached, the trouble is that of the node.
+ASKED_BY_ALL = frozenset({"default/kubernetes", "kube-system/kube-dns"})
+
+
 def as_variable(service: str) -> str:
     """A Service's name as it stands in the names of the variables that the kubelet sets for it: ``MY_DB`` of my-db."""
     return service.upper().replace("-", "_")

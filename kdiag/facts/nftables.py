@@ -37,17 +37,16 @@ class NftTable:
 
     def judge(self, chain: str, packet: Packet) -> Judgement | None:
         """Whether it certainly drops a packet: what one chain accepts, the next may drop, but not the other way."""
-        for hook in HOOKS[chain]:
-            for _, base in self.hooks.get(hook, ()):
-                judged = self.filter.judge(base, _at(hook, packet))
-                if judged.fate is Fate.DROPPED:
-                    return judged
-        return None
+        every = (self._dropped(hook, packet) for hook in HOOKS[chain])
+        return next((judged for judged in every if judged), None)
 
     def early(self, hook: str, packet: Packet) -> Judgement | None:
         """The same of what it does before addresses of Services become those of pods."""
+        return self._dropped(hook, packet, before=_PRIORITIES["dstnat"])
+
+    def _dropped(self, hook: str, packet: Packet, before: int | None = None) -> Judgement | None:
         for priority, base in self.hooks.get(hook, ()):
-            if priority < _PRIORITIES["dstnat"]:
+            if before is None or priority < before:
                 judged = self.filter.judge(base, _at(hook, packet))
                 if judged.fate is Fate.DROPPED:
                     return judged

@@ -154,7 +154,7 @@ def is_command(step: str) -> bool:
 
 
 #: What a shell hands on as it stands, word by word.
-_PLAIN = re.compile(r"[\w@%+=:,./ -]+", re.ASCII)
+PLAIN = re.compile(r"[\w@%+=:,./ -]+", re.ASCII)
 
 
 def ssh(node: str, command: str) -> str:
@@ -163,7 +163,7 @@ def ssh(node: str, command: str) -> str:
     An editor gets a terminal (``-t``), without which it cannot be used.
     """
     terminal = "-t " if command.startswith("sudoedit ") else ""
-    if not _PLAIN.fullmatch(command):
+    if not PLAIN.fullmatch(command):
         command = shlex.quote(command) if "'" not in command or re.search(r'["$`\\!]', command) else f'"{command}"'
     return f"ssh {terminal}{node} {command}"
 

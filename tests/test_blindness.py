@@ -10,12 +10,14 @@ import pytest
 from kdiag.check import Check
 from kdiag.engine.evaluate import evaluate
 from kdiag.engine.intake import Intake, roots
-from kdiag.facts import Certificates, Cluster, MutatingWebhooks, ValidatingWebhooks
+from kdiag.engine.library import find
+from kdiag.facts import Certificates, Cluster, MutatingWebhooks, Services, ValidatingWebhooks
 from kdiag.facts.base import Fact
 from kdiag.facts.hosts import UNREADABLE
 from kdiag.model.observation import Observation
 from kdiag.model.result import Ref, Result, Status
 from tests.recording import (
+    FIXTURES,
     cases,
     cluster_observations,
     clusters,
@@ -103,3 +105,14 @@ def test_without_replicasets_a_deployment_is_one_cause_under_its_own_name() -> N
     (cause,) = whole.verdict().causes
     assert {str(node.finding.subject) for node in cause.walk()} == {"Deployment team/web"}
     assert "application/workload_unavailable" in {node.check.id for node in cause.walk()}
+
+
+def test_services_beyond_those_that_are_followed_through_a_filter_are_told() -> None:
+    check = "network/service_blocked"
+    facts = fixture_facts(FIXTURES / check / "broken.yaml")
+    services = facts.get(Services)
+    assert services is not None
+    assert not evaluate(find(check), facts).gaps
+    gaps = evaluate(find(check), facts.replaced(Services(items=services.items * 501))).gaps
+    assert gaps
+    assert all("followed for 500 Services of " in gap.reason for gap in gaps)

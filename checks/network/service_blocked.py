@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface
 
-from kdiag.check import TRAFFIC_LOST, Evidence, Finding, Layer, Ref, Severity, check, listing, shorten, ssh
+from kdiag.check import TRAFFIC_LOST, Evidence, Finding, Gap, Layer, Ref, Severity, check, listing, shorten, ssh
 from kdiag.facts import (
     ASKED_BY_ALL,
     EndpointSlices,
@@ -47,16 +47,18 @@ def service_blocked(
     slices: EndpointSlices,
     routes: Routes | None,
     nodes: Nodes | None,
-) -> Iterator[Finding]:
+) -> Iterator[Finding | Gap]:
     """Only what is certainly dropped, and by a rule that lets other packets between nodes and pods pass."""
     places = {node: p for node, _ in interfaces if (p := _place(node, interfaces, routes, nodes))}
-    plain = [s for s in services.items if _plain(s) and any(e.ready for e in slices.endpoints(s))][:_MOST]
+    plain = [s for s in services.items if _plain(s) and any(e.ready for e in slices.endpoints(s))]
     for node, table in filters:
         here = places.get(node)
         tables = nft.get(node) or ()
         if here is None or table.legacy or not any(map(_drops, (table, *(t.filter for t in tables)))):
             continue
-        ways = [way for service in plain for way in _ways(service, here, places, slices)]
+        if len(plain) > _MOST:
+            yield Gap(f"{node} iptables-filter", f"followed for {_MOST} Services of {len(plain)} only")
+        ways = [way for service in plain[:_MOST] for way in _ways(service, here, places, slices)]
         yield from _of_node(here, _Tables(table, tables), ways, places)
 
 

@@ -343,3 +343,17 @@ def test_a_label_that_a_kubelet_gives_its_node_is_not_put_there_by_hand(label: s
     found = result("scheduling_node_selector_unmatched", "broken.yaml", pods=pods).findings
     assert found
     assert any("label node" in step for f in found for step in f.next) is by_hand
+
+
+@pytest.mark.parametrize(
+    ("fixture", "said"),
+    [
+        ("broken-finalizer.yaml", "it was to be gone at 2026-11-22T09:55:04Z"),
+        ("broken-kubelet.yaml", "it was to be gone at 2026-11-22T09:50:00Z (grace period 30 s)"),
+    ],
+)
+def test_a_pod_that_was_to_be_gone_says_when_and_of_no_grace_period_that_nobody_gave_it(
+    fixture: str, said: str
+) -> None:
+    (finding,) = result("pod_stuck_terminating", fixture).findings
+    assert finding.evidence[0].shown.endswith(said)

@@ -52,7 +52,7 @@ def pod_stuck_terminating(
             evidence=(
                 Evidence(
                     kubectl("get", "pod", pod.name, "-o", "wide", namespace=pod.namespace),
-                    f"Terminating, on {pod.node or 'no node'}; its grace period of {pod.grace} s is over",
+                    f"Terminating, on {pod.node or 'no node'}; {_over(pod)}",
                 ),
                 Evidence(
                     kubectl("get", "pod", pod.name, "-o", "jsonpath={.metadata.finalizers}", namespace=pod.namespace),
@@ -66,6 +66,12 @@ def pod_stuck_terminating(
             severity=Severity.ERROR if owner.kind == "StatefulSet" and pod.finished else None,
             since=pod.deleted.isoformat() if pod.deleted else "",
         )
+
+
+def _over(pod: Pod) -> str:
+    # No grace period is left of a pod whose containers have all ended: the last to delete it is the kubelet, with 0 s.
+    given = f" (grace period {pod.grace} s)" if pod.grace else ""
+    return f"it was to be gone at {pod.deleted:%Y-%m-%dT%H:%M:%SZ}{given}"
 
 
 def _holds(pod: Pod, nodes: Nodes | None) -> tuple[str, str, str]:

@@ -357,3 +357,14 @@ def test_a_pod_that_was_to_be_gone_says_when_and_of_no_grace_period_that_nobody_
 ) -> None:
     (finding,) = result("pod_stuck_terminating", fixture).findings
     assert finding.evidence[0].shown.endswith(said)
+
+
+def test_a_cron_job_whose_quota_has_room_by_now_has_not_made_its_jobs_yet() -> None:
+    amount = {"count/jobs.batch": "20"}
+    roomy = {
+        "metadata": {"name": "objects", "namespace": "shop"},
+        "spec": {"hard": amount},
+        "status": {"hard": amount, "used": {"count/jobs.batch": "10"}},
+    }
+    said = [f.message for f in result("quota_exceeded", "broken_forms.yaml", resourcequotas=[roomy]).findings]
+    assert "CronJob shop/report has not made its Jobs yet: quota objects was full, and has room by now" in said

@@ -50,7 +50,7 @@ def quota_exceeded(refusals: Refusals, events: Events | None, quotas: ResourceQu
         over = full is not None and _has_room(full, namespace, quotas)
         yield Finding(
             refusal.subject,
-            f"{refusal.subject} has not made its pods yet: quota {quota} was full, and has room by now"
+            f"{refusal.subject} has not made its {refusal.made} yet: quota {quota} was full, and has room by now"
             if over
             else f"{refusal.subject} may not make its {refusal.made}: {said}",
             evidence=(

@@ -96,6 +96,7 @@ def _kept(verdict: Verdict, facts: Facts, before: Last | None) -> Last:
 
     causes = {c.fingerprint: c.finding.message for c in verdict.causes}
     whose = {c.fingerprint: c.check.id for c in verdict.causes}
+    worst = {c.fingerprint: c.worst.name.lower() for c in verdict.causes}
     found = {node.fingerprint for cause in (*verdict.causes, *verdict.infos) for node in cause.walk()}
     library = checks()
     partly = {r.check_id for r in verdict.results if unseen(library[r.check_id], facts, r)}
@@ -104,12 +105,14 @@ def _kept(verdict: Verdict, facts: Facts, before: Last | None) -> Last:
     if before:
         causes |= {f: before.causes[f] for f in unsure}
         whose |= {f: before.checks[f] for f in unsure}
+        worst |= {f: before.worst[f] for f in unsure & set(before.worst)}
     return Last(
         taken=verdict.taken,
         causes=causes,
         unknown=frozenset(r.check_id for r in verdict.results if r.status in (Status.UNKNOWN, Status.ERROR)),
         checks=whose,
         unsure=frozenset(unsure),
+        worst=worst,
     )
 
 
@@ -120,7 +123,13 @@ def _changed(verdict: Verdict, before: Last | None, now: Last) -> tuple[str, ...
     if before is None:
         return ("first run with --on-change",) if now.causes or now.unknown else None
     below = {node.fingerprint: cause for cause in verdict.causes for node in cause.walk()}
+    remarks = {node.fingerprint for info in verdict.infos for node in info.walk()}
     lines = [f"new   {m}" for f, m in now.causes.items() if f not in before.causes]
+    lines += [
+        f"worse {m}: {now.worst[f]} now, {before.worst[f]} before"
+        for f, m in now.causes.items()
+        if _rank(now.worst.get(f)) > _rank(before.worst.get(f)) >= 0
+    ]
     for fingerprint, message in before.causes.items():
         told = clean_line(message)
         if fingerprint in now.unsure:
@@ -128,6 +137,8 @@ def _changed(verdict: Verdict, before: Last | None, now: Last) -> tuple[str, ...
                 lines.append(f"seen  no more, but its check cannot see everything: {told}")
         elif fingerprint in below and fingerprint not in now.causes:
             lines.append(f"under {told}: it follows from {below[fingerprint].finding.message}")
+        elif fingerprint in remarks and fingerprint not in now.causes:
+            lines.append(f"less  {told}: no more than a remark now (-o wide)")
         elif fingerprint not in now.causes:
             lines.append(f"gone  {told}")
     if now.unknown != before.unknown:
@@ -136,6 +147,11 @@ def _changed(verdict: Verdict, before: Last | None, now: Last) -> tuple[str, ...
             f"seen  {count} cannot see, {len(before.unknown)} before" if now.unknown else "seen  everything again"
         )
     return (f"changed since {clean_line(before.taken)}:", *(f"  {line}" for line in lines)) if lines else None
+
+
+def _rank(severity: str | None) -> int:
+    """How bad, of a name that was kept; -1 for none, and for one that no version of now writes."""
+    return Severity[severity.upper()] if severity and severity.upper() in Severity.__members__ else -1
 
 
 def _rendered(verdict: Verdict, options: argparse.Namespace, took: float | None, changed: tuple[str, ...]) -> str:

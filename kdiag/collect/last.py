@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kdiag.collect.settings import change, kept
 
@@ -16,7 +16,8 @@ class Last:
     """One run: when it looked, its causes (fingerprint to message), and the checks that could not see.
 
     ``checks`` says whose a cause is. ``unsure`` are those of the causes that were not found again while their check
-    could not see everything: they may be gone, and nobody may say so.
+    could not see everything: they may be gone, and nobody may say so. ``worst`` is how bad a cause was with all that it
+    explained, by name.
     """
 
     taken: str
@@ -24,6 +25,7 @@ class Last:
     unknown: frozenset[str]
     checks: Mapping[str, str]
     unsure: frozenset[str] = frozenset()
+    worst: Mapping[str, str] = field(default_factory=dict)
 
 
 def load(environ: Mapping[str, str], key: str) -> Last | None:
@@ -34,13 +36,14 @@ def load(environ: Mapping[str, str], key: str) -> Last | None:
     causes, unknown = found.get("causes"), found.get("unknown")
     if not isinstance(causes, dict) or not isinstance(unknown, list):
         return None
-    checks, unsure = found.get("checks"), found.get("unsure")
+    checks, unsure, worst = found.get("checks"), found.get("unsure"), found.get("worst")
     return Last(
         taken=str(found.get("taken", "")),
         causes={str(k): str(v) for k, v in causes.items()},
         unknown=frozenset(map(str, unknown)),
         checks={str(k): str(v) for k, v in checks.items()} if isinstance(checks, dict) else {},
         unsure=frozenset(map(str, unsure)) if isinstance(unsure, list) else frozenset(),
+        worst={str(k): str(v) for k, v in worst.items()} if isinstance(worst, dict) else {},
     )
 
 
@@ -52,6 +55,7 @@ def save(environ: Mapping[str, str], key: str, last: Last) -> None:
         "checks": dict(last.checks),
         "unknown": sorted(last.unknown),
         "unsure": sorted(last.unsure),
+        "worst": dict(last.worst),
     }
 
     def put(runs: Mapping[str, object]) -> Mapping[str, object]:

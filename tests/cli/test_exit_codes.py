@@ -100,6 +100,37 @@ def test_on_change_calls_nothing_gone_that_it_cannot_see(tmp_path: Path) -> None
         assert "gone  Service shop/db" in kdiag(*words, home=tmp_path).stdout
 
 
+def test_on_change_tells_what_grows_worse_and_what_is_a_remark_by_now(tmp_path: Path) -> None:
+    words = ("check", "service_selects_nothing", "--on-change", "--kubeconfig", tmp_path / "c")
+    lost = lost_service()
+    (service,) = lost["/api/v1/services"]
+    with healthy_api(lost) as api:
+
+        def look(kind: str, selector: str) -> subprocess.CompletedProcess[str]:
+            service["spec"] |= {"type": kind, "selector": {"app": selector}}
+            api.set("/api/v1/services", [service])
+            return kdiag(*words, home=tmp_path)
+
+        api.kubeconfig(tmp_path / "c")
+        mild = look("NodePort", "catalogue")
+        assert (mild.returncode, "1 WARNING" in mild.stdout) == (0, True)
+        worse = look("NodePort", "mysqll")
+        assert worse.returncode == 1
+        assert "  worse Service shop/db selects no pod: nothing has app=mysqll" in worse.stdout
+        assert "app=mysql: error now, warning before\n" in worse.stdout
+        assert look("NodePort", "mysqll").stdout == ""
+        less = look("ClusterIP", "catalogue")
+        assert "  less  Service shop/db selects no pod" in less.stdout
+        assert "  gone " not in less.stdout
+        assert look("ClusterIP", "catalogue").stdout == ""
+        kept = tmp_path / ".local" / "state" / "kdiag" / "last.json"
+        look("NodePort", "catalogue")
+        for old in ('"worst": 3', '"worst": {"x": "dire"}', '"was": {}'):
+            text = kept.read_text()
+            kept.write_text(text[: text.index('"worst"')] + old + "}}")
+            assert look("NodePort", "catalogue").stdout == ""
+
+
 def test_a_change_that_nobody_could_read_is_told_again(tmp_path: Path) -> None:
     words = ("check", "service_selects_nothing", "--on-change", "--kubeconfig", tmp_path / "c")
     with healthy_api(lost_service()) as api:

@@ -48,6 +48,37 @@ def taken_apart(line: str) -> str | None:
     return None
 
 
+#: What lies in folders that are not on the PATH of a user who logs in over SSH (Debian's has no sbin).
+_SBIN = frozenset(
+    {*("sysctl", "iptables", "ip6tables", "iptables-save", "ip6tables-save", "nft", "conntrack", "ethtool", "ipset")}
+    | {*("ipvsadm", "modprobe", "swapon", "swapoff", "blkid", "fdisk", "smartctl", "ufw", "tune2fs", "bridge")}
+)
+#: Folders that kubeadm and the kubelet make for root alone.
+_OF_ROOT = re.compile(r"(?:^|:)(?:/etc/kubernetes/manifests|/var/lib/etcd|/var/log/pods|/etc/kubernetes/pki/.*key)")
+_READERS = frozenset({"ls", "cat", "grep", "head", "tail", "sed", "find", "diff", "wc"})
+
+
+def without_root(line: str) -> str | None:
+    """What in a line cannot work for a user who has to say sudo; None when nothing is."""
+    for _, said in remote(line):
+        script = " ".join(said) if len(said) != 1 else said[0]
+        command: list[str] = []
+        for word in [*words(script), ";"]:
+            if not _BETWEEN.fullmatch(word):
+                command.append(word)
+                continue
+            while command and re.fullmatch(r"\w+=.*|\$|!|if|then|do|while", command[0]):
+                command = command[1:]
+            if command and command[0].rpartition("/")[2] in _SBIN:
+                return f"{command[0]} is not on a user's PATH"
+            if command[:1] and command[0] in _READERS and any(_OF_ROOT.search(w) for w in command[1:]):
+                return f"only root reads what {command[0]} is to read"
+            if command[:1] == ["sudo"] and any(_OF_ROOT.search(w) and "*" in w for w in command[2:]):
+                return "the user's shell cannot see what * stands for"
+            command = []
+    return None
+
+
 @pytest.mark.parametrize("check", every_check(), ids=lambda c: c.id)
 def test_each_step_and_each_line_of_a_page_arrives_whole(check: Check) -> None:
     steps = {
@@ -59,10 +90,12 @@ def test_each_step_and_each_line_of_a_page_arrives_whole(check: Check) -> None:
     for step in steps:
         assert not re.match(r"[a-z0-9.-]+\$ |on [a-z]+\d+: ", step), f"a command for a node begins with ssh: {step}"
         assert not is_command(step) or taken_apart(step) is None, (step, taken_apart(step))
+        assert not is_command(step) or without_root(step) is None, (step, without_root(step))
     for block in re.findall(r"^ *```sh\n(.*?)^ *```", (ROOT / "runbooks" / f"{check.id}.md").read_text(), re.M | re.S):
         for line in re.sub(r"\\\n", "", block).splitlines():
             if "ssh " in line and not line.lstrip().startswith("#"):
                 assert taken_apart(line) is None, (line, taken_apart(line))
+                assert without_root(line) is None, (line, without_root(line))
 
 
 @pytest.mark.parametrize(
@@ -97,3 +130,30 @@ def test_both_shells_together_give_the_command_back(command: str) -> None:
 )
 def test_what_a_shell_takes_apart_is_found(line: str) -> None:
     assert taken_apart(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ssh w1 sysctl fs.file-max",
+        "ssh w1 'lsmod | grep x; iptables --version'",
+        "ssh cp1 ls -la /etc/kubernetes/manifests/",
+        'ssh cp1 "sudo grep -n image: /etc/kubernetes/manifests/*.yaml"',
+    ],
+)
+def test_what_only_root_can_do_is_found(line: str) -> None:
+    assert without_root(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ssh w1 sudo sysctl fs.file-max",
+        "ssh cp1 sudo ls -la /etc/kubernetes/manifests/",
+        "ssh cp1 \"sudo sh -c 'grep -n image: /etc/kubernetes/manifests/*.yaml'\"",
+        "ssh w1 df -h /var/lib/etcd",
+        "ssh w1 'grep -rn file-max /etc/sysctl.d'",
+    ],
+)
+def test_what_a_user_with_sudo_can_do_is_left(line: str) -> None:
+    assert without_root(line) is None

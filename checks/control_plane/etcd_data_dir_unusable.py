@@ -82,10 +82,10 @@ def _next(node: str, place: str, why: str) -> Iterator[str]:
     elif "full" in why:
         yield f"ssh {node} df -h {place}"
     elif "read-only" in why:
-        yield f"ssh {node} grep -n -A2 'mountPath: /var/lib/etcd' /etc/kubernetes/manifests/etcd.yaml    # readOnly?"
+        yield f"ssh {node} sudo grep -n -A2 'mountPath: /var/lib/etcd' /etc/kubernetes/manifests/etcd.yaml  # readOnly?"
         yield f"ssh {node} findmnt -T {place}    # ro?"
     elif "damaged" in why:
         yield f"ssh {node} sudo cp -a /var/lib/etcd /root/etcd-damaged    # first of all"
         yield f"ssh {node} sudo ls -la /var/lib/etcd/member/snap /var/lib/etcd/member/wal    # was a restore cut short?"
     else:
-        yield f"ssh {node} grep -n -e data-dir -e 'path: /var/lib' /etc/kubernetes/manifests/etcd.yaml"
+        yield f"ssh {node} sudo grep -n -e data-dir -e 'path: /var/lib' /etc/kubernetes/manifests/etcd.yaml"

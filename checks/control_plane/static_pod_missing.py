@@ -132,7 +132,7 @@ def _not_run(node: str, part: str) -> _Case:
         f"{node} runs no {part}",
         (),
         (
-            f"ssh {node} ls -la /etc/kubernetes/manifests/    # is {part}.yaml there?",
+            f"ssh {node} sudo ls -la /etc/kubernetes/manifests/    # is {part}.yaml there?",
             f"ssh {node} sudo grep staticPodPath /var/lib/kubelet/config.yaml",
             f"ssh {node} sudo journalctl -u kubelet | grep -i {part}.yaml",
         ),

@@ -64,7 +64,7 @@ def kube_proxy_sync_fails(
             f"ssh {node} sudo nft list table ip kube-proxy | head"
             if "nftables" in said
             else f"ssh {node} sudo iptables-save -t nat | grep -c KUBE-SVC",
-            f"ssh {node} 'lsmod | grep -E \"ip_tables|nf_tables|ip_vs\"; iptables --version'",
+            f"ssh {node} 'lsmod | grep -E \"ip_tables|nf_tables|ip_vs\"; sudo iptables --version'",
             kubectl("delete", "pod", name, namespace=ref.namespace),
         ),
         touches=tuple(Ref("Node", n) for n in sorted(failing)),

@@ -207,7 +207,7 @@ def started_anew(node: str, part: str) -> str:
 def more_inotify(node: str) -> tuple[str, str]:
     """The commands for a node whose inotify instances are used up: look, and allow more."""
     return (
-        f"ssh {node} sysctl fs.inotify.max_user_instances    # used up; 128 is few",
+        f"ssh {node} sudo sysctl fs.inotify.max_user_instances    # used up; 128 is few",
         f"ssh {node} sudo sysctl -w fs.inotify.max_user_instances=1024    # and below /etc/sysctl.d",
     )
 

@@ -370,7 +370,7 @@ class Leaderless:
                 f"kubectl -n kube-system delete lease {name}    # those that run take it within seconds",
             )
         node = self.pods[0].node if self.pods else "CONTROL-PLANE-NODE"
-        return (f"ssh {node} sudo crictl ps -a --name {name}", f"ssh {node} ls -l /etc/kubernetes/manifests/")
+        return (f"ssh {node} sudo crictl ps -a --name {name}", f"ssh {node} sudo ls -l /etc/kubernetes/manifests/")
 
 
 #: A holder renews its Lease every few seconds; one that was silent for so long will hardly do so again.

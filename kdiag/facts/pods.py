@@ -251,10 +251,14 @@ _READY_NOW = re.compile(rb'"type":"Ready",(?:"observedGeneration":\d+,)?"status"
 #: A pod that is to be resized in place says how that stands, however well it is.
 _RESIZE = b'"PodResize'
 #: The same of a container: it runs, is ready, and nothing came before.
-_WELL = (b'"state":{"running":{"startedAt":"', b'Z"}},"lastState":{},"ready":true,"restartCount":0,')
+_RUNS = b'"state":{"running":{"startedAt":"'
+_NEVER_ENDED = b'Z"}},"lastState":{},"ready":true,"restartCount":0,'
+_SINCE = len(_RUNS) + len("2026-01-02T03:04:05")
 _RAW_FIELDS = tuple(f.name for f in msgspec.structs.fields(_Spec) if f.type is msgspec.Raw)
 _SCALARS = tuple(f.name for f in msgspec.structs.fields(_Spec) if f.type is not msgspec.Raw and f.name != "node_name")
 _TYPES = {f.name: f.type for f in msgspec.structs.fields(PodSpec)}
+_CONDITIONS = tuple[Condition, ...]
+_STATUSES = tuple[ContainerStatus, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -386,31 +390,45 @@ class PodBuilder:
     def _pod(self, raw: _Pod, kin: _Kin) -> Pod:
         # Runs 150,000 times on a large cluster: what is plain is kept plain.
         meta, spec, status = raw.metadata, raw.spec, raw.status
-        conditions = bytes(status.conditions)
-        ready = _READY in conditions or _READY_NOW.search(conditions) is not None or _is_ready(conditions)
+        namespace, owner, mirror, labels, template, _ = kin
+        told = bytes(status.conditions)
+        conditions: tuple[Condition, ...] | None = None
+        ready = _READY in told or _READY_NOW.search(told) is not None
+        if not ready:
+            conditions = _conditions(told)
+            state = condition(conditions, "Ready")
+            ready = state is not None and state.status == "True"
         serves = ready and status.phase == "Running" and meta.deletion_timestamp is None
-        resized = _RESIZE in conditions
-        if serves and not resized and not meta.finalizers and _unbroken(status, kin.spec):
+        resized = _RESIZE in told
+        text = bytes(status.container_statuses)
+        statuses = None if template is not None and _well(text, template) else _statuses(text)
+        if (
+            serves
+            and not resized
+            and not meta.finalizers
+            and (statuses is None or all(map(_unbroken, statuses)))
+            and not (status.init_container_statuses and any(s.restart_count for s in status.init_container_statuses))
+        ):
             return Pod(
                 name=meta.name if meta.name.isprintable() else clean_line(meta.name),
-                namespace=kin.namespace,
-                labels=kin.labels,
-                owner=kin.owner,
-                mirror=kin.mirror,
+                namespace=namespace,
+                labels=labels,
+                owner=owner,
+                mirror=mirror,
                 node=_word(spec.node_name),
                 phase="Running",
                 ip=status.pod_i_p if status.pod_i_p.isprintable() else clean_line(status.pod_i_p),
                 ready=True,
                 created=meta.creation_timestamp,
                 grace=spec.termination_grace_period_seconds,
-                spec=kin.spec or _spec(spec),
+                spec=template or _spec(spec),
             )
         return Pod(
             name=clean_line(meta.name),
-            namespace=kin.namespace,
-            labels=kin.labels,
-            owner=kin.owner,
-            mirror=kin.mirror,
+            namespace=namespace,
+            labels=labels,
+            owner=owner,
+            mirror=mirror,
             node=_word(spec.node_name),
             phase=_word(status.phase),
             ip=clean_line(status.pod_i_p),
@@ -422,11 +440,13 @@ class PodBuilder:
             else meta.deletion_grace_period_seconds,
             finalizers=tuple(map(clean_line, meta.finalizers)),
             started=status.start_time,
-            spec=kin.spec or _spec(spec),
+            spec=template or _spec(spec),
             reason=clean_line(status.reason),
             message=RUN.text(clean(status.message)),
-            conditions=() if serves and not resized else tuple(map(_clean_condition, _conditions(conditions))),
-            statuses=tuple(map(_clean_status, _statuses(bytes(status.container_statuses)))),
+            conditions=()
+            if serves and not resized
+            else tuple(map(_clean_condition, _conditions(told) if conditions is None else conditions)),
+            statuses=tuple(map(_clean_status, _statuses(text) if statuses is None else statuses)),
             init_statuses=tuple(map(_clean_status, status.init_container_statuses)),
             nominated_node=clean_line(status.nominated_node_name),
         )
@@ -517,29 +537,29 @@ def _spec(raw: _Spec) -> PodSpec:
     return kept(PodSpec(**parts))
 
 
-def _unbroken(status: _Status, spec: PodSpec | None) -> bool:
-    """Whether every container runs and is ready, and none has ever been restarted."""
-    text = bytes(status.container_statuses)
-    if spec is None or any(text.count(part) != len(spec.containers) for part in _WELL):
-        for s in _statuses(text):
-            if s.restart_count or not s.ready or s.state.running is None:
-                return False
-    return not status.init_container_statuses or all(not s.restart_count for s in status.init_container_statuses)
+def _well(text: bytes, spec: PodSpec) -> bool:
+    """Whether the text of the statuses shows of every container that it runs and is ready, and was never restarted."""
+    at = -1
+    for _ in spec.containers:
+        at = text.find(_NEVER_ENDED, at + 1)
+        if at < _SINCE or not text.startswith(_RUNS, at - _SINCE):
+            return False
+    return True
+
+
+def _unbroken(status: ContainerStatus) -> bool:
+    """Whether the container runs and is ready, and was never restarted."""
+    return status.ready and not status.restart_count and status.state.running is not None
 
 
 def _conditions(text: bytes) -> tuple[Condition, ...]:
-    found: tuple[Condition, ...] | None = _part(text, tuple[Condition, ...])
+    found: tuple[Condition, ...] | None = _part(text, _CONDITIONS)
     return found or ()
 
 
 def _statuses(text: bytes) -> tuple[ContainerStatus, ...]:
-    found: tuple[ContainerStatus, ...] | None = _part(text, tuple[ContainerStatus, ...])
+    found: tuple[ContainerStatus, ...] | None = _part(text, _STATUSES)
     return found or ()
-
-
-def _is_ready(conditions: bytes) -> bool:
-    ready = condition(_conditions(conditions), "Ready")
-    return ready is not None and ready.status == "True"
 
 
 def _part(text: bytes, shape: Any) -> Any:

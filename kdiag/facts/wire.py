@@ -204,6 +204,8 @@ class ListBuilder:
 
 def once(items: list[Any]) -> tuple[Any, ...]:
     """Each object as it came last: a server whose list went on from another state may send one again."""
+    if len({item.name for item in items if item.name}) == len(items):
+        return tuple(items)
     found = {(item.namespace, item.name) if item.name else id(item): item for item in items}
     return tuple(found.values())
 

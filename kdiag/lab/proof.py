@@ -176,6 +176,32 @@ def _runs_as(q: _Question) -> tuple[bool, str]:
     return may == wanted, "it may" if may else "it may not"
 
 
+def _label(q: _Question) -> str:
+    return "=".join(str(part) for part in (q.item["label"], q.item.get("is")) if part is not None)
+
+
+def _none(q: _Question) -> tuple[bool, str]:
+    """Whether no object of a kind has a label, or has it with this value."""
+    key, value = str(q.item["label"]), q.item.get("is")
+    found = sorted(
+        str(item["metadata"].get("name"))
+        for item in q.w.api.list(str(q.about))
+        if key in (labels := item.get("metadata", {}).get("labels") or {}) and value in (None, labels[key])
+    )
+    return not found, f"{', '.join(found)} {'has' if len(found) == 1 else 'have'} {_label(q)}"
+
+
+def _ready(q: _Question) -> tuple[bool, str]:
+    """Whether it is ready, and its pods on the node that the task names."""
+    holds, seen = state(q.w.api, q.ref, q.item)
+    if not holds or "node" not in q.item:
+        return holds, seen
+    labels = field(q.w.api.get(q.ref) or {}, "spec.selector.matchLabels") or {}
+    pods = [p for p in q.w.api.list("Pod", q.ref.namespace, labels) if ready_pods([p])]
+    others = sorted({str(field(p, "spec.nodeName")) for p in pods} - {str(q.item["node"])})
+    return not others, f"it runs on {', '.join(others)}"
+
+
 _KINDS: Mapping[str, _Kind] = {
     "absent": _Kind(lambda q: f"{q.named} is gone", lambda q: (not q.there(), "it is still there")),
     "answers": _Kind(
@@ -199,9 +225,15 @@ _KINDS: Mapping[str, _Kind] = {
         lambda q: f"{q.item['command']} succeeds on {q.about}",
         lambda q: (True, q.w.hosts.run(str(q.about), str(q.item["command"]), seconds=20)),
     ),
+    "none": _Kind(
+        lambda q: f"no {q.about} has the label {_label(q)}",
+        lambda q: _none(q),
+    ),
     "ready": _Kind(
-        lambda q: f"{q.named} {_READY.get(q.ref.kind, 'is ready')}",
-        lambda q: state(q.w.api, q.ref, q.item),
+        lambda q: (
+            f"{q.named} {_READY.get(q.ref.kind, 'is ready')}" + (f" on {q.item['node']}" if "node" in q.item else "")
+        ),
+        lambda q: _ready(q),
     ),
     "resolves": _Kind(
         lambda q: f"a pod resolves {q.about}",
@@ -243,15 +275,15 @@ _KINDS: Mapping[str, _Kind] = {
 
 
 def _may(w: Witness, ns: str, account: str, what: str) -> bool:
-    """Whether an account may do something in the scenario's namespace."""
-    verb, resource = what.split()
+    """Whether an account may do something in the scenario's namespace, or in another: ``list pods in default``."""
+    verb, resource, *where = what.split()
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",
         "spec": {
             "user": f"system:serviceaccount:{ns}:{account}",
             "groups": ["system:serviceaccounts", f"system:serviceaccounts:{ns}", "system:authenticated"],
-            "resourceAttributes": {"namespace": ns, "verb": verb, "resource": resource},
+            "resourceAttributes": {"namespace": where[-1] if where else ns, "verb": verb, "resource": resource},
         },
     }
     answer = w.api.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)

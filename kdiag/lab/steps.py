@@ -413,4 +413,6 @@ def _rolled_out(ref: Ref, item: Object, want: Mapping[str, Any]) -> tuple[bool, 
     said = f"{ready} of {wanted} ready" + (f", {updated} of the newest version" if updated < wanted else "")
     if not enough:
         said = f"{wanted} wanted, {want.get('replicas', 1)} expected"
+    elif all_pods > wanted:
+        said += f", {all_pods - wanted} of an older version still there"
     return enough and updated == ready == all_pods == wanted, said

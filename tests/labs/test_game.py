@@ -16,6 +16,7 @@ from kdiag.lab import game as module
 from kdiag.lab import ground as grounds
 from kdiag.lab.game import Game, score, total
 from kdiag.lab.hosts import Hosts
+from kdiag.lab.proof import Witness, prove
 from kdiag.lab.record import Store, Task
 from kdiag.lab.scenario import Scenario, parse
 from tests.fakeapi import Fault
@@ -444,3 +445,37 @@ def test_a_session_of_another_version_can_still_be_stopped(place: Place, monkeyp
         place.game().check()
     assert place.game().stop() == []
     assert place.api.everything() == objects
+
+
+def test_a_proof_holds_the_student_to_the_node_and_to_the_labels_of_the_task(place: Place) -> None:
+    pods = place.api.store["/api/v1/pods"]
+    witness = Witness(api=place.game().api, hosts=place.hosts, values={"ns": "a"}, machines={}, wait=lambda s: None)
+
+    def stand(*where: str) -> None:
+        pods.clear()
+        for name, machine in enumerate(where):
+            meta = {"name": f"dns-{name}", "namespace": "kube-system", "labels": {"k8s-app": "kube-dns"}}
+            ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+            pods["kube-system", f"dns-{name}"] = {"metadata": meta, "spec": {"nodeName": machine}, "status": ready}
+
+    def seen(**item: Any) -> tuple[bool, str]:
+        (line,) = prove(witness, [item], 0)
+        return line.holds, line.seen
+
+    stand("w1", "w1")
+    assert seen(ready="Deployment/kube-system/coredns", node="w1") == (True, "")
+    stand("w1", "cp1")
+    assert seen(ready="Deployment/kube-system/coredns", node="w1") == (False, "it runs on cp1")
+    assert seen(none="Node", label="disk") == (True, "")
+    name = "kubernetes.io/hostname"
+    assert seen(none="Node", label=name, **{"is": "w9"}) == (True, "")
+    assert seen(none="Node", label=name, **{"is": "w1"}) == (False, f"w1 has {name}=w1")
+    assert seen(none="Node", label=name) == (False, f"cp1, w1, w2 have {name}")
+
+
+def test_a_rollout_that_is_not_over_says_what_is_still_there(place: Place) -> None:
+    coredns = place.api.store["/apis/apps/v1/deployments"]["kube-system", "coredns"]
+    coredns["status"] |= {"replicas": 3}
+    witness = Witness(api=place.game().api, hosts=place.hosts, values={"ns": "a"}, machines={}, wait=lambda s: None)
+    (line,) = prove(witness, [{"ready": "Deployment/kube-system/coredns"}], 0)
+    assert line.seen == "2 of 2 ready, 1 of an older version still there"

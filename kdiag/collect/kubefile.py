@@ -36,6 +36,8 @@ def parse(data: bytes, path: Path) -> Fields | None:
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         # libyaml puts what is missing at the end on the line after the last.
+        if "nesting depth" in str(exc.problem):  # libyaml's own limit, from 0.2.6 on
+            raise _too_deep(where, mark.line + 1 if mark else 1) from None
         at = f", line {min(mark.line, text.rstrip().count(chr(10))) + 1}" if mark else ""
         reason = one_line(str(exc.problem or exc.context or "it is cut short"), 120)
         raise ConfigError(f"{where}{at}: this is not YAML ({reason}); was the file written whole?") from None
@@ -76,6 +78,10 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     }
 
 
+def _too_deep(where: str, line: int) -> ConfigError:
+    return ConfigError(f"{where}, line {line}: nested more than {_DEPTH_LIMIT} deep; this is no kubeconfig")
+
+
 def _refuse_bombs(text: str, where: str) -> None:
     """A file of a kilobyte can describe gigabytes, or nest until the parser dies; look at its events first."""
     if "*" not in text:
@@ -95,6 +101,6 @@ def _refuse_bombs(text: str, where: str) -> None:
             merges += 1
         line = event.start_mark.line + 1 if event.start_mark else 0
         if depth > _DEPTH_LIMIT:
-            raise ConfigError(f"{where}, line {line}: nested more than {_DEPTH_LIMIT} deep; this is no kubeconfig")
+            raise _too_deep(where, line)
         if aliases > _ALIAS_LIMIT or (merges and aliases > _MERGE_LIMIT):
             raise ConfigError(f"{where}, line {line}: too many YAML aliases ({aliases}); this is no kubeconfig")

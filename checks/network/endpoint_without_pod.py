@@ -54,7 +54,7 @@ def _written(service: Service, one: EndpointSlice, nowhere: Sequence[str], among
             ),
             Evidence(
                 f"kubectl get pods -A -o wide | grep -e {nowhere[0]}",
-                "no pod; the address is of a node's range of pods",
+                "no pod; the address is of the pods' range",
             ),
         ),
         next=(

@@ -39,6 +39,7 @@ PLACE_NAME = re.compile(
 #: The domain of nearly every cluster, and where kubeadm's configuration states another one.
 _DOMAIN = "cluster.local"
 _STATED = re.compile(r"^\s+dnsDomain:\s*[\"']?([A-Za-z0-9.-]+)[\"']?\s*$", re.MULTILINE)
+_POD_SUBNET = re.compile(r"^\s+podSubnet:\s*[\"']?([0-9A-Fa-f.:/,]{1,120})[\"']?\s*$", re.MULTILINE)
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _OWN_NAME = re.compile(
     r"^(?:HOST|HOSTNAME|POD_.*|NODE_.*|MY_.*|KUBERNETES_.*|.*BIND.*|.*LISTEN.*|.*ADVERTISE.*|.*PUBLIC.*|.*EXTERNAL.*"
@@ -183,6 +184,17 @@ class Dependencies(Derived):
         found = service_zones(self._corefile)
         zones = found[1] if found else ()
         return zones[0] if len(zones) == 1 and zones[0] and distance(zones[0], _DOMAIN, 2) > 2 else _DOMAIN
+
+    @cached_property
+    def _pod_subnets(self) -> tuple[str, ...]:
+        """The ranges that kubeadm set aside for pods, also those of nodes that are gone, where pods are in them.
+
+        A network plugin that keeps to ranges of its own leaves them to others.
+        """
+        setup = self.configmaps.get("kubeadm-config", "kube-system")
+        stated = _POD_SUBNET.search(setup.data.get("ClusterConfiguration", "")) if setup else None
+        own = [p.ip for p in self.pods.items if p.ip and not p.spec.host_network]
+        return tuple(n for n in stated[1].split(",") if any(_within(ip, n) for ip in own)) if stated else ()
 
     @property
     def _corefile(self) -> str:
@@ -466,7 +478,7 @@ class Dependencies(Derived):
         if self.pods.scope or self.pods.gaps or address in self.pod_addresses:
             return ""
         ranges = [n.spec.pod_cidr for n in nodes.items if n.spec.pod_cidr] if nodes else []
-        return _NO_POD if any(_within(address, r) for r in ranges) else ""
+        return _NO_POD if any(_within(address, r) for r in chain(ranges, self._pod_subnets)) else ""
 
     def asked(self, host: str, namespace: str) -> Resolved | None:
         """As ``resolve``, and the Service of a cluster address too: programs log addresses for the names they know."""

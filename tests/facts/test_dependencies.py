@@ -314,3 +314,30 @@ def test_a_pod_that_names_a_service_many_times_is_one_client() -> None:
     env = [{"name": f"URL_{n}", "value": "http://db:80"} for n in range(300)]
     found = dependencies(facts(env, services=[service("db")]))
     assert [len(pods) for pods in found.clients.values()] == [1]
+
+
+@pytest.mark.parametrize(
+    ("subnet", "address", "network", "known"),
+    [
+        ("10.244.0.0/16", "10.244.77.9", {}, True),  # of a node that is gone
+        ('"10.244.0.0/16,fd00:10::/56"', "10.244.77.9", {}, True),
+        ("10.244.0.0/16", "10.245.77.9", {}, False),
+        ("10.244.0.0/16", "10.244.1.5", {}, False),  # the pod's own
+        ("10.200.0.0/16", "10.200.7.9", {}, False),  # the network plugin hands out others
+        ("10.244.0.0/16", "10.244.77.9", {"hostNetwork": True}, False),
+        ("nonsense", "10.244.77.9", {}, False),
+    ],
+)
+def test_an_address_of_the_range_set_aside_for_pods_is_nobodys(
+    subnet: str, address: str, network: dict[str, Any], known: bool
+) -> None:
+    setup = {
+        "metadata": {"name": "kubeadm-config", "namespace": "kube-system"},
+        "data": {"ClusterConfiguration": f"networking:\n  podSubnet: {subnet}\n"},
+    }
+    pod = {
+        "metadata": {"name": "web-1", "namespace": "shop"},
+        "spec": {"containers": [{"name": "app"}], **network},
+        "status": {"phase": "Running", "podIP": "10.244.1.5"},
+    }
+    assert dependencies(facts([], pods=[pod], configmaps=[setup])).no_pod(address, None) is known

@@ -83,9 +83,9 @@ def _tell_change(verdict: Verdict, facts: Facts, options: argparse.Namespace, to
     try:
         save(os.environ, key, now)
     except OSError as exc:
-        raise UsageError(
-            f"--on-change cannot keep what was found: {exc.strerror or exc} ({state_folder(os.environ)})"
-        ) from exc
+        # What stands in the place of the file is named itself; of what was to be written, the folder.
+        place = exc.filename2 or state_folder(os.environ)
+        raise UsageError(f"--on-change cannot keep what was found: {exc.strerror or exc} ({place})") from exc
 
 
 def _kept(verdict: Verdict, facts: Facts, before: Last | None) -> Last:

@@ -69,9 +69,11 @@ def named(facts: Facts, wanted: str) -> str:
             return addresses[word]
     if len(facts.nodes) == 1 and not wanted:
         return facts.nodes[0]
+    there = f"there are {listing(sorted(found), 6) or 'none'}"
+    if not wanted:
+        raise UsageError(f"this machine is none of the cluster's nodes: {there}")
     close = nearest(wanted, found)
-    hint = f"did you mean {close!r}?" if close else f"there are {listing(sorted(found), 6) or 'none'}"
-    raise UsageError(f"there is no node {wanted!r}: {hint}")
+    raise UsageError(f"there is no node {wanted!r}: {f'did you mean {close!r}?' if close else there}")
 
 
 def _sudoers(user: str) -> int:

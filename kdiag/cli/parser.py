@@ -20,7 +20,7 @@ _EXAMPLES = """\
 examples:
   {prog} check                        what is broken in this cluster, and why
   {prog} check -n shop                only namespace shop
-  {prog} check network                only the checks of one group
+  {prog} check network                the checks of one group or tag
   {prog} check rollout                what the next rollout may break
   {prog} check -o json --fail-on warning
   {prog} explain service_selects_nothing

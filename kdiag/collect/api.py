@@ -375,7 +375,7 @@ class ApiSource:
                 emit(Observation("api", source.key, scope=scope, restart=True))
                 continue
             if answer.status != 200:
-                where = f" in namespace {namespace}" if namespace else ""
+                where = f" in namespace {namespace}" if namespace and source.namespaced else ""
                 reason = _refusal(answer, f"list {source.resource} of {source.group_version}{where}")
                 emit(Observation("api", source.key, scope=scope, error=reason, absent=answer.status == 404))
                 return

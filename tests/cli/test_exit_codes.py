@@ -433,6 +433,14 @@ def test_what_cannot_be_kept_is_printed_all_the_same(tmp_path: Path) -> None:
     assert done.stderr.startswith("kdiag: --on-change cannot keep what was found: ")
 
 
+def test_what_stands_in_the_place_of_what_is_kept_is_named(tmp_path: Path) -> None:
+    place = tmp_path / ".local" / "state" / "kdiag" / "last.json"
+    place.mkdir(parents=True)
+    done = kdiag("check", "--on-change", "--snapshot", HEALTHY, home=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == f"kdiag: --on-change cannot keep what was found: Is a directory ({place})\n"
+
+
 def test_what_is_kept_is_for_its_owner_alone(tmp_path: Path) -> None:
     script = 'umask 0; exec "$@"'
     with healthy_api(lost_service()) as api:

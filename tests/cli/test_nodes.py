@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
+from kdiag.cli.node import named
+from kdiag.errors import UsageError
 from tests.cli.runner import environment, healthy_api, kdiag
 from tests.fakeapi import Exchange, FakeAPI, Fault
 from tests.fakenode import FakeNode, replayed, ssh_config
-from tests.recording import FIXTURES, load
+from tests.recording import FIXTURES, facts_of, load, observations
 from tests.sshd import USER, Place, needs_sshd, wait_for
 
 pytestmark = needs_sshd
@@ -408,6 +410,13 @@ def test_a_node_without_the_api_server_and_without_any_access(site: Site) -> Non
         alone = kdiag("node", "w1", "--kubeconfig", api.kubeconfig(site.home / "c"), home=site.home)
     assert alone.returncode == 0
     assert "– it was not asked: no way to it is known" in alone.stdout
+
+
+def test_a_machine_that_is_no_node_is_told_so() -> None:
+    nodes = [{"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}} for name in ("cp1", "w1")]
+    facts = facts_of(observations({"taken": "2026-11-22T09:30:00Z", "nodes": nodes}))
+    with pytest.raises(UsageError, match=r"^this machine is none of the cluster's nodes: there are cp1, w1$"):
+        named(facts, "")
 
 
 def test_the_sudoers_file_is_printed_for_a_user(site: Site) -> None:

@@ -274,6 +274,7 @@ def test_a_user_of_one_namespace_sees_that_namespace(read: Read, tmp_path: Path)
     assert services is not None
     assert services.gaps == ()
     assert "403" in gaps(facts, Nodes)
+    assert "in namespace" not in gaps(facts, Nodes)  # nodes are in none
 
 
 def test_who_may_not_list_pods_is_told_with_the_groups(read: Read) -> None:

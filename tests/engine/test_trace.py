@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -138,6 +139,9 @@ def test_all_is_well() -> None:
     assert [s.level for s in steps] == [0] * 4 + [1] * 5
     assert outcome(steps) is OK
     assert all(s.command.startswith("kubectl") for s in steps)
+    ways = [s.command for s in steps if "port-forward" in s.command]
+    assert ways
+    assert all(re.search(r" :\d+$", way) for way in ways)  # a free port at the near end: 80 is root's
 
 
 # ---- what is asked for

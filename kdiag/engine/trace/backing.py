@@ -233,7 +233,8 @@ class Backing:
 
     def _listens(self, pod: Pod, number: int, port: ServicePort | None, level: int) -> Step:
         """The hop of one pod's port."""
-        command = kubectl("port-forward", f"pod/{pod.name}", f"{number}", namespace=pod.namespace)
+        # A free port at the near end: 80 is root's, and 5432 may be taken there.
+        command = kubectl("port-forward", f"pod/{pod.name}", f":{number}", namespace=pod.namespace)
         title = f"container port {number}"
         protocol = port.protocol if port else "TCP"
         for container in _serving(pod):

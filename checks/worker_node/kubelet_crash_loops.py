@@ -18,6 +18,7 @@ from kdiag.facts import (
     Nodes,
     Unit,
     Units,
+    as_it_ended,
     crashing,
     file_line,
     hosted,
@@ -85,7 +86,10 @@ def kubelet_crash_loops(
             )
             continue
         place, shown = _place(setup, reason)
-        why = _WRAPPING.sub("", _why(unit, reason).partition(", path: &TypeMeta")[0])
+        ended = as_it_ended(unit, log, cluster)
+        shot = log.killed if log and not reason and ended is not unit else None
+        last = shot[0] if shot else reason
+        why = _WRAPPING.sub("", _why(ended, reason).partition(", path: &TypeMeta")[0])
         if short := _RESERVED.search(why):
             why = f"more {short[1]} is reserved than {node} has"
         state = _STATE.search(reason.text) if reason else None
@@ -98,8 +102,8 @@ def kubelet_crash_loops(
             evidence=present(
                 file_line(*shown, node) if shown else None,
                 unit_state(unit, node, "ActiveState", "SubState", "Result", "ExecMainStatus"),
-                journal_line(reason, node)
-                if reason
+                journal_line(last, node)
+                if last
                 else Evidence("journalctl -u kubelet -n 50 --no-pager", "no line of it says why", node),
             ),
             next=present(
@@ -174,4 +178,6 @@ def _why(unit: Unit, reason: Entry | None) -> str:
         return reason.said
     if unit.exit_status == 203:
         return f"{unit.program or 'its program'} cannot be executed (status 203/EXEC)"
+    if unit.result in ("signal", "oom-kill", "watchdog", "core-dump"):
+        return f"it is killed by signal {unit.exit_status} ({unit.result})"
     return f"exit status {unit.exit_status}" if unit.exit_status else unit.result or unit.state

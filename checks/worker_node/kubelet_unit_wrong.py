@@ -17,6 +17,7 @@ from kdiag.facts import (
     NextStart,
     UnitFault,
     Units,
+    as_it_ended,
     cut_off,
     file_line,
     hosted,
@@ -54,12 +55,15 @@ def kubelet_unit_wrong(
         start = next_start(node, unit, journal, cluster, manifests)
         if unit.needs_reload or (setup.unjoined and not start.waits):
             continue
+        log = journal.get(node) if journal else None
         said = start.reason.text if start.reason else ""
         runs = unit.running and not setup.unjoined
-        alone = _alone(journal.get(node) if journal and runs else None)
+        alone = _alone(log if runs else None)
         cut = cut_off(setup.settings, alone.text) if alone else None
         brief = limited_life(setup.settings) if runs else None
-        failed = None if start.waits else unit_fault(setup.settings, unit, said)
+        ended = as_it_ended(unit, log, cluster)
+        killed = log.killed[0] if log and log.killed and ended is not unit else None
+        failed = None if start.waits else unit_fault(setup.settings, ended, said)
         found = cut or _missing_file(setup) or brief or failed
         if found is None:
             continue
@@ -72,7 +76,7 @@ def kubelet_unit_wrong(
             evidence=(
                 file_line(line.path, line.line, line.text, node),
                 unit_state(unit, node, "ActiveState", "SubState", "Result", "ExecMainStatus"),
-                *([journal_line(alone, node)] if alone and found is cut else _said(start, node)),
+                *([journal_line(alone, node)] if alone and found is cut else _said(start, killed, node)),
             ),
             next=(
                 f"ssh -t {node} sudoedit {line.path}    # line {line.line}: {found.step}",
@@ -92,8 +96,9 @@ def _alone(log: JournalLog | None) -> Entry | None:
     return log.find(_NOT_TRIED, log.last_run) if log else None
 
 
-def _said(start: NextStart, node: str) -> list[Evidence]:
-    return [journal_line(start.reason, node)] if start.reason and not start.waits else []
+def _said(start: NextStart, killed: Entry | None, node: str) -> list[Evidence]:
+    last = killed or start.reason
+    return [journal_line(last, node)] if last and not start.waits else []
 
 
 def _missing_file(setup: KubeletSetup) -> UnitFault | None:

@@ -62,6 +62,7 @@ from kdiag.facts.corefile import parse_corefile as parse_corefile
 from kdiag.facts.corefile import service_zones as service_zones
 from kdiag.facts.daemons import BackOff as BackOff
 from kdiag.facts.daemons import NextStart as NextStart
+from kdiag.facts.daemons import as_it_ended as as_it_ended
 from kdiag.facts.daemons import backed_off as backed_off
 from kdiag.facts.daemons import crashing as crashing
 from kdiag.facts.daemons import down as down

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from kdiag.facts.cluster import Cluster
@@ -48,10 +48,19 @@ def crashing(unit: Unit | None, log: JournalLog | None, cluster: Cluster) -> boo
             return True
         return cluster.age(unit.changed) > _START
     if unit.running and unit.restarts and cluster.age(unit.entered) < _OVER and log:
-        last = log.fatal()
+        last = log.fatal() or (log.killed[0] if log.killed and unit.restarts > 1 else None)
         steady = any(_STEADY.search(e.text) for e in log.last_run)
         return bool(last and last.when and cluster.age(last.when) < _OVER + _START and not steady)
     return False
+
+
+def as_it_ended(unit: Unit, log: JournalLog | None, cluster: Cluster) -> Unit:
+    """A unit that is up for the moment, with how systemd says that its last run was killed: ``systemctl show`` tells
+    nothing of it while the next one runs."""
+    if log is None or log.killed is None or not unit.running or not crashing(unit, log, cluster):
+        return unit
+    _, signal, result = log.killed
+    return replace(unit, result=result, exit_status=signal)
 
 
 def last_reason(unit: Unit | None, log: JournalLog | None, cluster: Cluster) -> Entry | None:

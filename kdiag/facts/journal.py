@@ -41,6 +41,9 @@ _ERROR = re.compile(r"^[EF]\d{4} |\blevel=(?:error|fatal|panic)\b")
 #: What a kubelet without a folder for static pods writes as an error every 20 seconds, and says that it ignores it.
 _NO_ERROR = re.compile(r"Unable to read config path.*path does not exist, ignoring")
 _ENDED = re.compile(r"Main process exited|Failed with result|Scheduled restart")
+#: Of a program that was killed, its last words are not why.
+_KILLED = re.compile(r"Main process exited, code=(?:killed|dumped), status=(\d{1,3})/")
+_RESULT = re.compile(r"Failed with result '([a-z-]{1,20})'")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +114,18 @@ class JournalLog:
     def _ended(self, run: tuple[Entry, ...]) -> bool:
         """Whether systemd says behind a run that it ended, and not well."""
         at = max(n for n, e in enumerate(self.entries) if e is run[-1])
-        return any(e.source == "systemd" and _ENDED.search(e.text) for e in self.entries[at + 1 : at + 8])
+        behind = [e.text for e in self.entries[at + 1 : at + 8] if e.source == "systemd"]
+        return any(map(_ENDED.search, behind)) and not any(map(_KILLED.search, behind))
+
+    @property
+    def killed(self) -> tuple[Entry, int, str] | None:
+        """How systemd says that the last run that ended was killed: the line, the signal and systemd's result."""
+        ended = self.systemd(r"Main process exited")
+        signal = _KILLED.search(ended.text) if ended else None
+        if ended is None or signal is None:
+            return None
+        result = next((r[1] for e in self.since(ended.when) if (r := _RESULT.search(e.text))), "signal")
+        return ended, int(signal[1]), result
 
     def find(self, pattern: str | re.Pattern[str], entries: tuple[Entry, ...] | None = None) -> Entry | None:
         """The newest entry that matches, of all or of these."""

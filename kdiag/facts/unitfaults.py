@@ -177,8 +177,14 @@ def _afterwards(text: UnitText, unit: Unit, said: str) -> UnitFault | None:
     """What ends the program, or takes from it what it needs."""
     if unit.exit_status in _STEPS:
         return None
+    if (start := text.last("ExecStart")) and not said and unit.name not in start.value and start.path in unit.drop_ins:
+        return UnitFault(
+            start, f"it starts another program than {unit.name}", "remove the line, and the empty ExecStart= before it"
+        )
     if (line := text.last("User")) and line.value not in _ROOT:
         return UnitFault(line, "it must run as root", "remove the line")
+    if unit.result == "watchdog" and (line := text.last("WatchdogSec")):
+        return UnitFault(line, "systemd kills it, for it does not report in that time", "remove the line")
     if unit.result == "oom-kill" or (unit.result == "signal" and unit.exit_status == 9):
         if line := text.last("MemoryMax", "MemoryLimit"):
             return UnitFault(line, "it is killed for want of memory", "remove the limit, or give it 200M and more")

@@ -47,6 +47,24 @@ def test_passes_over_what_is_no_entry() -> None:
     assert not parsed(text)
 
 
+def test_the_last_words_of_a_program_that_was_killed_are_not_why() -> None:
+    log = parsed(
+        "\n".join(
+            (
+                line('E1122 10:57:52.1 11 kubelet.go:1] "Skipping pod synchronization" err="PLEG"', 11),
+                line("kubelet.service: Main process exited, code=killed, status=9/KILL", 1, "systemd"),
+                line("kubelet.service: Failed with result 'oom-kill'.", 1, "systemd"),
+                line("I1122 10:57:53.1 12 server.go:500] starting", 12),
+            )
+        )
+    )
+    assert log.fatal() is None
+    assert log.killed is not None
+    assert log.killed[1:] == (9, "oom-kill")
+    ended = line("kubelet.service: Main process exited, code=exited, status=1/FAILURE", 1, "systemd")
+    assert parsed(ended).killed is None
+
+
 def test_quotes_the_last_words_of_the_run_that_ended() -> None:
     fatal = 'E1122 10:57:52.1 {} run.go:72] "command failed" err="failed to run Kubelet: open /x: no such file"'
     log = parsed(

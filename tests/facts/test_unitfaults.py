@@ -76,6 +76,30 @@ def test_units_are_told_apart_and_an_empty_value_takes_back() -> None:
             "2 User=kube: it must run as root",
         ),
         (
+            "WatchdogSec=5\nMemoryMax=1G",
+            Unit(name="kubelet", result="watchdog", exit_status=6),
+            "",
+            "2 WatchdogSec=5: systemd kills it, for it does not report in that time",
+        ),
+        (
+            "ExecStart=\nExecStart=/bin/false",
+            Unit(name="kubelet", result="exit-code", exit_status=1, drop_ins=("/etc/x.conf",)),
+            "",
+            "3 ExecStart=/bin/false: it starts another program than kubelet",
+        ),
+        (
+            "ExecStart=\nExecStart=/bin/false",
+            Unit(name="kubelet", result="exit-code", exit_status=1, drop_ins=("/etc/x.conf",)),
+            "failed to load config",
+            "",
+        ),
+        (
+            "ExecStart=/bin/sh -c 'exec /usr/bin/kubelet'",
+            Unit(name="kubelet", result="exit-code", exit_status=1, drop_ins=("/etc/x.conf",)),
+            "",
+            "",
+        ),
+        (
             "MemoryMax=20M",
             Unit(name="kubelet", result="oom-kill", exit_status=9),
             "",
